@@ -1,0 +1,381 @@
+"""The topology: which nodes exist, which channels join them, and each direction's routing policy.
+
+A ``Topology`` is validated when it is made and never changes. It offers itself as columns (``arrays``) to
+whatever computes on it. Current balances are not part of it: those belong to the backends.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.errors import TopologyError, did_you_mean
+from lnsim_gym.network.limits import (
+    ANCHORS_SAT,
+    DEFAULT_FEE_PER_KW,
+    Int64,
+    channel_reserve_sat,
+    commit_fee_sat,
+    max_value_in_flight_msat,
+    owned_total_sat,
+    spendable_msat,
+)
+from lnsim_gym.schema import convert
+
+__all__ = [
+    "MAX_FUNDING_SAT",
+    "MAX_WUMBO_FUNDING_SAT",
+    "MIN_FUNDING_SAT",
+    "Channel",
+    "ChannelPolicies",
+    "NetworkArrays",
+    "Policy",
+    "Topology",
+]
+
+MIN_FUNDING_SAT: Final = 20_000
+"""Smallest channel LND opens, in sat."""
+MAX_FUNDING_SAT: Final = 16_777_215
+"""Largest channel LND opens without wumbo channels, in sat."""
+MAX_WUMBO_FUNDING_SAT: Final = 1_000_000_000
+"""Largest channel LND opens with wumbo channels, in sat."""
+MIN_TIME_LOCK_DELTA: Final = 24
+MAX_TIME_LOCK_DELTA: Final = 2016
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Routing policy of one channel direction, announced by the node that forwards into it."""
+
+    fee_base_msat: int = 1000
+    """Fee for any forwarded HTLC, in msat."""
+    fee_rate_ppm: int = 1
+    """Fee in millionths of the forwarded amount."""
+    time_lock_delta: int = 80
+    """Blocks added to the HTLC's expiry."""
+    min_htlc_msat: int = 1000
+    """Smallest HTLC forwarded, in msat."""
+    max_htlc_msat: int | None = None
+    """Largest HTLC forwarded, in msat; by default LND's max value in flight, 99 % of the capacity."""
+
+
+class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Policies of both directions of a channel, named by the sending end."""
+
+    initiator: Policy
+    """Policy for HTLCs from the initiator to the peer."""
+    peer: Policy
+    """Policy for HTLCs from the peer to the initiator."""
+
+
+class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One public channel, opened and funded by its initiator."""
+
+    initiator: str
+    """Node that opened the channel; it pays the commitment fee and both anchors."""
+    peer: str
+    """The other node."""
+    capacity_sat: int
+    """Size of the funding output, in sat."""
+    initiator_balance_sat: int | None = None
+    """Start balance of the initiator in sat, as ``ListChannels`` shows it; by default everything."""
+    policies: ChannelPolicies | None = None
+    """Routing policies; by default each direction gets one of its own, so that no two routes tie."""
+    fee_per_kw: int = DEFAULT_FEE_PER_KW
+    """Commitment fee rate in sat per kilo-weight."""
+
+
+class NetworkArrays(NamedTuple):
+    """A topology as read-only columns.
+
+    Direction ``d = 2 * channel + side`` carries HTLCs from the initiator (side 0) or from the peer (side 1), so
+    ``d ^ 1`` is the way back and a balance array of shape (channels, 2) lies in direction order when flattened.
+    """
+
+    capacity_sat: Int64  # (channels,)
+    fee_per_kw: Int64  # (channels,)
+    reserve_msat: Int64  # (channels,)
+    source: Int64  # (directions,) node index
+    destination: Int64  # (directions,) node index
+    fee_base_msat: Int64  # (directions,)
+    fee_rate_ppm: Int64  # (directions,)
+    time_lock_delta: Int64  # (directions,) blocks
+    min_htlc_msat: Int64  # (directions,)
+    max_htlc_msat: Int64  # (directions,)
+
+
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """A Lightning network: named nodes joined by channels. Immutable, validated on creation.
+
+    Raises:
+        TopologyError: A node is unknown or repeated, a channel repeated or out of LND's limits, a start balance
+            or a policy impossible. The text names the offending entry.
+    """
+
+    nodes: tuple[str, ...]
+    """Node names (LND aliases), in the order of their indices."""
+    channels: tuple[Channel, ...]
+    """Channels, in the order of every balance array and observation."""
+    wumbo: bool = False
+    """Allow channels above 16,777,215 sat, as LND does with ``--protocol.wumbo-channels``."""
+
+    def __post_init__(self) -> None:
+        """Validate every entry and warn of a disconnected graph."""
+        _validate_nodes(self.nodes)
+        seen: dict[frozenset[str], int] = {}
+        for index, channel in enumerate(self.channels):
+            _validate_channel(index, channel, self)
+            pair = frozenset((channel.initiator, channel.peer))
+            if pair in seen:
+                raise TopologyError(
+                    f"channels[{index}] ({channel.initiator}-{channel.peer}) repeats channels[{seen[pair]}]: "
+                    "at most one channel may join two nodes; merge their capacities or drop one"
+                )
+            seen[pair] = index
+        if not self.is_connected:
+            warnings.warn("the topology is disconnected: some payments can never succeed", stacklevel=2)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Topology:
+        """Build a topology from plain data, as found in TOML or JSON.
+
+        Args:
+            data: ``{"nodes": [names], "channels": [{"initiator", "peer", "capacity_sat", ...}]}``.
+
+        Raises:
+            TopologyError: A key is unknown, missing or of the wrong type, or the network is impossible.
+        """
+        return convert(data, cls, "the topology", TopologyError)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the topology as plain data that ``from_dict`` accepts, all policies spelled out."""
+        filled = msgspec.structs.replace(
+            self,
+            channels=tuple(
+                msgspec.structs.replace(channel, policies=policies)
+                for channel, policies in zip(self.channels, self.policies, strict=True)
+            ),
+        )
+        plain: dict[str, Any] = msgspec.to_builtins(filled)
+        return plain
+
+    @cached_property
+    def node_index(self) -> dict[str, int]:
+        """Index of each node by name."""
+        return {name: index for index, name in enumerate(self.nodes)}
+
+    @cached_property
+    def is_connected(self) -> bool:
+        """Whether every node can reach every other through some channels."""
+        neighbours: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for channel in self.channels:
+            neighbours[channel.initiator].append(channel.peer)
+            neighbours[channel.peer].append(channel.initiator)
+        frontier, reached = [self.nodes[0]], {self.nodes[0]}
+        while frontier:
+            fresh = [name for name in neighbours[frontier.pop()] if name not in reached]
+            reached.update(fresh)
+            frontier.extend(fresh)
+        return len(reached) == len(self.nodes)
+
+    @cached_property
+    def policies(self) -> tuple[ChannelPolicies, ...]:
+        """Policies of every channel, defaults filled in, in channel order."""
+        defaults = default_fee_bases_msat(2 * len(self.channels))
+        return tuple(
+            channel.policies
+            or ChannelPolicies(
+                initiator=Policy(fee_base_msat=defaults[2 * index]),
+                peer=Policy(fee_base_msat=defaults[2 * index + 1]),
+            )
+            for index, channel in enumerate(self.channels)
+        )
+
+    @cached_property
+    def arrays(self) -> NetworkArrays:
+        """The topology as read-only int64 columns."""
+        index = self.node_index
+        capacity_sat = np.array([channel.capacity_sat for channel in self.channels], np.int64)
+        ends = [(index[channel.initiator], index[channel.peer]) for channel in self.channels]
+        directed = [policy for both in self.policies for policy in (both.initiator, both.peer)]
+        default_max_msat = np.repeat(max_value_in_flight_msat(capacity_sat), 2)
+        columns = NetworkArrays(
+            capacity_sat=capacity_sat,
+            fee_per_kw=np.array([channel.fee_per_kw for channel in self.channels], np.int64),
+            reserve_msat=1000 * channel_reserve_sat(capacity_sat),
+            source=np.array([node for pair in ends for node in pair], np.int64),
+            destination=np.array([node for pair in ends for node in reversed(pair)], np.int64),
+            fee_base_msat=np.array([policy.fee_base_msat for policy in directed], np.int64),
+            fee_rate_ppm=np.array([policy.fee_rate_ppm for policy in directed], np.int64),
+            time_lock_delta=np.array([policy.time_lock_delta for policy in directed], np.int64),
+            min_htlc_msat=np.array([policy.min_htlc_msat for policy in directed], np.int64),
+            max_htlc_msat=np.array(
+                [
+                    default if policy.max_htlc_msat is None else policy.max_htlc_msat
+                    for policy, default in zip(directed, default_max_msat, strict=True)
+                ],
+                np.int64,
+            ),
+        )
+        for column in columns:
+            column.flags.writeable = False
+        return columns
+
+    @cached_property
+    def owned_total_msat(self) -> Int64:
+        """Msat that both sides of each idle channel own together, shape (channels,): the conserved quantity."""
+        arrays = self.arrays
+        total: Int64 = 1000 * owned_total_sat(arrays.capacity_sat, arrays.fee_per_kw)
+        return total
+
+    def start_balances_msat(self) -> Int64:
+        """Balances at channel open in msat, shape (channels, 2), initiator first."""
+        given = [channel.initiator_balance_sat for channel in self.channels]
+        initiator_msat = np.array(
+            [
+                total if sat is None else 1000 * sat
+                for sat, total in zip(given, self.owned_total_msat.tolist(), strict=True)
+            ],
+            np.int64,
+        )
+        return np.stack([initiator_msat, self.owned_total_msat - initiator_msat], axis=1)
+
+    def spendable_msat(self, balances_msat: Int64) -> Int64:
+        """Largest HTLC in msat each channel end can add, shape (channels, 2), for balances of that shape."""
+        return spendable_msat(balances_msat, self.arrays.capacity_sat, self.arrays.fee_per_kw)
+
+    def direction(self, source: str, destination: str) -> int:
+        """Return the direction index of the channel from one node to another.
+
+        Raises:
+            TopologyError: A node is unknown, or no channel joins the two.
+        """
+        for name in (source, destination):
+            _require_node(name, self, "a direction")
+        for index, channel in enumerate(self.channels):
+            if (channel.initiator, channel.peer) == (source, destination):
+                return 2 * index
+            if (channel.peer, channel.initiator) == (source, destination):
+                return 2 * index + 1
+        raise TopologyError(f"no channel joins {source} and {destination}")
+
+
+def default_fee_bases_msat(directions: int) -> list[int]:
+    """Base fees in msat, one for each direction, so that no two routes of equal length cost the same.
+
+    Up to 16 directions any two different sums of three fees differ by at least 2 msat, up to 64 directions any two
+    sums of two; beyond that the fees are spread pseudo-randomly over 65 sat, where exact ties are merely unlikely.
+    """
+    if directions <= 64:
+        marks = _marks_with_distinct_sums(directions, terms=3 if directions <= 16 else 2)
+    else:
+        marks = tuple((index * 2654435761 % 2**32) >> 17 for index in range(directions))
+    return [1000 + 2 * mark for mark in marks]
+
+
+@lru_cache
+def _marks_with_distinct_sums(count: int, terms: int) -> tuple[int, ...]:
+    """Return the greedy sequence of integers whose sums of up to ``terms`` of them are all different."""
+    marks: list[int] = []
+    sums: list[set[int]] = [{0}] + [set() for _ in range(terms)]
+    for candidate in itertools.count(1):
+        if len(marks) == count:
+            break
+        if any(known in sums[terms] for known in _sums_with(candidate, sums, terms)):
+            continue
+        fresh = [list(_sums_with(candidate, sums, k)) for k in range(terms + 1)]
+        if all(len(set(added)) == len(added) and sums[k].isdisjoint(added) for k, added in enumerate(fresh)):
+            marks.append(candidate)
+            for known_sums, added in zip(sums, fresh, strict=True):
+                known_sums.update(added)
+    return tuple(marks)
+
+
+def _sums_with(candidate: int, sums: list[set[int]], terms: int) -> Iterator[int]:
+    """Yield every sum of ``terms`` marks that uses ``candidate`` at least once."""
+    for repeats in range(1, terms + 1):
+        for partial in sums[terms - repeats]:
+            yield partial + repeats * candidate
+
+
+def _validate_nodes(nodes: tuple[str, ...]) -> None:
+    """Refuse an empty network, and empty or repeated node names."""
+    if len(nodes) < 2:
+        raise TopologyError(f"a network needs at least 2 nodes, got {len(nodes)}")
+    seen: set[str] = set()
+    for index, name in enumerate(nodes):
+        if not name.strip():
+            raise TopologyError(f"nodes[{index}] is empty: give every node a name")
+        if name in seen:
+            raise TopologyError(f"nodes[{index}] repeats the name {name!r}: node names must be unique")
+        seen.add(name)
+
+
+def _require_node(name: str, topology: Topology, where: str) -> None:
+    """Refuse a node name the topology does not have."""
+    if name not in topology.node_index:
+        raise TopologyError(
+            f"{where} names an unknown node {name!r}.{did_you_mean(name, topology.nodes)} "
+            f"Known nodes: {', '.join(topology.nodes[:20])}"
+        )
+
+
+def _validate_channel(index: int, channel: Channel, topology: Topology) -> None:
+    """Refuse a channel that LND would not open, or start balances it would not allow."""
+    where = f"channels[{index}]"
+    for name in (channel.initiator, channel.peer):
+        _require_node(name, topology, where)
+    where += f" ({channel.initiator}-{channel.peer})"
+    if channel.initiator == channel.peer:
+        raise TopologyError(f"{where} joins a node to itself: a channel needs two different nodes")
+    largest_sat = MAX_WUMBO_FUNDING_SAT if topology.wumbo else MAX_FUNDING_SAT
+    if not MIN_FUNDING_SAT <= channel.capacity_sat <= largest_sat:
+        raise TopologyError(
+            f"{where}: capacity_sat must lie in {MIN_FUNDING_SAT:,}..{largest_sat:,}, got {channel.capacity_sat:,}"
+            + ("" if topology.wumbo else "; set wumbo = true for larger channels")
+        )
+    if not 253 <= channel.fee_per_kw <= 100_000:
+        raise TopologyError(f"{where}: fee_per_kw must lie in 253..100,000 sat/kw, got {channel.fee_per_kw:,}")
+    _validate_start_balance(where, channel)
+    if channel.policies is not None:
+        for end in ("initiator", "peer"):
+            _validate_policy(f"{where}: policies.{end}", getattr(channel.policies, end), channel)
+
+
+def _validate_start_balance(where: str, channel: Channel) -> None:
+    """Refuse start balances below a reserve or above what the channel holds."""
+    reserve_sat = int(channel_reserve_sat(channel.capacity_sat))
+    total_sat = int(owned_total_sat(channel.capacity_sat, channel.fee_per_kw))
+    initiator_sat = total_sat if channel.initiator_balance_sat is None else channel.initiator_balance_sat
+    if not reserve_sat <= initiator_sat <= total_sat:
+        raise TopologyError(
+            f"{where}: initiator_balance_sat must lie between the reserve of {reserve_sat:,} sat and {total_sat:,} sat "
+            f"(capacity less {commit_fee_sat(channel.fee_per_kw):,} commitment fee and {ANCHORS_SAT} anchors), "
+            f"got {initiator_sat:,}"
+        )
+    if 0 < total_sat - initiator_sat < reserve_sat:
+        raise TopologyError(
+            f"{where}: initiator_balance_sat {initiator_sat:,} leaves the peer {total_sat - initiator_sat:,} sat, "
+            f"below its reserve of {reserve_sat:,}: use at most {total_sat - reserve_sat:,}, or all {total_sat:,}"
+        )
+
+
+def _validate_policy(where: str, policy: Policy, channel: Channel) -> None:
+    """Refuse a policy outside what LND accepts for the channel."""
+    ceiling_msat = int(max_value_in_flight_msat(channel.capacity_sat))
+    limits = {
+        "fee_base_msat": (0, 2**32 - 1),
+        "fee_rate_ppm": (0, 1_000_000),
+        "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
+        "min_htlc_msat": (1, ceiling_msat),
+        "max_htlc_msat": (policy.min_htlc_msat, ceiling_msat),
+    }
+    for field, (low, high) in limits.items():
+        value = getattr(policy, field)
+        if value is not None and not low <= value <= high:
+            raise TopologyError(f"{where}.{field} must lie in {low:,}..{high:,}, got {value:,}")
