@@ -1,0 +1,261 @@
+"""The traffic models a config can name, with their settings, and their compilation to a ``TrafficProgram``.
+
+What is drawn from a program, and how, stands in ``kernels``.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.traffic.kernels import KIND_CLASSIC, KIND_SIMLN, KIND_WEIGHTED, TABLE_CELLS, TrafficProgram
+
+__all__ = [
+    "DESCRIPTIONS",
+    "CardTraffic",
+    "ClassicTraffic",
+    "DriftTraffic",
+    "SimlnTraffic",
+    "TrafficModel",
+    "compile_traffic",
+]
+
+DESCRIPTIONS: Final = (
+    "Coffee purchase",
+    "Online subscription",
+    "Digital content",
+    "Gaming credits",
+    "Donation",
+    "Freelance work",
+    "Book purchase",
+    "Music download",
+    "Software license",
+    "Consulting fee",
+    "Art commission",
+    "Podcast support",
+    "Video streaming",
+    "Cloud storage",
+    "E-book purchase",
+)
+"""What payments are for: invoice memos, in the order of ``PaymentBatch.description``."""
+
+SECONDS_PER_30_DAYS: Final = 30 * 24 * 3600.0
+_TAIL: Final = 1e-7  # probability beyond which the tails of a normal table are cut
+
+
+class DriftTraffic(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="drift"
+):
+    """Demand that drifts: log-normal amounts, and pair weights that are redrawn every few steps.
+
+    A payment goes from i to j with probability proportional to ``s_i * r_j``, where the logarithms of all weights
+    are normal with standard deviation ``weight_spread``, drawn anew every ``redraw_every_steps`` steps.
+    """
+
+    median_amount_sat: float = 20_000.0
+    amount_log_sd: float = 1.0
+    max_amount_sat: int | None = None
+    """Larger draws are cut to this; by default the largest channel's capacity."""
+    weight_spread: float = 1.0
+    redraw_every_steps: int = 25
+    seconds_per_payment: float = 10.0
+    """Simulated time between payments, for the decay of mission control."""
+
+
+class CardTraffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="card"):
+    """Card-like purchases: log-normal amounts with a median of 22 units of money and log-sd 1.87, uniform pairs."""
+
+    sat_per_unit: float = 1_000.0
+    """Worth of one unit of money in sat."""
+    median_amount_units: float = 22.0
+    amount_log_sd: float = 1.87
+    max_amount_sat: int | None = None
+    weight_spread: float = 0.0
+    redraw_every_steps: int = 25
+    seconds_per_payment: float = 10.0
+
+
+class ClassicTraffic(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="classic"
+):
+    """Small payments in three patterns: to a direct peer, to a node that is none, or from one node to any other."""
+
+    min_amount_sat: int = 500
+    max_amount_sat: int = 3_000
+    direct_share: float = 0.70
+    multi_hop_share: float = 0.25
+    """The rest are single payments between two of three random nodes (the circular pattern)."""
+    seconds_per_payment: float = 20.0
+
+
+class SimlnTraffic(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="simln"
+):
+    """Random activity as sim-ln generates it from node capacities.
+
+    With C half the sum of a node's channel capacities, sender i waits exponentially with rate ``k * C_i / m`` per 30
+    days, the receiver is drawn in proportion to C_j, and the amount is log-normal with ``mu = 2 ln m - ln l`` and
+    ``sigma^2 = 2 (ln l - ln m)``, where ``l = min(C_i, C_j) / 2``.
+    """
+
+    expected_payment_sat: float = 3_800.0
+    """m, the mean payment amount in sat."""
+    capacity_multiplier: float = 2.0
+    """k, how often a node's capacity is sent in 30 days."""
+    amount_log_sd: float | None = None
+    """Fixed sigma for all pairs; mu follows so that the mean stays m."""
+
+
+TrafficModel = DriftTraffic | CardTraffic | ClassicTraffic | SimlnTraffic
+
+
+def compile_traffic(model: TrafficModel, topology: Topology) -> TrafficProgram:
+    """Compile a model for a topology.
+
+    Raises:
+        ConfigError: A setting is out of range.
+    """
+    match model:
+        case DriftTraffic():
+            return _weighted(topology, model, model.median_amount_sat)
+        case CardTraffic():
+            return _weighted(topology, model, model.median_amount_units * model.sat_per_unit)
+        case ClassicTraffic():
+            return _classic(topology, model)
+        case SimlnTraffic():
+            return _simln(topology, model)
+
+
+def _require(condition: bool, what: str, got: object) -> None:
+    """Refuse a setting out of range."""
+    if not condition:
+        raise ConfigError(f"traffic: {what}, got {got}")
+
+
+def _weighted(topology: Topology, model: DriftTraffic | CardTraffic, median_sat: float) -> TrafficProgram:
+    """Compile log-normal amounts over drifting pair weights."""
+    _require(median_sat >= 1, "the median amount must be at least 1 sat", median_sat)
+    _require(0 <= model.amount_log_sd <= 10, "amount_log_sd must lie in 0..10", model.amount_log_sd)
+    _require(0 <= model.weight_spread <= 10, "weight_spread must lie in 0..10", model.weight_spread)
+    _require(model.redraw_every_steps >= 1, "redraw_every_steps must be at least 1", model.redraw_every_steps)
+    largest_sat = _largest_amount_sat(topology, model.max_amount_sat)
+    return _program(
+        topology,
+        kind=KIND_WEIGHTED,
+        amount_table_sat=np.clip(median_sat * np.exp(model.amount_log_sd * _normal_table()), 1, largest_sat),
+        max_amount_sat=largest_sat,
+        weight_spread=model.weight_spread,
+        redraw_every_steps=model.redraw_every_steps,
+        seconds_per_payment=model.seconds_per_payment,
+    )
+
+
+def _classic(topology: Topology, model: ClassicTraffic) -> TrafficProgram:
+    """Compile uniform amounts over the three patterns."""
+    low_sat, high_sat = model.min_amount_sat, model.max_amount_sat
+    _require(1 <= low_sat <= high_sat, "1 <= min_amount_sat <= max_amount_sat must hold", (low_sat, high_sat))
+    shares = (model.direct_share, model.multi_hop_share)
+    _require(min(shares) >= 0 and sum(shares) <= 1, "pattern shares must be >= 0 and add up to at most 1", shares)
+    return _program(
+        topology,
+        kind=KIND_CLASSIC,
+        # The table is read with linear interpolation and floored, so its end stands one beyond the largest amount.
+        amount_table_sat=np.linspace(low_sat, high_sat + 1, TABLE_CELLS + 1),
+        max_amount_sat=high_sat,
+        direct_share=model.direct_share,
+        multi_hop_share=model.multi_hop_share,
+        seconds_per_payment=model.seconds_per_payment,
+    )
+
+
+def _simln(topology: Topology, model: SimlnTraffic) -> TrafficProgram:
+    """Compile the random activity of capacities."""
+    _require(model.expected_payment_sat >= 1, "expected_payment_sat must be at least 1", model.expected_payment_sat)
+    _require(model.capacity_multiplier > 0, "capacity_multiplier must be above 0", model.capacity_multiplier)
+    fixed = model.amount_log_sd
+    _require(fixed is None or 0 <= fixed <= 10, "amount_log_sd must lie in 0..10", fixed)
+    node_capacity_sat = _node_capacity_sat(topology)
+    _require(bool((node_capacity_sat > 0).sum() >= 2), "at least two nodes need a channel", node_capacity_sat)
+    payments_per_30_days = model.capacity_multiplier * node_capacity_sat.sum() / model.expected_payment_sat
+    return _program(
+        topology,
+        kind=KIND_SIMLN,
+        amount_table_sat=_normal_table(),
+        max_amount_sat=_largest_amount_sat(topology, None),
+        node_capacity_sat=node_capacity_sat,
+        expected_payment_sat=model.expected_payment_sat,
+        fixed_log_sd=-1.0 if fixed is None else fixed,
+        seconds_per_payment=SECONDS_PER_30_DAYS / payments_per_30_days,
+    )
+
+
+def _program(
+    topology: Topology,
+    *,
+    kind: int,
+    amount_table_sat: npt.NDArray[np.float64],
+    max_amount_sat: int,
+    seconds_per_payment: float,
+    weight_spread: float = 0.0,
+    redraw_every_steps: int = 2**31,
+    direct_share: float = 0.0,
+    multi_hop_share: float = 0.0,
+    node_capacity_sat: npt.NDArray[np.float64] | None = None,
+    expected_payment_sat: float = 0.0,
+    fixed_log_sd: float = -1.0,
+) -> TrafficProgram:
+    """Fill in the fields that a kind does not use."""
+    _require(seconds_per_payment > 0, "seconds_per_payment must be above 0", seconds_per_payment)
+    first, peers = _neighbours(topology)
+    return TrafficProgram(
+        kind=kind,
+        nodes=len(topology.nodes),
+        amount_table=np.ascontiguousarray(amount_table_sat, np.float64),
+        normal_table=_normal_table(),
+        max_amount_sat=max_amount_sat,
+        weight_spread=weight_spread,
+        redraw_every_steps=redraw_every_steps,
+        direct_share=direct_share,
+        multi_hop_share=multi_hop_share,
+        first_neighbour=first,
+        neighbours=peers,
+        node_capacity_sat=np.zeros(len(topology.nodes)) if node_capacity_sat is None else node_capacity_sat,
+        expected_payment_sat=expected_payment_sat,
+        fixed_log_sd=fixed_log_sd,
+        seconds_per_payment=seconds_per_payment,
+    )
+
+
+def _normal_table() -> npt.NDArray[np.float64]:
+    """Standard normal quantiles at k / TABLE_CELLS, the two infinite ends cut at 1e-7."""
+    quantile = NormalDist().inv_cdf
+    inner = [quantile(cell / TABLE_CELLS) for cell in range(1, TABLE_CELLS)]
+    return np.array([quantile(_TAIL), *inner, quantile(1 - _TAIL)])
+
+
+def _largest_amount_sat(topology: Topology, asked_sat: int | None) -> int:
+    """Return the amount above which draws are cut, in sat."""
+    _require(asked_sat is None or asked_sat >= 1, "max_amount_sat must be at least 1", asked_sat)
+    largest_sat = max((channel.capacity_sat for channel in topology.channels), default=1)
+    return largest_sat if asked_sat is None else asked_sat
+
+
+def _node_capacity_sat(topology: Topology) -> npt.NDArray[np.float64]:
+    """Half the sum of each node's channel capacities in sat, shape (nodes,)."""
+    arrays = topology.arrays
+    doubled = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=len(topology.nodes))
+    return np.asarray(doubled / 2, np.float64)
+
+
+def _neighbours(topology: Topology) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sorted neighbours of every node, as offsets of shape (nodes + 1,) into one array of shape (directions,)."""
+    arrays = topology.arrays
+    order = np.lexsort((arrays.destination, arrays.source))
+    degrees = np.bincount(arrays.source, minlength=len(topology.nodes))
+    return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64), arrays.destination[order].astype(np.int64)

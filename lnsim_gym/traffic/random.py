@@ -1,0 +1,64 @@
+"""Random numbers as a pure function of (seed, episode, step, purpose), compiled.
+
+A counter-based stream: the key of a stream is a hash of what it is for, and the stream is SplitMix64 from that
+key (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014). So any batch can be drawn at any
+time, in any process, alone or among thousands, and is always the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+
+__all__ = ["PURPOSE_PAYMENTS", "PURPOSE_START", "PURPOSE_WEIGHTS", "advance", "stream", "uniform", "word"]
+
+PURPOSE_PAYMENTS: Final = 1
+"""Stream of the payments of one step."""
+PURPOSE_WEIGHTS: Final = 2
+"""Stream of the node weights of one demand regime."""
+PURPOSE_START: Final = 3
+"""Stream of the start balances of one episode."""
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_TO_UNIT = 2.0**-53
+
+
+@njit(inline="always")
+def word(state: Any) -> Any:
+    """Return the 64 random bits of a stream state (the SplitMix64 finalizer)."""
+    mixed = (state ^ (state >> _SHIFT_30)) * _MULTIPLY_1
+    mixed = (mixed ^ (mixed >> _SHIFT_27)) * _MULTIPLY_2
+    return mixed ^ (mixed >> _SHIFT_31)
+
+
+@njit(inline="always")
+def advance(state: Any) -> Any:
+    """Return the next state of a stream."""
+    return state + _GAMMA
+
+
+@njit(inline="always")
+def uniform(state: Any) -> Any:
+    """Return the float64 in [0, 1) of a stream state."""
+    return np.float64(word(state) >> _SHIFT_11) * _TO_UNIT
+
+
+@njit(inline="always")
+def stream(seed: Any, episode: Any, step: Any, purpose: Any) -> Any:
+    """Return the start state of the stream for a purpose within a step of an episode.
+
+    Args:
+        seed: Seed of the environment, uint64 bits.
+        episode: Index of the episode since that seed.
+        step: Index of the step, or of the demand regime.
+        purpose: One of the ``PURPOSE_`` constants.
+    """
+    state = word(np.uint64(seed) + _GAMMA)
+    state = word((state ^ np.uint64(episode)) + _GAMMA)
+    state = word((state ^ np.uint64(step)) + _GAMMA)
+    return word((state ^ np.uint64(purpose)) + _GAMMA)
