@@ -1,0 +1,176 @@
+"""The chain behind the nodes: daemon flags, a small btcd RPC client, and coins for every node.
+
+Block rewards go to an output that anyone may spend (pay-to-witness-script-hash of ``OP_TRUE``), so the address is
+a constant, no wallet has to exist before the first block, and coins reach the nodes in one transaction. Nothing
+here knows of channels.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import itertools
+import json
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from lnsim_gym.backends.lnd.launchers.base import CHAIN, ChainEndpoint
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
+
+__all__ = ["BTCD_FLAGS", "LND_FLAGS", "MINING_ADDRESS", "WUMBO_FLAG", "ChainClient"]
+
+MINING_ADDRESS: Final = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
+"""Regtest address of the script ``OP_TRUE``: value that anyone can move, and only regtest has."""
+
+BTCD_FLAGS: Final = (
+    "--regtest",
+    "--txindex",
+    "--nodnsseed",
+    "--rpcmaxwebsockets=500",
+    "--rpcmaxclients=100",
+    # 10 sat/vB. LND's fee floor is then 2,500 sat/kw, which is also its cap for anchor channels: a constant rate.
+    "--minrelaytxfee=0.0001",
+    f"--miningaddr={MINING_ADDRESS}",
+)
+"""btcd's flags, without listeners, credentials and folders."""
+
+LND_FLAGS: Final = (
+    "--noseedbackup",
+    "--norest",
+    "--nobootstrap",
+    "--bitcoin.regtest",
+    "--bitcoin.node=btcd",
+    "--bitcoin.defaultchanconfs=1",
+    "--bitcoin.defaultremotedelay=4",
+    "--maxpendingchannels=10",
+    "--trickledelay=50",
+    "--gossip.sub-batch-delay=5ms",
+    # Without these, a node ignores the policy updates of a peer beyond ten, and its graph goes stale.
+    "--gossip.max-channel-update-burst=100000",
+    "--gossip.channel-update-interval=1ms",
+    "--db.batch-commit-interval=10ms",
+    "--channel-commit-interval=5ms",
+    "--caches.rpc-graph-cache-duration=0s",
+    "--debuglevel=info",
+)
+"""lnd's flags, without listeners, credentials and folders."""
+
+WUMBO_FLAG: Final = "--protocol.wumbo-channels"
+"""Added to ``LND_FLAGS`` when the topology says ``wumbo``."""
+
+MATURE_HEIGHT: Final = 450
+"""Blocks of a fresh chain: btcd's regtest has segwit from 432 on, and a coinbase is spendable after 100."""
+_COIN: Final = 100_000_000
+_FEE_SAT_PER_VBYTE: Final = 50
+_OP_TRUE_WITNESS: Final = "010151"
+
+
+class ChainClient:
+    """Blocking JSON-RPC client of one btcd; safe to share between threads.
+
+    Args:
+        endpoint: Where btcd's RPC is.
+        timeout_s: Deadline of every call, in seconds.
+    """
+
+    def __init__(self, endpoint: ChainEndpoint, timeout_s: float = 10.0) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+        self._lock = threading.Lock()
+        token = base64.b64encode(f"{endpoint.user}:{endpoint.password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
+
+    def call(self, method: str, *params: Any) -> Any:
+        """Call one RPC method and return its result.
+
+        Raises:
+            BackendTimeout: btcd did not answer in time.
+            BackendLost: btcd is gone.
+            BackendError: btcd refused the call.
+        """
+        body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
+        with self._lock:
+            raw = self._post(body)
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            raise BackendError(f"expected JSON from {CHAIN} for {method}, got {raw[:80]!r}: check user and password") from None
+        if answer.get("error"):
+            raise BackendError(f"{CHAIN} refused {method}: {answer['error'].get('message')}")
+        return answer["result"]
+
+    def _post(self, body: str) -> bytes:
+        """Send one request over a connection of its own."""
+        try:
+            context = ssl.create_default_context(cafile=self._endpoint.cert_path)
+            connection = http.client.HTTPSConnection(
+                self._endpoint.host, self._endpoint.port, timeout=self._timeout_s, context=context
+            )
+            try:
+                connection.request("POST", "/", body, self._headers)
+                return connection.getresponse().read()
+            finally:
+                connection.close()
+        except TimeoutError:
+            raise BackendTimeout(
+                f"expected {CHAIN} to answer within {self._timeout_s:g} s, it did not: reset the network"
+            ) from None
+        except (OSError, http.client.HTTPException) as problem:
+            raise BackendLost(f"expected {CHAIN} to answer, got {problem}: reset the network") from None
+
+    def height(self) -> int:
+        """Return the height of the chain."""
+        return int(self.call("getblockcount"))
+
+    def generate(self, blocks: int) -> int:
+        """Mine blocks and return the new height."""
+        self.call("generate", blocks)
+        return self.height()
+
+    def mature(self) -> None:
+        """Mine until segwit is active and rewards are spendable, and at least one block, so that the tip is fresh."""
+        self.generate(max(1, MATURE_HEIGHT - self.height()))
+
+    def mempool_size(self) -> int:
+        """Return the number of transactions that wait to be mined."""
+        return len(self.call("getrawmempool"))
+
+    def fund(self, outputs_sat: Mapping[str, int]) -> str:
+        """Pay every address its amount in one transaction out of block rewards; the caller mines it.
+
+        Args:
+            outputs_sat: Amount in sat for each address.
+
+        Returns:
+            The transaction id in hex.
+        """
+        inputs, total_sat = self._rewards(sum(outputs_sat.values()) + _COIN)
+        fee_sat = _FEE_SAT_PER_VBYTE * (60 + 43 * len(inputs) + 43 * len(outputs_sat))
+        change_sat = total_sat - sum(outputs_sat.values()) - fee_sat
+        amounts = {**outputs_sat, MINING_ADDRESS: change_sat}
+        unsigned = self.call("createrawtransaction", inputs, {key: sat / _COIN for key, sat in amounts.items()})
+        return str(self.call("sendrawtransaction", _with_witnesses(unsigned, len(inputs))))
+
+    def _rewards(self, needed_sat: int) -> tuple[Sequence[Mapping[str, Any]], int]:
+        """Choose unspent mature block rewards, oldest first, until they add up to the amount."""
+        inputs: list[Mapping[str, Any]] = []
+        total_sat, last = 0, self.height() - 100
+        for height in itertools.count(1):
+            if total_sat >= needed_sat:
+                return inputs, total_sat
+            if height > last:
+                raise BackendError(f"expected {needed_sat:,} sat of mature rewards, found {total_sat:,}: mine more blocks")
+            txid = self.call("getblock", self.call("getblockhash", height), 1)["tx"][0]
+            reward = self.call("gettxout", txid, 0)
+            if reward is not None:
+                inputs.append({"txid": txid, "vout": 0})
+                total_sat += round(reward["value"] * _COIN)
+        raise AssertionError
+
+
+def _with_witnesses(unsigned_hex: str, inputs: int) -> str:
+    """Put the segwit marker and, for each input, the witness script ``OP_TRUE`` into a serialized transaction."""
+    version, body, lock_time = unsigned_hex[:8], unsigned_hex[8:-8], unsigned_hex[-8:]
+    return version + "0001" + body + _OP_TRUE_WITNESS * inputs + lock_time

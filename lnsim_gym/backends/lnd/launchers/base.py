@@ -1,0 +1,142 @@
+"""What every launcher of a live network offers: daemons started, reached, looked after, stopped, and nothing more.
+
+A launcher knows processes, containers or files, not channels: coins, peers, channels and policies are the work of
+``bringup``. It also defines the record that describes a running network to other programs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Final, Self
+
+import msgspec
+
+from lnsim_gym.network import Topology
+
+__all__ = ["CHAIN", "ChainEndpoint", "Launcher", "NetworkRecord", "NodeEndpoint"]
+
+CHAIN: Final = "btcd"
+"""Name of the chain backend wherever nodes are named: logs, liveness, errors."""
+
+
+class NodeEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one lnd is reached, and with what."""
+
+    name: str
+    """Node name in the topology."""
+    host: str
+    """Host of the gRPC listener as this machine reaches it."""
+    port: int
+    """Port of the gRPC listener."""
+    tls_cert_path: str
+    """PEM file with the node's TLS certificate."""
+    macaroon_path: str
+    """Binary file with the node's admin macaroon."""
+    peer_address: str
+    """``host:port`` of the Lightning listener as the other nodes reach it."""
+    pubkey: str = ""
+    """Identity public key in hex; empty until the node has answered once."""
+
+
+class ChainEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where btcd's JSON-RPC (HTTPS, basic authentication) is reached."""
+
+    host: str
+    port: int
+    cert_path: str
+    """PEM file with btcd's RPC certificate, valid for ``host``."""
+    user: str
+    password: str
+
+
+class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A running network, as written to ``network.json`` (owner-only) in its folder."""
+
+    name: str
+    launcher: str
+    """``"process"``, ``"docker"`` or ``"attach"``."""
+    folder: str
+    """Private folder with everything that belongs to the network."""
+    topology: dict[str, Any]
+    """``Topology.to_dict()``."""
+    nodes: tuple[NodeEndpoint, ...]
+    """In the order of ``topology.nodes``."""
+    chain: ChainEndpoint | None = None
+    owner_pid: int = 0
+    """Process that dies together with the network; 0 for a network that outlives its maker."""
+    owner_started: float = 0.0
+    """Creation time of that process, so that a reused pid is not mistaken for it."""
+    details: dict[str, Any] = {}
+    """What the launcher itself needs to find its daemons again."""
+
+
+class Launcher(ABC):
+    """Starts, reaches and stops the daemons of one network: one btcd and one lnd per node of a topology.
+
+    Implementations make the chain backend pay block rewards to ``chain.MINING_ADDRESS`` and start every lnd with
+    ``chain.LND_FLAGS``. All waits have deadlines; a failure is a ``BringUpError`` with the log's last lines.
+    """
+
+    kind: ClassVar[str]
+    """Value of the ``launcher`` setting that names this class."""
+    managed: ClassVar[bool] = True
+    """Whether the daemons are ours to stop, wipe, snapshot and mine with; False for ``attach``."""
+
+    name: str
+    """Name of the network, unique on this machine."""
+
+    @classmethod
+    @abstractmethod
+    def connect(cls, record: NetworkRecord) -> Self:
+        """Take hold of a network that runs already (left by ``detach``)."""
+
+    @abstractmethod
+    def start_chain(self, topology: Topology) -> None:
+        """Make the private folder, sweep what dead owners left behind, start btcd, wait until its RPC answers."""
+
+    @abstractmethod
+    def start_nodes(self) -> None:
+        """Start every lnd of the topology given to ``start_chain``; do not wait for their RPC. Needs a fresh tip."""
+
+    @abstractmethod
+    def record(self) -> NetworkRecord:
+        """Describe the running network; public keys are empty."""
+
+    @abstractmethod
+    def alive(self) -> dict[str, bool]:
+        """Say of each node and of ``CHAIN`` whether its process or container exists and is not stopped or frozen."""
+
+    @abstractmethod
+    def log_tail(self, node: str, lines: int = 20) -> str:
+        """Return the last lines of the log of a node or of ``CHAIN``; an empty string when there is none."""
+
+    @abstractmethod
+    def snapshot(self) -> None:
+        """Copy the state folders of all lnds at one moment (all frozen), and let them go on."""
+
+    @abstractmethod
+    def has_snapshot(self) -> bool:
+        """Whether ``restore`` has something to restore."""
+
+    @abstractmethod
+    def restore(self) -> None:
+        """Kill every lnd, dead or hung ones included, put the snapshot back, start them; does not touch btcd."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop the lnds, then btcd, hung ones included, and delete everything made; harmless when done already."""
+
+    @abstractmethod
+    def detach(self) -> None:
+        """Let go of the network without stopping it."""
+
+    @property
+    def endpoints(self) -> dict[str, NodeEndpoint]:
+        """Endpoint of each node by name, in the order of the topology."""
+        return {endpoint.name: endpoint for endpoint in self.record().nodes}
+
+    @property
+    def folder(self) -> Path:
+        """Private folder of the network."""
+        return Path(self.record().folder)
