@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import base64
 import http.client
-import itertools
 import json
 import ssl
+import struct
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -64,7 +64,8 @@ MATURE_HEIGHT: Final = 450
 """Blocks of a fresh chain: btcd's regtest has segwit from 432 on, and a coinbase is spendable after 100."""
 _COIN: Final = 100_000_000
 _FEE_SAT_PER_VBYTE: Final = 50
-_OP_TRUE_WITNESS: Final = "010151"
+_OP_TRUE_WITNESS: Final = b"\1\1\x51"
+_BECH32: Final = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
 
 class ChainClient:
@@ -150,27 +151,52 @@ class ChainClient:
         fee_sat = _FEE_SAT_PER_VBYTE * (60 + 43 * len(inputs) + 43 * len(outputs_sat))
         change_sat = total_sat - sum(outputs_sat.values()) - fee_sat
         amounts = {**outputs_sat, MINING_ADDRESS: change_sat}
-        unsigned = self.call("createrawtransaction", inputs, {key: sat / _COIN for key, sat in amounts.items()})
-        return str(self.call("sendrawtransaction", _with_witnesses(unsigned, len(inputs))))
+        return str(self.call("sendrawtransaction", _spend_rewards(inputs, amounts).hex()))
 
-    def _rewards(self, needed_sat: int) -> tuple[Sequence[Mapping[str, Any]], int]:
-        """Choose unspent mature block rewards, oldest first, until they add up to the amount."""
-        inputs: list[Mapping[str, Any]] = []
-        total_sat, last = 0, self.height() - 100
-        for height in itertools.count(1):
-            if total_sat >= needed_sat:
-                return inputs, total_sat
-            if height > last:
-                raise BackendError(f"expected {needed_sat:,} sat of mature rewards, found {total_sat:,}: mine more blocks")
+    def _rewards(self, needed_sat: int) -> tuple[list[str], int]:
+        """Choose unspent mature block rewards, oldest first, until they add up; return their txids and their sum."""
+        txids: list[str] = []
+        total_sat = 0
+        for height in range(1, self.height() - 99):
             txid = self.call("getblock", self.call("getblockhash", height), 1)["tx"][0]
             reward = self.call("gettxout", txid, 0)
             if reward is not None:
-                inputs.append({"txid": txid, "vout": 0})
+                txids.append(txid)
                 total_sat += round(reward["value"] * _COIN)
-        raise AssertionError
+            if total_sat >= needed_sat:
+                return txids, total_sat
+        raise BackendError(f"expected {needed_sat:,} sat of mature rewards, found {total_sat:,}: mine more blocks")
 
 
-def _with_witnesses(unsigned_hex: str, inputs: int) -> str:
-    """Put the segwit marker and, for each input, the witness script ``OP_TRUE`` into a serialized transaction."""
-    version, body, lock_time = unsigned_hex[:8], unsigned_hex[8:-8], unsigned_hex[-8:]
-    return version + "0001" + body + _OP_TRUE_WITNESS * inputs + lock_time
+def _spend_rewards(txids: Sequence[str], amounts_sat: Mapping[str, int]) -> bytes:
+    """Serialize a segwit transaction that spends block rewards to addresses (BIP 144)."""
+    inputs = b"".join(bytes.fromhex(txid)[::-1] + bytes(4) + b"\0" + b"\xff" * 4 for txid in txids)
+    outputs = b"".join(
+        struct.pack("<q", sat) + bytes([len(script)]) + script
+        for sat, script in ((sat, _script_of(address)) for address, sat in amounts_sat.items())
+    )
+    return b"".join(
+        (
+            struct.pack("<i", 2),
+            b"\0\1",
+            _compact_size(len(txids)),
+            inputs,
+            _compact_size(len(amounts_sat)),
+            outputs,
+            _OP_TRUE_WITNESS * len(txids),
+            bytes(4),
+        )
+    )
+
+
+def _compact_size(count: int) -> bytes:
+    """Serialize a count as Bitcoin does (one byte below 253, else a mark and two bytes)."""
+    return bytes([count]) if count < 253 else b"\xfd" + struct.pack("<H", count)
+
+
+def _script_of(address: str) -> bytes:
+    """Return the output script of a segwit address (BIP 173); the checksum is left to whoever made the address."""
+    version, *symbols = (_BECH32.index(letter) for letter in address.rpartition("1")[2][:-6])
+    bits = "".join(f"{symbol:05b}" for symbol in symbols)
+    program = bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits) - 7, 8))
+    return bytes([version and 0x50 + version, len(program)]) + program
