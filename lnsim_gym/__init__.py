@@ -1,3 +1,11 @@
-"""Reinforcement learning over a Lightning network: real LND nodes, or a simulator that agrees with them."""
+"""Reinforcement learning over a Lightning network: real LND nodes, or a simulator that agrees with them.
 
+Importing the package registers its environments with Gymnasium, so that ``gym.make("LightningNet-v0")`` works.
+"""
+
+from lnsim_gym.registration import register_environments
+
+__all__ = ["__version__"]
 __version__ = "0.1.0"
+
+register_environments()

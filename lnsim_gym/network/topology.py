@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from lnsim_gym.errors import TopologyError, did_you_mean
 from lnsim_gym.network.limits import (
@@ -248,6 +249,28 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def spendable_msat(self, balances_msat: Int64) -> Int64:
         """Largest HTLC in msat each channel end can add, shape (channels, 2), for balances of that shape."""
         return spendable_msat(balances_msat, self.arrays.capacity_sat, self.arrays.fee_per_kw)
+
+    def check_balances_msat(self, balances_msat: npt.ArrayLike) -> Int64:
+        """Return balances as an int64 array after checking that the network can hold them.
+
+        Args:
+            balances_msat: Balances in msat, shape (channels, 2), initiator first.
+
+        Raises:
+            TopologyError: The shape is wrong, an amount is negative, or a channel's sum is not what it holds.
+        """
+        balances = np.asarray(balances_msat)
+        wanted = (len(self.channels), 2)
+        if balances.shape != wanted or balances.dtype.kind not in "iu":
+            raise TopologyError(f"expected integer balances of shape {wanted}, got {balances.dtype} {balances.shape}")
+        wrong = (balances < 0).any(axis=1) | (balances.sum(axis=1) != self.owned_total_msat)
+        if wrong.any():
+            index = int(wrong.argmax())
+            raise TopologyError(
+                f"balances of channels[{index}] must be >= 0 and add up to {self.owned_total_msat[index]:,} msat, "
+                f"got {balances[index].tolist()}"
+            )
+        return balances.astype(np.int64)
 
     def direction(self, source: str, destination: str) -> int:
         """Return the direction index of the channel from one node to another.

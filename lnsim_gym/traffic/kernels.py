@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from lnsim_gym.compiled import inlined, kernel
 from lnsim_gym.traffic.random import PURPOSE_PAYMENTS, PURPOSE_START, PURPOSE_WEIGHTS, advance, stream, uniform, word
 
 __all__ = [
@@ -64,7 +64,7 @@ class TrafficProgram(NamedTuple):
     seconds_per_payment: float
 
 
-@njit(inline="always")
+@inlined
 def _quantile(table: Any, unit: Any) -> Any:
     """Read a quantile table at a uniform number, with linear interpolation."""
     place = unit * TABLE_CELLS
@@ -72,7 +72,7 @@ def _quantile(table: Any, unit: Any) -> Any:
     return table[cell] + (place - cell) * (table[cell + 1] - table[cell])
 
 
-@njit(inline="always")
+@inlined
 def _pick(cumulative: Any, row: Any, target: Any) -> Any:
     """Return the first index whose cumulative weight exceeds the target."""
     last = cumulative.shape[1] - 1
@@ -91,13 +91,13 @@ def _pick(cumulative: Any, row: Any, target: Any) -> Any:
     return low
 
 
-@njit(inline="always")
+@inlined
 def _below(state: Any, count: Any) -> Any:
     """Return a uniform integer in 0..count-1 from a stream state."""
     return np.int64(uniform(state) * count)
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@kernel
 def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative: Any) -> None:
     """Draw the node weights of one demand regime.
 
@@ -128,7 +128,7 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
         cumulative[1, node] = taken
 
 
-@njit(inline="always")
+@inlined
 def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     """Draw a receiver by weight among all nodes but the sender."""
     before = cumulative[1, sender - 1] if sender > 0 else 0.0
@@ -142,13 +142,13 @@ def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     return receiver
 
 
-@njit(inline="always")
+@inlined
 def _other(sender: Any, draw: Any) -> Any:
     """Map 0..nodes-2 to every node but the sender."""
     return draw + 1 if draw >= sender else draw
 
 
-@njit(inline="always")
+@inlined
 def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
     """Draw a receiver by pattern: a direct peer, a node that is none, or anyone else."""
     first, last = program.first_neighbour[sender], program.first_neighbour[sender + 1]
@@ -175,7 +175,7 @@ def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
     return _other(sender, _below(choice, others))
 
 
-@njit(inline="always")
+@inlined
 def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any:
     """Draw a log-normal amount whose spread follows from the capacities of the pair."""
     limit = min(program.node_capacity_sat[sender], program.node_capacity_sat[receiver]) / 2.0
@@ -188,7 +188,7 @@ def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any
     return np.exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@kernel
 def draw_payments(
     program: Any,
     cumulative: Any,
@@ -239,7 +239,7 @@ def draw_payments(
         state = advance(state)
 
 
-@njit(nogil=True, cache=True, _nrt=False)
+@kernel
 def draw_start_balances(
     owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, seed: Any, episode: Any, balances_msat: Any
 ) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
+
+from lnsim_gym.compiled import inlined
 
 __all__ = ["PURPOSE_PAYMENTS", "PURPOSE_START", "PURPOSE_WEIGHTS", "advance", "stream", "uniform", "word"]
 
@@ -28,7 +29,7 @@ _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.ui
 _TO_UNIT = 2.0**-53
 
 
-@njit(inline="always")
+@inlined
 def word(state: Any) -> Any:
     """Return the 64 random bits of a stream state (the SplitMix64 finalizer)."""
     mixed = (state ^ (state >> _SHIFT_30)) * _MULTIPLY_1
@@ -36,19 +37,19 @@ def word(state: Any) -> Any:
     return mixed ^ (mixed >> _SHIFT_31)
 
 
-@njit(inline="always")
+@inlined
 def advance(state: Any) -> Any:
     """Return the next state of a stream."""
     return state + _GAMMA
 
 
-@njit(inline="always")
+@inlined
 def uniform(state: Any) -> Any:
     """Return the float64 in [0, 1) of a stream state."""
     return np.float64(word(state) >> _SHIFT_11) * _TO_UNIT
 
 
-@njit(inline="always")
+@inlined
 def stream(seed: Any, episode: Any, step: Any, purpose: Any) -> Any:
     """Return the start state of the stream for a purpose within a step of an episode.
 

@@ -1,0 +1,142 @@
+"""What one environment is made of: the settings of a TOML file in ``envs/``, typed, and overridable by keyword."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from lnsim_gym.actions import Operation
+from lnsim_gym.backends.base import PaymentOptions
+from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.observations import ObservationName
+from lnsim_gym.paths import data_folder
+from lnsim_gym.schema import convert
+from lnsim_gym.traffic import DriftTraffic, TrafficModel
+
+__all__ = ["EnvironmentConfig", "EnvironmentFile", "StartBalances", "environment_files", "read_environment"]
+
+BackendName = Literal["simulator", "lnd"]
+ActionName = Literal["discrete", "multidiscrete", "box"]
+
+
+class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Random start balances: the initiator of each channel gets a uniform share of what both sides own."""
+
+    low: float = 0.2
+    high: float = 0.8
+
+    def __post_init__(self) -> None:
+        """Refuse an empty or impossible range."""
+        if not 0 <= self.low <= self.high <= 1:
+            raise ConfigError(f"start_balances needs 0 <= low <= high <= 1, got low {self.low}, high {self.high}")
+
+
+class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting of an environment. Field names are the keys of the TOML files and the keywords of ``gym.make``."""
+
+    backend: BackendName = "lnd"
+    """World the episodes run on: the embedded simulator, or real LND nodes."""
+    topology: str | dict[str, Any] = "default"
+    """Preset name, path of a file, or the topology (or generator) itself."""
+    start_balances: StartBalances | Literal["topology"] = "topology"
+    """Balances at reset: those of the topology, or a random share on each channel."""
+    traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)
+    """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
+    payments_per_step: int = 20
+    """Payments made in each step."""
+    operation: Operation = "push"
+    """What a rebalance does."""
+    circular_max_hops: int = 3
+    """Longest cycle of the circular operation, in channels."""
+    rebalance_fee_limit_ppm: int = 50_000
+    """Most a circular rebalance may pay in fees, in millionths of its amount."""
+    action: ActionName = "discrete"
+    """Kind of action space."""
+    action_sizes: tuple[float, ...] = (0.05, 0.1, 0.2)
+    """Amounts an action may choose, as shares of the smallest channel on the route."""
+    observation: ObservationName = "balances"
+    """Kind of observation."""
+    observation_history: int = 4
+    """Steps of flows kept by the observations that have them."""
+    reward: str | dict[str, float] = "success_rate"
+    """Reward preset, or weights of reward terms."""
+    payment: PaymentOptions = PaymentOptions()
+    """How payments are sent."""
+    lnd: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Settings of real nodes (``LndSettings``); the simulator ignores them."""
+    on_fault: Literal["truncate", "raise"] = "truncate"
+    """What a step does when the backend is lost: end the episode, or raise ``BackendError``."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        if not 1 <= self.payments_per_step <= 1_000_000:
+            raise ConfigError(f"payments_per_step must lie in 1..1,000,000, got {self.payments_per_step}")
+        if not 3 <= self.circular_max_hops <= 8:
+            raise ConfigError(f"circular_max_hops must lie in 3..8, got {self.circular_max_hops}")
+        if not 0 <= self.rebalance_fee_limit_ppm <= 1_000_000:
+            raise ConfigError(f"rebalance_fee_limit_ppm must lie in 0..1,000,000, got {self.rebalance_fee_limit_ppm}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> EnvironmentConfig:
+        """Build a config from plain settings.
+
+        Raises:
+            ConfigError: A setting is unknown, of the wrong type or out of range.
+        """
+        plain = dict(settings)
+        traffic = plain.get("traffic", {})
+        plain["traffic"] = (
+            {"kind": _traffic_kind(traffic)} if isinstance(traffic, str) else {"kind": "drift", **traffic}
+        )
+        if isinstance(plain.get("topology"), Path):
+            plain["topology"] = str(plain["topology"])
+        return convert(plain, cls, "the environment")
+
+
+def _traffic_kind(name: str) -> str:
+    """Check the name of a traffic model."""
+    known = [str(model.__struct_config__.tag) for model in get_args(TrafficModel)]
+    if name not in known:
+        raise ConfigError(f"unknown traffic {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}")
+    return name
+
+
+class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A TOML file of ``envs/``: what Gymnasium is told of an environment, and its settings."""
+
+    id: str
+    """Id under which the environment is registered: the name of the file."""
+    description: str
+    """One sentence for listings."""
+    max_episode_steps: int
+    """Steps after which an episode is truncated."""
+    nondeterministic: bool
+    """Whether equal seeds and actions may give different episodes."""
+    settings: dict[str, Any]
+    """Keyword arguments of the environment, fit for JSON."""
+
+
+def read_environment(path: Path) -> EnvironmentFile:
+    """Read one environment file.
+
+    Raises:
+        ConfigError: It is no TOML, or a setting is unknown or wrong; the text names the file.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        registration = {key: data.pop(key) for key in ("description", "max_episode_steps", "nondeterministic")}
+        EnvironmentConfig.of(data)
+    except KeyError as missing:
+        raise ConfigError(f"{path.name}: the key {missing} is missing") from None
+    except (tomllib.TOMLDecodeError, ConfigError) as problem:
+        raise ConfigError(f"{path.name}: {problem}") from None
+    return EnvironmentFile(id=path.stem, settings=data, **registration)
+
+
+def environment_files() -> tuple[EnvironmentFile, ...]:
+    """Read every environment file that ships with the package, in the order of their names."""
+    return tuple(read_environment(path) for path in sorted(data_folder("envs").glob("*.toml")))

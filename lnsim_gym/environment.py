@@ -1,0 +1,240 @@
+"""The Gymnasium environment: a thin presentation of one network's episodes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.episodes import Episodes, Problem
+from lnsim_gym.episodes.columns import FIRST_FAILURE
+from lnsim_gym.episodes.start import open_episodes
+from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.rewards import TERMS
+
+__all__ = ["FAILURE_NAMES", "REASON_NAMES", "LightningNetEnv"]
+
+FAILURE_NAMES = tuple(reason.name for reason in FailureReason if reason)
+"""Keys of ``info["failures"]``: LND's failure reasons."""
+REASON_NAMES = tuple(reason.name for reason in RebalanceReason)
+"""Values of ``info["rebalance"]["reason"]``, by ``RebalanceReason``."""
+
+_RESET_OPTIONS = ("balances_msat", "episode")
+
+
+class LightningNetEnv(gym.Env[Any, Any]):
+    """A Lightning network whose liquidity the agent manages.
+
+    One ``step`` applies at most one rebalance, then runs a batch of payments between random nodes, then observes the
+    channel balances. Channels run dry where demand is one-sided, and payments over them fail: the agent keeps
+    liquidity where it will be needed.
+
+    **Action.** Chooses a rebalance: an amount over one of the operation's routes, in one of two orientations. With
+    ``operation="push"``, route c is channel c, and forward lets its initiator pay its peer; with ``"circular"`` a route
+    is a cycle back to the paying node. Amounts are shares (``action_sizes``) of the smallest channel on the route,
+    whole sat.
+
+    - ``discrete``, ``Discrete(1 + 2 * routes * sizes)``: 0 does nothing, ``1 + (2 * route + reversed) * sizes + size``
+      sends that size over that route.
+    - ``multidiscrete``, ``MultiDiscrete([routes, 2, sizes + 1])``: route, reversed, size (0 does nothing).
+    - ``box``, ``Box(-1, 1, (routes,), float32)``: the entry of largest magnitude acts. Its sign is the orientation, its
+      magnitude the share of the largest size; below 0.05 nothing is done.
+
+    A rebalance that LND would refuse is refused, changes nothing, and is reported in ``info["rebalance"]``.
+
+    **Observation.** float32 in [0, 1]; C channels in the order of ``topology.channels``, N nodes in that of
+    ``topology.nodes``, K = ``observation_history``.
+
+    - ``balances``, shape ``(2C,)``: balance / capacity of the initiator, then of the peer, channel by channel.
+    - ``flows``, shape ``(2C + K * (2C + 2N),)``: the same, then for each of the last K steps, newest first, the amount
+      settled over each direction / capacity (cut at 1), and the share of the batch that failed, by sender and by
+      receiver.
+    - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
+
+    **Reward.** The weighted sum of the terms of ``rewards.TERMS``; by default the share of the batch that settled.
+
+    **Episode.** Never terminates; it is truncated by the time limit, or when the backend is lost (then the reward
+    is 0, the observation the last valid one, and ``info["backend_error"]`` says why; the next ``reset`` repairs it).
+    Start balances, demand and payments follow from the seed given to ``reset`` and the number of episodes since.
+    ``reset(options={"balances_msat": array, "episode": k})`` overrides start balances and episode number.
+
+    **Info of a step.** ``payments``, ``succeeded`` (counts), ``volume_sat``, ``fees_msat``, ``failures`` (counts by
+    LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term),
+    ``action_mask`` (int8), ``backend_error``. Info of a reset: ``seed``, ``episode``, ``reset_rung``,
+    ``reset_seconds``, ``action_mask``, ``backend_error``. Keys and types never vary.
+
+    Args:
+        render_mode: None.
+        **settings: Fields of ``EnvironmentConfig``.
+
+    Raises:
+        ConfigError: A setting is unknown, of the wrong type or out of range.
+        InvalidAction: From ``step``, for an action outside the space.
+        BackendError: From ``reset`` when the network cannot be brought up, and from ``step`` with ``on_fault="raise"``.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 4}  # type: ignore[misc]
+
+    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+        if render_mode is not None:
+            raise ConfigError(f"render_mode must be None, got {render_mode!r}")
+        self.render_mode = render_mode
+        self.config = EnvironmentConfig.of(settings)
+        self.problem = Problem.of(self.config)
+        self.action_space = self.problem.actions.space
+        self.observation_space = self.problem.layout.space
+        self._settings = settings
+        self._episodes: Episodes = open_episodes(self.problem, networks=1)
+        self._seed: int | None = None
+        self._all = np.ones(1, np.bool_)
+
+    @property
+    def topology(self) -> Topology:
+        """The network's topology."""
+        return self.problem.topology
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start an episode.
+
+        Args:
+            seed: Starts a new sequence of episodes; without one the sequence goes on.
+            options: ``balances_msat``, start balances of shape (channels, 2); ``episode``, the episode's number.
+
+        Raises:
+            ConfigError: An option is unknown or impossible.
+            BackendError: The network cannot be brought up.
+        """
+        super().reset(seed=seed)
+        start_msat, episode = self._reset_options(options or {})
+        if seed is not None or self._seed is None:
+            self._seed = int(self.np_random.integers(2**63)) if seed is None else seed
+            self._episodes.seeds[0] = self._seed % 2**64
+            self._episodes.episodes[0] = -1
+        self._episodes.episodes[0] = self._episodes.episodes[0] + 1 if episode is None else episode
+        report = self._episodes.reset(self._all, start_msat)
+        info = {
+            "seed": self._seed,
+            "episode": int(self._episodes.episodes[0]),
+            "reset_rung": report.rung,
+            "reset_seconds": report.seconds,
+            "action_mask": self._mask(),
+            "backend_error": "",
+        }
+        return self._observation(), info
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Apply a rebalance, run a batch of payments, observe.
+
+        Args:
+            action: An element of ``action_space``.
+
+        Returns:
+            Observation, reward, False, whether the backend was lost, and info.
+
+        Raises:
+            InvalidAction: The action lies outside the space.
+            BackendError: The backend was lost and ``on_fault`` is ``"raise"``.
+        """
+        if self._seed is None:
+            raise gym.error.ResetNeeded("call reset before the first step")
+        row, amount_msat = self.problem.actions.decode(np.asarray(action)[None])
+        try:
+            self._episodes.step(self._all, row, amount_msat)
+        except BackendError as fault:
+            if self.config.on_fault == "raise":
+                raise
+            return self._observation(), 0.0, False, True, self._lost(fault)
+        columns = self._episodes.columns
+        return self._observation(), float(columns.reward[0]), False, False, self._info()
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
+        return self._mask().astype(np.bool_)
+
+    def balances_msat(self) -> npt.NDArray[np.int64]:
+        """Return the exact balances in msat, shape (channels, 2), initiator first."""
+        balances: npt.NDArray[np.int64] = self._episodes.columns.balances_msat[0].copy()
+        return balances
+
+    def last_batch(self) -> PaymentBatch:
+        """Return the payments of the last step."""
+        return self._episodes.batch(0)
+
+    def last_outcomes(self) -> PaymentOutcomes:
+        """Return what became of the payments of the last step."""
+        return self._episodes.outcomes(0)
+
+    def network_record(self) -> list[dict[str, Any]]:
+        """Return name, host, port, TLS certificate, macaroon and public key of each real node; empty when simulated."""
+        return self._episodes.network_record()
+
+    def close(self) -> None:
+        """Release the network and everything made for it; harmless when closed already."""
+        self._episodes.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the settings alone: an unpickled environment starts anew."""
+        return {"settings": self._settings, "render_mode": self.render_mode, "spec": self.spec}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the environment again from its settings."""
+        self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
+        self.spec = state["spec"]
+
+    def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
+        """Check the options of a reset."""
+        for name in options:
+            if name not in _RESET_OPTIONS:
+                raise ConfigError(f"unknown reset option {name!r}: known are {', '.join(_RESET_OPTIONS)}")
+        episode = options.get("episode")
+        if episode is not None and (not isinstance(episode, int) or episode < 0):
+            raise ConfigError(f"the reset option episode must be an integer >= 0, got {episode!r}")
+        if "balances_msat" not in options:
+            return None, episode
+        return self.topology.check_balances_msat(options["balances_msat"])[None], episode
+
+    def _observation(self) -> Any:
+        """Return a fresh observation."""
+        return self.problem.layout.present(self._episodes.columns.observation[0])
+
+    def _mask(self) -> npt.NDArray[np.int8]:
+        """Return a fresh action mask."""
+        mask: npt.NDArray[np.int8] = self.problem.actions.mask(self._episodes.columns.allowed)[0]
+        return mask
+
+    def _info(self) -> dict[str, Any]:
+        """Return the info of the step that was just made."""
+        columns = self._episodes.columns
+        counts = columns.counts[0].tolist()
+        succeeded, volume_msat, fees_msat, requested_msat, applied_msat, rebalance_fee_msat, reason = counts[
+            :FIRST_FAILURE
+        ]
+        return {
+            "payments": columns.source.shape[1],
+            "succeeded": succeeded,
+            "volume_sat": volume_msat // 1000,
+            "fees_msat": fees_msat,
+            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :], strict=True)),
+            "rebalance": {
+                "requested_sat": requested_msat // 1000,
+                "applied_sat": applied_msat // 1000,
+                "fee_msat": rebalance_fee_msat,
+                "refused": reason != 0,
+                "reason": REASON_NAMES[reason],
+            },
+            "rewards": dict(zip(TERMS, columns.terms[0].tolist(), strict=True)),
+            "action_mask": self._mask(),
+            "backend_error": "",
+        }
+
+    def _lost(self, fault: BackendError) -> dict[str, Any]:
+        """Return the info of a step during which the backend was lost."""
+        columns = self._episodes.columns
+        columns.counts[0] = 0
+        columns.terms[0] = 0.0
+        return {**self._info(), "backend_error": f"{type(fault).__name__}: {fault}"}

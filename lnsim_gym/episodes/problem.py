@@ -1,0 +1,108 @@
+"""The problem an environment poses: everything that follows from its config and never changes afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.actions import ActionScheme, RebalanceRoutes, make_actions, rebalance_routes
+from lnsim_gym.config import EnvironmentConfig, StartBalances
+from lnsim_gym.network import Topology
+from lnsim_gym.network.load import load_topology
+from lnsim_gym.observations import ObservationLayout
+from lnsim_gym.rewards import reward_weights
+from lnsim_gym.traffic.kernels import TrafficProgram, draw_start_balances
+from lnsim_gym.traffic.models import compile_traffic
+
+__all__ = ["NEVER_ALLOWED_MSAT", "Problem", "amount_at_source_msat"]
+
+NEVER_ALLOWED_MSAT = np.iinfo(np.int64).max
+"""Stands for the balance needed by a rebalance that no balance allows."""
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A config worked out on its topology."""
+
+    config: EnvironmentConfig
+    topology: Topology
+    traffic: TrafficProgram
+    routes: RebalanceRoutes
+    actions: ActionScheme
+    layout: ObservationLayout
+    weights: npt.NDArray[np.float64]  # (terms,) reward weights
+    per_capacity: npt.NDArray[np.float64]  # (directions,) 1 / capacity in msat
+    first_direction: Int64  # (options,) first direction of each (row, size) of the action scheme
+    needed_msat: Int64  # (options,) spendable balance it needs there, amount and fees
+
+    @classmethod
+    def of(cls, config: EnvironmentConfig) -> Self:
+        """Work a config out.
+
+        Raises:
+            ConfigError: The config asks for the impossible.
+        """
+        topology = load_topology(config.topology)
+        routes = rebalance_routes(config.operation, topology, config.circular_max_hops)
+        actions = make_actions(config.action, routes, config.action_sizes)
+        return cls(
+            config=config,
+            topology=topology,
+            traffic=compile_traffic(config.traffic, topology),
+            routes=routes,
+            actions=actions,
+            layout=ObservationLayout.of(config.observation, topology, config.observation_history),
+            weights=reward_weights(config.reward),
+            per_capacity=np.repeat(1.0 / (1000.0 * topology.arrays.capacity_sat), 2),
+            first_direction=np.repeat(routes.directions[:, 0], len(config.action_sizes)).astype(np.int64),
+            needed_msat=_needed_msat(topology, routes, actions.amounts_msat).ravel(),
+        )
+
+    def start_balances_msat(self, seed: int, episode: int) -> Int64:
+        """Return the balances at the start of an episode, in msat, shape (channels, 2)."""
+        start = self.config.start_balances
+        if not isinstance(start, StartBalances):
+            return self.topology.start_balances_msat()
+        balances_msat = np.empty((len(self.topology.channels), 2), np.int64)
+        draw_start_balances(
+            self.topology.owned_total_msat,
+            self.topology.arrays.reserve_msat,
+            start.low,
+            start.high,
+            np.uint64(seed % 2**64),
+            episode,
+            balances_msat,
+        )
+        return balances_msat
+
+
+def amount_at_source_msat(topology: Topology, route: tuple[int, ...], amount_msat: Int64) -> Int64:
+    """Amounts that leave the first node so that ``amount_msat`` arrives at the end of a route.
+
+    Fees are added backward, ``fee_base + amount * fee_rate / 1,000,000`` at every forwarding node (BOLT 7).
+    """
+    arrays = topology.arrays
+    for direction in reversed(route[1:]):
+        amount_msat = (
+            amount_msat + arrays.fee_base_msat[direction] + amount_msat * arrays.fee_rate_ppm[direction] // 1_000_000
+        )
+    return amount_msat
+
+
+def _needed_msat(topology: Topology, routes: RebalanceRoutes, amounts_msat: Int64) -> Int64:
+    """Spendable balance that each (row, size) needs at the paying node, shape (rows, sizes)."""
+    arrays = topology.arrays
+    needed = np.empty_like(amounts_msat)
+    for row in range(len(needed)):
+        route = routes.route(row)
+        needed[row] = amount_at_source_msat(topology, route, amounts_msat[row])
+        edges = list(route)
+        too_small = amounts_msat[row] < arrays.min_htlc_msat[edges].max()
+        too_large = needed[row] > arrays.max_htlc_msat[edges].min()
+        needed[row][too_small | too_large] = NEVER_ALLOWED_MSAT
+    return needed

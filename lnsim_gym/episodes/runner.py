@@ -1,0 +1,77 @@
+"""The interface of the two episode runners."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
+from lnsim_gym.episodes.columns import StepColumns
+from lnsim_gym.episodes.problem import Problem
+
+__all__ = ["Episodes"]
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+class Episodes(ABC):
+    """Runs the episodes of a problem on ``networks`` networks, each with its own seed, episode and step.
+
+    Args:
+        problem: What is to be done.
+        networks: How many networks step together.
+    """
+
+    def __init__(self, problem: Problem, networks: int) -> None:
+        self.problem = problem
+        self.networks = networks
+        self.columns = StepColumns.zeros(problem, networks)
+        self.seeds = np.zeros(networks, np.uint64)
+        self.episodes = np.zeros(networks, np.int64)
+        self.steps = np.zeros(networks, np.int64)
+        """Steps done in the current episode, shape (networks,)."""
+
+    @abstractmethod
+    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
+        """Start an episode on the chosen networks, as their entries of ``seeds`` and ``episodes`` say.
+
+        Args:
+            which: The networks to reset, shape (networks,).
+            start_balances_msat: Start balances, shape (networks, channels, 2); by default those of the config.
+
+        Raises:
+            BackendError: The backend could not be brought to the start balances.
+        """
+
+    @abstractmethod
+    def step(self, which: Bool, row: Int64, amount_msat: Int64) -> None:
+        """Do one step on the chosen networks and fill their rows of ``columns``.
+
+        Args:
+            which: The networks that step, shape (networks,).
+            row: Rows of ``problem.routes``, or ``NO_OP``, shape (networks,).
+            amount_msat: Amounts of the rebalances, shape (networks,).
+
+        Raises:
+            BackendError: The backend was lost; the columns still hold the last valid observation.
+        """
+
+    def batch(self, network: int) -> PaymentBatch:
+        """Return the payments of one network's last step."""
+        return self.columns.batch(network)
+
+    def outcomes(self, network: int) -> PaymentOutcomes:
+        """Return the outcomes of one network's last step."""
+        return self.columns.outcomes(network)
+
+    def network_record(self) -> list[dict[str, Any]]:
+        """Return how to reach each real node (host, port, certificate, macaroon, public key); empty when simulated."""
+        return []
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the networks; harmless when closed already."""

@@ -1,0 +1,32 @@
+"""Choosing the runner for a config's backend; heavy imports happen only for the backend that is used."""
+
+from __future__ import annotations
+
+from lnsim_gym.episodes.backed import BackendEpisodes
+from lnsim_gym.episodes.problem import Problem
+from lnsim_gym.episodes.runner import Episodes
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["open_episodes"]
+
+
+def open_episodes(problem: Problem, networks: int) -> Episodes:
+    """Return the runner for the config's backend; real nodes start at the first reset.
+
+    Raises:
+        ConfigError: Real nodes were asked for several networks at once.
+    """
+    if problem.config.backend == "simulator":
+        from lnsim_gym.episodes.simulated import SimulatedEpisodes  # noqa: PLC0415
+
+        return SimulatedEpisodes(problem, networks)
+    if networks != 1:
+        raise ConfigError(
+            f"backend 'lnd' runs one network per environment, asked for {networks}: "
+            'use gym.make_vec(..., vectorization_mode="sync") for several'
+        )
+    from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
+    from lnsim_gym.schema import convert  # noqa: PLC0415
+
+    settings = convert(problem.config.lnd, LndSettings, "lnd")
+    return BackendEpisodes(problem, LndBackend(problem.topology, problem.config.payment, settings))
