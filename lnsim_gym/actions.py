@@ -149,6 +149,18 @@ class ActionScheme(ABC):
         """
 
     @abstractmethod
+    def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
+        """Turn rebalances into a batch of actions, the reverse of ``decode``.
+
+        Args:
+            row: Rows of ``routes``, or ``NO_OP``, shape (batch,).
+            size: Indices into ``sizes``, shape (batch,).
+
+        Returns:
+            Actions of ``space``, stacked along a first axis.
+        """
+
+    @abstractmethod
     def mask(self, allowed: Int8) -> Int8:
         """Turn what balances allow into a mask over this space's actions.
 
@@ -179,6 +191,10 @@ class DiscreteActions(ActionScheme):
             raise InvalidAction(f"expected integers in 0..{len(self._row) - 1}, got {actions!r}")
         return self._row[index], self._amount_msat[index]
 
+    def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
+        """See ``ActionScheme.encode``."""
+        return np.where(row == NO_OP, 0, 1 + row * len(self.sizes) + size)
+
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per action."""
         masks = np.ones((allowed.shape[0], allowed.shape[1] + 1), np.int8)
@@ -206,6 +222,11 @@ class MultiDiscreteActions(ActionScheme):
         idle = size < 0
         amount_msat = self.amounts_msat[row, np.maximum(size, 0)]
         return np.where(idle, NO_OP, row).astype(np.int64), np.where(idle, 0, amount_msat).astype(np.int64)
+
+    def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
+        """See ``ActionScheme.encode``."""
+        idle = row == NO_OP
+        return np.stack([np.where(idle, 0, row // 2), np.where(idle, 0, row % 2), np.where(idle, 0, size + 1)], axis=1)
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: the three dimensions' masks one after the other, as sb3-contrib reads them.
@@ -245,6 +266,14 @@ class BoxActions(ActionScheme):
         idle = share < self.DEAD_ZONE
         amount_msat = 1000 * amount_sat.astype(np.int64)
         return np.where(idle, NO_OP, row).astype(np.int64), np.where(idle, 0, amount_msat).astype(np.int64)
+
+    def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
+        """See ``ActionScheme.encode``."""
+        share = np.array(self.sizes)[size] / self.sizes[-1]
+        actions = np.zeros((len(row), *self.space.shape), np.float32)
+        acting = np.flatnonzero(row != NO_OP)
+        actions[acting, row[acting] // 2] = np.where(row[acting] % 2, -share[acting], share[acting])
+        return actions
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per route, 1 when either orientation can carry the smallest size."""

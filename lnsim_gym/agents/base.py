@@ -1,0 +1,58 @@
+"""The one small interface of an agent: observations of a batch of networks in, actions out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.episodes import Problem
+
+__all__ = ["Agent"]
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+class Agent(ABC):
+    """Maps observations to actions, for any number of networks at once.
+
+    Args:
+        problem: The problem of the environment it acts on.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def act(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[Any]:
+        """Choose an action for each network.
+
+        Args:
+            observation: Observations stacked along a first axis of length n, or a dict of such arrays.
+            mask: Action masks, shape (n, mask length).
+            rng: Source of any randomness.
+
+        Returns:
+            Actions stacked along a first axis of length n.
+        """
+
+    def act_one(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> Any:
+        """Choose an action for a single environment's observation and mask."""
+        if isinstance(observation, dict):
+            batched: Any = {key: value[None] for key, value in observation.items()}
+        else:
+            batched = observation[None]
+        return self.act(batched, mask[None], rng)[0]
+
+    def balance_shares(self, observation: Any) -> Float64:
+        """Read the balances from observations of any kind.
+
+        Returns:
+            Balances as shares of the capacity, shape (n, channels, 2), initiator first.
+        """
+        rows = observation["balances"] if isinstance(observation, dict) else observation
+        shares: Float64 = rows[:, : self.problem.layout.directions].astype(np.float64)
+        return shares.reshape(len(rows), -1, 2)
