@@ -127,7 +127,7 @@ class ActionScheme(ABC):
 
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         if not sizes or not all(0 < size <= 1 for size in sizes) or list(sizes) != sorted(set(sizes)):
-            raise ConfigError(f"action.sizes must be increasing shares in (0, 1], got {list(sizes)}")
+            raise ConfigError(f"action_sizes must be increasing shares in (0, 1], got {list(sizes)}")
         self.routes = routes
         self.sizes = sizes
         shares = np.array(sizes)
