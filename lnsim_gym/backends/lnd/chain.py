@@ -54,6 +54,10 @@ LND_FLAGS: Final = (
     "--channel-commit-interval=5ms",
     "--caches.rpc-graph-cache-duration=0s",
     "--debuglevel=info",
+    # lnd would stop itself when the disk it lives on is nine tenths full.
+    "--healthcheck.diskspace.attempts=0",
+    "--logging.file.max-files=1",
+    "--logging.file.max-file-size=5",
 )
 """lnd's flags, without listeners, credentials and folders."""
 
@@ -97,7 +101,9 @@ class ChainClient:
         try:
             answer = json.loads(raw)
         except ValueError:
-            raise BackendError(f"expected JSON from {CHAIN} for {method}, got {raw[:80]!r}: check user and password") from None
+            raise BackendError(
+                f"expected JSON from {CHAIN} for {method}, got {raw[:80]!r}: check user and password"
+            ) from None
         if answer.get("error"):
             raise BackendError(f"{CHAIN} refused {method}: {answer['error'].get('message')}")
         return answer["result"]

@@ -124,8 +124,13 @@ class Launcher(ABC):
         """Kill every lnd, dead or hung ones included, put the snapshot back, start them; does not touch btcd."""
 
     @abstractmethod
-    def stop(self) -> None:
-        """Stop the lnds, then btcd, hung ones included, and delete everything made; harmless when done already."""
+    def stop(self, *, keep: bool = False) -> None:
+        """Stop the lnds, then btcd, hung ones included; harmless when done already.
+
+        Args:
+            keep: Leave the state, so that ``connect``, ``start_chain`` and ``start_nodes`` go on from it; otherwise
+                everything that was made is deleted.
+        """
 
     @abstractmethod
     def detach(self) -> None:
