@@ -8,7 +8,6 @@ in variables, which a ``.env`` file beside it sets. Nothing here talks to Docker
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from typing import Final, NamedTuple
 from lnsim_gym.backends.lnd.chain import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG
 from lnsim_gym.backends.lnd.launchers.base import CHAIN
 from lnsim_gym.backends.lnd.nodes import lnd_version
+from lnsim_gym.backends.lnd.state import write_private
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.paths import private_dir
@@ -33,10 +33,11 @@ __all__ = [
     "RPC_CERT",
     "Service",
     "compose_text",
+    "known_grpc_port",
     "official_lnd_image",
+    "read_credentials",
     "services",
     "write_network",
-    "write_private",
 ]
 
 LABEL: Final = "io.lnsim"
@@ -191,7 +192,7 @@ def _node_text(service: Service, *, wumbo: bool) -> str:
         command=_items(command),
         folder=LND_FOLDER,
         number=service.number,
-        grpc=_FIRST_GRPC_PORT + service.number - 1,
+        grpc=known_grpc_port(service),
         grpc_inside=GRPC_PORT,
         rest=_FIRST_REST_PORT + service.number - 1,
         rest_inside=REST_PORT,
@@ -236,28 +237,30 @@ def write_network(folder: Path, topology: Topology, variables: Mapping[str, str]
     vault = private_dir(folder / "secrets")
     if not (vault / "lnd" / "lnd.conf").exists():
         _write_credentials(vault)
-    write_private(folder / COMPOSE_FILE, compose_text(topology))
+    (folder / COMPOSE_FILE).write_text(compose_text(topology))
     settings = {"LNSIM_SECRETS": "./secrets", **(variables or {})}
     for name, value in settings.items():
         if re.search(r"[\s'\"\\$#]", value):
             raise ConfigError(f"expected {name} without blanks, quotes, backslashes, $ and #, got {value!r}")
-    write_private(folder / ".env", "".join(f"{name}={value}\n" for name, value in settings.items()))
+    write_private(folder / ".env", "".join(f"{name}={value}\n" for name, value in settings.items()).encode())
 
 
 def _write_credentials(folder: Path) -> None:
     """Draw a user and a password for btcd's RPC and write them where btcd and lnd read them."""
     user, password = secrets.token_hex(16), secrets.token_hex(32)
-    write_private(
-        private_dir(folder / CHAIN) / "btcd.conf", f"[Application Options]\nrpcuser={user}\nrpcpass={password}\n"
-    )
-    write_private(private_dir(folder / "lnd") / "lnd.conf", f"[Btcd]\nbtcd.rpcuser={user}\nbtcd.rpcpass={password}\n")
+    btcd_conf = f"[Application Options]\nrpcuser={user}\nrpcpass={password}\n"
+    write_private(private_dir(folder / CHAIN) / "btcd.conf", btcd_conf.encode())
+    lnd_conf = f"[Btcd]\nbtcd.rpcuser={user}\nbtcd.rpcpass={password}\n"
+    write_private(private_dir(folder / "lnd") / "lnd.conf", lnd_conf.encode())
 
 
-def write_private(path: Path, content: str | bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    raw = content.encode() if isinstance(content, str) else content
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(raw)
-    fresh.replace(path)
+def read_credentials(folder: Path) -> tuple[str, str]:
+    """Return user and password of btcd's RPC out of a folder that ``write_network`` wrote."""
+    text = (folder / "secrets" / CHAIN / "btcd.conf").read_text()
+    found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return found["rpcuser"], found["rpcpass"]
+
+
+def known_grpc_port(service: Service) -> int:
+    """Return the gRPC port of a service on this machine unless a variable names another."""
+    return _FIRST_GRPC_PORT + service.number - 1
