@@ -48,10 +48,10 @@ def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> L
     """
     check_fee_rates(topology)
     try:
+        launcher.start_chain(topology)
         if launcher.managed:
-            launcher.start_chain(topology)
             _chain(launcher).mature()
-            launcher.start_nodes()
+        launcher.start_nodes()
         network = wait_ready(launcher, topology, settings)
         if launcher.managed and settings.snapshot and not launcher.has_snapshot():
             launcher.snapshot()
@@ -256,8 +256,29 @@ class _BringUp:
         waiting = (await client.call(rpc.GET_INFO)).num_pending_channels
         return f"{waiting} channels are pending" if waiting else ""
 
+    async def _reconnect(self, network: LiveNetwork) -> None:
+        """Connect the ends of inactive channels: a node that was restarted may have another address than before."""
+        idle = [index for index, both in (await network.ends()).items() if not both.is_active]
+        await gather(self._meet(index) for index in idle)
+
+    async def _meet(self, index: int) -> None:
+        """Connect the two ends of one channel, as soon as the initiator is ready for it."""
+        channel = self._topology.channels[index]
+        one, other = (self._clients[self._topology.node_index[name]] for name in (channel.initiator, channel.peer))
+
+        async def refused() -> str:
+            try:
+                await self._introduce(one, other)
+            except RpcRefused as problem:
+                return problem.details
+            return ""
+
+        await self._until(one.name, f"it to connect to {other.name}", refused)
+
     async def _settle_down(self, network: LiveNetwork) -> None:
         """Wait until channels are active and quiet, set the policies, wait until every node knows them."""
+        if self._launcher.managed:
+            await self._reconnect(network)
 
         async def sleepy() -> str:
             ends = await network.ends()

@@ -12,7 +12,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
 import grpc.aio
@@ -114,7 +114,7 @@ class NodeClient:
         call = stub(request, timeout=total_s, metadata=self._metadata)
         try:
             while (message := await asyncio.wait_for(call.read(), idle_s)) is not grpc.aio.EOF:
-                yield message
+                yield cast("Answer", message)
         except grpc.aio.AioRpcError as problem:
             self._fail(method, problem, total_s)
         except TimeoutError:

@@ -170,8 +170,7 @@ class LiveNetwork:
 
     def neighbours(self) -> Iterator[tuple[int, int]]:
         """Yield the node indices (initiator, peer) of every channel."""
-        for initiator, peer in self.topology.arrays.source.reshape(-1, 2).tolist():
-            yield initiator, peer
+        yield from self.topology.arrays.source.reshape(-1, 2).tolist()
 
     async def probe(self, timeout_s: float) -> None:
         """Ask every node for a sign of life.

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
+from lnsim_gym.backends.lnd.launchers import LauncherKind
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["LauncherKind", "LndSettings"]
-
-LauncherKind = Literal["auto", "docker", "process", "attach"]
+__all__ = ["LndSettings"]
 
 
 class LndSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

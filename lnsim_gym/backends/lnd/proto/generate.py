@@ -40,7 +40,9 @@ def _adapt(source: str) -> str:
     )
     source = re.sub(r"^# Protobuf Python Version.*\n", "", source, flags=re.M)
     source = re.sub(r"^import (\w+_pb2) as ", rf"from {_PACKAGE} import \1 as ", source, flags=re.M)
-    return source
+    # What protoc writes for type checkers is itself not strict.
+    header = "" if "DO NOT EDIT" in source else '# mypy: disable-error-code="type-arg, no-untyped-def"\n'
+    return header + source
 
 
 def main() -> None:

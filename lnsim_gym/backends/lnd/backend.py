@@ -1,0 +1,249 @@
+"""The live backend: opening, resetting, paying and closing a network of real lnd nodes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+import weakref
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.backends.base import (
+    Backend,
+    PaymentBatch,
+    PaymentOptions,
+    PaymentOutcomes,
+    RebalanceResult,
+    ResetReport,
+)
+from lnsim_gym.backends.lnd.bringup import check_fee_rates
+from lnsim_gym.backends.lnd.launchers import choose_launcher
+from lnsim_gym.backends.lnd.launchers.base import Launcher, NodeEndpoint
+from lnsim_gym.backends.lnd.session import Session
+from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.errors import BackendError, ConfigError, LnsimError
+from lnsim_gym.network import Topology
+
+__all__ = ["LndBackend"]
+
+Int64 = npt.NDArray[np.int64]
+
+
+class LndBackend(Backend):
+    """A network of real lnd nodes.
+
+    Pickling gives a backend with the same settings that is not open. A forked child cannot use its parent's.
+
+    Args:
+        topology: The network to bring up, to join or to attach to.
+        options: How payments are sent.
+        settings: How it is started, and deadlines.
+
+    Raises:
+        ConfigError: The topology or the options ask for what real nodes cannot do.
+    """
+
+    def __init__(
+        self, topology: Topology, options: PaymentOptions | None = None, settings: LndSettings | None = None
+    ) -> None:
+        self.topology = topology
+        self.options = options or PaymentOptions()
+        self.settings = settings or LndSettings()
+        check_fee_rates(topology)
+        self._session: Session | None = None
+        self._lost = False
+        self._finalizer: weakref.finalize[[Launcher, int], LndBackend] | None = None
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> tuple[type[LndBackend], tuple[Topology, PaymentOptions, LndSettings]]:
+        """Pickle what it takes to make another one, not the open network."""
+        return LndBackend, (self.topology, self.options, self.settings)
+
+    def open(self) -> None:
+        """See ``Backend.open``."""
+        self._refuse_other_process()
+        if self._session is None:
+            self._session = self._start(self.topology)
+            self._lost = False
+
+    def reset(self, balances_msat: Int64) -> ResetReport:
+        """Set balances by the cheapest rung that will do: none, payments, snapshot, or a new network.
+
+        Raises:
+            ConfigError: The balances do not fit the channels.
+            BackendError: Balances that only a network of our own could have were asked of somebody else's nodes.
+            BringUpError: A new network did not become ready.
+        """
+        started = time.perf_counter()
+        self._check_wanted(balances_msat)
+        self.open()
+        rung = self._climb(balances_msat)
+        self._opened().forget()
+        self._lost = False
+        return ResetReport(rung, time.perf_counter() - started)
+
+    def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
+        """See ``Backend.rebalance``."""
+        session = self._opened()
+        try:
+            return session.rebalance(route, amount_msat)
+        except ConfigError:
+            raise
+        except BaseException:
+            self._lost = True
+            raise
+
+    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+        """See ``Backend.pay``."""
+        session = self._opened()
+        try:
+            return session.pay(batch)
+        except BaseException:
+            self._lost = True
+            raise
+
+    def balances_msat(self) -> Int64:
+        """Return balances in msat, shape (channels, 2), held to what LND reports.
+
+        Raises:
+            LedgerMismatch: LND reports others.
+            BackendLost: A node is gone or hangs.
+        """
+        session = self._opened()
+        try:
+            return session.read()
+        except BaseException:
+            self._lost = True
+            raise
+
+    def endpoints(self) -> dict[str, NodeEndpoint]:
+        """Host, port, TLS certificate, macaroon and public key of every node by name, for any LND client."""
+        return self._opened().endpoints
+
+    def network_record(self) -> list[dict[str, Any]]:
+        """Return ``endpoints`` as plain data."""
+        record: list[dict[str, Any]] = msgspec.to_builtins(list(self.endpoints().values()))
+        return record
+
+    def close(self) -> None:
+        """See ``Backend.close``."""
+        session, self._session = self._session, None
+        if session is None or self._pid != os.getpid():
+            return
+        session.close()
+        if self._finalizer is not None:
+            self._finalizer()
+
+    def _start(self, topology: Topology) -> Session:
+        """Start a network; whatever happens, nothing half-done stays behind."""
+        launcher = choose_launcher(
+            self.settings.launcher,
+            f"env-{os.getpid()}-{secrets.token_hex(4)}",
+            attach_file=self.settings.attach_file,
+            state_folder=self.settings.state_folder,
+        )
+        # Runs on close, when the backend is forgotten, and when the interpreter ends.
+        self._finalizer = weakref.finalize(self, _release, launcher, os.getpid())
+        try:
+            return Session(launcher, topology, self.options, self.settings)
+        except BaseException:
+            self._finalizer()
+            raise
+
+    def _climb(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
+        """Try the rungs of the ladder, cheapest first."""
+        session = self._opened()
+        if not self._lost:
+            try:
+                session.check_alive()
+                if np.array_equal(session.read(), wanted_msat):
+                    return "none"
+                if session.push_to(wanted_msat):
+                    return "payments"
+            except BackendError:
+                if not session.launcher.managed:
+                    raise
+        self._lost = True
+        if not session.launcher.managed:
+            raise BackendError(
+                "expected balances that payments can reach, or nodes of our own: "
+                "use the docker or process launcher, or ask for balances above the reserves"
+            )
+        if self._restored(session, wanted_msat):
+            return "snapshot"
+        self._rebuild(wanted_msat)
+        return "rebuild"
+
+    def _restored(self, session: Session, wanted_msat: Int64) -> bool:
+        """Put the snapshot back and pay from there to the wanted balances, if that can lead there."""
+        if not session.reachable_from_start(wanted_msat) or not session.can_restore():
+            return False
+        try:
+            session.restore()
+            return session.push_to(wanted_msat)
+        except BackendError:
+            return False
+
+    def _rebuild(self, wanted_msat: Int64) -> None:
+        """Make a new network, its channels opened with the wanted balances where payments could not reach them."""
+        old = self._opened()
+        topology = self.topology if old.reachable_from_start(wanted_msat) else _opened_with(self.topology, wanted_msat)
+        self.close()
+        self._session = self._start(topology)
+        if not self._session.push_to(wanted_msat):
+            raise BackendError(f"expected balances that a channel can have, got {wanted_msat.tolist()}")
+
+    def _opened(self) -> Session:
+        """Return the session.
+
+        Raises:
+            BackendError: There is none here.
+        """
+        self._refuse_other_process()
+        if self._session is None:
+            raise BackendError("expected an open network, it is closed: call open() or reset() first")
+        return self._session
+
+    def _refuse_other_process(self) -> None:
+        if self._session is not None and self._pid != os.getpid():
+            raise BackendError(
+                f"expected to be in process {self._pid}, which opened this network, but this is {os.getpid()}: "
+                "make an environment in each process"
+            )
+        self._pid = os.getpid()
+
+    def _check_wanted(self, balances_msat: Int64) -> None:
+        """Refuse balances of another shape, negative ones, and those that do not add up."""
+        expected = self.topology.owned_total_msat
+        fits = balances_msat.shape == (len(expected), 2) and bool((balances_msat >= 0).all())
+        if not fits or not np.array_equal(balances_msat.sum(axis=1), expected):
+            raise ConfigError(
+                f"expected balances of shape ({len(expected)}, 2) in msat, none negative, each row adding up to "
+                f"{expected.tolist()}, got {balances_msat.tolist()}"
+            )
+
+
+def _opened_with(topology: Topology, wanted_msat: Int64) -> Topology:
+    """Return the topology with the wanted balances, in whole sat, as those at channel open.
+
+    Raises:
+        BackendError: No channel can be opened like that.
+    """
+    try:
+        channels = tuple(
+            msgspec.structs.replace(channel, initiator_balance_sat=int(-(-row[0] // 1000)), policies=policies)
+            for channel, policies, row in zip(topology.channels, topology.policies, wanted_msat, strict=True)
+        )
+        return msgspec.structs.replace(topology, channels=channels)
+    except LnsimError as problem:
+        raise BackendError(f"expected balances that payments or a new channel can have, but {problem}") from None
+
+
+def _release(launcher: Launcher, pid: int) -> None:
+    """End what a launcher started, in the process that started it."""
+    if pid == os.getpid():
+        launcher.stop()
