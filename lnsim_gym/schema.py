@@ -15,7 +15,9 @@ __all__ = ["convert"]
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def convert(data: Mapping[str, Any], kind: type[S], what: str, error: type[ConfigError] = ConfigError) -> S:
+def convert(
+    data: Mapping[str, Any], kind: type[S], what: str, error: type[ConfigError] = ConfigError, strict: bool = True
+) -> S:
     """Convert plain data to a struct.
 
     Args:
@@ -23,13 +25,14 @@ def convert(data: Mapping[str, Any], kind: type[S], what: str, error: type[Confi
         kind: The struct it must fit.
         what: How to call the data in an error, for example ``"the topology"``.
         error: Class of the error to raise.
+        strict: Refuse numbers written as text; foreign formats write 64-bit integers that way.
 
     Raises:
         ConfigError: A key is unknown, missing or of the wrong type; the text names it and its place. An error
             of this package raised by the struct's own validation passes through unchanged.
     """
     try:
-        return msgspec.convert(data, kind)
+        return msgspec.convert(data, kind, strict=strict)
     except msgspec.ValidationError as problem:
         if isinstance(problem.__cause__, LnsimError):
             raise problem.__cause__ from None

@@ -19,6 +19,7 @@ import msgspec
 
 from lnsim_gym.errors import ConfigError, TopologyError, did_you_mean
 from lnsim_gym.network.generators import GENERATORS
+from lnsim_gym.network.importers import from_describegraph, from_simln, read_cloth
 from lnsim_gym.network.presets import PRESETS, preset
 from lnsim_gym.network.topology import Topology
 from lnsim_gym.schema import convert
@@ -37,7 +38,8 @@ def load_topology(value: str | Path | Mapping[str, Any] | Topology) -> Topology:
             - a generator called in text, ``"scale_free(nodes = 100, channels = 400, seed = 7)"``;
             - a table with a generator, ``{"generator": "scale_free", "nodes": 100, "channels": 400, "seed": 7}``;
             - a table with ``nodes`` and ``channels`` (``Topology.from_dict``);
-            - the path of a TOML or JSON file with either table.
+            - the path of a file: TOML or JSON with either table, LND's ``describegraph`` JSON, sim-ln's ``sim_network``
+              JSON; or of a folder with CLoTH's three CSV files.
 
     Raises:
         TopologyError: There is no such preset, generator or file, the file is malformed, or the network impossible.
@@ -46,7 +48,7 @@ def load_topology(value: str | Path | Mapping[str, Any] | Topology) -> Topology:
     if isinstance(value, Topology):
         return value
     if isinstance(value, Mapping):
-        return _from_table(value)
+        return _from_table(value, "the topology")
     call = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", value, re.DOTALL) if isinstance(value, str) else None
     if call:
         return _from_call(call[1], call[2])
@@ -57,8 +59,12 @@ def load_topology(value: str | Path | Mapping[str, Any] | Topology) -> Topology:
     return _from_path(value)
 
 
-def _from_table(data: Mapping[str, Any]) -> Topology:
+def _from_table(data: Mapping[str, Any], what: str) -> Topology:
     """Build a topology from plain data, by the keys it has."""
+    if "sim_network" in data:
+        return from_simln(data, what)
+    if "edges" in data:
+        return from_describegraph(data, what)
     if "generator" in data:
         arguments = {key: value for key, value in data.items() if key != "generator"}
         return _generate(str(data["generator"]), arguments)
@@ -100,19 +106,18 @@ def _arguments_of(name: str) -> type[msgspec.Struct]:
 
 
 def _from_path(path: str | Path) -> Topology:
-    """Read a file."""
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8")
-    except FileNotFoundError:
+    """Read a file, or a folder of CLoTH's files."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        return read_cloth(place)
+    if not place.is_file():
         raise TopologyError(
             f"unknown topology {str(path)!r}: neither a preset nor a file.{did_you_mean(str(path), PRESETS)} "
             f"Presets: {', '.join(sorted(PRESETS))}"
-        ) from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise TopologyError(f"cannot read the topology file {path}: {problem}") from None
+        )
     try:
-        return _from_table(_parse(text))
-    except (ConfigError, ValueError) as problem:
+        return _from_table(_parse(place.read_text(encoding="utf-8")), str(path))
+    except (ConfigError, OSError, ValueError) as problem:
         raise TopologyError(f"{path}: {problem}") from None
 
 
