@@ -170,7 +170,7 @@ class LiveNetwork:
 
     def neighbours(self) -> Iterator[tuple[int, int]]:
         """Yield the node indices (initiator, peer) of every channel."""
-        yield from self.topology.arrays.source.reshape(-1, 2).tolist()
+        yield from zip(*self.topology.arrays.source.reshape(-1, 2).T.tolist(), strict=True)
 
     async def probe(self, timeout_s: float) -> None:
         """Ask every node for a sign of life.

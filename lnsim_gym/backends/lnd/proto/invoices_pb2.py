@@ -3,7 +3,6 @@
 # NO CHECKED-IN PROTOBUF GENCODE
 # source: invoices.proto
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from lnsim_gym.backends.lnd.proto.pool import POOL
 from google.protobuf import symbol_database as _symbol_database
@@ -13,19 +12,19 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = POOL.AddSerializedFile(
-    b'\n\x0einvoices.proto\x12\x0binvoicesrpc"(\n\x10\x43\x61ncelInvoiceMsg\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c"\x13\n\x11\x43\x61ncelInvoiceResp2Z\n\x08Invoices\x12N\n\rCancelInvoice\x12\x1d.invoicesrpc.CancelInvoiceMsg\x1a\x1e.invoicesrpc.CancelInvoiceRespb\x06proto3'
-)
+
+
+DESCRIPTOR = POOL.AddSerializedFile(b'\n\x0einvoices.proto\x12\x0binvoicesrpc\"(\n\x10\x43\x61ncelInvoiceMsg\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c\"\x13\n\x11\x43\x61ncelInvoiceResp2Z\n\x08Invoices\x12N\n\rCancelInvoice\x12\x1d.invoicesrpc.CancelInvoiceMsg\x1a\x1e.invoicesrpc.CancelInvoiceRespb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "invoices_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'invoices_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_CANCELINVOICEMSG"]._serialized_start = 31
-    _globals["_CANCELINVOICEMSG"]._serialized_end = 71
-    _globals["_CANCELINVOICERESP"]._serialized_start = 73
-    _globals["_CANCELINVOICERESP"]._serialized_end = 92
-    _globals["_INVOICES"]._serialized_start = 94
-    _globals["_INVOICES"]._serialized_end = 184
+  DESCRIPTOR._loaded_options = None
+  _globals['_CANCELINVOICEMSG']._serialized_start=31
+  _globals['_CANCELINVOICEMSG']._serialized_end=71
+  _globals['_CANCELINVOICERESP']._serialized_start=73
+  _globals['_CANCELINVOICERESP']._serialized_end=92
+  _globals['_INVOICES']._serialized_start=94
+  _globals['_INVOICES']._serialized_end=184
 # @@protoc_insertion_point(module_scope)

@@ -3,7 +3,6 @@
 # NO CHECKED-IN PROTOBUF GENCODE
 # source: lightning.proto
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from lnsim_gym.backends.lnd.proto.pool import POOL
 from google.protobuf import symbol_database as _symbol_database
@@ -13,103 +12,103 @@ from google.protobuf.internal import builder as _builder
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = POOL.AddSerializedFile(
-    b'\n\x0flightning.proto\x12\x05lnrpc"\x11\n\x0fGetStateRequest"5\n\x10GetStateResponse\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.lnrpc.WalletState"\x10\n\x0eGetInfoRequest"\xcc\x01\n\x0fGetInfoResponse\x12\x17\n\x0fidentity_pubkey\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x1c\n\x14num_pending_channels\x18\x03 \x01(\r\x12\x14\n\x0c\x62lock_height\x18\x06 \x01(\r\x12\x17\n\x0fsynced_to_chain\x18\t \x01(\x08\x12\x0f\n\x07version\x18\x0e \x01(\t\x12\x1c\n\x06\x63hains\x18\x10 \x03(\x0b\x32\x0c.lnrpc.Chain\x12\x15\n\rwallet_synced\x18\x17 \x01(\x08"\x18\n\x05\x43hain\x12\x0f\n\x07network\x18\x02 \x01(\t"5\n\x11NewAddressRequest\x12 \n\x04type\x18\x01 \x01(\x0e\x32\x12.lnrpc.AddressType"%\n\x12NewAddressResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t"\x16\n\x14WalletBalanceRequest"2\n\x15WalletBalanceResponse\x12\x19\n\x11\x63onfirmed_balance\x18\x02 \x01(\x03"0\n\x10LightningAddress\x12\x0e\n\x06pubkey\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t"Z\n\x12\x43onnectPeerRequest\x12%\n\x04\x61\x64\x64r\x18\x01 \x01(\x0b\x32\x17.lnrpc.LightningAddress\x12\x0c\n\x04perm\x18\x02 \x01(\x08\x12\x0f\n\x07timeout\x18\x03 \x01(\x04"\x15\n\x13\x43onnectPeerResponse"\x12\n\x10ListPeersRequest"/\n\x11ListPeersResponse\x12\x1a\n\x05peers\x18\x01 \x03(\x0b\x32\x0b.lnrpc.Peer"\x17\n\x04Peer\x12\x0f\n\x07pub_key\x18\x01 \x01(\t"p\n\x12OpenChannelRequest\x12\x15\n\rsat_per_vbyte\x18\x01 \x01(\x04\x12\x13\n\x0bnode_pubkey\x18\x02 \x01(\x0c\x12\x1c\n\x14local_funding_amount\x18\x04 \x01(\x03\x12\x10\n\x08push_sat\x18\x05 \x01(\x03"n\n\x0c\x43hannelPoint\x12\x1c\n\x12\x66unding_txid_bytes\x18\x01 \x01(\x0cH\x00\x12\x1a\n\x10\x66unding_txid_str\x18\x02 \x01(\tH\x00\x12\x14\n\x0coutput_index\x18\x03 \x01(\rB\x0e\n\x0c\x66unding_txid"\x15\n\x13ListChannelsRequest"8\n\x14ListChannelsResponse\x12 \n\x08\x63hannels\x18\x0b \x03(\x0b\x32\x0e.lnrpc.Channel"\xa5\x02\n\x07\x43hannel\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\x15\n\rremote_pubkey\x18\x02 \x01(\t\x12\x15\n\rchannel_point\x18\x03 \x01(\t\x12\x0f\n\x07\x63han_id\x18\x04 \x01(\x04\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\x03\x12\x15\n\rlocal_balance\x18\x06 \x01(\x03\x12\x16\n\x0eremote_balance\x18\x07 \x01(\x03\x12\x12\n\nfee_per_kw\x18\n \x01(\x03\x12\x19\n\x11unsettled_balance\x18\x0b \x01(\x03\x12\x13\n\x0bnum_updates\x18\x0e \x01(\x04\x12"\n\rpending_htlcs\x18\x0f \x03(\x0b\x32\x0b.lnrpc.HTLC\x12\x0f\n\x07private\x18\x11 \x01(\x08\x12\x11\n\tinitiator\x18\x12 \x01(\x08"(\n\x04HTLC\x12\x10\n\x08incoming\x18\x01 \x01(\x08\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03"\x17\n\x15\x43hannelBalanceRequest">\n\x16\x43hannelBalanceResponse\x12$\n\rlocal_balance\x18\x03 \x01(\x0b\x32\r.lnrpc.Amount"#\n\x06\x41mount\x12\x0b\n\x03sat\x18\x01 \x01(\x04\x12\x0c\n\x04msat\x18\x02 \x01(\x04"2\n\x13\x43hannelGraphRequest\x12\x1b\n\x13include_unannounced\x18\x01 \x01(\x08"1\n\x0c\x43hannelGraph\x12!\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32\x12.lnrpc.ChannelEdge"\x9f\x01\n\x0b\x43hannelEdge\x12\x12\n\nchannel_id\x18\x01 \x01(\x04\x12\x11\n\tnode1_pub\x18\x04 \x01(\t\x12\x11\n\tnode2_pub\x18\x05 \x01(\t\x12*\n\x0cnode1_policy\x18\x07 \x01(\x0b\x32\x14.lnrpc.RoutingPolicy\x12*\n\x0cnode2_policy\x18\x08 \x01(\x0b\x32\x14.lnrpc.RoutingPolicy"\xdb\x01\n\rRoutingPolicy\x12\x17\n\x0ftime_lock_delta\x18\x01 \x01(\r\x12\x10\n\x08min_htlc\x18\x02 \x01(\x03\x12\x15\n\rfee_base_msat\x18\x03 \x01(\x03\x12\x1b\n\x13\x66\x65\x65_rate_milli_msat\x18\x04 \x01(\x03\x12\x10\n\x08\x64isabled\x18\x05 \x01(\x08\x12\x15\n\rmax_htlc_msat\x18\x06 \x01(\x04\x12\x1d\n\x15inbound_fee_base_msat\x18\t \x01(\x05\x12#\n\x1binbound_fee_rate_milli_msat\x18\n \x01(\x05"K\n\x07Invoice\x12\x0c\n\x04memo\x18\x01 \x01(\t\x12\x0e\n\x06r_hash\x18\x04 \x01(\x0c\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\x03\x12\x12\n\nvalue_msat\x18\x17 \x01(\x03"S\n\x12\x41\x64\x64InvoiceResponse\x12\x0e\n\x06r_hash\x18\x01 \x01(\x0c\x12\x17\n\x0fpayment_request\x18\x02 \x01(\t\x12\x14\n\x0cpayment_addr\x18\x11 \x01(\x0c"\xf0\x01\n\x13PolicyUpdateRequest\x12\x10\n\x06global\x18\x01 \x01(\x08H\x00\x12)\n\nchan_point\x18\x02 \x01(\x0b\x32\x13.lnrpc.ChannelPointH\x00\x12\x15\n\rbase_fee_msat\x18\x03 \x01(\x03\x12\x17\n\x0ftime_lock_delta\x18\x05 \x01(\r\x12\x15\n\rmax_htlc_msat\x18\x06 \x01(\x04\x12\x15\n\rmin_htlc_msat\x18\x07 \x01(\x04\x12\x1f\n\x17min_htlc_msat_specified\x18\x08 \x01(\x08\x12\x14\n\x0c\x66\x65\x65_rate_ppm\x18\t \x01(\rB\x07\n\x05scope"C\n\x14PolicyUpdateResponse\x12+\n\x0e\x66\x61iled_updates\x18\x01 \x03(\x0b\x32\x13.lnrpc.FailedUpdate"$\n\x0c\x46\x61iledUpdate\x12\x14\n\x0cupdate_error\x18\x03 \x01(\t"\xf1\x01\n\x07Payment\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\t\x12,\n\x06status\x18\n \x01(\x0e\x32\x1c.lnrpc.Payment.PaymentStatus\x12\x10\n\x08\x66\x65\x65_msat\x18\x0c \x01(\x03\x12!\n\x05htlcs\x18\x0e \x03(\x0b\x32\x12.lnrpc.HTLCAttempt\x12\x16\n\x0e\x66\x61ilure_reason\x18\x10 \x01(\x05"U\n\rPaymentStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\r\n\tIN_FLIGHT\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tINITIATED\x10\x04"\xb2\x01\n\x0bHTLCAttempt\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x1d.lnrpc.HTLCAttempt.HTLCStatus\x12\x1b\n\x05route\x18\x02 \x01(\x0b\x32\x0c.lnrpc.Route\x12\x1f\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x0e.lnrpc.Failure"6\n\nHTLCStatus\x12\r\n\tIN_FLIGHT\x10\x00\x12\r\n\tSUCCEEDED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02"k\n\x05Route\x12\x17\n\x0ftotal_time_lock\x18\x01 \x01(\r\x12\x18\n\x04hops\x18\x04 \x03(\x0b\x32\n.lnrpc.Hop\x12\x17\n\x0ftotal_fees_msat\x18\x05 \x01(\x03\x12\x16\n\x0etotal_amt_msat\x18\x06 \x01(\x03"\xa1\x01\n\x03Hop\x12\x0f\n\x07\x63han_id\x18\x01 \x01(\x04\x12\x0e\n\x06\x65xpiry\x18\x05 \x01(\r\x12\x1b\n\x13\x61mt_to_forward_msat\x18\x06 \x01(\x03\x12\x10\n\x08\x66\x65\x65_msat\x18\x07 \x01(\x03\x12\x0f\n\x07pub_key\x18\x08 \x01(\t\x12\x13\n\x0btlv_payload\x18\t \x01(\x08\x12$\n\nmpp_record\x18\n \x01(\x0b\x32\x10.lnrpc.MPPRecord"9\n\tMPPRecord\x12\x16\n\x0etotal_amt_msat\x18\n \x01(\x03\x12\x14\n\x0cpayment_addr\x18\x0b \x01(\x0c"5\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x1c\n\x14\x66\x61ilure_source_index\x18\x08 \x01(\r*s\n\x0bWalletState\x12\x10\n\x0cNON_EXISTING\x10\x00\x12\n\n\x06LOCKED\x10\x01\x12\x0c\n\x08UNLOCKED\x10\x02\x12\x0e\n\nRPC_ACTIVE\x10\x03\x12\x11\n\rSERVER_ACTIVE\x10\x04\x12\x15\n\x10WAITING_TO_START\x10\xff\x01*&\n\x0b\x41\x64\x64ressType\x12\x17\n\x13WITNESS_PUBKEY_HASH\x10\x00\x32\x80\x06\n\tLightning\x12J\n\rWalletBalance\x12\x1b.lnrpc.WalletBalanceRequest\x1a\x1c.lnrpc.WalletBalanceResponse\x12\x41\n\nNewAddress\x12\x18.lnrpc.NewAddressRequest\x1a\x19.lnrpc.NewAddressResponse\x12\x44\n\x0b\x43onnectPeer\x12\x19.lnrpc.ConnectPeerRequest\x1a\x1a.lnrpc.ConnectPeerResponse\x12>\n\tListPeers\x12\x17.lnrpc.ListPeersRequest\x1a\x18.lnrpc.ListPeersResponse\x12\x38\n\x07GetInfo\x12\x15.lnrpc.GetInfoRequest\x1a\x16.lnrpc.GetInfoResponse\x12G\n\x0cListChannels\x12\x1a.lnrpc.ListChannelsRequest\x1a\x1b.lnrpc.ListChannelsResponse\x12M\n\x0e\x43hannelBalance\x12\x1c.lnrpc.ChannelBalanceRequest\x1a\x1d.lnrpc.ChannelBalanceResponse\x12\x41\n\x0fOpenChannelSync\x12\x19.lnrpc.OpenChannelRequest\x1a\x13.lnrpc.ChannelPoint\x12\x37\n\nAddInvoice\x12\x0e.lnrpc.Invoice\x1a\x19.lnrpc.AddInvoiceResponse\x12@\n\rDescribeGraph\x12\x1a.lnrpc.ChannelGraphRequest\x1a\x13.lnrpc.ChannelGraph\x12N\n\x13UpdateChannelPolicy\x12\x1a.lnrpc.PolicyUpdateRequest\x1a\x1b.lnrpc.PolicyUpdateResponse2D\n\x05State\x12;\n\x08GetState\x12\x16.lnrpc.GetStateRequest\x1a\x17.lnrpc.GetStateResponseb\x06proto3'
-)
+
+
+DESCRIPTOR = POOL.AddSerializedFile(b'\n\x0flightning.proto\x12\x05lnrpc\"\x11\n\x0fGetStateRequest\"5\n\x10GetStateResponse\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.lnrpc.WalletState\"\x10\n\x0eGetInfoRequest\"\xcc\x01\n\x0fGetInfoResponse\x12\x17\n\x0fidentity_pubkey\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x1c\n\x14num_pending_channels\x18\x03 \x01(\r\x12\x14\n\x0c\x62lock_height\x18\x06 \x01(\r\x12\x17\n\x0fsynced_to_chain\x18\t \x01(\x08\x12\x0f\n\x07version\x18\x0e \x01(\t\x12\x1c\n\x06\x63hains\x18\x10 \x03(\x0b\x32\x0c.lnrpc.Chain\x12\x15\n\rwallet_synced\x18\x17 \x01(\x08\"\x18\n\x05\x43hain\x12\x0f\n\x07network\x18\x02 \x01(\t\"5\n\x11NewAddressRequest\x12 \n\x04type\x18\x01 \x01(\x0e\x32\x12.lnrpc.AddressType\"%\n\x12NewAddressResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\"\x16\n\x14WalletBalanceRequest\"2\n\x15WalletBalanceResponse\x12\x19\n\x11\x63onfirmed_balance\x18\x02 \x01(\x03\"0\n\x10LightningAddress\x12\x0e\n\x06pubkey\x18\x01 \x01(\t\x12\x0c\n\x04host\x18\x02 \x01(\t\"Z\n\x12\x43onnectPeerRequest\x12%\n\x04\x61\x64\x64r\x18\x01 \x01(\x0b\x32\x17.lnrpc.LightningAddress\x12\x0c\n\x04perm\x18\x02 \x01(\x08\x12\x0f\n\x07timeout\x18\x03 \x01(\x04\"\x15\n\x13\x43onnectPeerResponse\"\x12\n\x10ListPeersRequest\"/\n\x11ListPeersResponse\x12\x1a\n\x05peers\x18\x01 \x03(\x0b\x32\x0b.lnrpc.Peer\"\x17\n\x04Peer\x12\x0f\n\x07pub_key\x18\x01 \x01(\t\"p\n\x12OpenChannelRequest\x12\x15\n\rsat_per_vbyte\x18\x01 \x01(\x04\x12\x13\n\x0bnode_pubkey\x18\x02 \x01(\x0c\x12\x1c\n\x14local_funding_amount\x18\x04 \x01(\x03\x12\x10\n\x08push_sat\x18\x05 \x01(\x03\"n\n\x0c\x43hannelPoint\x12\x1c\n\x12\x66unding_txid_bytes\x18\x01 \x01(\x0cH\x00\x12\x1a\n\x10\x66unding_txid_str\x18\x02 \x01(\tH\x00\x12\x14\n\x0coutput_index\x18\x03 \x01(\rB\x0e\n\x0c\x66unding_txid\"\x15\n\x13ListChannelsRequest\"8\n\x14ListChannelsResponse\x12 \n\x08\x63hannels\x18\x0b \x03(\x0b\x32\x0e.lnrpc.Channel\"\xa5\x02\n\x07\x43hannel\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\x15\n\rremote_pubkey\x18\x02 \x01(\t\x12\x15\n\rchannel_point\x18\x03 \x01(\t\x12\x0f\n\x07\x63han_id\x18\x04 \x01(\x04\x12\x10\n\x08\x63\x61pacity\x18\x05 \x01(\x03\x12\x15\n\rlocal_balance\x18\x06 \x01(\x03\x12\x16\n\x0eremote_balance\x18\x07 \x01(\x03\x12\x12\n\nfee_per_kw\x18\n \x01(\x03\x12\x19\n\x11unsettled_balance\x18\x0b \x01(\x03\x12\x13\n\x0bnum_updates\x18\x0e \x01(\x04\x12\"\n\rpending_htlcs\x18\x0f \x03(\x0b\x32\x0b.lnrpc.HTLC\x12\x0f\n\x07private\x18\x11 \x01(\x08\x12\x11\n\tinitiator\x18\x12 \x01(\x08\"(\n\x04HTLC\x12\x10\n\x08incoming\x18\x01 \x01(\x08\x12\x0e\n\x06\x61mount\x18\x02 \x01(\x03\"\x17\n\x15\x43hannelBalanceRequest\">\n\x16\x43hannelBalanceResponse\x12$\n\rlocal_balance\x18\x03 \x01(\x0b\x32\r.lnrpc.Amount\"#\n\x06\x41mount\x12\x0b\n\x03sat\x18\x01 \x01(\x04\x12\x0c\n\x04msat\x18\x02 \x01(\x04\"2\n\x13\x43hannelGraphRequest\x12\x1b\n\x13include_unannounced\x18\x01 \x01(\x08\"1\n\x0c\x43hannelGraph\x12!\n\x05\x65\x64ges\x18\x02 \x03(\x0b\x32\x12.lnrpc.ChannelEdge\"\x9f\x01\n\x0b\x43hannelEdge\x12\x12\n\nchannel_id\x18\x01 \x01(\x04\x12\x11\n\tnode1_pub\x18\x04 \x01(\t\x12\x11\n\tnode2_pub\x18\x05 \x01(\t\x12*\n\x0cnode1_policy\x18\x07 \x01(\x0b\x32\x14.lnrpc.RoutingPolicy\x12*\n\x0cnode2_policy\x18\x08 \x01(\x0b\x32\x14.lnrpc.RoutingPolicy\"\xdb\x01\n\rRoutingPolicy\x12\x17\n\x0ftime_lock_delta\x18\x01 \x01(\r\x12\x10\n\x08min_htlc\x18\x02 \x01(\x03\x12\x15\n\rfee_base_msat\x18\x03 \x01(\x03\x12\x1b\n\x13\x66\x65\x65_rate_milli_msat\x18\x04 \x01(\x03\x12\x10\n\x08\x64isabled\x18\x05 \x01(\x08\x12\x15\n\rmax_htlc_msat\x18\x06 \x01(\x04\x12\x1d\n\x15inbound_fee_base_msat\x18\t \x01(\x05\x12#\n\x1binbound_fee_rate_milli_msat\x18\n \x01(\x05\"K\n\x07Invoice\x12\x0c\n\x04memo\x18\x01 \x01(\t\x12\x0e\n\x06r_hash\x18\x04 \x01(\x0c\x12\x0e\n\x06\x65xpiry\x18\x0b \x01(\x03\x12\x12\n\nvalue_msat\x18\x17 \x01(\x03\"S\n\x12\x41\x64\x64InvoiceResponse\x12\x0e\n\x06r_hash\x18\x01 \x01(\x0c\x12\x17\n\x0fpayment_request\x18\x02 \x01(\t\x12\x14\n\x0cpayment_addr\x18\x11 \x01(\x0c\"\xf0\x01\n\x13PolicyUpdateRequest\x12\x10\n\x06global\x18\x01 \x01(\x08H\x00\x12)\n\nchan_point\x18\x02 \x01(\x0b\x32\x13.lnrpc.ChannelPointH\x00\x12\x15\n\rbase_fee_msat\x18\x03 \x01(\x03\x12\x17\n\x0ftime_lock_delta\x18\x05 \x01(\r\x12\x15\n\rmax_htlc_msat\x18\x06 \x01(\x04\x12\x15\n\rmin_htlc_msat\x18\x07 \x01(\x04\x12\x1f\n\x17min_htlc_msat_specified\x18\x08 \x01(\x08\x12\x14\n\x0c\x66\x65\x65_rate_ppm\x18\t \x01(\rB\x07\n\x05scope\"C\n\x14PolicyUpdateResponse\x12+\n\x0e\x66\x61iled_updates\x18\x01 \x03(\x0b\x32\x13.lnrpc.FailedUpdate\"$\n\x0c\x46\x61iledUpdate\x12\x14\n\x0cupdate_error\x18\x03 \x01(\t\"\xf1\x01\n\x07Payment\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\t\x12,\n\x06status\x18\n \x01(\x0e\x32\x1c.lnrpc.Payment.PaymentStatus\x12\x10\n\x08\x66\x65\x65_msat\x18\x0c \x01(\x03\x12!\n\x05htlcs\x18\x0e \x03(\x0b\x32\x12.lnrpc.HTLCAttempt\x12\x16\n\x0e\x66\x61ilure_reason\x18\x10 \x01(\x05\"U\n\rPaymentStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\r\n\tIN_FLIGHT\x10\x01\x12\r\n\tSUCCEEDED\x10\x02\x12\n\n\x06\x46\x41ILED\x10\x03\x12\r\n\tINITIATED\x10\x04\"\xb2\x01\n\x0bHTLCAttempt\x12-\n\x06status\x18\x01 \x01(\x0e\x32\x1d.lnrpc.HTLCAttempt.HTLCStatus\x12\x1b\n\x05route\x18\x02 \x01(\x0b\x32\x0c.lnrpc.Route\x12\x1f\n\x07\x66\x61ilure\x18\x05 \x01(\x0b\x32\x0e.lnrpc.Failure\"6\n\nHTLCStatus\x12\r\n\tIN_FLIGHT\x10\x00\x12\r\n\tSUCCEEDED\x10\x01\x12\n\n\x06\x46\x41ILED\x10\x02\"k\n\x05Route\x12\x17\n\x0ftotal_time_lock\x18\x01 \x01(\r\x12\x18\n\x04hops\x18\x04 \x03(\x0b\x32\n.lnrpc.Hop\x12\x17\n\x0ftotal_fees_msat\x18\x05 \x01(\x03\x12\x16\n\x0etotal_amt_msat\x18\x06 \x01(\x03\"\xa1\x01\n\x03Hop\x12\x0f\n\x07\x63han_id\x18\x01 \x01(\x04\x12\x0e\n\x06\x65xpiry\x18\x05 \x01(\r\x12\x1b\n\x13\x61mt_to_forward_msat\x18\x06 \x01(\x03\x12\x10\n\x08\x66\x65\x65_msat\x18\x07 \x01(\x03\x12\x0f\n\x07pub_key\x18\x08 \x01(\t\x12\x13\n\x0btlv_payload\x18\t \x01(\x08\x12$\n\nmpp_record\x18\n \x01(\x0b\x32\x10.lnrpc.MPPRecord\"9\n\tMPPRecord\x12\x16\n\x0etotal_amt_msat\x18\n \x01(\x03\x12\x14\n\x0cpayment_addr\x18\x0b \x01(\x0c\"5\n\x07\x46\x61ilure\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\x1c\n\x14\x66\x61ilure_source_index\x18\x08 \x01(\r*s\n\x0bWalletState\x12\x10\n\x0cNON_EXISTING\x10\x00\x12\n\n\x06LOCKED\x10\x01\x12\x0c\n\x08UNLOCKED\x10\x02\x12\x0e\n\nRPC_ACTIVE\x10\x03\x12\x11\n\rSERVER_ACTIVE\x10\x04\x12\x15\n\x10WAITING_TO_START\x10\xff\x01*&\n\x0b\x41\x64\x64ressType\x12\x17\n\x13WITNESS_PUBKEY_HASH\x10\x00\x32\x80\x06\n\tLightning\x12J\n\rWalletBalance\x12\x1b.lnrpc.WalletBalanceRequest\x1a\x1c.lnrpc.WalletBalanceResponse\x12\x41\n\nNewAddress\x12\x18.lnrpc.NewAddressRequest\x1a\x19.lnrpc.NewAddressResponse\x12\x44\n\x0b\x43onnectPeer\x12\x19.lnrpc.ConnectPeerRequest\x1a\x1a.lnrpc.ConnectPeerResponse\x12>\n\tListPeers\x12\x17.lnrpc.ListPeersRequest\x1a\x18.lnrpc.ListPeersResponse\x12\x38\n\x07GetInfo\x12\x15.lnrpc.GetInfoRequest\x1a\x16.lnrpc.GetInfoResponse\x12G\n\x0cListChannels\x12\x1a.lnrpc.ListChannelsRequest\x1a\x1b.lnrpc.ListChannelsResponse\x12M\n\x0e\x43hannelBalance\x12\x1c.lnrpc.ChannelBalanceRequest\x1a\x1d.lnrpc.ChannelBalanceResponse\x12\x41\n\x0fOpenChannelSync\x12\x19.lnrpc.OpenChannelRequest\x1a\x13.lnrpc.ChannelPoint\x12\x37\n\nAddInvoice\x12\x0e.lnrpc.Invoice\x1a\x19.lnrpc.AddInvoiceResponse\x12@\n\rDescribeGraph\x12\x1a.lnrpc.ChannelGraphRequest\x1a\x13.lnrpc.ChannelGraph\x12N\n\x13UpdateChannelPolicy\x12\x1a.lnrpc.PolicyUpdateRequest\x1a\x1b.lnrpc.PolicyUpdateResponse2D\n\x05State\x12;\n\x08GetState\x12\x16.lnrpc.GetStateRequest\x1a\x17.lnrpc.GetStateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lightning_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lightning_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_WALLETSTATE"]._serialized_start = 3362
-    _globals["_WALLETSTATE"]._serialized_end = 3477
-    _globals["_ADDRESSTYPE"]._serialized_start = 3479
-    _globals["_ADDRESSTYPE"]._serialized_end = 3517
-    _globals["_GETSTATEREQUEST"]._serialized_start = 26
-    _globals["_GETSTATEREQUEST"]._serialized_end = 43
-    _globals["_GETSTATERESPONSE"]._serialized_start = 45
-    _globals["_GETSTATERESPONSE"]._serialized_end = 98
-    _globals["_GETINFOREQUEST"]._serialized_start = 100
-    _globals["_GETINFOREQUEST"]._serialized_end = 116
-    _globals["_GETINFORESPONSE"]._serialized_start = 119
-    _globals["_GETINFORESPONSE"]._serialized_end = 323
-    _globals["_CHAIN"]._serialized_start = 325
-    _globals["_CHAIN"]._serialized_end = 349
-    _globals["_NEWADDRESSREQUEST"]._serialized_start = 351
-    _globals["_NEWADDRESSREQUEST"]._serialized_end = 404
-    _globals["_NEWADDRESSRESPONSE"]._serialized_start = 406
-    _globals["_NEWADDRESSRESPONSE"]._serialized_end = 443
-    _globals["_WALLETBALANCEREQUEST"]._serialized_start = 445
-    _globals["_WALLETBALANCEREQUEST"]._serialized_end = 467
-    _globals["_WALLETBALANCERESPONSE"]._serialized_start = 469
-    _globals["_WALLETBALANCERESPONSE"]._serialized_end = 519
-    _globals["_LIGHTNINGADDRESS"]._serialized_start = 521
-    _globals["_LIGHTNINGADDRESS"]._serialized_end = 569
-    _globals["_CONNECTPEERREQUEST"]._serialized_start = 571
-    _globals["_CONNECTPEERREQUEST"]._serialized_end = 661
-    _globals["_CONNECTPEERRESPONSE"]._serialized_start = 663
-    _globals["_CONNECTPEERRESPONSE"]._serialized_end = 684
-    _globals["_LISTPEERSREQUEST"]._serialized_start = 686
-    _globals["_LISTPEERSREQUEST"]._serialized_end = 704
-    _globals["_LISTPEERSRESPONSE"]._serialized_start = 706
-    _globals["_LISTPEERSRESPONSE"]._serialized_end = 753
-    _globals["_PEER"]._serialized_start = 755
-    _globals["_PEER"]._serialized_end = 778
-    _globals["_OPENCHANNELREQUEST"]._serialized_start = 780
-    _globals["_OPENCHANNELREQUEST"]._serialized_end = 892
-    _globals["_CHANNELPOINT"]._serialized_start = 894
-    _globals["_CHANNELPOINT"]._serialized_end = 1004
-    _globals["_LISTCHANNELSREQUEST"]._serialized_start = 1006
-    _globals["_LISTCHANNELSREQUEST"]._serialized_end = 1027
-    _globals["_LISTCHANNELSRESPONSE"]._serialized_start = 1029
-    _globals["_LISTCHANNELSRESPONSE"]._serialized_end = 1085
-    _globals["_CHANNEL"]._serialized_start = 1088
-    _globals["_CHANNEL"]._serialized_end = 1381
-    _globals["_HTLC"]._serialized_start = 1383
-    _globals["_HTLC"]._serialized_end = 1423
-    _globals["_CHANNELBALANCEREQUEST"]._serialized_start = 1425
-    _globals["_CHANNELBALANCEREQUEST"]._serialized_end = 1448
-    _globals["_CHANNELBALANCERESPONSE"]._serialized_start = 1450
-    _globals["_CHANNELBALANCERESPONSE"]._serialized_end = 1512
-    _globals["_AMOUNT"]._serialized_start = 1514
-    _globals["_AMOUNT"]._serialized_end = 1549
-    _globals["_CHANNELGRAPHREQUEST"]._serialized_start = 1551
-    _globals["_CHANNELGRAPHREQUEST"]._serialized_end = 1601
-    _globals["_CHANNELGRAPH"]._serialized_start = 1603
-    _globals["_CHANNELGRAPH"]._serialized_end = 1652
-    _globals["_CHANNELEDGE"]._serialized_start = 1655
-    _globals["_CHANNELEDGE"]._serialized_end = 1814
-    _globals["_ROUTINGPOLICY"]._serialized_start = 1817
-    _globals["_ROUTINGPOLICY"]._serialized_end = 2036
-    _globals["_INVOICE"]._serialized_start = 2038
-    _globals["_INVOICE"]._serialized_end = 2113
-    _globals["_ADDINVOICERESPONSE"]._serialized_start = 2115
-    _globals["_ADDINVOICERESPONSE"]._serialized_end = 2198
-    _globals["_POLICYUPDATEREQUEST"]._serialized_start = 2201
-    _globals["_POLICYUPDATEREQUEST"]._serialized_end = 2441
-    _globals["_POLICYUPDATERESPONSE"]._serialized_start = 2443
-    _globals["_POLICYUPDATERESPONSE"]._serialized_end = 2510
-    _globals["_FAILEDUPDATE"]._serialized_start = 2512
-    _globals["_FAILEDUPDATE"]._serialized_end = 2548
-    _globals["_PAYMENT"]._serialized_start = 2551
-    _globals["_PAYMENT"]._serialized_end = 2792
-    _globals["_PAYMENT_PAYMENTSTATUS"]._serialized_start = 2707
-    _globals["_PAYMENT_PAYMENTSTATUS"]._serialized_end = 2792
-    _globals["_HTLCATTEMPT"]._serialized_start = 2795
-    _globals["_HTLCATTEMPT"]._serialized_end = 2973
-    _globals["_HTLCATTEMPT_HTLCSTATUS"]._serialized_start = 2919
-    _globals["_HTLCATTEMPT_HTLCSTATUS"]._serialized_end = 2973
-    _globals["_ROUTE"]._serialized_start = 2975
-    _globals["_ROUTE"]._serialized_end = 3082
-    _globals["_HOP"]._serialized_start = 3085
-    _globals["_HOP"]._serialized_end = 3246
-    _globals["_MPPRECORD"]._serialized_start = 3248
-    _globals["_MPPRECORD"]._serialized_end = 3305
-    _globals["_FAILURE"]._serialized_start = 3307
-    _globals["_FAILURE"]._serialized_end = 3360
-    _globals["_LIGHTNING"]._serialized_start = 3520
-    _globals["_LIGHTNING"]._serialized_end = 4288
-    _globals["_STATE"]._serialized_start = 4290
-    _globals["_STATE"]._serialized_end = 4358
+  DESCRIPTOR._loaded_options = None
+  _globals['_WALLETSTATE']._serialized_start=3362
+  _globals['_WALLETSTATE']._serialized_end=3477
+  _globals['_ADDRESSTYPE']._serialized_start=3479
+  _globals['_ADDRESSTYPE']._serialized_end=3517
+  _globals['_GETSTATEREQUEST']._serialized_start=26
+  _globals['_GETSTATEREQUEST']._serialized_end=43
+  _globals['_GETSTATERESPONSE']._serialized_start=45
+  _globals['_GETSTATERESPONSE']._serialized_end=98
+  _globals['_GETINFOREQUEST']._serialized_start=100
+  _globals['_GETINFOREQUEST']._serialized_end=116
+  _globals['_GETINFORESPONSE']._serialized_start=119
+  _globals['_GETINFORESPONSE']._serialized_end=323
+  _globals['_CHAIN']._serialized_start=325
+  _globals['_CHAIN']._serialized_end=349
+  _globals['_NEWADDRESSREQUEST']._serialized_start=351
+  _globals['_NEWADDRESSREQUEST']._serialized_end=404
+  _globals['_NEWADDRESSRESPONSE']._serialized_start=406
+  _globals['_NEWADDRESSRESPONSE']._serialized_end=443
+  _globals['_WALLETBALANCEREQUEST']._serialized_start=445
+  _globals['_WALLETBALANCEREQUEST']._serialized_end=467
+  _globals['_WALLETBALANCERESPONSE']._serialized_start=469
+  _globals['_WALLETBALANCERESPONSE']._serialized_end=519
+  _globals['_LIGHTNINGADDRESS']._serialized_start=521
+  _globals['_LIGHTNINGADDRESS']._serialized_end=569
+  _globals['_CONNECTPEERREQUEST']._serialized_start=571
+  _globals['_CONNECTPEERREQUEST']._serialized_end=661
+  _globals['_CONNECTPEERRESPONSE']._serialized_start=663
+  _globals['_CONNECTPEERRESPONSE']._serialized_end=684
+  _globals['_LISTPEERSREQUEST']._serialized_start=686
+  _globals['_LISTPEERSREQUEST']._serialized_end=704
+  _globals['_LISTPEERSRESPONSE']._serialized_start=706
+  _globals['_LISTPEERSRESPONSE']._serialized_end=753
+  _globals['_PEER']._serialized_start=755
+  _globals['_PEER']._serialized_end=778
+  _globals['_OPENCHANNELREQUEST']._serialized_start=780
+  _globals['_OPENCHANNELREQUEST']._serialized_end=892
+  _globals['_CHANNELPOINT']._serialized_start=894
+  _globals['_CHANNELPOINT']._serialized_end=1004
+  _globals['_LISTCHANNELSREQUEST']._serialized_start=1006
+  _globals['_LISTCHANNELSREQUEST']._serialized_end=1027
+  _globals['_LISTCHANNELSRESPONSE']._serialized_start=1029
+  _globals['_LISTCHANNELSRESPONSE']._serialized_end=1085
+  _globals['_CHANNEL']._serialized_start=1088
+  _globals['_CHANNEL']._serialized_end=1381
+  _globals['_HTLC']._serialized_start=1383
+  _globals['_HTLC']._serialized_end=1423
+  _globals['_CHANNELBALANCEREQUEST']._serialized_start=1425
+  _globals['_CHANNELBALANCEREQUEST']._serialized_end=1448
+  _globals['_CHANNELBALANCERESPONSE']._serialized_start=1450
+  _globals['_CHANNELBALANCERESPONSE']._serialized_end=1512
+  _globals['_AMOUNT']._serialized_start=1514
+  _globals['_AMOUNT']._serialized_end=1549
+  _globals['_CHANNELGRAPHREQUEST']._serialized_start=1551
+  _globals['_CHANNELGRAPHREQUEST']._serialized_end=1601
+  _globals['_CHANNELGRAPH']._serialized_start=1603
+  _globals['_CHANNELGRAPH']._serialized_end=1652
+  _globals['_CHANNELEDGE']._serialized_start=1655
+  _globals['_CHANNELEDGE']._serialized_end=1814
+  _globals['_ROUTINGPOLICY']._serialized_start=1817
+  _globals['_ROUTINGPOLICY']._serialized_end=2036
+  _globals['_INVOICE']._serialized_start=2038
+  _globals['_INVOICE']._serialized_end=2113
+  _globals['_ADDINVOICERESPONSE']._serialized_start=2115
+  _globals['_ADDINVOICERESPONSE']._serialized_end=2198
+  _globals['_POLICYUPDATEREQUEST']._serialized_start=2201
+  _globals['_POLICYUPDATEREQUEST']._serialized_end=2441
+  _globals['_POLICYUPDATERESPONSE']._serialized_start=2443
+  _globals['_POLICYUPDATERESPONSE']._serialized_end=2510
+  _globals['_FAILEDUPDATE']._serialized_start=2512
+  _globals['_FAILEDUPDATE']._serialized_end=2548
+  _globals['_PAYMENT']._serialized_start=2551
+  _globals['_PAYMENT']._serialized_end=2792
+  _globals['_PAYMENT_PAYMENTSTATUS']._serialized_start=2707
+  _globals['_PAYMENT_PAYMENTSTATUS']._serialized_end=2792
+  _globals['_HTLCATTEMPT']._serialized_start=2795
+  _globals['_HTLCATTEMPT']._serialized_end=2973
+  _globals['_HTLCATTEMPT_HTLCSTATUS']._serialized_start=2919
+  _globals['_HTLCATTEMPT_HTLCSTATUS']._serialized_end=2973
+  _globals['_ROUTE']._serialized_start=2975
+  _globals['_ROUTE']._serialized_end=3082
+  _globals['_HOP']._serialized_start=3085
+  _globals['_HOP']._serialized_end=3246
+  _globals['_MPPRECORD']._serialized_start=3248
+  _globals['_MPPRECORD']._serialized_end=3305
+  _globals['_FAILURE']._serialized_start=3307
+  _globals['_FAILURE']._serialized_end=3360
+  _globals['_LIGHTNING']._serialized_start=3520
+  _globals['_LIGHTNING']._serialized_end=4288
+  _globals['_STATE']._serialized_start=4290
+  _globals['_STATE']._serialized_end=4358
 # @@protoc_insertion_point(module_scope)

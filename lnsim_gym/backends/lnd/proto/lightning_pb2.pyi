@@ -20,7 +20,6 @@ class WalletState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 class AddressType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     WITNESS_PUBKEY_HASH: _ClassVar[AddressType]
-
 NON_EXISTING: WalletState
 LOCKED: WalletState
 UNLOCKED: WalletState
@@ -44,16 +43,7 @@ class GetInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetInfoResponse(_message.Message):
-    __slots__ = (
-        "identity_pubkey",
-        "alias",
-        "num_pending_channels",
-        "block_height",
-        "synced_to_chain",
-        "version",
-        "chains",
-        "wallet_synced",
-    )
+    __slots__ = ("identity_pubkey", "alias", "num_pending_channels", "block_height", "synced_to_chain", "version", "chains", "wallet_synced")
     IDENTITY_PUBKEY_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     NUM_PENDING_CHANNELS_FIELD_NUMBER: _ClassVar[int]
@@ -70,17 +60,7 @@ class GetInfoResponse(_message.Message):
     version: str
     chains: _containers.RepeatedCompositeFieldContainer[Chain]
     wallet_synced: bool
-    def __init__(
-        self,
-        identity_pubkey: _Optional[str] = ...,
-        alias: _Optional[str] = ...,
-        num_pending_channels: _Optional[int] = ...,
-        block_height: _Optional[int] = ...,
-        synced_to_chain: _Optional[bool] = ...,
-        version: _Optional[str] = ...,
-        chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ...,
-        wallet_synced: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, identity_pubkey: _Optional[str] = ..., alias: _Optional[str] = ..., num_pending_channels: _Optional[int] = ..., block_height: _Optional[int] = ..., synced_to_chain: _Optional[bool] = ..., version: _Optional[str] = ..., chains: _Optional[_Iterable[_Union[Chain, _Mapping]]] = ..., wallet_synced: _Optional[bool] = ...) -> None: ...
 
 class Chain(_message.Message):
     __slots__ = ("network",)
@@ -126,12 +106,7 @@ class ConnectPeerRequest(_message.Message):
     addr: LightningAddress
     perm: bool
     timeout: int
-    def __init__(
-        self,
-        addr: _Optional[_Union[LightningAddress, _Mapping]] = ...,
-        perm: _Optional[bool] = ...,
-        timeout: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, addr: _Optional[_Union[LightningAddress, _Mapping]] = ..., perm: _Optional[bool] = ..., timeout: _Optional[int] = ...) -> None: ...
 
 class ConnectPeerResponse(_message.Message):
     __slots__ = ()
@@ -163,13 +138,7 @@ class OpenChannelRequest(_message.Message):
     node_pubkey: bytes
     local_funding_amount: int
     push_sat: int
-    def __init__(
-        self,
-        sat_per_vbyte: _Optional[int] = ...,
-        node_pubkey: _Optional[bytes] = ...,
-        local_funding_amount: _Optional[int] = ...,
-        push_sat: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, sat_per_vbyte: _Optional[int] = ..., node_pubkey: _Optional[bytes] = ..., local_funding_amount: _Optional[int] = ..., push_sat: _Optional[int] = ...) -> None: ...
 
 class ChannelPoint(_message.Message):
     __slots__ = ("funding_txid_bytes", "funding_txid_str", "output_index")
@@ -179,12 +148,7 @@ class ChannelPoint(_message.Message):
     funding_txid_bytes: bytes
     funding_txid_str: str
     output_index: int
-    def __init__(
-        self,
-        funding_txid_bytes: _Optional[bytes] = ...,
-        funding_txid_str: _Optional[str] = ...,
-        output_index: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, funding_txid_bytes: _Optional[bytes] = ..., funding_txid_str: _Optional[str] = ..., output_index: _Optional[int] = ...) -> None: ...
 
 class ListChannelsRequest(_message.Message):
     __slots__ = ()
@@ -197,21 +161,7 @@ class ListChannelsResponse(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[_Union[Channel, _Mapping]]] = ...) -> None: ...
 
 class Channel(_message.Message):
-    __slots__ = (
-        "active",
-        "remote_pubkey",
-        "channel_point",
-        "chan_id",
-        "capacity",
-        "local_balance",
-        "remote_balance",
-        "fee_per_kw",
-        "unsettled_balance",
-        "num_updates",
-        "pending_htlcs",
-        "private",
-        "initiator",
-    )
+    __slots__ = ("active", "remote_pubkey", "channel_point", "chan_id", "capacity", "local_balance", "remote_balance", "fee_per_kw", "unsettled_balance", "num_updates", "pending_htlcs", "private", "initiator")
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_PUBKEY_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_POINT_FIELD_NUMBER: _ClassVar[int]
@@ -238,22 +188,7 @@ class Channel(_message.Message):
     pending_htlcs: _containers.RepeatedCompositeFieldContainer[HTLC]
     private: bool
     initiator: bool
-    def __init__(
-        self,
-        active: _Optional[bool] = ...,
-        remote_pubkey: _Optional[str] = ...,
-        channel_point: _Optional[str] = ...,
-        chan_id: _Optional[int] = ...,
-        capacity: _Optional[int] = ...,
-        local_balance: _Optional[int] = ...,
-        remote_balance: _Optional[int] = ...,
-        fee_per_kw: _Optional[int] = ...,
-        unsettled_balance: _Optional[int] = ...,
-        num_updates: _Optional[int] = ...,
-        pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ...,
-        private: _Optional[bool] = ...,
-        initiator: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, active: _Optional[bool] = ..., remote_pubkey: _Optional[str] = ..., channel_point: _Optional[str] = ..., chan_id: _Optional[int] = ..., capacity: _Optional[int] = ..., local_balance: _Optional[int] = ..., remote_balance: _Optional[int] = ..., fee_per_kw: _Optional[int] = ..., unsettled_balance: _Optional[int] = ..., num_updates: _Optional[int] = ..., pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ..., private: _Optional[bool] = ..., initiator: _Optional[bool] = ...) -> None: ...
 
 class HTLC(_message.Message):
     __slots__ = ("incoming", "amount")
@@ -305,26 +240,10 @@ class ChannelEdge(_message.Message):
     node2_pub: str
     node1_policy: RoutingPolicy
     node2_policy: RoutingPolicy
-    def __init__(
-        self,
-        channel_id: _Optional[int] = ...,
-        node1_pub: _Optional[str] = ...,
-        node2_pub: _Optional[str] = ...,
-        node1_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ...,
-        node2_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, channel_id: _Optional[int] = ..., node1_pub: _Optional[str] = ..., node2_pub: _Optional[str] = ..., node1_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ..., node2_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ...) -> None: ...
 
 class RoutingPolicy(_message.Message):
-    __slots__ = (
-        "time_lock_delta",
-        "min_htlc",
-        "fee_base_msat",
-        "fee_rate_milli_msat",
-        "disabled",
-        "max_htlc_msat",
-        "inbound_fee_base_msat",
-        "inbound_fee_rate_milli_msat",
-    )
+    __slots__ = ("time_lock_delta", "min_htlc", "fee_base_msat", "fee_rate_milli_msat", "disabled", "max_htlc_msat", "inbound_fee_base_msat", "inbound_fee_rate_milli_msat")
     TIME_LOCK_DELTA_FIELD_NUMBER: _ClassVar[int]
     MIN_HTLC_FIELD_NUMBER: _ClassVar[int]
     FEE_BASE_MSAT_FIELD_NUMBER: _ClassVar[int]
@@ -341,17 +260,7 @@ class RoutingPolicy(_message.Message):
     max_htlc_msat: int
     inbound_fee_base_msat: int
     inbound_fee_rate_milli_msat: int
-    def __init__(
-        self,
-        time_lock_delta: _Optional[int] = ...,
-        min_htlc: _Optional[int] = ...,
-        fee_base_msat: _Optional[int] = ...,
-        fee_rate_milli_msat: _Optional[int] = ...,
-        disabled: _Optional[bool] = ...,
-        max_htlc_msat: _Optional[int] = ...,
-        inbound_fee_base_msat: _Optional[int] = ...,
-        inbound_fee_rate_milli_msat: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, time_lock_delta: _Optional[int] = ..., min_htlc: _Optional[int] = ..., fee_base_msat: _Optional[int] = ..., fee_rate_milli_msat: _Optional[int] = ..., disabled: _Optional[bool] = ..., max_htlc_msat: _Optional[int] = ..., inbound_fee_base_msat: _Optional[int] = ..., inbound_fee_rate_milli_msat: _Optional[int] = ...) -> None: ...
 
 class Invoice(_message.Message):
     __slots__ = ("memo", "r_hash", "expiry", "value_msat")
@@ -363,13 +272,7 @@ class Invoice(_message.Message):
     r_hash: bytes
     expiry: int
     value_msat: int
-    def __init__(
-        self,
-        memo: _Optional[str] = ...,
-        r_hash: _Optional[bytes] = ...,
-        expiry: _Optional[int] = ...,
-        value_msat: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, memo: _Optional[str] = ..., r_hash: _Optional[bytes] = ..., expiry: _Optional[int] = ..., value_msat: _Optional[int] = ...) -> None: ...
 
 class AddInvoiceResponse(_message.Message):
     __slots__ = ("r_hash", "payment_request", "payment_addr")
@@ -379,23 +282,10 @@ class AddInvoiceResponse(_message.Message):
     r_hash: bytes
     payment_request: str
     payment_addr: bytes
-    def __init__(
-        self,
-        r_hash: _Optional[bytes] = ...,
-        payment_request: _Optional[str] = ...,
-        payment_addr: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, r_hash: _Optional[bytes] = ..., payment_request: _Optional[str] = ..., payment_addr: _Optional[bytes] = ...) -> None: ...
 
 class PolicyUpdateRequest(_message.Message):
-    __slots__ = (
-        "chan_point",
-        "base_fee_msat",
-        "time_lock_delta",
-        "max_htlc_msat",
-        "min_htlc_msat",
-        "min_htlc_msat_specified",
-        "fee_rate_ppm",
-    )
+    __slots__ = ("chan_point", "base_fee_msat", "time_lock_delta", "max_htlc_msat", "min_htlc_msat", "min_htlc_msat_specified", "fee_rate_ppm")
     GLOBAL_FIELD_NUMBER: _ClassVar[int]
     CHAN_POINT_FIELD_NUMBER: _ClassVar[int]
     BASE_FEE_MSAT_FIELD_NUMBER: _ClassVar[int]
@@ -411,17 +301,7 @@ class PolicyUpdateRequest(_message.Message):
     min_htlc_msat: int
     min_htlc_msat_specified: bool
     fee_rate_ppm: int
-    def __init__(
-        self,
-        chan_point: _Optional[_Union[ChannelPoint, _Mapping]] = ...,
-        base_fee_msat: _Optional[int] = ...,
-        time_lock_delta: _Optional[int] = ...,
-        max_htlc_msat: _Optional[int] = ...,
-        min_htlc_msat: _Optional[int] = ...,
-        min_htlc_msat_specified: _Optional[bool] = ...,
-        fee_rate_ppm: _Optional[int] = ...,
-        **kwargs,
-    ) -> None: ...
+    def __init__(self, chan_point: _Optional[_Union[ChannelPoint, _Mapping]] = ..., base_fee_msat: _Optional[int] = ..., time_lock_delta: _Optional[int] = ..., max_htlc_msat: _Optional[int] = ..., min_htlc_msat: _Optional[int] = ..., min_htlc_msat_specified: _Optional[bool] = ..., fee_rate_ppm: _Optional[int] = ..., **kwargs) -> None: ...
 
 class PolicyUpdateResponse(_message.Message):
     __slots__ = ("failed_updates",)
@@ -444,7 +324,6 @@ class Payment(_message.Message):
         SUCCEEDED: _ClassVar[Payment.PaymentStatus]
         FAILED: _ClassVar[Payment.PaymentStatus]
         INITIATED: _ClassVar[Payment.PaymentStatus]
-
     UNKNOWN: Payment.PaymentStatus
     IN_FLIGHT: Payment.PaymentStatus
     SUCCEEDED: Payment.PaymentStatus
@@ -460,14 +339,7 @@ class Payment(_message.Message):
     fee_msat: int
     htlcs: _containers.RepeatedCompositeFieldContainer[HTLCAttempt]
     failure_reason: int
-    def __init__(
-        self,
-        payment_hash: _Optional[str] = ...,
-        status: _Optional[_Union[Payment.PaymentStatus, str]] = ...,
-        fee_msat: _Optional[int] = ...,
-        htlcs: _Optional[_Iterable[_Union[HTLCAttempt, _Mapping]]] = ...,
-        failure_reason: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, payment_hash: _Optional[str] = ..., status: _Optional[_Union[Payment.PaymentStatus, str]] = ..., fee_msat: _Optional[int] = ..., htlcs: _Optional[_Iterable[_Union[HTLCAttempt, _Mapping]]] = ..., failure_reason: _Optional[int] = ...) -> None: ...
 
 class HTLCAttempt(_message.Message):
     __slots__ = ("status", "route", "failure")
@@ -476,7 +348,6 @@ class HTLCAttempt(_message.Message):
         IN_FLIGHT: _ClassVar[HTLCAttempt.HTLCStatus]
         SUCCEEDED: _ClassVar[HTLCAttempt.HTLCStatus]
         FAILED: _ClassVar[HTLCAttempt.HTLCStatus]
-
     IN_FLIGHT: HTLCAttempt.HTLCStatus
     SUCCEEDED: HTLCAttempt.HTLCStatus
     FAILED: HTLCAttempt.HTLCStatus
@@ -486,12 +357,7 @@ class HTLCAttempt(_message.Message):
     status: HTLCAttempt.HTLCStatus
     route: Route
     failure: Failure
-    def __init__(
-        self,
-        status: _Optional[_Union[HTLCAttempt.HTLCStatus, str]] = ...,
-        route: _Optional[_Union[Route, _Mapping]] = ...,
-        failure: _Optional[_Union[Failure, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, status: _Optional[_Union[HTLCAttempt.HTLCStatus, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("total_time_lock", "hops", "total_fees_msat", "total_amt_msat")
@@ -503,13 +369,7 @@ class Route(_message.Message):
     hops: _containers.RepeatedCompositeFieldContainer[Hop]
     total_fees_msat: int
     total_amt_msat: int
-    def __init__(
-        self,
-        total_time_lock: _Optional[int] = ...,
-        hops: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ...,
-        total_fees_msat: _Optional[int] = ...,
-        total_amt_msat: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, total_time_lock: _Optional[int] = ..., hops: _Optional[_Iterable[_Union[Hop, _Mapping]]] = ..., total_fees_msat: _Optional[int] = ..., total_amt_msat: _Optional[int] = ...) -> None: ...
 
 class Hop(_message.Message):
     __slots__ = ("chan_id", "expiry", "amt_to_forward_msat", "fee_msat", "pub_key", "tlv_payload", "mpp_record")
@@ -527,16 +387,7 @@ class Hop(_message.Message):
     pub_key: str
     tlv_payload: bool
     mpp_record: MPPRecord
-    def __init__(
-        self,
-        chan_id: _Optional[int] = ...,
-        expiry: _Optional[int] = ...,
-        amt_to_forward_msat: _Optional[int] = ...,
-        fee_msat: _Optional[int] = ...,
-        pub_key: _Optional[str] = ...,
-        tlv_payload: _Optional[bool] = ...,
-        mpp_record: _Optional[_Union[MPPRecord, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, chan_id: _Optional[int] = ..., expiry: _Optional[int] = ..., amt_to_forward_msat: _Optional[int] = ..., fee_msat: _Optional[int] = ..., pub_key: _Optional[str] = ..., tlv_payload: _Optional[bool] = ..., mpp_record: _Optional[_Union[MPPRecord, _Mapping]] = ...) -> None: ...
 
 class MPPRecord(_message.Message):
     __slots__ = ("total_amt_msat", "payment_addr")

@@ -20,14 +20,7 @@ class SendPaymentRequest(_message.Message):
     fee_limit_msat: int
     max_parts: int
     no_inflight_updates: bool
-    def __init__(
-        self,
-        payment_request: _Optional[str] = ...,
-        timeout_seconds: _Optional[int] = ...,
-        fee_limit_msat: _Optional[int] = ...,
-        max_parts: _Optional[int] = ...,
-        no_inflight_updates: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, payment_request: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., fee_limit_msat: _Optional[int] = ..., max_parts: _Optional[int] = ..., no_inflight_updates: _Optional[bool] = ...) -> None: ...
 
 class TrackPaymentRequest(_message.Message):
     __slots__ = ("payment_hash", "no_inflight_updates")
@@ -49,14 +42,7 @@ class BuildRouteRequest(_message.Message):
     outgoing_chan_id: int
     hop_pubkeys: _containers.RepeatedScalarFieldContainer[bytes]
     payment_addr: bytes
-    def __init__(
-        self,
-        amt_msat: _Optional[int] = ...,
-        final_cltv_delta: _Optional[int] = ...,
-        outgoing_chan_id: _Optional[int] = ...,
-        hop_pubkeys: _Optional[_Iterable[bytes]] = ...,
-        payment_addr: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, amt_msat: _Optional[int] = ..., final_cltv_delta: _Optional[int] = ..., outgoing_chan_id: _Optional[int] = ..., hop_pubkeys: _Optional[_Iterable[bytes]] = ..., payment_addr: _Optional[bytes] = ...) -> None: ...
 
 class BuildRouteResponse(_message.Message):
     __slots__ = ("route",)
@@ -72,12 +58,7 @@ class SendToRouteRequest(_message.Message):
     payment_hash: bytes
     route: _lightning_pb2.Route
     skip_temp_err: bool
-    def __init__(
-        self,
-        payment_hash: _Optional[bytes] = ...,
-        route: _Optional[_Union[_lightning_pb2.Route, _Mapping]] = ...,
-        skip_temp_err: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, payment_hash: _Optional[bytes] = ..., route: _Optional[_Union[_lightning_pb2.Route, _Mapping]] = ..., skip_temp_err: _Optional[bool] = ...) -> None: ...
 
 class ResetMissionControlRequest(_message.Message):
     __slots__ = ()
