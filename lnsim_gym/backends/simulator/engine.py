@@ -1,0 +1,120 @@
+"""The payment engine as others call it: compiled functions on one network's slices, and ready-made kernels.
+
+Functions for use inside a compiled kernel (no allocation, no Python objects; for network ``e`` of a stack pass
+``network_at(networks, e)``, ``balances[e]``, ``memory_at(memories, e)`` and the thread's own ``Scratch``):
+
+``pay(network, balances, scratch, memory, settings, source, destination, amount_msat, fee_limit_msat, now_ms,
+outcomes, index) -> settled``
+    One payment to its end; everything about it is written into row ``index`` of ``outcomes``.
+``send_over(network, balances, scratch, memory, route, length, amount_msat, now_ms) ->
+(reason, fee_msat, failure_index)``
+    A pinned route: push or circular rebalance.
+``spendable(network, balances, scratch.htlcs, direction) -> msat``
+    What a channel end can send.
+``fee_limit_msat(settings, amount_msat) -> msat``
+    The fee limit of ``PaymentOptions``.
+
+The structures are made by ``compile_network``, ``make_scratch``, ``make_memory``, ``make_settings`` and
+``make_outcomes``; ``balances`` is int64 msat in direction order, shape (directions,), which is a
+``(channels, 2)`` array flattened. Everything is deterministic. A balance array must give each initiator at least
+its reserve, as real channels do.
+
+Kernels for use from Python: ``pay_batch`` and ``send_pinned``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lnsim_gym.backends.simulator.channels import spendable
+from lnsim_gym.backends.simulator.layout import (
+    Memory,
+    Network,
+    Outcomes,
+    Scratch,
+    Settings,
+    memory_at,
+    network_at,
+)
+from lnsim_gym.backends.simulator.payments import fee_limit_msat, pay
+from lnsim_gym.backends.simulator.prepare import (
+    compile_network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    make_settings,
+    payment_outcomes,
+    stack,
+)
+from lnsim_gym.backends.simulator.rebalances import send_over
+from lnsim_gym.compiled import kernel
+
+__all__ = [
+    "Memory",
+    "Network",
+    "Outcomes",
+    "Scratch",
+    "Settings",
+    "compile_network",
+    "fee_limit_msat",
+    "make_memory",
+    "make_outcomes",
+    "make_scratch",
+    "make_settings",
+    "memory_at",
+    "network_at",
+    "pay",
+    "pay_batch",
+    "payment_outcomes",
+    "send_over",
+    "send_pinned",
+    "spendable",
+    "stack",
+]
+
+
+@kernel
+def pay_batch(
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    settings: Any,
+    source: Any,
+    destination: Any,
+    amount_msat: Any,
+    now_ms: Any,
+    outcomes: Any,
+) -> int:
+    """Make payments one after another, as ``pay`` does, and return how many settled.
+
+    Args:
+        network: ``Network``.
+        balances: Balances in msat by direction, changed in place.
+        scratch: ``Scratch``.
+        memory: ``Memory``.
+        settings: ``Settings``.
+        source: Senders, shape (payments,).
+        destination: Receivers, shape (payments,).
+        amount_msat: Amounts in msat, shape (payments,).
+        now_ms: Simulated time of each payment in ms, shape (payments,).
+        outcomes: ``Outcomes`` with as many rows.
+    """
+    settled = 0
+    for index in range(source.size):
+        amount = amount_msat[index]
+        limit = fee_limit_msat(settings, amount)
+        now, ends = now_ms[index], (source[index], destination[index])
+        settled += pay(
+            network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, index
+        )
+    return settled
+
+
+@kernel
+def send_pinned(
+    network: Any, balances: Any, scratch: Any, memory: Any, route: Any, amount_msat: Any, now_ms: Any
+) -> tuple[int, int, int]:
+    """Send over a pinned route, as ``send_over`` does, with a route array of just the right length."""
+    result: tuple[int, int, int] = send_over(network, balances, scratch, memory, route, route.size, amount_msat, now_ms)
+    return result

@@ -1,0 +1,191 @@
+"""Making what the engine works on: a topology's columns, scratch space, memory, settings and outcome columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from lnsim_gym.backends.base import MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
+from lnsim_gym.backends.simulator.bounds import bound_table, build_hop_rows
+from lnsim_gym.backends.simulator.layout import (
+    MAX_BOUND_HOPS,
+    MAX_PARTS,
+    Int64,
+    Memory,
+    Network,
+    Outcomes,
+    Scratch,
+    Settings,
+)
+from lnsim_gym.network import NetworkArrays, Topology
+from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
+
+__all__ = [
+    "compile_network",
+    "make_memory",
+    "make_outcomes",
+    "make_scratch",
+    "make_settings",
+    "payment_outcomes",
+    "stack",
+]
+
+PAD: Final = 64
+"""Spare elements at the end of every scratch array, so that two threads never write to one cache line."""
+HOP_TABLE_BYTES: Final = 2**27
+"""Most memory spent on one network's hop distances; beyond it, rows of senders share places and are rebuilt."""
+PREBUILT_NODES: Final = 2048
+"""Networks of up to this many nodes get all hop distances when compiled, and may then be shared by threads."""
+ATTEMPT_MS: Final = 50
+"""Simulated time of one payment attempt in ms; with it, ``timeout_seconds`` limits the number of attempts."""
+RECORDS_PER_SENDER: Final = 64
+"""Default room for remembered node pairs per sender, pooled over all senders of a network."""
+
+
+def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None) -> Network:
+    """Lay a topology out for the engine.
+
+    Args:
+        topology: The topology, or its columns.
+        nodes: Number of nodes, needed with columns only.
+    """
+    arrays = topology.arrays if isinstance(topology, Topology) else topology
+    count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
+    order = np.argsort(arrays.destination, kind="stable")
+    offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
+    rows = max(1, min(count, HOP_TABLE_BYTES // count))
+    network = Network(
+        first_incoming=offsets.astype(np.int32),
+        neighbour=arrays.source[order].astype(np.int32),
+        incoming=order.astype(np.int32),
+        source=arrays.source.astype(np.int32),
+        destination=arrays.destination.astype(np.int32),
+        policy=_policy_rows(arrays),
+        commitment=_commitment_rows(arrays),
+        hops=np.zeros((rows, count), np.uint8),
+        hop_owner=np.full(rows, -1, np.int32),
+        bound=bound_table(),
+    )
+    if count <= PREBUILT_NODES:
+        build_hop_rows(network)
+    return network
+
+
+def _policy_rows(arrays: NetworkArrays) -> Int64:
+    """Return the policy rows with what an idle channel keeps back (see ``channels``)."""
+    rate, reserve = arrays.fee_per_kw, arrays.reserve_msat
+    idle_fee = 1000 * commit_fee_sat(rate)
+    fee_buffer = 1000 * (2 * rate * (BASE_COMMIT_WEIGHT + 2 * HTLC_WEIGHT) // 1000)
+    one_more = np.maximum(1000 * (rate * HTLC_WEIGHT // 1000), 1000 * commit_fee_sat(rate, htlcs=1) - idle_fee)
+    keep = np.stack([reserve - idle_fee + fee_buffer, reserve], axis=1).ravel()
+    need = np.stack([np.zeros_like(reserve), reserve + one_more], axis=1).ravel()
+    columns = (
+        arrays.max_htlc_msat,
+        arrays.min_htlc_msat,
+        arrays.fee_base_msat,
+        arrays.fee_rate_ppm,
+        arrays.time_lock_delta,
+        1000 * np.repeat(arrays.capacity_sat, 2),
+        keep,
+        need,
+    )
+    return np.ascontiguousarray(np.stack(columns, axis=1).astype(np.int64))
+
+
+def _commitment_rows(arrays: NetworkArrays) -> Int64:
+    """Return the commitment rows."""
+    dust_below = arrays.reserve_msat + 1000 * (arrays.fee_per_kw * HTLC_WEIGHT // 1000)
+    return np.ascontiguousarray(np.stack([arrays.fee_per_kw, arrays.reserve_msat, dust_below], axis=1).astype(np.int64))
+
+
+def make_scratch(network: Network) -> Scratch:
+    """Make the working space of one thread, large enough for any network of the same shape."""
+    nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
+    label = _aligned((nodes + PAD, 8))
+    return Scratch(
+        label=label,
+        label_float=label.view(np.float64),
+        queue_key=np.zeros(directions + 1 + PAD, np.int64),
+        queue_node=np.zeros(directions + 1 + PAD, np.int32),
+        bound=np.zeros(MAX_BOUND_HOPS + 1 + PAD, np.int64),
+        counter=np.zeros(8 + PAD, np.int64),
+        route=np.zeros(MAX_ROUTE_HOPS + PAD, np.int32),
+        sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
+        first_known=np.zeros(nodes + PAD, np.int32),
+        next_known=np.zeros(directions + PAD, np.int32),
+        success=np.zeros(directions + PAD, np.int64),
+        failure=np.zeros(directions + PAD, np.int64),
+        failure_ms=np.zeros(directions + PAD, np.int64),
+        slot=np.zeros(directions + PAD, np.int32),
+        known=np.zeros(directions + PAD, np.int32),
+        htlcs=np.zeros(directions // 2 + PAD, np.int32),
+        part_route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int32),
+        part_sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
+        part_hops=np.zeros(MAX_PARTS + PAD, np.int32),
+        part_reached=np.zeros(MAX_PARTS + PAD, np.int32),
+    )
+
+
+def _aligned(shape: tuple[int, int]) -> Int64:
+    """Return zeros whose rows of 8 start at cache lines."""
+    raw = np.zeros(shape[0] * shape[1] + 8, np.int64)
+    skip = (-raw.ctypes.data % 64) // 8
+    return raw[skip : skip + shape[0] * shape[1]].reshape(shape)
+
+
+def make_memory(network: Network, options: PaymentOptions, networks: int | None = None) -> Memory:
+    """Make the senders' memory, empty; without any records when payments are to forget.
+
+    Args:
+        network: A network, or a stack of networks of one shape.
+        options: Says whether senders remember.
+        networks: How many to make, stacked along the first axis; one without that axis by default.
+    """
+    nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
+    remember = options.mission_control == "per_episode"
+    records = min(nodes * directions, nodes * RECORDS_PER_SENDER) if remember else 0
+    lead = () if networks is None else (networks,)
+    return Memory(
+        first=np.zeros((*lead, nodes if remember else 0), np.int32),
+        next=np.zeros((*lead, records), np.int32),
+        direction=np.zeros((*lead, records), np.int32),
+        success=np.zeros((*lead, records), np.int64),
+        failure=np.zeros((*lead, records), np.int64),
+        failure_ms=np.zeros((*lead, records), np.int64),
+        used=np.zeros((*lead, 1), np.int64),
+    )
+
+
+def make_settings(options: PaymentOptions) -> Settings:
+    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each."""
+    return Settings(
+        fee_limit_base_sat=options.fee_limit_base_sat,
+        fee_limit_ppm=options.fee_limit_ppm,
+        max_parts=options.max_parts,
+        max_attempts=max(1, 1000 * options.timeout_seconds // ATTEMPT_MS),
+    )
+
+
+def make_outcomes(payments: int, max_parts: int) -> Outcomes:
+    """Make the columns that ``payments`` payments fill."""
+    return Outcomes(
+        succeeded=np.zeros(payments, np.bool_),
+        failure_reason=np.zeros(payments, np.int32),
+        attempts=np.zeros(payments, np.int32),
+        fee_msat=np.zeros(payments, np.int64),
+        parts=np.zeros(payments, np.int32),
+        part_amount_msat=np.zeros((payments, max_parts), np.int64),
+        part_route=np.full((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
+    )
+
+
+def payment_outcomes(outcomes: Outcomes) -> PaymentOutcomes:
+    """Return filled columns as the result that every backend gives."""
+    return PaymentOutcomes(**outcomes._asdict(), duration_s=np.zeros(len(outcomes.succeeded)))
+
+
+def stack(networks: Sequence[Network]) -> Network:
+    """Stack networks of one shape along a new first axis."""
+    return Network(*(np.stack(column) for column in zip(*networks, strict=True)))

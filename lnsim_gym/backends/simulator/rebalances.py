@@ -1,0 +1,95 @@
+"""Sending over a pinned route: LND's ``BuildRoute`` and ``SendToRouteV2``, for pushes and circular rebalances."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from lnsim_gym.backends.base import MAX_ROUTE_HOPS, RebalanceReason
+from lnsim_gym.backends.simulator.channels import can_add
+from lnsim_gym.backends.simulator.estimator import forget, learn_failure, learn_success, recall, remember
+from lnsim_gym.backends.simulator.layout import FEE_BASE, FEE_RATE, MAX_HTLC, MIN_HTLC, TIME_LOCK
+from lnsim_gym.backends.simulator.payments import settle
+from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
+from lnsim_gym.compiled import fused, outlined
+
+__all__ = ["send_over"]
+
+APPLIED: Final = int(RebalanceReason.NONE)
+INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
+AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
+TEMPORARY_CHANNEL_FAILURE: Final = int(RebalanceReason.TEMPORARY_CHANNEL_FAILURE)
+OTHER: Final = int(RebalanceReason.OTHER)
+
+
+@fused
+def _build_route(network: Any, balances: Any, scratch: Any, route: Any, length: Any, amount: Any) -> Any:
+    """Price a route from its end into ``scratch.sent`` and return why it cannot be used, or ``APPLIED``."""
+    blocks = np.int64(0)
+    for hop in range(length - 1, -1, -1):
+        direction = route[hop]
+        policy = network.policy[direction]
+        scratch.sent[hop] = amount
+        if amount < policy[MIN_HTLC] or amount > policy[MAX_HTLC]:
+            return AMOUNT_OUT_OF_RANGE
+        if hop > 0:
+            blocks += policy[TIME_LOCK]
+            amount += policy[FEE_BASE] + amount * policy[FEE_RATE] // 1_000_000
+    if not can_add(network, balances, scratch.htlcs, route[0], scratch.sent[0]):
+        return INSUFFICIENT_LOCAL_BALANCE
+    return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER
+
+
+@fused
+def _first_refusal(network: Any, balances: Any, scratch: Any, route: Any, length: Any) -> Any:
+    """Return the position of the first forwarder that refuses, 0 when none does.
+
+    A forwarder also refuses to send an HTLC back over the channel it came from.
+    """
+    for hop in range(1, length):
+        if route[hop] == route[hop - 1] ^ 1:
+            return hop
+        if not can_add(network, balances, scratch.htlcs, route[hop], scratch.sent[hop]):
+            return hop
+    return 0
+
+
+@outlined
+def send_over(
+    network: Any, balances: Any, scratch: Any, memory: Any, route: Any, length: Any, amount_msat: Any, now_ms: Any
+) -> Any:
+    """Send an amount over a pinned route, settled at once or refused.
+
+    Args:
+        network: ``Network``.
+        balances: Balances in msat by direction, shape (directions,), changed when it settles.
+        scratch: ``Scratch`` of this thread.
+        memory: ``Memory`` of this network; the first node learns from the outcome.
+        route: Direction indices in order; one (push), or a cycle over distinct channels (circular).
+        length: How many of them count, 1 to ``MAX_ROUTE_HOPS``.
+        amount_msat: Amount that is to arrive at the end, in msat.
+        now_ms: Simulated time in ms.
+
+    Returns:
+        ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the HTLC or -1.
+    """
+    if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
+        return OTHER, np.int64(0), -1
+    reason = _build_route(network, balances, scratch, route, length, amount_msat)
+    if reason != APPLIED:
+        return reason, np.int64(0), 0 if reason == OTHER else -1
+    sender = network.source[route[0]]
+    refused = _first_refusal(network, balances, scratch, route, length)
+    if memory.first.size > 0:
+        recall(network, scratch, memory, sender)
+        for hop in range(1, length if refused == 0 else refused):
+            learn_success(network, scratch, route[hop], scratch.sent[hop])
+        if refused > 0:
+            learn_failure(network, scratch, route[refused], scratch.sent[refused], now_ms)
+        remember(scratch, memory, sender)
+        forget(network, scratch)
+    if refused > 0:
+        return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
+    settle(balances, route, scratch.sent, length)
+    return APPLIED, scratch.sent[0] - amount_msat, -1
