@@ -6,11 +6,13 @@ import os
 import secrets
 import time
 import weakref
+from collections.abc import Callable
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from lnsim_gym.backends.base import (
     Backend,
@@ -21,10 +23,11 @@ from lnsim_gym.backends.base import (
     ResetReport,
 )
 from lnsim_gym.backends.lnd.bringup import check_fee_rates
-from lnsim_gym.backends.lnd.launchers import choose_launcher
+from lnsim_gym.backends.lnd.launchers import choose_launcher, connect_launcher
 from lnsim_gym.backends.lnd.launchers.base import Launcher, NodeEndpoint
 from lnsim_gym.backends.lnd.session import Session
 from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.backends.lnd.state import find_record
 from lnsim_gym.errors import BackendError, ConfigError, LnsimError
 from lnsim_gym.network import Topology
 
@@ -56,7 +59,7 @@ class LndBackend(Backend):
         check_fee_rates(topology)
         self._session: Session | None = None
         self._lost = False
-        self._finalizer: weakref.finalize[[Launcher, int], LndBackend] | None = None
+        self._finalizer: weakref.finalize[[int, Callable[[], None]], LndBackend] | None = None
         self._pid = os.getpid()
 
     def __reduce__(self) -> tuple[type[LndBackend], tuple[Topology, PaymentOptions, LndSettings]]:
@@ -135,24 +138,61 @@ class LndBackend(Backend):
         if session is None or self._pid != os.getpid():
             return
         session.close()
-        if self._finalizer is not None:
-            self._finalizer()
+        self._release()
 
-    def _start(self, topology: Topology) -> Session:
-        """Start a network; whatever happens, nothing half-done stays behind."""
+    def _start(self, topology: Topology, launcher: Launcher | None = None) -> Session:
+        """Start a network, or join one; whatever happens, nothing half-done stays behind."""
+        if launcher is None:
+            launcher, release = self._join() if self.settings.network is not None else self._choose()
+            # Runs on close, when the backend is forgotten, and when the interpreter ends.
+            self._finalizer = weakref.finalize(self, _in_process, os.getpid(), release)
+        try:
+            return Session(launcher, topology, self.options, self.settings)
+        except BaseException:
+            self._release()
+            raise
+
+    def _choose(self) -> tuple[Launcher, Callable[[], None]]:
+        """Return a launcher for a network of our own, and what ends it."""
         launcher = choose_launcher(
             self.settings.launcher,
             f"env-{os.getpid()}-{secrets.token_hex(4)}",
             attach_file=self.settings.attach_file,
             state_folder=self.settings.state_folder,
         )
-        # Runs on close, when the backend is forgotten, and when the interpreter ends.
-        self._finalizer = weakref.finalize(self, _release, launcher, os.getpid())
+        return launcher, launcher.stop
+
+    def _join(self) -> tuple[Launcher, Callable[[], None]]:
+        """Return the launcher of a network that is up already, and what lets go of it.
+
+        Raises:
+            ConfigError: There is none of that name, it is another network, or it is in use.
+        """
+        record = find_record(str(self.settings.network), self.settings.state_folder)
+        if record.topology != self.topology.to_dict():
+            raise ConfigError(
+                f"expected the network {record.name!r} to have this environment's topology, it has another: "
+                "pass its topology, or `lnsim down` it and bring it up with yours"
+            )
+        lock = FileLock(f"{record.folder}.lock", timeout=0)
         try:
-            return Session(launcher, topology, self.options, self.settings)
-        except BaseException:
+            lock.acquire()
+        except Timeout:
+            raise ConfigError(
+                f"expected the network {record.name!r} to be free, another environment uses it: close that first"
+            ) from None
+        launcher = connect_launcher(record)
+
+        def release() -> None:
+            launcher.detach()
+            lock.release()
+
+        return launcher, release
+
+    def _release(self) -> None:
+        """End or let go of the network; harmless when done already."""
+        if self._finalizer is not None:
             self._finalizer()
-            raise
 
     def _climb(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
         """Try the rungs of the ladder, cheapest first."""
@@ -192,8 +232,10 @@ class LndBackend(Backend):
         """Make a new network, its channels opened with the wanted balances where payments could not reach them."""
         old = self._opened()
         topology = self.topology if old.reachable_from_start(wanted_msat) else _opened_with(self.topology, wanted_msat)
-        self.close()
-        self._session = self._start(topology)
+        old.close()
+        old.launcher.stop()
+        self._session = None
+        self._session = self._start(topology, old.launcher)
         if not self._session.push_to(wanted_msat):
             raise BackendError(f"expected balances that a channel can have, got {wanted_msat.tolist()}")
 
@@ -243,7 +285,7 @@ def _opened_with(topology: Topology, wanted_msat: Int64) -> Topology:
         raise BackendError(f"expected balances that payments or a new channel can have, but {problem}") from None
 
 
-def _release(launcher: Launcher, pid: int) -> None:
-    """End what a launcher started, in the process that started it."""
+def _in_process(pid: int, release: Callable[[], None]) -> None:
+    """Release a network, but never from a fork of the process that opened it."""
     if pid == os.getpid():
-        launcher.stop()
+        release()

@@ -7,8 +7,9 @@ nothing; one that is wrong is an error. How daemons are started is known to the 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from lnsim_gym.backends.lnd import rpc
 from lnsim_gym.backends.lnd.chain import ChainClient
 from lnsim_gym.backends.lnd.client import NodeClient, RpcRefused, gather, run
 from lnsim_gym.backends.lnd.launchers.base import CHAIN, Launcher
-from lnsim_gym.backends.lnd.network import LiveChannel, LiveNetwork
+from lnsim_gym.backends.lnd.network import ChannelEnds, LiveChannel, LiveNetwork
 from lnsim_gym.backends.lnd.policies import announce_policies, policy_faults
 from lnsim_gym.backends.lnd.proto import lightning_pb2
 from lnsim_gym.backends.lnd.settings import LndSettings
@@ -29,6 +30,7 @@ from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, owned_total_sat
 __all__ = ["bring_up", "check_fee_rates", "wait_ready"]
 
 _POLL_S: Final = 0.03
+_RECONNECT_S: Final = 2.0
 _PORT_TAKEN: Final = "address already in use"
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
@@ -256,10 +258,9 @@ class _BringUp:
         waiting = (await client.call(rpc.GET_INFO)).num_pending_channels
         return f"{waiting} channels are pending" if waiting else ""
 
-    async def _reconnect(self, network: LiveNetwork) -> None:
+    async def _reconnect(self, ends: Mapping[int, ChannelEnds]) -> None:
         """Connect the ends of inactive channels: a node that was restarted may have another address than before."""
-        idle = [index for index, both in (await network.ends()).items() if not both.is_active]
-        await gather(self._meet(index) for index in idle)
+        await gather(self._meet(index) for index, both in ends.items() if not both.is_active)
 
     async def _meet(self, index: int) -> None:
         """Connect the two ends of one channel, as soon as the initiator is ready for it."""
@@ -277,11 +278,14 @@ class _BringUp:
 
     async def _settle_down(self, network: LiveNetwork) -> None:
         """Wait until channels are active and quiet, set the policies, wait until every node knows them."""
-        if self._launcher.managed:
-            await self._reconnect(network)
+        reconnected = -math.inf
 
         async def sleepy() -> str:
+            nonlocal reconnected
             ends = await network.ends()
+            if self._launcher.managed and time.monotonic() - reconnected > _RECONNECT_S:
+                await self._reconnect(ends)
+                reconnected = time.monotonic()
             idle = [network.describe(index) for index, both in ends.items() if not (both.is_active and both.is_quiet)]
             return f"{', '.join(idle)} inactive or busy" if idle else ""
 

@@ -49,6 +49,10 @@ class Ledger:
             flat[direction] -= amount_msat
             flat[direction ^ 1] += amount_msat
 
+    def correct(self, channel: int, fraction_msat: int) -> None:
+        """Move a fraction of a sat from the peer to the initiator, once it is known that LND has it there."""
+        self._balances_msat[channel] += (fraction_msat, -fraction_msat)
+
     def check(self, balances_sat: Int64, channels: Sequence[int] | None = None) -> None:
         """Compare with what LND reports.
 

@@ -15,6 +15,7 @@ from lnsim_gym.backends.base import PaymentBatch, PaymentOptions, PaymentOutcome
 from lnsim_gym.backends.lnd.bringup import bring_up, wait_ready
 from lnsim_gym.backends.lnd.chain import ChainClient
 from lnsim_gym.backends.lnd.client import gather, run
+from lnsim_gym.backends.lnd.fractions import find_fractions, read_exact
 from lnsim_gym.backends.lnd.launchers.base import CHAIN, Launcher, NodeEndpoint
 from lnsim_gym.backends.lnd.ledger import Ledger
 from lnsim_gym.backends.lnd.payments import Payer
@@ -50,7 +51,7 @@ class Session:
         self._settings = settings
         self._network = bring_up(launcher, topology, settings)
         self._start_msat = topology.start_balances_msat()
-        self._take_ledger()
+        run(self._take_ledger())
 
     def reachable_from_start(self, wanted_msat: Int64) -> bool:
         """Whether payments lead from the balances of the snapshot to some others."""
@@ -136,20 +137,23 @@ class Session:
         self._chain().generate(1)
         self.launcher.restore()
         self._network = wait_ready(self.launcher, self.topology, self._settings)
-        self._take_ledger()
+        run(self._take_ledger())
+        if not np.array_equal(self.ledger.balances_msat, self._start_msat):
+            raise BackendError("expected the snapshot to bring the balances of the topology back, it brought others")
 
     def close(self) -> None:
         """Drop the connections; the launcher is left alone."""
         with suppress(BackendError):
             run(self._network.close())
 
-    def _take_ledger(self) -> None:
-        """Start a ledger from what LND reports."""
-        ends = run(self._network.quiet(self._settings.quiet_timeout_s))
-        self.ledger = Ledger(self.topology, self._start_msat)
-        self.ledger.check(self._network.balances_sat(ends))
+    async def _take_ledger(self) -> None:
+        """Start a ledger from what LND reports; on a network that was used before, find what it does not report."""
+        ends = await self._network.quiet(self._settings.quiet_timeout_s)
+        balances_msat, guessed = read_exact(self._network, self._network.balances_sat(ends))
+        self.ledger = Ledger(self.topology, balances_msat)
         self._payer = Payer(self._network, self.ledger, self._options, self._settings)
         self._rebalancer = Rebalancer(self._network, self.ledger, self._options, self._settings)
+        await find_fractions(self._network, self.ledger, self._rebalancer, guessed)
 
     async def _push_all(self, plans: list[list[Push]]) -> None:
         """Make the pushes of all channels side by side, those of one channel in order."""

@@ -22,6 +22,7 @@ from lnsim_gym.backends.lnd.launchers.base import NetworkRecord
 from lnsim_gym.errors import ConfigError, did_you_mean
 
 __all__ = [
+    "disk_root",
     "find_record",
     "is_orphan",
     "make_folder",
@@ -54,6 +55,11 @@ def state_root(nodes: int = 2, override: str | None = None) -> Path:
     if roomy and shutil.disk_usage(_TMPFS).free >= _ROOM_SPARE + nodes * _ROOM_PER_NODE:
         return _own_folder(_TMPFS)
     return _own_folder(Path(tempfile.gettempdir()))
+
+
+def disk_root() -> Path:
+    """Return the folder for networks whose files belong on disk, such as those that Docker keeps there too."""
+    return paths.private_dir(paths.state_dir() / "networks")
 
 
 def make_folder(name: str, nodes: int, override: str | None = None) -> Path:
@@ -132,7 +138,7 @@ def _roots(override: str | None) -> list[Path]:
     if override is not None:
         return [paths.private_dir(override)]
     parents = [parent for parent in (_TMPFS, Path(tempfile.gettempdir())) if (parent / _folder_name()).is_dir()]
-    return [_own_folder(parent) for parent in parents]
+    return [*map(_own_folder, parents), disk_root()]
 
 
 def _folder_name() -> str:
@@ -141,9 +147,6 @@ def _folder_name() -> str:
 
 def _own_folder(parent: Path) -> Path:
     """Make our folder in a directory that everybody may write to, and refuse one that somebody else put there."""
-    override = os.environ.get("LNSIM_NETWORKS_DIR")
-    if override:
-        return paths.private_dir(override)
     folder = paths.private_dir(parent / _folder_name())
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():

@@ -1,4 +1,4 @@
-"""Generates the Python modules of the ``.proto`` files beside it; run ``python -m lnsim_gym.backends.lnd.proto.generate``.
+"""Generates the Python modules of the ``.proto`` files beside it: ``python -m lnsim_gym.backends.lnd.proto.generate``.
 
 protoc's output is adapted in three ways. Messages go into a descriptor pool of our own, so that a program may load
 LND's full protos as well. The check that the protobuf runtime is as new as protoc goes, because the code works
