@@ -148,6 +148,11 @@ class ActionScheme(ABC):
             InvalidAction: An action lies outside the space.
         """
 
+    def decode_one(self, action: Any) -> tuple[int, int]:
+        """Turn one action into its row and amount in msat; see ``decode``."""
+        row, amount_msat = self.decode(np.asarray(action)[None])
+        return int(row[0]), int(amount_msat[0])
+
     @abstractmethod
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """Turn rebalances into a batch of actions, the reverse of ``decode``.
@@ -165,10 +170,11 @@ class ActionScheme(ABC):
         """Turn what balances allow into a mask over this space's actions.
 
         Args:
-            allowed: 1 where the paying node's own balance carries the amount, shape (batch, rows * sizes).
+            allowed: 1 for the no-op, then 1 where the paying node's own balance carries the amount, shape
+                (batch, 1 + rows * sizes).
 
         Returns:
-            int8 of shape (batch, mask length), 1 where an action is allowed; the no-op always is.
+            A fresh int8 array of shape (batch, mask length), 1 where an action is allowed; the no-op always is.
         """
 
 
@@ -182,6 +188,7 @@ class DiscreteActions(ActionScheme):
         rows = np.repeat(np.arange(len(routes.hops)), len(sizes))
         self._row: Int64 = np.concatenate([[NO_OP], rows]).astype(np.int64)
         self._amount_msat: Int64 = np.concatenate([[0], self.amounts_msat.ravel()]).astype(np.int64)
+        self._rebalances = list(zip(self._row.tolist(), self._amount_msat.tolist(), strict=True))
         self.space = gym.spaces.Discrete(len(self._row))
 
     def decode(self, actions: Any) -> tuple[Int64, Int64]:
@@ -191,15 +198,19 @@ class DiscreteActions(ActionScheme):
             raise InvalidAction(f"expected integers in 0..{len(self._row) - 1}, got {actions!r}")
         return self._row[index], self._amount_msat[index]
 
+    def decode_one(self, action: Any) -> tuple[int, int]:
+        """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
+        if isinstance(action, int | np.integer) and 0 <= action < len(self._rebalances):
+            return self._rebalances[action]
+        return super().decode_one(action)
+
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""
         return np.where(row == NO_OP, 0, 1 + row * len(self.sizes) + size)
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per action."""
-        masks = np.ones((allowed.shape[0], allowed.shape[1] + 1), np.int8)
-        masks[:, 1:] = allowed
-        return masks
+        return allowed.copy()
 
 
 class MultiDiscreteActions(ActionScheme):
@@ -233,7 +244,7 @@ class MultiDiscreteActions(ActionScheme):
 
         A value is allowed when some action with it is; combinations may still be refused.
         """
-        cube = allowed.reshape(allowed.shape[0], self._shape[0], 2, -1)
+        cube = allowed[:, 1:].reshape(allowed.shape[0], self._shape[0], 2, -1)
         idle = np.ones((allowed.shape[0], 1), np.int8)
         parts = [np.ones((allowed.shape[0], int(self._shape[0]) + 2), np.int8), idle, cube.max(axis=(1, 2))]
         return np.concatenate(parts, axis=1)
@@ -277,7 +288,7 @@ class BoxActions(ActionScheme):
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per route, 1 when either orientation can carry the smallest size."""
-        smallest = allowed.reshape(allowed.shape[0], -1, 2, len(self.sizes))[:, :, :, 0]
+        smallest = allowed[:, 1:].reshape(allowed.shape[0], -1, 2, len(self.sizes))[:, :, :, 0]
         masks: Int8 = smallest.max(axis=2)
         return masks
 

@@ -11,7 +11,13 @@ import numpy.typing as npt
 from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Episodes, Problem
-from lnsim_gym.episodes.columns import FIRST_FAILURE
+from lnsim_gym.episodes.columns import (
+    FIRST_FAILURE,
+    REBALANCE_APPLIED,
+    REBALANCE_FEE,
+    REBALANCE_REASON,
+    REBALANCE_REQUESTED,
+)
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
@@ -89,7 +95,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.action_space = self.problem.actions.space
         self.observation_space = self.problem.layout.space
         self._settings = settings
-        self._episodes: Episodes = open_episodes(self.problem, networks=1)
+        self._episodes: Episodes = open_episodes(self.problem)
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
 
@@ -112,11 +118,11 @@ class LightningNetEnv(gym.Env[Any, Any]):
         super().reset(seed=seed)
         start_msat, episode = self._reset_options(options or {})
         if seed is not None or self._seed is None:
-            self._seed = int(self.np_random.integers(2**63)) if seed is None else seed
-            self._episodes.seeds[0] = self._seed % 2**64
-            self._episodes.episodes[0] = -1
-        self._episodes.episodes[0] = self._episodes.episodes[0] + 1 if episode is None else episode
-        report = self._episodes.reset(self._all, start_msat)
+            self._seed = int(self.np_random.integers(2**62)) if seed is None else seed
+            self._episodes.seed(0, self._seed)
+        if episode is not None:
+            self._episodes.episodes[0] = episode - 1
+        report = self._episodes.begin(self._all, start_msat)
         info = {
             "seed": self._seed,
             "episode": int(self._episodes.episodes[0]),
@@ -142,9 +148,9 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """
         if self._seed is None:
             raise gym.error.ResetNeeded("call reset before the first step")
-        row, amount_msat = self.problem.actions.decode(np.asarray(action)[None])
+        row, amount_msat = self.problem.actions.decode_one(action)
         try:
-            self._episodes.step(self._all, row, amount_msat)
+            self._episodes.step_one(row, amount_msat)
         except BackendError as fault:
             if self.config.on_fault == "raise":
                 raise
@@ -211,23 +217,21 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """Return the info of the step that was just made."""
         columns = self._episodes.columns
         counts = columns.counts[0].tolist()
-        succeeded, volume_msat, fees_msat, requested_msat, applied_msat, rebalance_fee_msat, reason = counts[
-            :FIRST_FAILURE
-        ]
+        reason = counts[REBALANCE_REASON]
         return {
-            "payments": columns.source.shape[1],
-            "succeeded": succeeded,
-            "volume_sat": volume_msat // 1000,
-            "fees_msat": fees_msat,
-            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :], strict=True)),
+            "payments": self.config.payments_per_step,
+            "succeeded": counts[0],
+            "volume_sat": counts[1] // 1000,
+            "fees_msat": counts[2],
+            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :])),
             "rebalance": {
-                "requested_sat": requested_msat // 1000,
-                "applied_sat": applied_msat // 1000,
-                "fee_msat": rebalance_fee_msat,
+                "requested_sat": counts[REBALANCE_REQUESTED] // 1000,
+                "applied_sat": counts[REBALANCE_APPLIED] // 1000,
+                "fee_msat": counts[REBALANCE_FEE],
                 "refused": reason != 0,
                 "reason": REASON_NAMES[reason],
             },
-            "rewards": dict(zip(TERMS, columns.terms[0].tolist(), strict=True)),
+            "rewards": dict(zip(TERMS, columns.terms[0].tolist())),
             "action_mask": self._mask(),
             "backend_error": "",
         }

@@ -101,8 +101,9 @@ def test_a_box_below_its_dead_zone_does_nothing():
 @pytest.mark.parametrize("name", SCHEMES)
 def test_masks_follow_what_is_allowed(name):
     actions = scheme(name)
-    allowed = np.zeros((2, 14 * 3), np.int8)
-    allowed[1, 3 * 3 + 0] = 1  # row 3 (channel 1 reversed), the smallest size
+    allowed = np.zeros((2, 1 + 14 * 3), np.int8)
+    allowed[:, 0] = 1
+    allowed[1, 1 + 3 * 3 + 0] = 1  # row 3 (channel 1 reversed), the smallest size
     none, one = actions.mask(allowed)
     if name == "discrete":
         assert np.flatnonzero(none).tolist() == [0]

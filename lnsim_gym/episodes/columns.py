@@ -41,7 +41,7 @@ class StepColumns:
 
     balances_msat: Int64  # (networks, channels, 2)
     observation: npt.NDArray[np.float32]  # (networks, layout.size)
-    allowed: npt.NDArray[np.int8]  # (networks, options) 1 where the paying node can afford the rebalance
+    allowed: npt.NDArray[np.int8]  # (networks, 1 + options) 1 for the no-op and where the paying node can afford it
     terms: npt.NDArray[np.float64]  # (networks, terms)
     reward: npt.NDArray[np.float64]  # (networks,)
 
@@ -72,7 +72,7 @@ class StepColumns:
         shapes: dict[str, npt.NDArray[np.generic]] = {
             "balances_msat": column(channels, 2),
             "observation": column(problem.layout.size, dtype=np.float32),
-            "allowed": column(len(problem.needed_msat), dtype=np.int8),
+            "allowed": column(1 + len(problem.needed_msat), dtype=np.int8),
             "terms": column(len(TERMS), dtype=np.float64),
             "reward": column(dtype=np.float64),
             **{name: column(payments) for name in ("source", "destination", "amount_msat", "description", "fee_msat")},

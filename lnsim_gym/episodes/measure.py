@@ -72,7 +72,8 @@ def allow_rebalances(spendable_msat: Any, first_direction: Any, needed_msat: Any
         spendable_msat: Spendable amount of each direction, shape (directions,).
         first_direction: First direction of each rebalance, shape (options,).
         needed_msat: Amount and fees it needs there, shape (options,).
-        allowed: Filled with 0 or 1, shape (options,).
+        allowed: Filled with 1 for doing nothing, then with 0 or 1 for each, shape (1 + options,).
     """
+    allowed[0] = 1
     for option in range(first_direction.shape[0]):
-        allowed[option] = spendable_msat[first_direction[option]] >= needed_msat[option]
+        allowed[1 + option] = spendable_msat[first_direction[option]] >= needed_msat[option]

@@ -63,6 +63,11 @@ class Problem:
             needed_msat=_needed_msat(topology, routes, actions.amounts_msat).ravel(),
         )
 
+    @property
+    def variants(self) -> tuple[Problem, ...]:
+        """The variants of the problem that episodes are drawn from; here the problem itself."""
+        return (self,)
+
     def start_balances_msat(self, seed: int, episode: int) -> Int64:
         """Return the balances at the start of an episode, in msat, shape (channels, 2)."""
         start = self.config.start_balances
@@ -76,7 +81,7 @@ class Problem:
             start.high,
             np.uint64(seed % 2**64),
             episode,
-            balances_msat,
+            balances_msat.ravel(),
         )
         return balances_msat
 

@@ -35,6 +35,16 @@ class Episodes(ABC):
         self.steps = np.zeros(networks, np.int64)
         """Steps done in the current episode, shape (networks,)."""
 
+    def seed(self, network: int, seed: int) -> None:
+        """Let the next ``begin`` of a network start the episodes of a seed, whose low 64 bits count."""
+        self.seeds[network] = seed % 2**64
+        self.episodes[network] = -1
+
+    def begin(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
+        """Start the next episode on the chosen networks; see ``reset``."""
+        self.episodes[which] += 1
+        return self.reset(which, start_balances_msat)
+
     @abstractmethod
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """Start an episode on the chosen networks, as their entries of ``seeds`` and ``episodes`` say.
@@ -59,6 +69,10 @@ class Episodes(ABC):
         Raises:
             BackendError: The backend was lost; the columns still hold the last valid observation.
         """
+
+    def step_one(self, row: int, amount_msat: int) -> None:
+        """Do one step on the only network; see ``step``."""
+        self.step(np.ones(1, np.bool_), np.array([row]), np.array([amount_msat]))
 
     def batch(self, network: int) -> PaymentBatch:
         """Return the payments of one network's last step."""

@@ -10,8 +10,13 @@ from lnsim_gym.errors import ConfigError
 __all__ = ["open_episodes"]
 
 
-def open_episodes(problem: Problem, networks: int) -> Episodes:
+def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Episodes:
     """Return the runner for the config's backend; real nodes start at the first reset.
+
+    Args:
+        problem: What is to be done.
+        networks: How many networks step together.
+        threads: Threads that share simulated networks.
 
     Raises:
         ConfigError: Real nodes were asked for several networks at once.
@@ -19,7 +24,7 @@ def open_episodes(problem: Problem, networks: int) -> Episodes:
     if problem.config.backend == "simulator":
         from lnsim_gym.episodes.simulated import SimulatedEpisodes  # noqa: PLC0415
 
-        return SimulatedEpisodes(problem, networks)
+        return SimulatedEpisodes(problem, networks, threads)
     if networks != 1:
         raise ConfigError(
             f"backend 'lnd' runs one network per environment, asked for {networks}: "

@@ -252,7 +252,7 @@ def draw_start_balances(
         high: Largest share of the initiator.
         seed: Seed of the environment, uint64.
         episode: Index of the episode since that seed.
-        balances_msat: Filled with whole sat, in msat, shape (channels, 2), initiator first.
+        balances_msat: Filled with whole sat, in msat, in direction order, shape (directions,).
     """
     state = stream(seed, episode, 0, PURPOSE_START)
     for channel in range(owned_total_msat.shape[0]):
@@ -262,5 +262,5 @@ def draw_start_balances(
         initiator_msat = min(
             max(initiator_msat, reserve_msat[channel]), owned_total_msat[channel] - reserve_msat[channel]
         )
-        balances_msat[channel, 0] = initiator_msat
-        balances_msat[channel, 1] = owned_total_msat[channel] - initiator_msat
+        balances_msat[2 * channel] = initiator_msat
+        balances_msat[2 * channel + 1] = owned_total_msat[channel] - initiator_msat

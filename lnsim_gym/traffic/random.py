@@ -13,7 +13,16 @@ import numpy as np
 
 from lnsim_gym.compiled import inlined
 
-__all__ = ["PURPOSE_PAYMENTS", "PURPOSE_START", "PURPOSE_WEIGHTS", "advance", "stream", "uniform", "word"]
+__all__ = [
+    "PURPOSE_PAYMENTS",
+    "PURPOSE_START",
+    "PURPOSE_VARIANT",
+    "PURPOSE_WEIGHTS",
+    "advance",
+    "stream",
+    "uniform",
+    "word",
+]
 
 PURPOSE_PAYMENTS: Final = 1
 """Stream of the payments of one step."""
@@ -21,6 +30,8 @@ PURPOSE_WEIGHTS: Final = 2
 """Stream of the node weights of one demand regime."""
 PURPOSE_START: Final = 3
 """Stream of the start balances of one episode."""
+PURPOSE_VARIANT: Final = 4
+"""Stream of the variant of the problem that one episode is on."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)

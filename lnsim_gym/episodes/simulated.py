@@ -1,0 +1,94 @@
+"""Episodes on the embedded simulator: one compiled loop over any number of networks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.backends.base import ResetReport
+from lnsim_gym.episodes.binding import describe
+from lnsim_gym.episodes.kernels import reset_networks, step_networks
+from lnsim_gym.episodes.problem import Problem
+from lnsim_gym.episodes.runner import Episodes
+from lnsim_gym.episodes.state import make_state, with_scratch
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["SimulatedEpisodes"]
+
+MAX_THREADS: Final = 256
+_ASSIGNED: Final = ResetReport(rung="assign", seconds=0.0)
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+
+
+class SimulatedEpisodes(Episodes):
+    """Runs the episodes of a problem on simulated networks.
+
+    Args:
+        problem: What is to be done.
+        networks: How many networks step together.
+        threads: Threads that share them in contiguous ranges.
+
+    Raises:
+        ConfigError: ``threads`` is out of range.
+    """
+
+    def __init__(self, problem: Problem, networks: int, threads: int = 1) -> None:
+        super().__init__(problem, networks)
+        if not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, got {threads}")
+        threads = min(threads, networks)
+        state = make_state(problem, self.columns, self.seeds, self.episodes, self.steps)
+        self._states = [state, *(with_scratch(state) for _ in range(threads - 1))]
+        self._tables = [describe(share) for share in self._states]
+        edges = np.linspace(0, networks, threads + 1).astype(int).tolist()
+        self._ranges = [
+            (table.ctypes.data, first, last)
+            for table, first, last in zip(self._tables, edges[:-1], edges[1:], strict=True)
+        ]
+        self._address = self._ranges[0][0]
+        self._which, self._row, self._rebalance_msat = state.columns[:3]
+        self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
+
+    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
+        """See ``Episodes.reset``."""
+        self._which[:] = which
+        if start_balances_msat is not None:
+            self._states[0].columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
+        self._run(reset_networks)
+        return _ASSIGNED
+
+    def step(self, which: Bool, row: Int64, amount_msat: Int64) -> None:
+        """See ``Episodes.step``."""
+        self._which[:] = which
+        self._row[:] = row
+        self._rebalance_msat[:] = amount_msat
+        self._run(step_networks)
+
+    def step_one(self, row: int, amount_msat: int) -> None:
+        """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment."""
+        self._row[0] = row
+        self._rebalance_msat[0] = amount_msat
+        self._which[0] = True
+        step_networks(self._address, 0, 1)
+
+    def close(self) -> None:
+        """See ``Episodes.close``."""
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def _run(self, task: Any) -> None:
+        """Run a kernel on every range, the first in this thread."""
+        if self._pool is None:
+            for share in self._ranges:
+                task(*share)
+            return
+        others = [self._pool.submit(task, *share) for share in self._ranges[1:]]
+        task(*self._ranges[0])
+        for other in others:
+            other.result()

@@ -1,0 +1,296 @@
+"""The vector environment: thousands of networks stepping in one compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from lnsim_gym.actions import NO_OP
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.environment import FAILURE_NAMES, REASON_NAMES
+from lnsim_gym.episodes import Episodes, Problem, StepColumns
+from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
+from lnsim_gym.episodes.start import open_episodes
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.rewards import TERMS
+
+__all__ = ["LightningNetVectorEnv", "step_info"]
+
+Bool = npt.NDArray[np.bool_]
+_REASONS = np.array(REASON_NAMES, dtype=object)
+
+
+class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
+    """Many ``LightningNetEnv`` at once, on the embedded simulator.
+
+    Environment i behaves, bit for bit, as a single environment that was reset with ``seed + i``, over whole episodes
+    and automatic resets. Observations, actions, rewards and infos are those of ``LightningNetEnv`` in Gymnasium's
+    vector form: arrays along a first axis of length ``num_envs``, and for each info key ``k`` a mask ``_k``.
+
+    Args:
+        num_envs: Number of networks.
+        max_episode_steps: Steps after which an episode is truncated; never when None.
+        autoreset_mode: When an environment whose episode ended starts the next one: ``"NextStep"`` (at the next
+            step, which ignores the action), ``"SameStep"`` (at once, last observation in ``info["final_obs"]``) or
+            ``"Disabled"`` (when told to, by ``reset(options={"reset_mask": mask})``).
+        threads: Threads that share the networks; worth it from about 0.1 ms of work per step.
+        render_mode: None.
+        **settings: Fields of ``EnvironmentConfig``.
+
+    Raises:
+        ConfigError: A setting is unknown, of the wrong type or out of range.
+        InvalidAction: From ``step``, for actions outside the space.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+        "render_modes": [],
+        "render_fps": 4,
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        threads: int = 1,
+        render_mode: str | None = None,
+        **settings: Any,
+    ) -> None:
+        if render_mode is not None:
+            raise ConfigError(f"render_mode must be None, got {render_mode!r}")
+        if num_envs < 1:
+            raise ConfigError(f"num_envs must be at least 1, got {num_envs}")
+        self.render_mode = render_mode
+        self.config = EnvironmentConfig.of(settings)
+        self.problem = Problem.of(self.config)
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_action_space = self.problem.actions.space
+        self.single_observation_space = self.problem.layout.space
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self._episodes: Episodes = open_episodes(self.problem, num_envs, threads)
+        self._seeds: list[int] = []
+        self._done = np.zeros(num_envs, np.bool_)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start episodes.
+
+        Args:
+            seed: Seed of environment 0 (environment i gets ``seed + i``), or one seed or None for each environment.
+                An environment without a seed goes on with its sequence of episodes.
+            options: ``reset_mask``, bool of shape (num_envs,): which environments to reset; all by default.
+
+        Raises:
+            ConfigError: An option is unknown.
+            TypeError: ``reset_mask`` is no bool array.
+            ValueError: ``reset_mask`` or the list of seeds has the wrong shape.
+        """
+        which = self._reset_mask(options or {})
+        seeds = self._seed_list(seed)
+        for index in np.flatnonzero(which):
+            if seeds[index] is not None:
+                self._episodes.seed(int(index), int(seeds[index]))  # type: ignore[arg-type]
+                self._seeds[index] = int(seeds[index])  # type: ignore[arg-type]
+        self._begin(which)
+        return self._observation(), self._reset_info(which)
+
+    def step(self, actions: Any) -> tuple[Any, npt.NDArray[np.float64], Bool, Bool, dict[str, Any]]:
+        """Step every environment; one whose episode ended starts the next as ``autoreset_mode`` says.
+
+        Returns:
+            Observations, rewards (num_envs,), terminations (all False), truncations (num_envs,), infos.
+
+        Raises:
+            InvalidAction: An action lies outside the space.
+        """
+        if not self._seeds:
+            raise gym.error.ResetNeeded("call reset before the first step")
+        ended = self._done
+        if self.autoreset_mode is AutoresetMode.DISABLED and ended.any():
+            raise gym.error.ResetNeeded(
+                f"environments {np.flatnonzero(ended).tolist()} have ended: reset them with the option reset_mask"
+            )
+        active = ~ended
+        self._advance(actions, active)
+        rewards = np.where(active, self._episodes.columns.reward, 0.0)
+        truncations = active & (self._episodes.steps >= (self.max_episode_steps or np.inf))
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            infos = self._same_step_info(truncations)
+        else:
+            infos = step_info(self.problem, self._episodes.columns, active)
+            if ended.any():
+                self._begin(ended)
+                infos = _merge(infos, self._reset_info(ended))
+            self._done = truncations.copy()
+        return self._observation(), rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
+
+    def action_masks(self) -> Bool:
+        """Return which actions the balances allow, shape (num_envs, mask length)."""
+        return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
+
+    def balances_msat(self) -> npt.NDArray[np.int64]:
+        """Return the exact balances in msat, shape (num_envs, channels, 2), initiator first."""
+        balances: npt.NDArray[np.int64] = self._episodes.columns.balances_msat.copy()
+        return balances
+
+    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002
+        """Release the networks."""
+        self._episodes.close()
+
+    def _advance(self, actions: Any, active: Bool) -> None:
+        """Step the active environments."""
+        row = np.full(self.num_envs, NO_OP, np.int64)
+        amount_msat = np.zeros(self.num_envs, np.int64)
+        row[active], amount_msat[active] = self.problem.actions.decode(np.asarray(actions)[active])
+        self._episodes.step(active, row, amount_msat)
+
+    def _begin(self, which: Bool) -> None:
+        """Start the next episode of the chosen environments."""
+        self._episodes.begin(which)
+        self._done[which] = False
+
+    def _same_step_info(self, ended: Bool) -> dict[str, Any]:
+        """Start the next episode of those that ended; return infos with their last observation and info."""
+        columns = self._episodes.columns
+        if not ended.any():
+            return step_info(self.problem, columns, ~ended)
+        last = self._observation()
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for index in np.flatnonzero(ended):
+            row = {key: value[index] for key, value in last.items()} if isinstance(last, dict) else last[index]
+            final_obs[index] = row
+        final_info = step_info(self.problem, columns, ended)
+        infos = step_info(self.problem, columns, ~ended)
+        self._begin(ended)
+        infos = _merge(infos, self._reset_info(ended))
+        infos |= {"final_obs": final_obs, "_final_obs": ended.copy()}
+        return infos | {"final_info": final_info, "_final_info": ended.copy()}
+
+    def _observation(self) -> Any:
+        """Return fresh observations."""
+        return self.problem.layout.present(self._episodes.columns.observation)
+
+    def _reset_info(self, which: Bool) -> dict[str, Any]:
+        """Return the info of the environments that were just reset."""
+        rungs = np.full(self.num_envs, None, dtype=object)
+        rungs[which] = "assign"
+        seeds = np.where(which, np.array(self._seeds), 0)
+        infos: dict[str, Any] = {
+            "seed": seeds,
+            "episode": np.where(which, self._episodes.episodes, 0),
+            "reset_rung": rungs,
+            "reset_seconds": np.zeros(self.num_envs),
+            **_always(self.problem, self._episodes.columns, which),
+        }
+        return _masked(infos, which)
+
+    def _reset_mask(self, options: dict[str, Any]) -> Bool:
+        """Return which environments a reset is for."""
+        unknown = set(options) - {"reset_mask"}
+        if unknown:
+            raise ConfigError(f"unknown reset option {unknown.pop()!r}: known is reset_mask")
+        mask = options.get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            raise TypeError(f"reset_mask must be a numpy array of bool, got {getattr(mask, 'dtype', type(mask))}")
+        if mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(f"reset_mask must have shape ({self.num_envs},) and a True entry, got {mask}")
+        return mask
+
+    def _seed_list(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
+        """Return one seed or None for each environment, random ones where none was ever given."""
+        if isinstance(seed, int | np.integer):
+            seeds: list[int | None] = [int(seed) + index for index in range(self.num_envs)]
+            self._np_random, self._np_random_seed = gym.utils.seeding.np_random(int(seed))
+        else:
+            seeds = [None] * self.num_envs if seed is None else list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
+        if not self._seeds:
+            base = int(self.np_random.integers(2**62))
+            self._seeds = [0] * self.num_envs
+            seeds = [base + index if own is None else own for index, own in enumerate(seeds)]
+        return seeds
+
+
+def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    """Return the autoreset mode of that name."""
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        known = ", ".join(repr(known.value) for known in AutoresetMode)
+        raise ConfigError(f"autoreset_mode must be one of {known}, got {mode!r}") from None
+
+
+def step_info(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, Any]:
+    """Return the infos of a step in Gymnasium's vector form.
+
+    Args:
+        problem: The problem of the environments.
+        columns: What happened, for n networks.
+        which: The networks that stepped, shape (n,); entries of the others are 0, False or None.
+    """
+    if not which.any():
+        return {}
+    counts = dict(zip(COUNTS, np.where(which[:, None], columns.counts, 0).T.copy(), strict=True))
+    failures = np.where(which[:, None], columns.counts[:, FIRST_FAILURE + 1 :], 0).T.copy()
+    terms = np.where(which[:, None], columns.terms, 0.0).T.copy()
+    reason = counts["rebalance_reason"]
+    rebalance = {
+        "requested_sat": counts["rebalance_requested_msat"] // 1000,
+        "applied_sat": counts["rebalance_applied_msat"] // 1000,
+        "fee_msat": counts["rebalance_fee_msat"],
+        "refused": reason != 0,
+        "reason": np.where(which, _REASONS[reason], None),
+    }
+    infos = {
+        "payments": np.where(which, columns.source.shape[1], 0),
+        "succeeded": counts["succeeded"],
+        "volume_sat": counts["volume_msat"] // 1000,
+        "fees_msat": counts["fees_msat"],
+        "failures": _masked(dict(zip(FAILURE_NAMES, failures, strict=True)), which),
+        "rebalance": _masked(rebalance, which),
+        "rewards": _masked(dict(zip(TERMS, terms, strict=True)), which),
+        **_always(problem, columns, which),
+    }
+    return _masked(infos, which)
+
+
+def _always(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, Any]:
+    """Return the entries that infos of steps and of resets share."""
+    errors = np.full(len(which), None, dtype=object)
+    errors[which] = ""
+    mask = problem.actions.mask(columns.allowed)
+    return {"action_mask": np.where(which[:, None], mask, np.int8(0)), "backend_error": errors}
+
+
+def _masked(infos: dict[str, Any], which: Bool) -> dict[str, Any]:
+    """Add the mask of each key."""
+    return infos | {f"_{key}": which.copy() for key in infos}
+
+
+def _merge(infos: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Merge infos of disjoint environments."""
+    merged = dict(infos)
+    for key, value in others.items():
+        if key not in merged:
+            merged[key] = value
+        elif key.startswith("_"):
+            merged[key] = merged[key] | value
+        else:
+            mine = others[f"_{key}"]
+            merged[key] = np.where(mine if value.ndim == 1 else mine[:, None], value, merged[key])
+    return merged
