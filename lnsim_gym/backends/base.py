@@ -140,6 +140,10 @@ class RebalanceResult:
     """Position on the route of the node that failed the HTLC, -1 when none did."""
     detail: str = ""
     """LND's own words when it refused; empty in the simulator."""
+    duration_s: float = 0.0
+    """Wall time; 0 in the simulator."""
+    payment_hash: str = ""
+    """Hex payment hash; empty when nothing was sent, and in the simulator."""
 
 
 @dataclass(frozen=True, slots=True)

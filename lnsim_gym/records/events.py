@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.network import Topology
+from lnsim_gym.network.routes import hop_amounts_msat
 
 __all__ = [
     "EpisodeEnd",
@@ -24,7 +25,6 @@ __all__ = [
     "StepEvents",
     "balances_after_rebalance",
     "balances_per_payment",
-    "hop_amounts_msat",
 ]
 
 Int64 = npt.NDArray[np.int64]
@@ -65,6 +65,7 @@ class StepEvents:
     balances_after_rebalance_msat: Int64  # (channels, 2) before the first payment
     balances_after_msat: Int64  # (channels, 2) after the last payment
     timestamp: datetime
+    """When the step began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +94,6 @@ class Recorder(Protocol):
 
     def close(self) -> None:
         """Finish what was begun; harmless when closed already."""
-
-
-def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_msat: int) -> list[int]:
-    """Return the HTLC amount in msat on each hop of a route that delivers ``amount_msat``.
-
-    Built backward from the receiver: every forwarding node adds ``fee_base + amount * fee_rate / 1,000,000`` of the
-    direction it forwards into, rounded down (BOLT 7); the sender charges itself nothing.
-
-    Args:
-        topology: Whose policies apply.
-        route: Direction indices in order from the sender.
-        amount_msat: Amount on the last hop.
-    """
-    arrays = topology.arrays
-    amounts = [amount_msat]
-    for direction in reversed(route[1:]):
-        amount_msat += int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
-        amounts.append(amount_msat)
-    return amounts[::-1]
 
 
 def balances_after_rebalance(

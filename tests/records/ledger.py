@@ -30,10 +30,10 @@ def payments(*rows, topology=FIVE, max_parts=1):
             routes[index, part, : len(route)] = route
             amounts[index, part] = msat
             fees[index] += fee_of(topology, route, msat)
-    settled = np.array([bool(row[3]) for row in rows])
+    settled = np.array([bool(row[3]) for row in rows], np.bool_)
     batch = PaymentBatch(
-        source=np.array([topology.nodes.index(row[0]) for row in rows]),
-        destination=np.array([topology.nodes.index(row[1]) for row in rows]),
+        source=np.array([topology.nodes.index(row[0]) for row in rows], np.int64),
+        destination=np.array([topology.nodes.index(row[1]) for row in rows], np.int64),
         amount_msat=np.array([row[2] for row in rows], np.int64),
         description=np.arange(count) % 15,
     )

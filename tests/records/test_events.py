@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lnsim_gym.network.generators import complete, scale_free
-from lnsim_gym.records.events import balances_after_rebalance, balances_per_payment, hop_amounts_msat
+from lnsim_gym.network.routes import hop_amounts_msat
+from lnsim_gym.records.events import balances_after_rebalance, balances_per_payment
 from tests.records.ledger import FIVE, a_step, fee_of, payments, settle
 
 NETWORKS = (FIVE, complete(4), scale_free(8, 15, 3))

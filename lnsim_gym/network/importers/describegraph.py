@@ -6,7 +6,6 @@ ppm. All of them are 64-bit integers written as text. Neither balances nor initi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 
 from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.importers.channels import ForeignChannel, build_topology, unique_names
+from lnsim_gym.network.keys import stand_in_public_key
 from lnsim_gym.network.topology import Policy, Topology
 from lnsim_gym.schema import convert
 
@@ -90,7 +90,7 @@ def to_describegraph(topology: Topology) -> dict[str, Any]:
 
     Public keys are made up from the names; start balances and commitment fee rates have no place in the format.
     """
-    keys = {name: f"02{hashlib.sha256(name.encode()).hexdigest()}" for name in topology.nodes}
+    keys = {name: stand_in_public_key(name) for name in topology.nodes}
     edges = [
         {
             "channel_id": str(index),

@@ -1,0 +1,30 @@
+"""What a route carries: the amount on each of its hops, fees included.
+
+Finding routes is the business of the backends.
+"""
+
+from __future__ import annotations
+
+from lnsim_gym.network.limits import Int64
+from lnsim_gym.network.topology import Topology
+
+__all__ = ["hop_amounts_msat"]
+
+
+def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_msat: int) -> list[int]:
+    """Return the HTLC amount in msat on each hop of a route that delivers ``amount_msat``.
+
+    Built backward from the receiver: every forwarding node adds ``fee_base + amount * fee_rate / 1,000,000`` of the
+    direction it forwards into, rounded down (BOLT 7); the sender charges itself nothing.
+
+    Args:
+        topology: Whose policies apply.
+        route: Direction indices in order from the sender.
+        amount_msat: Amount on the last hop.
+    """
+    arrays = topology.arrays
+    amounts = [amount_msat]
+    for direction in reversed(route[1:]):
+        amount_msat += int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
+        amounts.append(amount_msat)
+    return amounts[::-1]

@@ -1,0 +1,179 @@
+"""One CSV file per run with one row per payment and rebalance: 17 columns that spreadsheets and old scripts know.
+
+Amounts, fees and balances are in sat, with decimals only where there are msat. Balances are those around each single
+payment, worked out from the routes of the step; with several payments in flight at once they follow the order of the
+batch. Parquet files keep more, and in msat.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.backends.base import RebalanceReason
+from lnsim_gym.network import Topology
+from lnsim_gym.network.keys import stand_in_public_key
+from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
+from lnsim_gym.traffic import DESCRIPTIONS
+
+__all__ = ["COLUMNS", "CsvRecorder"]
+
+COLUMNS: Final = (
+    "timestamp",
+    "type",
+    "sender",
+    "receiver",
+    "amount",
+    "fee",
+    "route_length",
+    "success",
+    "payment_hash",
+    "description",
+    "duration_ms",
+    "channel_before",
+    "channel_after",
+    "sender_balance_before",
+    "sender_balance_after",
+    "receiver_balance_before",
+    "receiver_balance_after",
+)
+"""The header of the file."""
+
+Int64 = npt.NDArray[np.int64]
+
+
+class CsvRecorder:
+    """Writes ``lightning_simulation_YYYY-MM-DD_HH-MM-SS.csv``, complete after every step.
+
+    Args:
+        folder: Where the file goes; made when missing.
+        topology: Whose channels and nodes the events speak of.
+        public_keys: Public key of each node by name; made up where missing.
+        started: Time in the file's name; now by default. While that name is taken, a second is added.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        topology: Topology,
+        public_keys: Mapping[str, str] | None = None,
+        started: datetime | None = None,
+    ) -> None:
+        self._topology = topology
+        self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
+        ends = topology.arrays.source.reshape(-1, 2)
+        self._channels_of = [np.flatnonzero((ends == node).any(axis=1)).tolist() for node in range(len(topology.nodes))]
+        self._file = _create(folder, started or datetime.now())
+        self.path = Path(self._file.name)
+        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._writer.writeheader()
+        self._file.flush()
+
+    def episode_started(self, event: EpisodeStart) -> None:
+        """Write nothing: the file has no rows for episodes."""
+
+    def stepped(self, event: StepEvents) -> None:
+        """Write the rows of a step."""
+        if event.rebalance_route:
+            self._writer.writerow(self._rebalance_row(event))
+        self._writer.writerows(self._payment_rows(event))
+        self._file.flush()
+
+    def episode_ended(self, event: EpisodeEnd) -> None:
+        """Write nothing: the file has no rows for episodes."""
+
+    def close(self) -> None:
+        """Close the file; harmless when closed already."""
+        self._file.close()
+
+    def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
+        """Yield the row of each payment."""
+        batch, outcomes = event.batch, event.outcomes
+        hops = outcomes.hops
+        moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
+        around = balances_per_payment(self._topology, event.balances_after_rebalance_msat, outcomes)
+        for index, (before, after) in enumerate(around):
+            duration_s = float(outcomes.duration_s[index])
+            yield {
+                "timestamp": moment.isoformat(),
+                "type": "payment",
+                "amount": _sat(int(batch.amount_msat[index])),
+                "fee": _sat(int(outcomes.fee_msat[index])),
+                "route_length": int(hops[index]),
+                "success": bool(outcomes.succeeded[index]),
+                "payment_hash": outcomes.payment_hash[index] if outcomes.payment_hash else "",
+                "description": DESCRIPTIONS[int(batch.description[index])],
+                "duration_ms": round(1000 * duration_s, 3),
+                **self._ends(int(batch.source[index]), int(batch.destination[index]), before, after),
+            }
+            moment += timedelta(seconds=duration_s)
+
+    def _rebalance_row(self, event: StepEvents) -> dict[str, Any]:
+        """Return the row of a step's rebalance."""
+        arrays, nodes, route = self._topology.arrays, self._topology.nodes, event.rebalance_route
+        path = [int(arrays.source[route[0]]), *(int(arrays.destination[direction]) for direction in route)]
+        refused = event.rebalance.reason
+        kind = "push" if len(route) == 1 else "circular"
+        description = f"{kind} {'->'.join(nodes[node] for node in path)}"
+        return {
+            "timestamp": event.timestamp.isoformat(),
+            "type": "rebalance",
+            "amount": _sat(event.rebalance_amount_msat),
+            "fee": _sat(event.rebalance.fee_msat),
+            "route_length": 0 if refused else len(route),
+            "success": not refused,
+            "payment_hash": event.rebalance.payment_hash,
+            "description": f"{description}: {RebalanceReason(refused).name}" if refused else description,
+            "duration_ms": round(1000 * event.rebalance.duration_s, 3),
+            **self._ends(path[0], path[-1], event.balances_before_msat, event.balances_after_rebalance_msat),
+        }
+
+    def _ends(self, sender: int, receiver: int, before_msat: Int64, after_msat: Int64) -> dict[str, Any]:
+        """Return the columns that name two nodes and tell their balances."""
+        nodes = self._topology.nodes
+        columns: dict[str, Any] = {"sender": nodes[sender], "receiver": nodes[receiver]}
+        for moment, balances_msat in (("before", before_msat), ("after", after_msat)):
+            views = [self._channels(node, balances_msat) for node in (sender, receiver)]
+            columns[f"channel_{moment}"] = json.dumps({nodes[sender]: views[0], nodes[receiver]: views[1]})
+            for end, view in zip(("sender", "receiver"), views, strict=True):
+                columns[f"{end}_balance_{moment}"] = sum(channel["local_balance"] for channel in view.values())
+        return columns
+
+    def _channels(self, node: int, balances_msat: Int64) -> dict[str, dict[str, Any]]:
+        """Return a node's channels as it sees them, by the first 8 digits of the peer's key, whole sat as LND tells."""
+        view: dict[str, dict[str, Any]] = {}
+        for index in self._channels_of[node]:
+            channel = self._topology.channels[index]
+            side = 0 if channel.initiator == self._topology.nodes[node] else 1
+            key = self._keys[channel.peer if side == 0 else channel.initiator]
+            view[key[:8]] = {
+                "remote_pubkey": key,
+                "capacity": channel.capacity_sat,
+                "local_balance": int(balances_msat[index, side]) // 1000,
+                "remote_balance": int(balances_msat[index, 1 - side]) // 1000,
+            }
+        return view
+
+
+def _create(folder: Path, started: datetime) -> TextIO:
+    """Create a file that nobody has yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}.csv"
+            return path.open("x", encoding="utf-8", newline="")
+        except FileExistsError:
+            started += timedelta(seconds=1)
+
+
+def _sat(msat: int) -> int | str:
+    """Write an amount in sat without losing the msat."""
+    sat, rest = divmod(msat, 1000)
+    return f"{sat}.{rest:03d}" if rest else sat
