@@ -8,7 +8,8 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason
+from lnsim_gym.actions import NO_OP
+from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.columns import (
@@ -98,6 +99,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._episodes: Episodes = open_episodes(self.problem)
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
+        self._last_row = NO_OP
 
     @property
     def topology(self) -> Topology:
@@ -149,14 +151,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if self._seed is None:
             raise gym.error.ResetNeeded("call reset before the first step")
         row, amount_msat = self.problem.actions.decode_one(action)
-        try:
-            self._episodes.step_one(row, amount_msat)
-        except BackendError as fault:
-            if self.config.on_fault == "raise":
-                raise
-            return self._observation(), 0.0, False, True, self._lost(fault)
-        columns = self._episodes.columns
-        return self._observation(), float(columns.reward[0]), False, False, self._info()
+        return self._advance(row, amount_msat)
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
@@ -175,6 +170,11 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """Return what became of the payments of the last step."""
         return self._episodes.outcomes(0)
 
+    def last_rebalance(self) -> tuple[tuple[int, ...], int, RebalanceResult]:
+        """Return the rebalance of the last step: route as direction indices, amount asked for in msat, and result."""
+        requested_msat = int(self._episodes.columns.counts[0, REBALANCE_REQUESTED])
+        return self.problem.routes.route(self._last_row), requested_msat, self._episodes.rebalance_result(0)
+
     def network_record(self) -> list[dict[str, Any]]:
         """Return name, host, port, TLS certificate, macaroon and public key of each real node; empty when simulated."""
         return self._episodes.network_record()
@@ -191,6 +191,18 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """Make the environment again from its settings."""
         self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
         self.spec = state["spec"]
+
+    def _advance(self, row: int, amount_msat: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Do a step with a rebalance over a row of the routes."""
+        self._last_row = row
+        try:
+            self._episodes.step_one(row, amount_msat)
+        except BackendError as fault:
+            if self.config.on_fault == "raise":
+                raise
+            return self._observation(), 0.0, False, True, self._lost(fault)
+        columns = self._episodes.columns
+        return self._observation(), float(columns.reward[0]), False, False, self._info()
 
     def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
         """Check the options of a reset."""
@@ -223,7 +235,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
             "succeeded": counts[0],
             "volume_sat": counts[1] // 1000,
             "fees_msat": counts[2],
-            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :])),
+            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :], strict=True)),
             "rebalance": {
                 "requested_sat": counts[REBALANCE_REQUESTED] // 1000,
                 "applied_sat": counts[REBALANCE_APPLIED] // 1000,
@@ -231,7 +243,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "refused": reason != 0,
                 "reason": REASON_NAMES[reason],
             },
-            "rewards": dict(zip(TERMS, columns.terms[0].tolist())),
+            "rewards": dict(zip(TERMS, columns.terms[0].tolist(), strict=True)),
             "action_mask": self._mask(),
             "backend_error": "",
         }

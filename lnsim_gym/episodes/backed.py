@@ -43,6 +43,7 @@ class BackendEpisodes(Episodes):
         self._traffic = TrafficSource(problem.config.traffic, problem.topology, problem.config.payments_per_step)
         self._batch: PaymentBatch | None = None
         self._outcomes: PaymentOutcomes | None = None
+        self._result = RebalanceResult()
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
         """See ``Episodes.reset``."""
@@ -74,6 +75,10 @@ class BackendEpisodes(Episodes):
         """Return the outcomes of the last step, with durations and payment hashes."""
         return super().outcomes(network) if self._outcomes is None else self._outcomes
 
+    def rebalance_result(self, network: int) -> RebalanceResult:  # noqa: ARG002
+        """Return what became of the last rebalance, in LND's own words too."""
+        return self._result
+
     def network_record(self) -> list[dict[str, Any]]:
         """See ``Episodes.network_record``."""
         record: list[dict[str, Any]] = getattr(self.backend, "network_record", list)()
@@ -96,6 +101,7 @@ class BackendEpisodes(Episodes):
                 if over
                 else self.backend.rebalance(route, amount_msat)
             )
+        self._result = result
         counts = self.columns.counts[0]
         counts[REBALANCE_REQUESTED] = amount_msat
         counts[REBALANCE_APPLIED] = result.applied_msat

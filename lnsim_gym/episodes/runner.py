@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
-from lnsim_gym.episodes.columns import StepColumns
+from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult, ResetReport
+from lnsim_gym.episodes.columns import REBALANCE_APPLIED, REBALANCE_FEE, REBALANCE_REASON, StepColumns
 from lnsim_gym.episodes.problem import Problem
 
 __all__ = ["Episodes"]
@@ -81,6 +81,15 @@ class Episodes(ABC):
     def outcomes(self, network: int) -> PaymentOutcomes:
         """Return the outcomes of one network's last step."""
         return self.columns.outcomes(network)
+
+    def rebalance_result(self, network: int) -> RebalanceResult:
+        """Return what became of the rebalance of one network's last step."""
+        counts = self.columns.counts[network].tolist()
+        return RebalanceResult(
+            applied_msat=counts[REBALANCE_APPLIED],
+            fee_msat=counts[REBALANCE_FEE],
+            reason=RebalanceReason(counts[REBALANCE_REASON]),
+        )
 
     def network_record(self) -> list[dict[str, Any]]:
         """Return how to reach each real node (host, port, certificate, macaroon, public key); empty when simulated."""
