@@ -19,12 +19,14 @@ The structures are made by ``compile_network``, ``make_scratch``, ``make_memory`
 ``(channels, 2)`` array flattened. Everything is deterministic. A balance array must give each initiator at least
 its reserve, as real channels do.
 
-Kernels for use from Python: ``pay_batch`` and ``send_pinned``.
+Kernels for use from Python: ``pay_batch``, ``pay_one`` and ``send_pinned``.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+import numpy as np
 
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.layout import (
@@ -65,6 +67,7 @@ __all__ = [
     "network_at",
     "pay",
     "pay_batch",
+    "pay_one",
     "payment_outcomes",
     "send_over",
     "send_pinned",
@@ -108,6 +111,28 @@ def pay_batch(
         settled += pay(
             network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, index
         )
+    return settled
+
+
+@kernel
+def pay_one(
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    settings: Any,
+    source: Any,
+    destination: Any,
+    amount_msat: Any,
+    limit_msat: Any,
+    now_ms: Any,
+    outcomes: Any,
+) -> bool:
+    """Make one payment with a fee limit of its own and write its outcome into row 0, as ``pay`` does."""
+    ends, row = (np.int64(source), np.int64(destination)), 0
+    settled: bool = pay(
+        network, balances, scratch, memory, settings, ends[0], ends[1], amount_msat, limit_msat, now_ms, outcomes, row
+    )
     return settled
 
 

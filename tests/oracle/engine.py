@@ -1,0 +1,58 @@
+"""The compiled engine behind the oracle's own interface, so that the two can be compared call by call."""
+
+import numpy as np
+
+from lnsim_gym.backends.base import FailureReason, PaymentOptions, RebalanceReason
+from lnsim_gym.backends.simulator.engine import (
+    Settings,
+    compile_network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    pay_one,
+    send_pinned,
+)
+from tests.oracle.network import OraclePayment
+
+
+class CompiledNetwork:
+    """Same calls and results as ``OracleNetwork``."""
+
+    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600):
+        self.network = compile_network(topology)
+        self.scratch = make_scratch(self.network)
+        options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
+        self.memory = make_memory(self.network, options)
+        self.settings = Settings(0, 0, max_parts, max_attempts)
+        self.outcomes = make_outcomes(1, max_parts)
+        self.flat = balances_msat.ravel().copy()
+
+    def balances_msat(self):
+        return self.flat.reshape(-1, 2).tolist()
+
+    def pay(self, source, target, amount, fee_limit, now_ms=0):
+        pay_one(
+            self.network,
+            self.flat,
+            self.scratch,
+            self.memory,
+            self.settings,
+            source,
+            target,
+            amount,
+            fee_limit,
+            now_ms,
+            self.outcomes,
+        )
+        out = self.outcomes
+        parts = [
+            (int(out.part_amount_msat[0, part]), tuple(int(d) for d in out.part_route[0, part] if d >= 0))
+            for part in range(int(out.parts[0]))
+        ]
+        reason = FailureReason(int(out.failure_reason[0]))
+        return OraclePayment(bool(out.succeeded[0]), reason, int(out.attempts[0]), int(out.fee_msat[0]), parts)
+
+    def send_over(self, route, amount, now_ms=0):
+        route = np.array(route, np.int64)
+        reason, fee, position = send_pinned(self.network, self.flat, self.scratch, self.memory, route, amount, now_ms)
+        return RebalanceReason(reason), fee, position

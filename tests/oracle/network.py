@@ -1,0 +1,221 @@
+"""The whole network in plain Python: channels, senders' mission control, payments and pinned routes.
+
+This is what the compiled engine is held to. It follows LND's payment loop (routing/payment_lifecycle.go,
+routing/payment_session.go), the switch's forwarding decision and ``result_interpretation.go``; every number is a
+Python integer in msat or a float where LND has one.
+"""
+
+from dataclasses import dataclass, field
+
+from lnsim_gym.backends.base import FailureReason, RebalanceReason
+from tests.oracle.channel import OracleChannel
+from tests.oracle.mission_control import MissionControl
+from tests.oracle.pathfinding import (
+    BLOCK_PADDING,
+    CLTV_LIMIT,
+    FINAL_CLTV_DELTA,
+    InsufficientBalance,
+    NoPathFound,
+    find_path,
+    hop_amounts,
+)
+
+MIN_SHARD_MSAT = 10_000_000
+
+
+@dataclass(frozen=True)
+class OraclePolicy:
+    fee_base_msat: int
+    fee_rate_ppm: int
+    time_lock_delta: int
+    min_htlc_msat: int
+    max_htlc_msat: int
+
+    def fee(self, amount):
+        return self.fee_base_msat + amount * self.fee_rate_ppm // 1_000_000
+
+
+@dataclass
+class OraclePayment:
+    succeeded: bool = False
+    reason: FailureReason = FailureReason.NONE
+    attempts: int = 0
+    fee_msat: int = 0
+    parts: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    """Amount delivered and directions of each settled part."""
+
+
+@dataclass
+class Shard:
+    route: list[int]
+    amounts: list[int]
+    reached: int
+    """Hops that carry the HTLC: all, or those before the node that refused."""
+
+    @property
+    def failed(self):
+        return self.reached < len(self.route)
+
+    @property
+    def delivered(self):
+        return self.amounts[-1]
+
+    @property
+    def fee(self):
+        return self.amounts[0] - self.amounts[-1]
+
+
+class OracleNetwork:
+    """A network with balances. ``remember`` keeps mission control between payments."""
+
+    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600):
+        arrays = topology.arrays
+        self.source, self.destination = arrays.source.tolist(), arrays.destination.tolist()
+        self.policy = [
+            OraclePolicy(*row)
+            for row in zip(
+                arrays.fee_base_msat.tolist(),
+                arrays.fee_rate_ppm.tolist(),
+                arrays.time_lock_delta.tolist(),
+                arrays.min_htlc_msat.tolist(),
+                arrays.max_htlc_msat.tolist(),
+                strict=True,
+            )
+        ]
+        self.capacity_msat = [1000 * sat for sat in arrays.capacity_sat.repeat(2).tolist()]
+        self.incoming = [[] for _ in topology.nodes]
+        for direction, node in enumerate(self.destination):
+            self.incoming[node].append(direction)
+        self.channels = [
+            OracleChannel.with_balances(capacity, rate, list(both))
+            for capacity, rate, both in zip(
+                arrays.capacity_sat.tolist(), arrays.fee_per_kw.tolist(), balances_msat.tolist(), strict=True
+            )
+        ]
+        self.max_parts, self.remember, self.max_attempts = max_parts, remember, max_attempts
+        self.memories = {}
+
+    def balances_msat(self):
+        return [channel.local_msat() for channel in self.channels]
+
+    def bandwidth(self, direction, amount):
+        return self.channels[direction // 2].bandwidth(direction % 2, amount)
+
+    def pay(self, source, target, amount, fee_limit, now_ms=0):
+        """Make one payment, as ``SendPaymentV2`` does."""
+        payment = OraclePayment()
+        if source == target or amount <= 0:
+            payment.reason = FailureReason.ERROR
+            return payment
+        mission_control = self._mission_control(source)
+        shards, remaining = [], amount
+        while True:
+            while remaining > 0 and payment.reason == FailureReason.NONE:
+                if payment.attempts == self.max_attempts:
+                    payment.reason = FailureReason.TIMEOUT
+                    break
+                budget = fee_limit - sum(shard.fee for shard in shards)
+                try:
+                    route, part = self._request_route(
+                        mission_control, source, target, remaining, budget, len(shards), now_ms
+                    )
+                except NoPathFound:
+                    payment.reason = FailureReason.NO_ROUTE
+                except InsufficientBalance:
+                    payment.reason = FailureReason.INSUFFICIENT_BALANCE
+                else:
+                    shards.append(self._launch(route, hop_amounts(self, route, part)))
+                    payment.attempts += 1
+                    remaining -= part
+            failed = next((shard for shard in shards if shard.failed), None)
+            if failed is None:
+                self._finish(payment, shards, mission_control)
+                return payment
+            shards.remove(failed)
+            remaining += failed.delivered
+            self._take_back(failed)
+            self._interpret_refusal(mission_control, failed.route, failed.amounts, failed.reached, now_ms)
+
+    def send_over(self, route, amount, now_ms=0):
+        """Send over a pinned route: ``BuildRoute`` and ``SendToRouteV2``; return reason, fee, failing position."""
+        amounts = hop_amounts(self, route, amount)
+        for position in reversed(range(len(route))):
+            policy = self.policy[route[position]]
+            if not policy.min_htlc_msat <= amounts[position] <= policy.max_htlc_msat:
+                return RebalanceReason.AMOUNT_OUT_OF_RANGE, 0, -1
+        if amounts[0] > self.bandwidth(route[0], amounts[0]):
+            return RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, 0, -1
+        blocks = sum(self.policy[direction].time_lock_delta for direction in route[1:])
+        if blocks + FINAL_CLTV_DELTA + BLOCK_PADDING > CLTV_LIMIT:
+            return RebalanceReason.OTHER, 0, 0
+        shard = self._launch(route, amounts)
+        mission_control = self._mission_control(self.source[route[0]])
+        if shard.failed:
+            self._take_back(shard)
+            self._interpret_refusal(mission_control, route, amounts, shard.reached, now_ms)
+            return RebalanceReason.TEMPORARY_CHANNEL_FAILURE, 0, shard.reached
+        self._settle(shard)
+        self._interpret_success(mission_control, route, amounts, len(route))
+        return RebalanceReason.NONE, shard.fee, -1
+
+    def _mission_control(self, node):
+        if not self.remember:
+            return MissionControl(node)
+        return self.memories.setdefault(node, MissionControl(node))
+
+    def _request_route(self, mission_control, source, target, remaining, budget, active, now_ms):
+        """``RequestRoute``: the full remainder, else half of it, and so on."""
+        amount = remaining
+        while True:
+            try:
+                return find_path(self, mission_control, source, target, amount, budget, now_ms), amount
+            except NoPathFound:
+                amount //= 2
+                if active + 1 >= self.max_parts or amount < MIN_SHARD_MSAT:
+                    raise
+
+    def _launch(self, route, amounts):
+        """Send an HTLC along a route until a forwarder refuses it."""
+        reached = 0
+        for position, (direction, amount) in enumerate(zip(route, amounts, strict=True)):
+            if position > 0:
+                back_again = direction == route[position - 1] ^ 1
+                if back_again or not self.channels[direction // 2].accepts(direction % 2, amount):
+                    break
+            self.channels[direction // 2].add(direction % 2, amount)
+            reached += 1
+        return Shard(route, amounts, reached)
+
+    def _carried(self, shard):
+        for direction, amount in list(zip(shard.route, shard.amounts, strict=True))[: shard.reached]:
+            yield self.channels[direction // 2], direction % 2, amount
+
+    def _take_back(self, shard):
+        for channel, side, amount in self._carried(shard):
+            channel.fail(side, amount)
+
+    def _settle(self, shard):
+        for channel, side, amount in self._carried(shard):
+            channel.settle(side, amount)
+
+    def _interpret_success(self, mission_control, route, amounts, count):
+        for direction, amount in list(zip(route, amounts, strict=True))[:count]:
+            mission_control.report_success(self.source[direction], self.destination[direction], amount)
+
+    def _interpret_refusal(self, mission_control, route, amounts, position, now_ms):
+        """``TEMPORARY_CHANNEL_FAILURE``: the pairs before the refusing node did well, its own pair did not."""
+        self._interpret_success(mission_control, route, amounts, position)
+        direction = route[position]
+        mission_control.report_failure(self.source[direction], self.destination[direction], amounts[position], now_ms)
+
+    def _finish(self, payment, shards, mission_control):
+        """Settle a complete set; release an incomplete one, whose parts all reached the receiver."""
+        payment.succeeded = payment.reason == FailureReason.NONE
+        for shard in shards:
+            self._interpret_success(mission_control, shard.route, shard.amounts, len(shard.route))
+            if payment.succeeded:
+                self._settle(shard)
+                payment.fee_msat += shard.fee
+                payment.parts.append((shard.delivered, tuple(shard.route)))
+            else:
+                self._take_back(shard)
