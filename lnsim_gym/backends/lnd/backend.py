@@ -169,7 +169,7 @@ class LndBackend(Backend):
             ConfigError: There is none of that name, it is another network, or it is in use.
         """
         record = find_record(str(self.settings.network), self.settings.state_folder)
-        if record.topology != self.topology.to_dict():
+        if Topology.from_dict(record.topology).to_dict() != self.topology.to_dict():
             raise ConfigError(
                 f"expected the network {record.name!r} to have this environment's topology, it has another: "
                 "pass its topology, or `lnsim down` it and bring it up with yours"

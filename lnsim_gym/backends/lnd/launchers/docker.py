@@ -21,20 +21,14 @@ from lnsim_gym.backends.lnd.launchers import containers, docker_record
 from lnsim_gym.backends.lnd.launchers.base import CHAIN, ChainEndpoint, Launcher, NetworkRecord, NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, LnsimError, MissingDependency
 from lnsim_gym.network import Topology
-from lnsim_gym.paths import state_dir
 
-__all__ = ["DockerLauncher", "docker_state_folder", "remove_leftovers"]
+__all__ = ["DockerLauncher", "remove_leftovers"]
 
 _START_S: Final = 60.0
 _STOP_S: Final = 20
 _MACAROON: Final = f"{compose.LND_FOLDER}/data/chain/bitcoin/regtest/admin.macaroon"
 _TLS_CERT: Final = f"{compose.LND_FOLDER}/tls.cert"
 _PORT_TAKEN: Final = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
-
-
-def docker_state_folder() -> str:
-    """Return the folder for the folders of Docker networks: on disk, as their volumes are."""
-    return str(state_dir() / "networks")
 
 
 class DockerLauncher(Launcher):
@@ -54,7 +48,7 @@ class DockerLauncher(Launcher):
         self, name: str, *, state_folder: str | None = None, detached: bool = False, known_names: bool = False
     ) -> None:
         self.name = name
-        self._state_folder = state_folder or docker_state_folder()
+        self._state_folder = state_folder or str(state.disk_root())
         self._detached = detached
         self._known_names = known_names
         self._record: NetworkRecord | None = None
@@ -63,7 +57,12 @@ class DockerLauncher(Launcher):
     @classmethod
     def connect(cls, record: NetworkRecord) -> Self:
         """Take hold of a network that runs already, or of one that was stopped and kept."""
-        launcher = cls(record.name, state_folder=str(Path(record.folder).parent), detached=True)
+        launcher = cls(
+            record.name,
+            state_folder=str(Path(record.folder).parent),
+            detached=True,
+            known_names="LNSIM_PREFIX" not in record.details["variables"],
+        )
         launcher._record = record
         return launcher
 
@@ -157,6 +156,14 @@ class DockerLauncher(Launcher):
     def detach(self) -> None:
         """Forget the containers; they go on."""
         self._forget()
+
+    def run_inside(self, node: str, argv: list[str]) -> tuple[int, str]:
+        """Run a program in a node's container; return its exit status and all it printed."""
+        container = self._container(node)
+        with containers.docker_errors(f"to run {argv[0]} in {container.name}"):
+            code, output = container.exec_run(argv)
+        raw = output if isinstance(output, bytes) else b"".join(output)
+        return code or 0, raw.decode(errors="replace")
 
     def _forget(self) -> None:
         self._record = None

@@ -1,0 +1,79 @@
+"""The ``lnsim`` command. Every module of this folder adds commands of its own.
+
+A module offers a Typer ``app`` whose commands appear at the top level; one whose name begins with ``_`` only helps
+the others. It imports what its commands need inside
+them, so that ``lnsim --help`` stays quick. Errors of the package end a command with one message and no traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from lnsim_gym.errors import ConfigError, LnsimError, MissingDependency
+
+__all__ = ["main", "make_app"]
+
+_HELP = """Reinforcement learning over a Lightning network, on real LND nodes or a faithful simulator."""
+
+
+def make_app() -> typer.Typer:
+    """Return the command with the commands of every module in this folder."""
+    app = typer.Typer(
+        help=_HELP,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        rich_markup_mode="markdown",
+    )
+    app.callback()(_options)
+    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    for module in modules:
+        app.add_typer(importlib.import_module(f"{__name__}.{module}").app)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        from lnsim_gym import __version__  # noqa: PLC0415
+
+        typer.echo(f"lnsim {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Take the options of ``lnsim`` itself; eager ones have run by now."""
+    del version
+
+
+def main() -> None:
+    """Run ``lnsim``.
+
+    Exit status: 0, or 1 when something went wrong, 2 when the request itself is at fault, 130 after Ctrl-C, 143
+    after a request to terminate; whatever was being made is removed before.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        make_app()(prog_name="lnsim")
+    except LnsimError as problem:
+        typer.echo(f"error: {problem}", err=True)
+        sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _terminated(number: int, frame: FrameType | None) -> NoReturn:
+    """End as an exception does, so that cleanups run."""
+    del frame
+    sys.exit(128 + number)
