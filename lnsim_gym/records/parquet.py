@@ -1,0 +1,266 @@
+"""Parquet files of a run, for analysis: one row per payment and rebalance, and one per channel balance.
+
+Rows are written in files of a bounded number, each of which appears whole or not at all: a run that is cut off leaves
+files that can be read, and loses at most the rows not yet written. Needs pyarrow.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym import __version__
+from lnsim_gym.errors import MissingDependency
+from lnsim_gym.network import Topology
+from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
+from lnsim_gym.records.lines import payment_record, rebalance_record
+from lnsim_gym.traffic import DESCRIPTIONS
+
+if TYPE_CHECKING:
+    import pyarrow
+
+__all__ = ["SCHEMA", "ParquetRecorder"]
+
+SCHEMA: Final = "lnsim-records/1"
+"""Name and version of both tables, in the metadata of each file under ``lnsim_schema``."""
+
+Int64 = npt.NDArray[np.int64]
+
+
+class ParquetRecorder:
+    """Writes ``events-NNNNN.parquet`` and ``balances-NNNNN.parquet`` into a new folder of the run.
+
+    ``events`` has one row per rebalance asked for (``type`` rebalance) and per payment (``type`` payment), with the
+    balances of its two nodes around it; ``balances`` has one row per channel at the start of each episode (``step``
+    -1) and after each step.
+
+    Args:
+        folder: Where the folder of the run goes, named ``lightning_simulation_YYYY-MM-DD_HH-MM-SS``.
+        topology: Whose channels and nodes the events speak of.
+        rows_per_file: Rows of a table after which a file is written.
+        started: Time in the folder's name; now by default. While that name is taken, a second is added.
+
+    Raises:
+        MissingDependency: pyarrow is not installed.
+    """
+
+    def __init__(
+        self, folder: Path, topology: Topology, rows_per_file: int = 10_000, started: datetime | None = None
+    ) -> None:
+        self._arrow = _pyarrow()
+        self._topology = topology
+        self.path = _create(folder, started or datetime.now())
+        self._events = _Table(self.path, "events", rows_per_file)
+        self._balances = _Table(self.path, "balances", rows_per_file)
+        self._ends = topology.arrays.source.reshape(-1, 2)
+
+    def episode_started(self, event: EpisodeStart) -> None:
+        """Write the start balances."""
+        self._add_balances(event.episode, -1, event.timestamp, event.start_balances_msat)
+
+    def stepped(self, event: StepEvents) -> None:
+        """Write a step."""
+        rows = [*self._rebalance_row(event), *self._payment_rows(event)]
+        self._events.add(self._arrow.Table.from_pylist(rows, _schemas()["events"]))
+        self._add_balances(event.episode, event.step, event.timestamp, event.balances_after_msat)
+
+    def episode_ended(self, event: EpisodeEnd) -> None:
+        """Write nothing: an episode ends where its rows do."""
+
+    def close(self) -> None:
+        """Write what is left; harmless when closed already."""
+        self._events.write()
+        self._balances.write()
+
+    def _rebalance_row(self, event: StepEvents) -> Iterator[dict[str, Any]]:
+        """Yield the row of a step's rebalance, if any was asked for."""
+        if not event.rebalance_route:
+            return
+        record = rebalance_record(event.rebalance_route, event.rebalance_amount_msat, event.rebalance)
+        arrays = self._topology.arrays
+        ends = (int(arrays.source[record.route[0]]), int(arrays.destination[record.route[-1]]))
+        sent = bool(record.applied_msat)
+        yield {
+            **_place(event, -1, event.timestamp),
+            "type": "rebalance",
+            "amount_msat": record.amount_msat,
+            "succeeded": sent,
+            "reason": record.reason,
+            "attempts": 1 if sent or record.failure_source_index >= 0 else 0,
+            "fee_msat": record.fee_msat,
+            "hops": len(record.route) if sent else 0,
+            "parts": [{"amount_msat": record.applied_msat, "route": list(record.route)}] if sent else [],
+            "payment_hash": record.payment_hash,
+            "description": record.detail,
+            "duration_s": record.duration_s,
+            **self._end_columns(ends, event.balances_before_msat, event.balances_after_rebalance_msat),
+        }
+
+    def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
+        """Yield the row of each payment."""
+        moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
+        around = balances_per_payment(self._topology, event.balances_after_rebalance_msat, event.outcomes)
+        for index, (before, after) in enumerate(around):
+            record = payment_record(self._topology, event.batch, event.outcomes, index)
+            ends = (int(event.batch.source[index]), int(event.batch.destination[index]))
+            yield {
+                **_place(event, index, moment),
+                "type": "payment",
+                "amount_msat": record.amount_msat,
+                "succeeded": record.succeeded,
+                "reason": record.failure_reason,
+                "attempts": record.attempts,
+                "fee_msat": record.fee_msat,
+                "hops": max((len(part.route) for part in record.parts), default=0),
+                "parts": msgspec.to_builtins(record.parts),
+                "payment_hash": record.payment_hash,
+                "description": DESCRIPTIONS[record.description],
+                "duration_s": record.duration_s,
+                **self._end_columns(ends, before, after),
+            }
+            moment += timedelta(seconds=record.duration_s)
+
+    def _end_columns(self, ends: tuple[int, int], before_msat: Int64, after_msat: Int64) -> dict[str, Any]:
+        """Return the columns that name two nodes and tell what they own."""
+        columns: dict[str, Any] = {}
+        for end, node in zip(("source", "destination"), ends, strict=True):
+            columns[end] = self._topology.nodes[node]
+            own = self._ends == node
+            columns[f"{end}_balance_before_msat"] = int(before_msat[own].sum())
+            columns[f"{end}_balance_after_msat"] = int(after_msat[own].sum())
+        return columns
+
+    def _add_balances(self, episode: int, step: int, timestamp: datetime, balances_msat: Int64) -> None:
+        """Add one row per channel."""
+        channels = self._topology.channels
+        columns = {
+            "episode": np.full(len(channels), episode),
+            "step": np.full(len(channels), step),
+            "timestamp": [timestamp] * len(channels),
+            "channel": np.arange(len(channels)),
+            "initiator": [channel.initiator for channel in channels],
+            "peer": [channel.peer for channel in channels],
+            "capacity_sat": self._topology.arrays.capacity_sat,
+            "initiator_balance_msat": balances_msat[:, 0],
+            "peer_balance_msat": balances_msat[:, 1],
+        }
+        self._balances.add(self._arrow.table(columns, _schemas()["balances"]))
+
+
+class _Table:
+    """Rows of one table on their way to files."""
+
+    def __init__(self, folder: Path, name: str, rows_per_file: int) -> None:
+        self._folder = folder
+        self._name = name
+        self._rows_per_file = rows_per_file
+        self._waiting: list[pyarrow.Table] = []
+        self._numbers = itertools.count()
+
+    def add(self, rows: pyarrow.Table) -> None:
+        """Add rows, and write a file when there are enough."""
+        self._waiting.append(rows)
+        if sum(table.num_rows for table in self._waiting) >= self._rows_per_file:
+            self.write()
+
+    def write(self) -> None:
+        """Write the waiting rows, if any, to a file that appears when it is complete."""
+        rows = _pyarrow().concat_tables(self._waiting) if self._waiting else []
+        self._waiting = []
+        if not len(rows):
+            return
+        from pyarrow import parquet  # noqa: PLC0415
+
+        path = self._folder / f"{self._name}-{next(self._numbers):05d}.parquet"
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        parquet.write_table(rows, unfinished, compression="zstd")
+        unfinished.replace(path)
+
+
+def _place(event: StepEvents, index: int, moment: datetime) -> dict[str, Any]:
+    """Return the columns that say where in a run something happened."""
+    return {
+        "episode": event.episode,
+        "seed": event.seed % 2**64,
+        "step": event.step,
+        "index": index,
+        "timestamp": moment,
+    }
+
+
+def _create(folder: Path, started: datetime) -> Path:
+    """Make a folder that nobody has yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            started += timedelta(seconds=1)
+        else:
+            return path
+
+
+def _pyarrow() -> Any:
+    """Import pyarrow."""
+    try:
+        import pyarrow  # noqa: PLC0415
+    except ImportError:
+        raise MissingDependency(
+            'Parquet files need pyarrow, which is not installed: pip install "lnsim_gym[records]"'
+        ) from None
+    return pyarrow
+
+
+@cache
+def _schemas() -> dict[str, pyarrow.Schema]:
+    """Return the columns of both tables."""
+    pa = _pyarrow()
+    metadata = {"lnsim_schema": SCHEMA, "lnsim_version": __version__}
+    moment, name, route = pa.timestamp("us", tz="UTC"), pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.int32())
+    columns = {
+        "events": [
+            ("episode", pa.int64()),
+            ("seed", pa.uint64()),
+            ("step", pa.int64()),
+            ("index", pa.int32()),
+            ("timestamp", moment),
+            ("type", name),
+            ("source", name),
+            ("destination", name),
+            ("amount_msat", pa.int64()),
+            ("succeeded", pa.bool_()),
+            ("reason", name),
+            ("attempts", pa.int32()),
+            ("fee_msat", pa.int64()),
+            ("hops", pa.int32()),
+            ("parts", pa.list_(pa.struct([("amount_msat", pa.int64()), ("route", route)]))),
+            ("payment_hash", pa.string()),
+            ("description", name),
+            ("duration_s", pa.float64()),
+            ("source_balance_before_msat", pa.int64()),
+            ("source_balance_after_msat", pa.int64()),
+            ("destination_balance_before_msat", pa.int64()),
+            ("destination_balance_after_msat", pa.int64()),
+        ],
+        "balances": [
+            ("episode", pa.int64()),
+            ("step", pa.int64()),
+            ("timestamp", moment),
+            ("channel", pa.int32()),
+            ("initiator", name),
+            ("peer", name),
+            ("capacity_sat", pa.int64()),
+            ("initiator_balance_msat", pa.int64()),
+            ("peer_balance_msat", pa.int64()),
+        ],
+    }
+    return {table: pa.schema(fields, metadata=metadata) for table, fields in columns.items()}

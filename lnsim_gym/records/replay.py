@@ -1,0 +1,165 @@
+"""Doing a trace again on any backend, and telling every field that comes out differently.
+
+Works in both directions: a trace of real nodes on the simulator, and a trace of the simulator on real nodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.backends.base import Backend, RebalanceReason
+from lnsim_gym.errors import RecordError
+from lnsim_gym.network import Topology
+from lnsim_gym.records.lines import (
+    Balances,
+    PaymentRecord,
+    StepLine,
+    balance_pairs,
+    payment_record,
+    rebalance_record,
+)
+from lnsim_gym.records.trace import Trace
+
+__all__ = ["Difference", "replay"]
+
+_PER_RUN: Final = frozenset({"duration_s", "payment_hash", "detail"})
+"""Fields that differ from run to run by their nature: time, chance, and words of LND."""
+_TIMING: Final = ("concurrency", "timeout_seconds")
+"""Payment options that two worlds need not share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field that came out differently."""
+
+    episode: int
+    step: int
+    """Step of the episode, -1 for its start."""
+    payment: int | None
+    """Payment of the step; None for its rebalance and for balances."""
+    field: str
+    expected: Any
+    """What the trace has."""
+    got: Any
+    """What the backend did."""
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        payment = "" if self.payment is None else f", payment {self.payment}"
+        place = f"episode {self.episode}, step {self.step}{payment}"
+        return f"{place}: {self.field} expected {self.expected!r}, got {self.got!r}"
+
+
+def replay(trace: Trace, backend: Backend) -> list[Difference]:
+    """Do everything in a trace again and compare.
+
+    Each episode starts from its recorded balances. Rebalances over their fee limit are left out: they never reached
+    the backend. After a step whose balances differ, the replay goes on from the recorded balances, so that one
+    difference is not counted over and over; not when senders remember, because a reset makes them forget.
+
+    Not compared: durations, payment hashes and LND's words; and the number of attempts when payments may be split,
+    which depends on timing even between two runs on the same nodes.
+
+    Args:
+        trace: What is to be done.
+        backend: Where; opened if need be, not closed.
+
+    Raises:
+        RecordError: The backend has another topology or sends payments in another way.
+        BackendError: The backend is in trouble.
+    """
+    _require_same_problem(trace, backend)
+    backend.open()
+    return list(_differences(trace, backend))
+
+
+def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
+    """Yield the differences of every episode in turn."""
+    for recorded in trace.episodes:
+        number = recorded.start.episode
+        backend.reset(_array(recorded.start.start_balances_msat))
+        yield from _compare_balances(number, -1, "start_balances_msat", recorded.start.start_balances_msat, backend)
+        for step in recorded.steps:
+            found = list(_replay_step(trace, number, step, backend))
+            yield from found
+            astray = any(difference.field.startswith("balances") for difference in found)
+            if astray and backend.options.mission_control == "per_payment":
+                backend.reset(_array(step.balances_after_msat))
+
+
+def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -> Iterator[Difference]:
+    """Do one step again and yield what differs."""
+    recorded = step.rebalance
+    if recorded is not None and recorded.reason != RebalanceReason.FEE_LIMIT_EXCEEDED.name:
+        result = backend.rebalance(recorded.route, recorded.amount_msat)
+        again = rebalance_record(recorded.route, recorded.amount_msat, result)
+        for name, expected, got in _unequal(recorded, again, _PER_RUN):
+            yield Difference(episode, step.step, None, f"rebalance.{name}", expected, got)
+    yield from _compare_balances(
+        episode, step.step, "balances_after_rebalance_msat", step.balances_after_rebalance_msat, backend
+    )
+    batch = trace.batch(step)
+    outcomes = backend.pay(batch)
+    split = backend.options.max_parts > 1
+    for index, payment in enumerate(step.payments):
+        made = payment_record(trace.topology, batch, outcomes, index)
+        excluded = _PER_RUN | {"attempts"} if split else _PER_RUN
+        for name, expected, got in _unequal(_sorted(payment), _sorted(made), excluded):
+            yield Difference(episode, step.step, index, name, expected, got)
+    yield from _compare_balances(episode, step.step, "balances_after_msat", step.balances_after_msat, backend)
+
+
+def _unequal(one: msgspec.Struct, other: msgspec.Struct, excluded: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the fields in which two records differ."""
+    for name in one.__struct_fields__:
+        expected, got = getattr(one, name), getattr(other, name)
+        if name not in excluded and expected != got:
+            yield name, msgspec.to_builtins(expected), msgspec.to_builtins(got)
+
+
+def _sorted(payment: PaymentRecord) -> PaymentRecord:
+    """Put the parts of a payment in an order that does not depend on timing."""
+    return msgspec.structs.replace(payment, parts=tuple(sorted(payment.parts)))
+
+
+def _compare_balances(episode: int, step: int, name: str, expected: Balances, backend: Backend) -> Iterator[Difference]:
+    """Yield the channels whose balances differ."""
+    got = balance_pairs(backend.balances_msat())
+    for channel, (wanted, found) in enumerate(zip(expected, got, strict=True)):
+        if wanted != found:
+            yield Difference(episode, step, None, f"{name}[{channel}]", wanted, found)
+
+
+def _array(balances: Balances) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return balances as an array of shape (channels, 2)."""
+    return np.array(balances, np.int64)
+
+
+def _require_same_problem(trace: Trace, backend: Backend) -> None:
+    """Refuse a backend with another topology or other payment options."""
+    for name, expected, got in _unequal(trace.header.payment, backend.options, frozenset(_TIMING)):
+        raise RecordError(
+            f"the trace was recorded with payment option {name} = {expected!r}, the backend has {got!r}: "
+            "open the backend with the options of the trace's header"
+        )
+    if difference := _first_difference(trace.topology, backend.topology):
+        raise RecordError(
+            f"the trace was recorded on another topology ({difference}): open the backend with the trace's topology"
+        )
+
+
+def _first_difference(recorded: Topology, other: Topology) -> str:
+    """Say in what two topologies differ, or nothing when they do not."""
+    if recorded.nodes != other.nodes:
+        return f"nodes {', '.join(recorded.nodes[:5])}... against {', '.join(other.nodes[:5])}..."
+    for name, one, two in zip(recorded.arrays._fields, recorded.arrays, other.arrays, strict=True):
+        if not np.array_equal(one, two):
+            place = next(itertools.compress(itertools.count(), one != two), 0) if one.shape == two.shape else "length"
+            return f"{name} differs at {place}"
+    return ""
