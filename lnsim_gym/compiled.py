@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 from numba import njit
+
+from lnsim_gym.kernel_cache import KernelCache
 
 __all__ = ["fused", "inlined", "kernel", "outlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_CALLEE: dict[str, Any] = {"nogil": True, "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False}
+"""No GIL, and no counting of references to arrays: it would cost more than the work itself."""
+_CALLEE: Final[dict[str, Any]] = {**_KERNEL, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Options of functions that only compiled code calls: the wrapper for Python would take most of the compile time."""
 
 
 def kernel(function: F) -> F:
-    """Compile a function that works on given arrays: no allocation, no GIL, cached on disk where that is possible.
-
-    Counting references to arrays would cost more than the work itself, so it is off (``_nrt``).
-    """
-    options: dict[str, Any] = {"nogil": True, "_nrt": False}
-    try:
-        return cast("F", njit(cache=True, **options)(function))
-    except RuntimeError:  # no folder for the cache can be written: compile in every process instead
-        return cast("F", njit(**options)(function))
+    """Compile a function that works on given arrays: no allocation, no GIL, cached on disk where that is possible."""
+    compiled = njit(**_KERNEL)(function)
+    compiled._cache = KernelCache(function)
+    return cast("F", compiled)
 
 
 def inlined(function: F) -> F:
@@ -37,8 +36,7 @@ def fused(function: F) -> F:
 
     For functions too large for ``inlined``: the same speed, a fraction of the compile time.
     """
-    options: dict[str, Any] = {"forceinline": True, **_CALLEE}
-    return cast("F", njit(**options)(function))
+    return cast("F", njit(forceinline=True, **_CALLEE)(function))
 
 
 def outlined(function: F) -> F:

@@ -38,7 +38,7 @@ class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting of an environment. Field names are the keys of the TOML files and the keywords of ``gym.make``."""
 
-    backend: BackendName = "lnd"
+    backend: BackendName = "simulator"
     """World the episodes run on: the embedded simulator, or real LND nodes."""
     topology: str | dict[str, Any] = "default"
     """Preset name, path of a file, or the topology (or generator) itself."""

@@ -16,6 +16,7 @@ def register_environments() -> None:
             gym.register(
                 id=file.id,
                 entry_point="lnsim_gym.environment:LightningNetEnv",
+                vector_entry_point="lnsim_gym.vector:LightningNetVectorEnv",
                 max_episode_steps=file.max_episode_steps,
                 nondeterministic=file.nondeterministic,
                 kwargs=file.settings,

@@ -117,7 +117,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         """
         if not self._seeds:
             raise gym.error.ResetNeeded("call reset before the first step")
-        ended = self._done
+        ended = self._done.copy()
         if self.autoreset_mode is AutoresetMode.DISABLED and ended.any():
             raise gym.error.ResetNeeded(
                 f"environments {np.flatnonzero(ended).tolist()} have ended: reset them with the option reset_mask"

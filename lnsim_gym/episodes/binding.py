@@ -68,6 +68,7 @@ def reader(example: Any) -> Any:
 
         return state_type(types.int64), generate
 
+    read.kernel_stamp = str(state_type)  # what a kernel that reads the state depends on
     return read
 
 

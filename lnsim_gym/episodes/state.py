@@ -151,7 +151,7 @@ def _terms(problem: Problem) -> Terms:
     variants = problem.variants
     arrays = [variant.topology.arrays for variant in variants]
     start = problem.config.start_balances
-    drawn = isinstance(start, StartBalances)
+    low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
 
     def column(*values: Any, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
         return np.ascontiguousarray(np.stack([np.asarray(value, dtype) for value in values]))
@@ -166,8 +166,8 @@ def _terms(problem: Problem) -> Terms:
         owned_total_msat=column(*(variant.topology.owned_total_msat for variant in variants)),
         reserve_msat=column(*(columns.reserve_msat for columns in arrays)),
         start_msat=column(*(variant.topology.start_balances_msat().ravel() for variant in variants)),
-        start_low=np.full(len(variants), start.low if drawn else -1.0),
-        start_high=np.full(len(variants), start.high if drawn else -1.0),
+        start_low=np.full(len(variants), low),
+        start_high=np.full(len(variants), high),
         fee_base_msat=column(*(columns.fee_base_msat for columns in arrays)),
         fee_rate_ppm=column(*(columns.fee_rate_ppm for columns in arrays)),
         fee_limit_ppm=np.full(len(variants), problem.config.rebalance_fee_limit_ppm, np.int64),
