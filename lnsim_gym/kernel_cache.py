@@ -75,7 +75,7 @@ def _names(code: CodeType) -> set[str]:
     return set(code.co_names).union(*nested)
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]
+class _Locator(_CacheLocator):
     """Names the files of one version of a kernel's source."""
 
     def __init__(self, function: Any, source_file: str) -> None:
@@ -89,7 +89,7 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         """Return the locator, or None when its folder cannot be used."""
         with suppress(OSError, LnsimError):
             self = cls(function, source_file)
-            self.ensure_cache_path()
+            self.ensure_cache_path()  # type: ignore[no-untyped-call]
             return self
         return None
 
@@ -106,19 +106,21 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         return self._stamp
 
 
-class _Files(CompileResultCacheImpl):  # type: ignore[misc]
+class _Files(CompileResultCacheImpl):
     """numba's way of storing machine code, in our folder."""
 
-    _locator_classes = (_Locator,)
+    def __init__(self, function: Any) -> None:
+        self._locator_classes = [_Locator]
+        super().__init__(function)  # type: ignore[no-untyped-call]
 
 
-class _Stored(FunctionCache):  # type: ignore[misc]
+class _Stored(FunctionCache):
     """numba's cache over our files."""
 
     _impl_class = _Files
 
 
-class KernelCache(NullCache):  # type: ignore[misc]
+class KernelCache(NullCache):
     """The cache of one kernel; says so on stderr, once per process, when something must be compiled."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -128,7 +130,7 @@ class KernelCache(NullCache):  # type: ignore[misc]
     def _stored(self) -> Any:
         """The cache on disk, or None. Made at the first call, when all functions of the kernel exist."""
         with suppress(RuntimeError):  # numba's word for: no folder can be written
-            return _Stored(self._function)
+            return _Stored(self._function)  # type: ignore[no-untyped-call]
         return None
 
     @property
@@ -140,8 +142,10 @@ class KernelCache(NullCache):  # type: ignore[misc]
         """Return the machine code for argument types, or None when it must be compiled."""
         found = None
         if self._stored:
-            with suppress(Exception):  # whatever a damaged file raises, compiling again is the remedy
+            try:
                 found = self._stored.load_overload(signature, target_context)
+            except Exception:  # a damaged file may raise anything; compiling again is the remedy
+                self._forget()
         if found is None:
             _announce()
         return found
@@ -152,6 +156,11 @@ class KernelCache(NullCache):  # type: ignore[misc]
             with suppress(OSError):
                 self._stored.save_overload(signature, code)
                 _drop_old(Path(self._stored.cache_path))
+
+    def _forget(self) -> None:
+        """Empty the list of kept machine code, so that it is written anew."""
+        with suppress(OSError):
+            self._stored.flush()
 
 
 def _announce() -> None:

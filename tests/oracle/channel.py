@@ -68,10 +68,7 @@ class OracleChannel:
         weight = self.weight([*self.htlcs, (side, amount)])
         balance = self.before_fee_msat[side] - amount
         initiator = balance if side == 0 else self.before_fee_msat[0]
-        if side == 0:
-            taken = fee_buffer_msat(self.fee_per_kw, weight)
-        else:
-            taken = fee_for_weight_msat(self.fee_per_kw, weight)
+        taken = (fee_buffer_msat if side == 0 else fee_for_weight_msat)(self.fee_per_kw, weight)
         if taken >= initiator:
             return False
         initiator_before = self.local_msat()[0]

@@ -1,5 +1,7 @@
 """The compiled engine against the plain-Python oracle: equal to the msat, on networks nobody chose."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,8 +73,6 @@ def test_pinned_routes_equal_the_oracle_and_teach_the_sender_the_same(rng, remem
 
 @pytest.mark.parametrize("amount_msat", [0, -1])
 def test_an_amount_of_nothing_is_an_error_and_moves_no_money(amount_msat):
-    import random
-
-    topology, engine, oracle = both(random.Random(1))
+    _, engine, oracle = both(random.Random(1))
     assert engine.pay(0, 1, amount_msat, 0) == oracle.pay(0, 1, amount_msat, 0)
     assert engine.balances_msat() == oracle.balances_msat()

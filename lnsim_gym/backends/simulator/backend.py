@@ -1,0 +1,169 @@
+"""The embedded simulator behind the interface that real nodes implement too: one network, one payment at a time."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from lnsim_gym.backends.base import (
+    MAX_ROUTE_HOPS,
+    Backend,
+    Int64,
+    PaymentBatch,
+    PaymentOptions,
+    PaymentOutcomes,
+    RebalanceReason,
+    RebalanceResult,
+    ResetReport,
+)
+from lnsim_gym.backends.simulator.engine import (
+    compile_network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    make_settings,
+    pay_batch,
+    payment_outcomes,
+    send_pinned,
+)
+from lnsim_gym.errors import ConfigError, InvalidAction
+from lnsim_gym.network import Topology
+from lnsim_gym.network.limits import channel_reserve_sat
+
+__all__ = ["PAYMENT_MS", "SimulatorBackend"]
+
+PAYMENT_MS: Final = 100
+"""Simulated time that one payment or rebalance takes, in ms: about what real nodes on one machine need."""
+
+
+class SimulatorBackend(Backend):
+    """A simulated Lightning network with LND's own outcomes, to the satoshi.
+
+    Time passes only for senders that remember (``mission_control = "per_episode"``): ``payment_ms`` for each
+    payment and rebalance, from 0 at every reset. ``concurrency`` has no effect: payments go one after another.
+
+    Args:
+        topology: The network.
+        options: How payments are sent.
+        payment_ms: Simulated time of one payment in ms.
+
+    Raises:
+        ConfigError: ``max_parts`` or ``timeout_seconds`` is out of range.
+    """
+
+    def __init__(
+        self, topology: Topology, options: PaymentOptions | None = None, *, payment_ms: int = PAYMENT_MS
+    ) -> None:
+        self.topology = topology
+        self.options = options or PaymentOptions()
+        if not 1 <= self.options.max_parts <= 16:
+            raise ConfigError(f"max_parts must lie in 1..16, got {self.options.max_parts}")
+        if self.options.timeout_seconds < 1:
+            raise ConfigError(f"timeout_seconds must be at least 1, got {self.options.timeout_seconds}")
+        self._payment_ms = payment_ms
+        self._network = compile_network(topology)
+        self._scratch = make_scratch(self._network)
+        self._memory = make_memory(self._network, self.options)
+        self._settings = make_settings(self.options)
+        self._balances = topology.start_balances_msat().ravel()
+        self._now_ms = 0
+
+    def open(self) -> None:
+        """Do nothing: the simulator is always up."""
+
+    def reset(self, balances_msat: Int64) -> ResetReport:
+        """Set every channel's balances, forget what senders remember, and start time at 0.
+
+        Args:
+            balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
+                channel's ``owned_total_msat``, the initiator has at least its reserve, nobody less than 0.
+
+        Raises:
+            ConfigError: The balances are none that the channels could have.
+        """
+        self._balances = self._checked(balances_msat).ravel()
+        self._memory = make_memory(self._network, self.options)
+        self._now_ms = 0
+        return ResetReport(rung="assign", seconds=0.0)
+
+    def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
+        """Send an amount over a pinned route: one direction (push), or a cycle back to the first node (circular).
+
+        Raises:
+            InvalidAction: The directions do not follow each other, or the route visits a node twice.
+        """
+        self._require_route(route)
+        directions = np.array(route, np.int64)
+        reason, fee_msat, position = send_pinned(
+            self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms
+        )
+        self._now_ms += self._payment_ms
+        applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
+        return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
+
+    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+        """Make the payments of a batch, one after another."""
+        payments = len(batch.source)
+        outcomes = make_outcomes(payments, self.options.max_parts)
+        now_ms = self._now_ms + self._payment_ms * np.arange(payments)
+        source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
+        pay_batch(
+            self._network,
+            self._balances,
+            self._scratch,
+            self._memory,
+            self._settings,
+            source,
+            destination,
+            amount_msat,
+            now_ms,
+            outcomes,
+        )
+        self._now_ms += self._payment_ms * payments
+        return payment_outcomes(outcomes)
+
+    def balances_msat(self) -> Int64:
+        """Return a fresh array of balances in msat, shape (channels, 2), initiator first."""
+        return self._balances.reshape(-1, 2).copy()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def _checked(self, balances_msat: Int64) -> Int64:
+        """Return a copy of balances that the channels could have.
+
+        Raises:
+            ConfigError: They could not.
+        """
+        balances = np.array(balances_msat, np.int64)
+        totals = self.topology.owned_total_msat
+        if balances.shape != (len(totals), 2):
+            raise ConfigError(f"balances must have the shape {(len(totals), 2)}, got {balances.shape}")
+        reserves = 1000 * channel_reserve_sat(self.topology.arrays.capacity_sat)
+        bad = (balances.sum(axis=1) != totals) | (balances[:, 0] < reserves) | (balances[:, 1] < 0)
+        if bad.any():
+            channel = int(bad.argmax())
+            raise ConfigError(
+                f"channels[{channel}]: balances must add up to {totals[channel]:,} msat and leave the initiator its "
+                f"reserve of {reserves[channel]:,} msat, got {balances[channel].tolist()}"
+            )
+        return balances
+
+    def _require_route(self, route: tuple[int, ...]) -> None:
+        """Refuse what is neither a push nor a simple cycle.
+
+        Raises:
+            InvalidAction: It is neither.
+        """
+        arrays, known = self.topology.arrays, len(self.topology.arrays.source)
+        if not 1 <= len(route) <= MAX_ROUTE_HOPS or not all(0 <= direction < known for direction in route):
+            raise InvalidAction(f"a route has 1..{MAX_ROUTE_HOPS} directions out of 0..{known - 1}, got {tuple(route)}")
+        nodes = arrays.destination[list(route)]
+        follows = (arrays.source[list(route[1:])] == nodes[:-1]).all()
+        closed = len(route) == 1 or arrays.source[route[0]] == nodes[-1]
+        if not (follows and closed and len(set(nodes.tolist())) == len(nodes)):
+            raise InvalidAction(
+                f"a route is one direction, or a cycle back to its first node without visiting another node twice, "
+                f"got {tuple(route)}: read Topology.direction for the numbers"
+            )
