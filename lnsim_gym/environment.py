@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -85,7 +85,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         BackendError: From ``reset`` when the network cannot be brought up, and from ``step`` with ``on_fault="raise"``.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "render_fps": 4}  # type: ignore[misc]
+    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 4}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode is not None:
@@ -95,7 +95,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.problem = Problem.of(self.config)
         self.action_space = self.problem.actions.space
         self.observation_space = self.problem.layout.space
-        self._settings = settings
+        self.settings = settings
         self._episodes: Episodes = open_episodes(self.problem)
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
@@ -185,7 +185,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings alone: an unpickled environment starts anew."""
-        return {"settings": self._settings, "render_mode": self.render_mode, "spec": self.spec}
+        return {"settings": self.settings, "render_mode": self.render_mode, "spec": self.spec}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Make the environment again from its settings."""

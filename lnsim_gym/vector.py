@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -48,7 +48,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         InvalidAction: From ``step``, for actions outside the space.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
+    metadata: dict[str, Any] = {  # noqa: RUF012
         "render_modes": [],
         "render_fps": 4,
         "autoreset_mode": AutoresetMode.NEXT_STEP,

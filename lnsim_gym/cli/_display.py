@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -14,8 +14,9 @@ from rich.table import Column, Table
 if TYPE_CHECKING:
     from lnsim_gym.backends.lnd.nodes import Progress as ProgressReport
     from lnsim_gym.backends.lnd.status import NetworkStatus
+    from lnsim_gym.records.statistics import Statistics
 
-__all__ = ["print_status", "shown_progress", "spinner"]
+__all__ = ["print_statistics", "print_status", "shown_progress", "shown_steps", "spinner"]
 
 
 @contextmanager
@@ -42,6 +43,62 @@ def shown_progress() -> Iterator[ProgressReport]:
             bar.update(task, description=what, completed=done, total=total or None)
 
         yield report
+
+
+@contextmanager
+def shown_steps(what: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show steps as they are made, with the success rate so far: a bar on a terminal, a line for each tenth elsewhere.
+
+    Yields:
+        A function to call with the info of each step.
+    """
+    console = Console(file=sys.stderr)
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeElapsedColumn())
+    done, payments, succeeded = 0, 0, 0
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=steps, rate="")
+
+        def tell(info: Mapping[str, Any]) -> None:
+            nonlocal done, payments, succeeded
+            done, payments, succeeded = done + 1, payments + info["payments"], succeeded + info["succeeded"]
+            rate = f"{succeeded / payments:.1%} of payments succeed"
+            bar.update(task, completed=done, rate=rate)
+            if not console.is_terminal and done * 10 // steps != (done - 1) * 10 // steps:
+                console.print(f"{what}: step {done} of {steps}, {rate}", soft_wrap=True)
+            if info["backend_error"]:
+                console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
+
+        yield tell
+
+
+def print_statistics(statistics: Statistics) -> None:
+    """Print the sums of a run as tables."""
+    console = Console()
+    table = Table("", Column("", justify="right"), title="run", show_header=False)
+    failures = ", ".join(f"{count} {reason}" for reason, count in statistics.failures.items()) or "none"
+    rows = {
+        "episodes, steps": f"{statistics.episodes:,}, {statistics.steps:,}",
+        "payments": f"{statistics.payments:,}",
+        "succeeded": f"{statistics.succeeded:,} ({statistics.success_rate:.1%})",
+        "failures": failures,
+        "volume (sat)": f"{statistics.volume_msat / 1000:,.0f}",
+        "routing fees (sat)": f"{statistics.fees_msat / 1000:,.3f}",
+        "rebalances applied": f"{statistics.rebalances_applied:,} of {statistics.rebalances:,}",
+        "rebalanced (sat)": f"{statistics.rebalance_volume_msat / 1000:,.0f}",
+        "rebalance fees (sat)": f"{statistics.rebalance_fees_msat / 1000:,.3f}",
+        "lost networks": f"{statistics.backend_errors:,}",
+        "runtime": f"{statistics.runtime_s:.1f} s ({statistics.payments_per_minute:,.0f} payments/minute)",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    nodes = Table(
+        "node", *(Column(name, justify="right") for name in ("sent (sat)", "received (sat)", "net flow (sat)"))
+    )
+    for name, node in statistics.nodes.items():
+        amounts = (node.sent_msat, node.received_msat, node.net_flow_msat)
+        nodes.add_row(name, *(f"{amount / 1000:,.0f}" for amount in amounts))
+    console.print(nodes)
 
 
 def print_status(status: NetworkStatus) -> None:

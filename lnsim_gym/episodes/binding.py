@@ -58,9 +58,9 @@ def _leaves(state: Any) -> Iterator[Any]:
 
 def reader(example: Any) -> Any:
     """Return a compiled function ``(address of a table) -> state`` for states typed like the example."""
-    state_type = typeof(example)
+    state_type: Any = typeof(example)  # type: ignore[no-untyped-call]
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def read(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
@@ -68,19 +68,20 @@ def reader(example: Any) -> Any:
 
         return state_type(types.int64), generate
 
-    read.kernel_stamp = str(state_type)  # what a kernel that reads the state depends on
-    return read
+    compiled: Any = read
+    compiled.kernel_stamp = str(state_type)  # what a kernel that reads the state depends on
+    return compiled
 
 
 def _build(context: Any, builder: Any, kind: Any, words: Any, rows: Iterator[int]) -> Any:
     """Emit the code that builds a value of a type from the next rows of the table."""
     if isinstance(kind, types.BaseTuple):
-        fields = [_build(context, builder, field, words, rows) for field in kind]
+        fields = [_build(context, builder, field, words, rows) for field in kind]  # type: ignore[attr-defined]
         return context.make_tuple(builder, kind, fields)
     first = _ROW * next(rows)
 
     def word(offset: int) -> Any:
-        return builder.load(cgutils.gep_inbounds(builder, words, first + offset))
+        return builder.load(cgutils.gep_inbounds(builder, words, first + offset))  # type: ignore[no-untyped-call]
 
     if not isinstance(kind, types.Array):
         value_type = context.get_value_type(kind)
@@ -96,7 +97,7 @@ def _build_array(context: Any, builder: Any, kind: Any, word: Any) -> Any:
     strides = [context.get_constant(types.intp, item_bytes)]
     for length in reversed(shape[1:]):
         strides.insert(0, builder.mul(strides[0], length))
-    populate_array(
+    populate_array(  # type: ignore[no-untyped-call]
         array,
         data=builder.inttoptr(word(0), array.data.type),
         shape=shape,

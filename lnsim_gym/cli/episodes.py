@@ -1,0 +1,226 @@
+"""Commands that play episodes: run an agent, record a trace, and hold a trace to another backend."""
+
+from __future__ import annotations
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lnsim_gym.errors import ConfigError
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    from lnsim_gym.backends.base import Backend
+    from lnsim_gym.records import Recorder
+    from lnsim_gym.records.trace import Trace
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+class BackendName(StrEnum):
+    """World that episodes run on."""
+
+    simulator = "simulator"
+    lnd = "lnd"
+
+
+class LauncherName(StrEnum):
+    """Who runs the daemons of real nodes."""
+
+    auto = "auto"
+    docker = "docker"
+    process = "process"
+
+
+EnvironmentId = Annotated[str, typer.Option("--env", "-e", help="Id of the environment.")]
+World = Annotated[
+    BackendName | None, typer.Option("--backend", "-b", help="simulator or lnd; by default what the environment says.")
+]
+Launcher = Annotated[LauncherName, typer.Option("--launcher", "-l", help="Who runs real nodes.")]
+Network = Annotated[str | None, typer.Option("--network", "-n", help="Join this network, started by `lnsim up`.")]
+Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, generator call or file.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
+AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="A setting of the environment, as KEY=VALUE in TOML.")
+]
+
+
+@app.command()
+def run(
+    env: EnvironmentId = "LightningNet-v0",
+    backend: World = None,
+    agent: AgentName = "targeted",
+    steps: Steps = 100,
+    seed: Seed = 0,
+    record: Annotated[Path | None, typer.Option("--record", "-r", help="Folder for CSV and Parquet files.")] = None,
+    launcher: Launcher = LauncherName.auto,
+    network: Network = None,
+    topology: Topology = None,
+    settings: Settings = None,
+) -> None:
+    """Let an agent play, and sum up what happened.
+
+    Without options: a hundred steps of LightningNet-v0 on the embedded simulator. With `--backend lnd` the same steps
+    are made by real lnd daemons, which are started and removed again, or joined with `--network`.
+    """
+    from lnsim_gym.agents import make_agent  # noqa: PLC0415
+    from lnsim_gym.agents.play import play  # noqa: PLC0415
+    from lnsim_gym.cli._display import print_statistics, shown_steps, spinner  # noqa: PLC0415
+    from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
+    from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
+
+    world = _make(env, backend, launcher, network, topology, settings)
+    try:
+        inner: Any = world.unwrapped
+        player = make_agent(agent, inner.problem)
+        with spinner("getting the network ready"):
+            world.reset(seed=seed)
+        statistics = RunningStatistics(inner.topology)
+        files = [] if record is None else _file_recorders(record, inner)
+        recorders: list[Recorder] = [statistics, *files]
+        world = RecordEpisodes(world, recorders)
+        with shown_steps(f"{env}, {agent}", steps) as tell:
+            for _, info in play(world, player, steps, seed):
+                tell(info)
+    finally:
+        world.close()
+    print_statistics(statistics.statistics())
+    if record is not None:
+        typer.echo(f"recorded in {record}")
+
+
+@app.command()
+def record(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Trace to write, as JSON Lines.")],
+    env: EnvironmentId = "LightningNet-v0",
+    backend: World = None,
+    agent: AgentName = "random",
+    steps: Steps = 20,
+    seed: Seed = 0,
+    launcher: Launcher = LauncherName.auto,
+    network: Network = None,
+    topology: Topology = None,
+    settings: Settings = None,
+) -> None:
+    """Record a trace: every action, payment, outcome, route and balance, exact enough to be done again elsewhere."""
+    from lnsim_gym.agents import make_agent  # noqa: PLC0415
+    from lnsim_gym.agents.play import play  # noqa: PLC0415
+    from lnsim_gym.cli._display import shown_steps  # noqa: PLC0415
+    from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
+    from lnsim_gym.records.trace import TraceWriter  # noqa: PLC0415
+
+    world = _make(env, backend, launcher, network, topology, settings)
+    try:
+        inner: Any = world.unwrapped
+        config, problem = inner.config, inner.problem
+        player = make_agent(agent, problem)
+        writer = TraceWriter(
+            out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
+        )
+        world = RecordEpisodes(world, [writer])
+        with shown_steps(f"{env}, {agent}", steps) as tell:
+            for _, info in play(world, player, steps, seed):
+                tell(info)
+    finally:
+        world.close()
+    typer.echo(f"{steps} steps recorded in {out}")
+
+
+@app.command()
+def validate(
+    trace: Annotated[Path, typer.Argument(help="Trace to do again.")],
+    backend: Annotated[BackendName, typer.Option("--backend", "-b", help="Where to do it.")] = BackendName.simulator,
+    launcher: Launcher = LauncherName.auto,
+) -> None:
+    """Do a trace again on another backend and report every field that differs; exit status 1 when any does."""
+    from lnsim_gym.records.replay import replay  # noqa: PLC0415
+    from lnsim_gym.records.trace import read_trace  # noqa: PLC0415
+
+    recorded = read_trace(trace)
+    with _open_backend(recorded, backend, launcher) as world:
+        differences = replay(recorded, world)
+    for difference in differences:
+        typer.echo(str(difference))
+    steps = sum(len(episode.steps) for episode in recorded.episodes)
+    payments = sum(len(step.payments) for episode in recorded.episodes for step in episode.steps)
+    typer.echo(
+        f"{len(differences)} differences in {payments} payments of {steps} steps, "
+        f"recorded on {recorded.header.backend}, done again on {backend.value}"
+    )
+    if differences:
+        raise typer.Exit(1)
+
+
+def _make(
+    env: str,
+    backend: BackendName | None,
+    launcher: LauncherName,
+    network: str | None,
+    topology: str | None,
+    settings: list[str] | None,
+) -> gym.Env[Any, Any]:
+    """Make the environment that the options ask for."""
+    import gymnasium  # noqa: PLC0415
+
+    overrides = _parse_settings(settings or [])
+    if backend is not None:
+        overrides["backend"] = backend.value
+    if topology is not None:
+        overrides["topology"] = topology
+    lnd = {"launcher": launcher.value} if launcher is not LauncherName.auto else {}
+    if network is not None:
+        lnd["network"] = network
+    if lnd:
+        overrides["lnd"] = {**overrides.get("lnd", {}), **lnd}
+    try:
+        return gymnasium.make(env, **overrides)
+    except gymnasium.error.UnregisteredEnv as problem:
+        raise ConfigError(str(problem)) from None
+
+
+def _parse_settings(settings: list[str]) -> dict[str, Any]:
+    """Parse KEY=VALUE settings; a value that is no TOML counts as a string."""
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"expected --set KEY=VALUE, got {setting!r}")
+        try:
+            parsed |= tomllib.loads(setting)
+        except tomllib.TOMLDecodeError:
+            parsed[key.strip()] = value.strip()
+    return parsed
+
+
+def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
+    """Return the recorders that leave files behind."""
+    from datetime import datetime  # noqa: PLC0415
+
+    from lnsim_gym.records.csv import CsvRecorder  # noqa: PLC0415
+    from lnsim_gym.records.parquet import ParquetRecorder  # noqa: PLC0415
+
+    started = datetime.now()
+    public_keys = {node["name"]: node["pubkey"] for node in network.network_record()}
+    return [
+        ParquetRecorder(folder, network.topology, started=started),
+        CsvRecorder(folder, network.topology, public_keys, started=started),
+    ]
+
+
+def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) -> Backend:
+    """Return the backend on which a trace is done again, closed yet."""
+    if backend is BackendName.simulator:
+        from lnsim_gym.backends.simulator import SimulatorBackend  # noqa: PLC0415
+
+        return SimulatorBackend(trace.topology, trace.header.payment)
+    from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
+
+    return LndBackend(trace.topology, trace.header.payment, LndSettings(launcher=launcher.value))
