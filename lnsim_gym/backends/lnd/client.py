@@ -14,6 +14,9 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
+# gRPC's core prints a line for every child process that is started while it works; read once, at import.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 import grpc
 import grpc.aio
 from google.protobuf.message import Message

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from lnsim_gym.backends.lnd import rpc
 from lnsim_gym.backends.lnd.client import NodeClient, gather
@@ -12,7 +13,7 @@ from lnsim_gym.backends.lnd.proto import lightning_pb2
 __all__ = ["announce_policies", "policy_faults"]
 
 PolicyKey = tuple[int, int, int, int, int, int, int]
-Until = Callable[[str, str, Callable[[], Awaitable[str]]], Awaitable[None]]
+Until = Callable[[str, str, Callable[[], Awaitable[str]]], Coroutine[Any, Any, None]]
 
 
 async def announce_policies(network: LiveNetwork, until: Until) -> None:
@@ -22,6 +23,8 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
         network: The network.
         until: Waits, on behalf of a node and for a purpose, until a check finds nothing missing.
     """
+    # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good.
+    await gather(until(client.name, "its own edges", _lacks_own(network, client)) for client in network.clients)
     known = await gather(_known(client) for client in network.clients)
     source = network.topology.arrays.source.tolist()
     wrong = [
@@ -39,6 +42,20 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
         )
 
     await gather(announce(direction) for direction in wrong)
+
+
+def _lacks_own(network: LiveNetwork, client: NodeClient) -> Callable[[], Awaitable[str]]:
+    """Return a check that a node's graph has both directions of every channel of its own."""
+    node = network.topology.node_index[client.name]
+    ends = network.topology.arrays.source.reshape(-1, 2)
+    own = [_key(network, direction) for direction in range(ends.size) if node in ends[direction // 2]]
+
+    async def lacks() -> str:
+        known = await _known(client)
+        missing = sum(key not in known for key in own)
+        return f"{missing} of {len(own)} directions are missing" if missing else ""
+
+    return lacks
 
 
 async def policy_faults(network: LiveNetwork, client: NodeClient) -> str:

@@ -6,7 +6,9 @@ result with a reason.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import time
 from typing import Final
 
 from lnsim_gym.backends.base import PaymentOptions, RebalanceReason, RebalanceResult
@@ -60,11 +62,13 @@ class Rebalancer:
         amounts_msat = hop_amounts_msat(topology, route, amount_msat)
         if _out_of_range(topology, route, amounts_msat):
             return RebalanceResult(reason=RebalanceReason.AMOUNT_OUT_OF_RANGE)
+        started = time.perf_counter()
         result = await self.transfer(route, amount_msat)
+        duration_s = time.perf_counter() - started
         channels = sorted({direction // 2 for direction in route})
         ends = await self._network.quiet(self._settings.quiet_timeout_s, channels)
         self._ledger.check(self._network.balances_sat(ends), channels)
-        return result
+        return dataclasses.replace(result, duration_s=duration_s)
 
     async def transfer(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """Send an amount over a pinned route; unlike ``send``, check nothing before and look at nothing after."""
@@ -91,14 +95,16 @@ class Rebalancer:
         sending = router_pb2.SendToRouteRequest(payment_hash=invoice.r_hash, route=built, skip_temp_err=True)
         total_s = self._options.timeout_seconds + self._settings.rpc_timeout_s
         attempt = await first.call(rpc.SEND_TO_ROUTE, sending, total_s)
-        return self._result(route, attempt)
+        return self._result(route, attempt, invoice.r_hash.hex())
 
-    def _result(self, route: tuple[int, ...], attempt: lightning_pb2.HTLCAttempt) -> RebalanceResult:
+    def _result(self, route: tuple[int, ...], attempt: lightning_pb2.HTLCAttempt, payment_hash: str) -> RebalanceResult:
         """Book a settled attempt, or say why it failed."""
         if attempt.status == lightning_pb2.HTLCAttempt.SUCCEEDED:
             self._ledger.settle(route, attempt.route)
             return RebalanceResult(
-                applied_msat=attempt.route.hops[-1].amt_to_forward_msat, fee_msat=attempt.route.total_fees_msat
+                applied_msat=attempt.route.hops[-1].amt_to_forward_msat,
+                fee_msat=attempt.route.total_fees_msat,
+                payment_hash=payment_hash,
             )
         if attempt.status == lightning_pb2.HTLCAttempt.IN_FLIGHT:
             raise BackendLost("expected a rebalance to settle or fail, it is still in flight: reset the network")
@@ -108,6 +114,7 @@ class Rebalancer:
             reason=RebalanceReason.TEMPORARY_CHANNEL_FAILURE if known else RebalanceReason.OTHER,
             failure_source_index=attempt.failure.failure_source_index,
             detail=f"failure code {code} from node {attempt.failure.failure_source_index} of the route",
+            payment_hash=payment_hash,
         )
 
 

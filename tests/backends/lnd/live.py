@@ -1,0 +1,28 @@
+"""Balances and batches for the tests on live networks."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lnsim_gym.backends.base import PaymentBatch
+from lnsim_gym.network import Topology
+
+
+def half_and_half(topology: Topology) -> np.ndarray:
+    total = topology.owned_total_msat
+    return np.stack([total // 2, total - total // 2], axis=1)
+
+
+def batch_of(*payments: tuple[int, int, int]) -> PaymentBatch:
+    """A batch out of (source, destination, amount in msat)."""
+    columns = np.array(payments, np.int64).reshape(-1, 3).T
+    return PaymentBatch(columns[0], columns[1], columns[2], np.arange(columns.shape[1]) % 15)
+
+
+def random_batch(topology: Topology, rng: np.random.Generator, count: int, most_msat: int) -> PaymentBatch:
+    """Payments between random nodes, amounts log-uniform from 1 sat."""
+    nodes = len(topology.nodes)
+    source = rng.integers(0, nodes, count)
+    destination = (source + rng.integers(1, nodes, count)) % nodes
+    amount = np.exp(rng.uniform(np.log(1000), np.log(most_msat), count)).astype(np.int64)
+    return PaymentBatch(source, destination, amount, np.zeros(count, np.int64))

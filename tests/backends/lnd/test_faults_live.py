@@ -1,0 +1,171 @@
+"""Nodes that die or hang in the middle of a batch, and what is left behind after every kind of end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from lnsim_gym.backends.lnd.launchers.base import CHAIN
+from lnsim_gym.backends.lnd.state import records
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
+from tests.backends.lnd.live import batch_of, half_and_half, random_batch
+
+pytestmark = pytest.mark.lnd
+
+DEADLINE_S = 30
+"""More than any call may take after a fault, whatever else the machine does."""
+
+
+def processes_of(backend) -> dict[str, psutil.Process]:
+    record = backend.network_record()
+    folder = Path(record[0]["tls_cert_path"]).parent.parent
+    found = next(each for each in records() if Path(each.folder) == folder)
+    return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
+
+
+def strike(process: psutil.Process, number: signal.Signals, after_s: float) -> threading.Timer:
+    timer = threading.Timer(after_s, lambda: process.send_signal(number))
+    timer.start()
+    return timer
+
+
+@pytest.mark.parametrize(
+    ("victim", "number", "rung"),
+    [
+        ("alice", signal.SIGKILL, "snapshot"),
+        ("alice", signal.SIGSTOP, "snapshot"),
+        (CHAIN, signal.SIGKILL, "rebuild"),
+        (CHAIN, signal.SIGSTOP, "rebuild"),
+    ],
+)
+def test_a_fault_in_mid_batch_is_raised_in_time_and_the_next_reset_repairs(
+    make_backend, topology, reported_sat, victim, number, rung
+):
+    backend = make_backend(topology)
+    middle = half_and_half(topology)
+    backend.reset(middle)
+    before = processes_of(backend)
+    timer = strike(before[victim], number, after_s=0.4)
+    started = time.monotonic()
+    with pytest.raises(BackendLost):
+        backend.pay(random_batch(topology, np.random.default_rng(1), 60, 100_000_000))
+    timer.join()
+    assert time.monotonic() - started < DEADLINE_S
+    with pytest.raises(BackendError):
+        backend.pay(batch_of((0, 1, 1_000_000)))
+    assert backend.reset(middle).rung == rung
+    assert (backend.balances_msat() == middle).all()
+    assert (reported_sat(backend) == middle // 1000).all()
+    assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded[0]
+    backend.close()
+    assert not any(process.is_running() for process in before.values())
+
+
+def test_a_hung_node_is_reported_as_a_timeout_that_names_it(make_backend, two_nodes):
+    backend = make_backend(two_nodes)
+    backend.open()
+    processes_of(backend)["peer"].suspend()
+    with pytest.raises(BackendTimeout, match=r"peer .*within .* s"):
+        backend.rebalance((0,), 10_000_000)
+    processes = processes_of(backend)
+    backend.close()
+    assert not any(process.is_running() for process in processes.values())
+
+
+def test_a_node_that_died_between_steps_is_noticed_at_the_next(make_backend, two_nodes):
+    backend = make_backend(two_nodes)
+    backend.open()
+    processes_of(backend)["peer"].kill()
+    with pytest.raises(BackendLost, match="peer"):
+        backend.balances_msat()
+    assert backend.reset(two_nodes.start_balances_msat()).rung == "snapshot"
+
+
+def leftovers(name_part: str) -> list[str]:
+    """Processes and folders of this machine's networks that carry a name."""
+    found = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
+    running = [" ".join(line) for line in found if line and name_part in " ".join(line)]
+    return running + [record.folder for record in records() if name_part in record.folder]
+
+
+PROGRAM = """
+    import os, sys, time
+    from lnsim_gym.backends.lnd import LndBackend, LndSettings
+    from lnsim_gym.network import Channel, Topology
+
+    channel = Channel(initiator="a", peer="b", capacity_sat=1_000_000)
+    topology = Topology(nodes=("a", "b"), channels=(channel,))
+    backend = LndBackend(topology, settings=LndSettings(launcher="process"))
+    print(os.getpid(), flush=True)
+    END
+"""
+
+
+def run_program(end: str) -> subprocess.Popen[str]:
+    source = textwrap.dedent(PROGRAM).replace("END", end)
+    return subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "backend.open(); backend.close(); backend.close()",
+        "backend.open(); sys.exit(3)",
+        "backend.open(); raise ValueError('a program of the user fails')",
+        "backend.open(); del backend; print('forgotten')",
+    ],
+)
+def test_nothing_is_left_behind_however_a_program_ends(lnd_binaries, end):
+    program = run_program(end)
+    output, _ = program.communicate(timeout=120)
+    assert leftovers(f"env-{output.split()[0]}-") == []
+
+
+@pytest.mark.parametrize("moment", ["bringing up", "paying"])
+def test_nothing_is_left_behind_after_ctrl_c(lnd_binaries, moment):
+    wait = {"bringing up": "backend.open()", "paying": "backend.open(); print('up', flush=True); time.sleep(600)"}
+    program = run_program(wait[moment])
+    pid = program.stdout.readline().strip()
+    if moment == "paying":
+        assert program.stdout.readline() == "up\n"
+    else:
+        until(lambda: leftovers(f"env-{pid}-node-0"), lambda: leftovers(f"env-{pid}-"))
+    program.send_signal(signal.SIGINT)
+    _, errors = program.communicate(timeout=60)
+    assert "KeyboardInterrupt" in errors
+    assert leftovers(f"env-{pid}-") == []
+
+
+def until(*conditions) -> None:
+    """Poll until one of some conditions holds, for at most a minute."""
+    deadline = time.monotonic() + 60
+    while not any(condition() for condition in conditions):
+        assert time.monotonic() < deadline, "nothing happened within a minute"
+
+
+def test_daemons_die_with_a_killed_owner_and_the_next_start_removes_its_files(make_backend, two_nodes):
+    program = run_program("backend.open(); print('up', flush=True); time.sleep(600)")
+    pid = program.stdout.readline().strip()
+    assert program.stdout.readline() == "up\n"
+    program.kill()
+    program.communicate()
+    until(lambda: not [left for left in leftovers(f"env-{pid}-") if "lnd" in left.split()[0].rpartition("/")[2]])
+    assert len(leftovers(f"env-{pid}-")) == 1, "only the folder is left"
+    make_backend(two_nodes).open()
+    assert leftovers(f"env-{pid}-") == []
