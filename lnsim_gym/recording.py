@@ -31,7 +31,6 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     """
 
     def __init__(self, env: gym.Env[Any, Any], recorders: Sequence[Recorder]) -> None:
-        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, recorders=recorders)
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, LightningNetEnv):
             raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
