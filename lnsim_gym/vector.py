@@ -146,8 +146,10 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         return balances
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002
-        """Release the networks."""
-        self._episodes.close()
+        """Release the networks, also those of an environment whose making failed."""
+        episodes: Episodes | None = getattr(self, "_episodes", None)
+        if episodes is not None:
+            episodes.close()
 
     def _advance(self, actions: Any, active: Bool) -> None:
         """Step the active environments."""

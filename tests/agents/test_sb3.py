@@ -1,0 +1,99 @@
+"""The native VecEnv does what stable-baselines3's own wrapper over single environments does, only faster."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("stable_baselines3", reason="needs the extra 'train'")
+
+import gymnasium as gym
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+
+import lnsim_gym  # noqa: F401
+from lnsim_gym.agents.sb3 import LightningVecEnv
+from lnsim_gym.errors import ConfigError, InvalidAction
+from lnsim_gym.rewards import TERMS
+
+ID = "LightningNet-v0"
+
+
+def make_dummy(n_envs, **settings):
+    return DummyVecEnv([lambda: gym.make(ID, backend="simulator", **settings) for _ in range(n_envs)])
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"observation": "dict"}, {"action": "box"}, {"action": "multidiscrete"}], ids=str
+)
+def test_it_equals_a_dummy_vec_env_over_whole_episodes(settings):
+    settings = {"max_episode_steps": 9, **settings}
+    native, dummy = LightningVecEnv(ID, 4, **settings), make_dummy(4, **settings)
+    native.seed(50)
+    dummy.seed(50)
+    assert_same(native.reset(), dummy.reset())
+    space = native.action_space
+    space.seed(0)
+    for _ in range(30):
+        actions = np.stack([space.sample() for _ in range(4)])
+        (observation, reward, done, infos), expected = native.step(actions), dummy.step(actions)
+        assert_same(observation, expected[0])
+        np.testing.assert_array_equal(reward, expected[1])
+        assert reward.dtype == expected[1].dtype == np.float32
+        np.testing.assert_array_equal(done, expected[2])
+        for own, other in zip(infos, expected[3], strict=True):
+            assert {term: own[term] for term in TERMS} == other["rewards"]
+            assert own["rebalance_reason"] == other["rebalance"]["reason"]
+            assert own.get("TimeLimit.truncated", False) == other["TimeLimit.truncated"]
+            assert ("terminal_observation" in own) == ("terminal_observation" in other)
+            if "terminal_observation" in own:
+                assert_same(own["terminal_observation"], other["terminal_observation"])
+
+
+def assert_same(left, right):
+    if isinstance(right, dict):
+        assert left.keys() == right.keys()
+        for key in right:
+            assert_same(left[key], right[key])
+    else:
+        np.testing.assert_array_equal(left, right)
+
+
+def test_ppo_trains_behind_the_usual_wrappers():
+    env = VecNormalize(VecMonitor(LightningVecEnv(ID, 8, seed=1, info=False)))
+    model = PPO("MlpPolicy", env, n_steps=16, batch_size=64, n_epochs=1, device="cpu", seed=0)
+    model.learn(256)
+    assert model.num_timesteps == 256
+    assert len(model.ep_info_buffer) == 0
+    model.learn(2048)
+    assert {round(episode["l"]) for episode in model.ep_info_buffer} == {100}
+
+
+def test_maskable_ppo_never_picks_what_the_balances_forbid():
+    contrib = pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
+    env = LightningVecEnv(ID, 4, seed=1, traffic={"median_amount_sat": 60_000})
+    model = contrib.MaskablePPO("MlpPolicy", env, n_steps=16, batch_size=64, n_epochs=1, device="cpu", seed=0)
+    model.learn(128)
+    observation = env.reset()
+    for _ in range(40):
+        actions, _ = model.predict(observation, action_masks=env.action_masks())
+        observation, _, _, infos = env.step(actions)
+        assert {info["rebalance_reason"] for info in infos} == {"NONE"}
+
+
+def test_masks_come_one_row_per_environment():
+    env = LightningVecEnv(ID, 3, seed=1)
+    env.reset()
+    rows = env.env_method("action_masks", indices=[0, 2])
+    assert [row.shape for row in rows] == [(43,), (43,)]
+    assert env.has_attr("action_masks")
+    assert not env.has_attr("no_such_thing")
+
+
+def test_what_cannot_be_done_is_refused():
+    with pytest.raises(ConfigError, match="n_envs"):
+        LightningVecEnv(ID, 0)
+    env = LightningVecEnv(ID, 2, seed=1)
+    with pytest.raises(ConfigError, match="fixed"):
+        env.set_attr("config", None)
+    env.reset()
+    with pytest.raises(InvalidAction):
+        env.step(np.array([99, 0]))
