@@ -65,7 +65,8 @@ def replay(trace: Trace, backend: Backend) -> list[Difference]:
 
     Not compared: durations, payment hashes and LND's words; the node that failed a rebalance, where the trace does not
     know it; and the number of attempts when payments may be split, which depends on timing even between two runs on
-    the same nodes.
+    the same nodes. When senders remember from payment to payment, outcomes also depend on when each payment is made,
+    which a trace does not fix: expect differences.
 
     Args:
         trace: What is to be done.
