@@ -13,7 +13,7 @@ import json
 import ssl
 import struct
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from lnsim_gym.backends.lnd.launchers.base import CHAIN, ChainEndpoint
@@ -95,18 +95,27 @@ class ChainClient:
             BackendLost: btcd is gone.
             BackendError: btcd refused the call.
         """
-        body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
+        answer = self._ask({"jsonrpc": "1.0", "id": 1, "method": method, "params": params}, method)
+        return _result(answer, method)
+
+    def call_each(self, method: str, calls: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Call one RPC method once for each tuple of parameters, in a single request; raises as ``call`` does."""
+        requests = [
+            {"jsonrpc": "2.0", "id": index, "method": method, "params": params} for index, params in enumerate(calls)
+        ]
+        answers = self._ask(requests, method) if requests else []
+        return [_result(answer, method) for answer in sorted(answers, key=lambda answer: int(answer["id"]))]
+
+    def _ask(self, request: Any, method: str) -> Any:
+        """Send one request, or a list of them, and return what came back."""
         with self._lock:
-            raw = self._post(body)
+            raw = self._post(json.dumps(request))
         try:
-            answer = json.loads(raw)
+            return json.loads(raw)
         except ValueError:
             raise BackendError(
                 f"expected JSON from {CHAIN} for {method}, got {raw[:80]!r}: check user and password"
             ) from None
-        if answer.get("error"):
-            raise BackendError(f"{CHAIN} refused {method}: {answer['error'].get('message')}")
-        return answer["result"]
 
     def _post(self, body: str) -> bytes:
         """Send one request over a connection of its own."""
@@ -172,6 +181,17 @@ class ChainClient:
             if total_sat >= needed_sat:
                 return txids, total_sat
         raise BackendError(f"expected {needed_sat:,} sat of mature rewards, found {total_sat:,}: mine more blocks")
+
+
+def _result(answer: Mapping[str, Any], method: str) -> Any:
+    """Return the result of an answer.
+
+    Raises:
+        BackendError: btcd refused the call.
+    """
+    if answer.get("error"):
+        raise BackendError(f"{CHAIN} refused {method}: {answer['error'].get('message')}")
+    return answer["result"]
 
 
 def _spend_rewards(txids: Sequence[str], amounts_sat: Mapping[str, int]) -> bytes:

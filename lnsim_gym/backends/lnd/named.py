@@ -22,12 +22,13 @@ from lnsim_gym.backends.lnd import state
 from lnsim_gym.backends.lnd.backend import LndBackend
 from lnsim_gym.backends.lnd.bringup import bring_up
 from lnsim_gym.backends.lnd.client import run
+from lnsim_gym.backends.lnd.kept_chain import load_chain, save_chain
 from lnsim_gym.backends.lnd.launchers import LauncherKind, choose_launcher, connect_launcher
 from lnsim_gym.backends.lnd.launchers.base import CHAIN, Launcher, NetworkRecord
 from lnsim_gym.backends.lnd.launchers.docker import remove_leftovers
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.backends.lnd.status import network_status
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
 
 __all__ = ["DEFAULT_NAME", "back_up", "find_named", "reset", "take_down", "up"]
@@ -80,11 +81,7 @@ def up(name: str, topology: Topology | None, launcher: LauncherKind, settings: L
     kept = Topology.from_dict(old.topology)
     _refuse_change(old, kept, topology, launcher)
     with _exclusive(old):
-        found = connect_launcher(old)
-        if not all(found.alive().values()):
-            # Some of it is gone or hangs: end what is left in good order, and start it all from its state.
-            found.stop(keep=True)
-        return _bring_up(found, kept, settings)
+        return _bring_up(_mended(old, kept), kept, settings)
 
 
 def reset(name: str) -> ResetReport:
@@ -100,6 +97,24 @@ def reset(name: str) -> ResetReport:
         return backend.reset(topology.start_balances_msat())
 
 
+def _mended(record: NetworkRecord, topology: Topology) -> Launcher:
+    """Return the launcher of a network that exists, its btcd up with the chain that its nodes know."""
+    launcher = connect_launcher(record)
+    if not all(launcher.alive().values()):
+        # Some of it is gone or hangs: end what is left in good order, and start it all from its state.
+        _stop_keeping(record, launcher)
+    launcher.start_chain(topology)
+    load_chain(record)
+    return launcher
+
+
+def _stop_keeping(record: NetworkRecord, launcher: Launcher) -> None:
+    """Stop a network so that it can go on later."""
+    with suppress(BackendError):
+        save_chain(record)
+    launcher.stop(keep=True)
+
+
 def _bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> NetworkRecord:
     """Bring a network up, write its record with public keys, and let go of it."""
     network = bring_up(launcher, topology, settings)
@@ -107,6 +122,7 @@ def _bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> 
     run(network.close())
     record = msgspec.structs.replace(launcher.record(), nodes=endpoints)
     state.write_record(record)
+    save_chain(record)
     launcher.detach()
     return record
 
@@ -156,7 +172,11 @@ def take_down(name: str, *, keep: bool = False) -> bool:
         remove_leftovers(name)
         return False
     with _exclusive(record):
-        connect_launcher(record).stop(keep=keep)
+        launcher = connect_launcher(record)
+        if keep:
+            _stop_keeping(record, launcher)
+        else:
+            launcher.stop()
     Path(f"{record.folder}.lock").unlink(missing_ok=True)
     return True
 
