@@ -25,15 +25,22 @@ def random_channel(rng, one, other, default_rate, max_capacity_sat):
     initiator, peer = (one, other) if rng.random() < 0.5 else (other, one)
     capacity_sat = rng.choice([1_000_000, rng.randint(120_000, max_capacity_sat)])
     fee_per_kw = 2500 if default_rate or rng.random() < 0.5 else rng.randint(253, 20_000)
-    policies = ChannelPolicies(initiator=random_policy(rng, capacity_sat), peer=random_policy(rng, capacity_sat))
+    policies = random_policies(rng, capacity_sat)
     return Channel(initiator=initiator, peer=peer, capacity_sat=capacity_sat, fee_per_kw=fee_per_kw, policies=policies)
 
 
-def random_policy(rng, capacity_sat):
+def random_policies(rng, capacity_sat, *, unique_fees=False):
+    """Draw both directions' policies; with ``unique_fees`` no two ways cost the same, so that LND has no ties."""
+    return ChannelPolicies(
+        initiator=random_policy(rng, capacity_sat, unique_fees), peer=random_policy(rng, capacity_sat, unique_fees)
+    )
+
+
+def random_policy(rng, capacity_sat, unique_fees):
     ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
     min_htlc_msat = rng.choice([1, 1000, 1000, 1000, rng.randint(1, 5_000_000)])
     return Policy(
-        fee_base_msat=rng.choice([*SMALL_FEES, rng.randint(0, 30_000)]),
+        fee_base_msat=rng.randint(0, 30_000) if unique_fees else rng.choice([*SMALL_FEES, rng.randint(0, 30_000)]),
         fee_rate_ppm=rng.choice([0, 1, 10, rng.randint(0, 3000), rng.randint(0, 30_000)]),
         time_lock_delta=rng.choice([24, 40, 80, 144, rng.randint(24, 2016)]),
         min_htlc_msat=min_htlc_msat,

@@ -34,14 +34,14 @@ from lnsim_gym.network.limits import channel_reserve_sat
 __all__ = ["PAYMENT_MS", "SimulatorBackend"]
 
 PAYMENT_MS: Final = 100
-"""Simulated time that one payment or rebalance takes, in ms: about what real nodes on one machine need."""
+"""Simulated time that one payment takes, in ms: about what real nodes on one machine need."""
 
 
 class SimulatorBackend(Backend):
     """A simulated Lightning network with LND's own outcomes, to the satoshi.
 
     Time passes only for senders that remember (``mission_control = "per_episode"``): ``payment_ms`` for each
-    payment and rebalance, from 0 at every reset. ``concurrency`` has no effect: payments go one after another.
+    payment, from 0 at every reset; a rebalance takes none. ``concurrency`` has no effect: payments go one after another.
 
     Args:
         topology: The network.
@@ -98,7 +98,6 @@ class SimulatorBackend(Backend):
         reason, fee_msat, position = send_pinned(
             self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms
         )
-        self._now_ms += self._payment_ms
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
 

@@ -1,7 +1,7 @@
 """What a sender believes about node pairs, and what it learns: LND's a-priori estimator and mission control.
 
-Within a payment the sender's knowledge lies in ``Scratch``, by direction (at most one channel joins two nodes, so
-a direction is a directed node pair). ``recall`` and ``remember`` carry it over from payment to payment where
+Within a payment the sender's knowledge lies in ``Scratch.knowledge``, by direction (at most one channel joins two
+nodes, so a direction is a directed node pair). ``recall`` and ``remember`` carry it over from payment to payment where
 senders remember. Formulas: LND's routing/probability_apriori.go and routing/missioncontrol_state.go.
 """
 
@@ -17,8 +17,8 @@ __all__ = [
     "HOP_PROBABILITY",
     "SUCCESS_PROBABILITY",
     "forget",
+    "learn_carried",
     "learn_failure",
-    "learn_success",
     "probability",
     "recall",
     "remember",
@@ -56,121 +56,127 @@ def _capacity_factor(amount: Any, capacity: Any) -> Any:
 
 
 @fused
-def probability(network: Any, scratch: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
+def probability(network: Any, knowledge: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
     """Return the estimated probability that a forwarding node passes an amount on (``PairProbability``).
 
     Args:
         network: The network.
-        scratch: Holds what the sender knows.
+        knowledge: What the sender knows.
         node: The forwarding node, not the sender itself.
         direction: Direction out of that node.
         amount: Amount in msat.
         now: Simulated time in ms.
     """
     apriori = HOP_PROBABILITY * _capacity_factor(amount, network.policy[direction, CAPACITY])
-    place = scratch.first_known[node]
+    place = knowledge.first[node]
     if place == 0:
         return apriori
     total, weight, met = apriori, 1.0, False
     while place != 0:
         other = place - 1
         met = met or other == direction
-        if amount <= scratch.success[other]:
+        if amount <= knowledge.success[other]:
             total += SUCCESS_PROBABILITY
             weight += 1.0
-        elif scratch.failure_ms[other] >= 0 and amount >= scratch.failure[other]:
-            weight += _failure_weight(now - scratch.failure_ms[other])
-        place = scratch.next_known[other]
-    if met and amount <= scratch.success[direction]:
+        elif knowledge.failure_ms[other] >= 0 and amount >= knowledge.failure[other]:
+            weight += _failure_weight(now - knowledge.failure_ms[other])
+        place = knowledge.next[other]
+    if met and amount <= knowledge.success[direction]:
         return SUCCESS_PROBABILITY
-    if not met or scratch.failure_ms[direction] < 0 or amount < scratch.failure[direction]:
+    if not met or knowledge.failure_ms[direction] < 0 or amount < knowledge.failure[direction]:
         return total / weight
-    return total / weight * (1.0 - _failure_weight(now - scratch.failure_ms[direction]))
+    return total / weight * (1.0 - _failure_weight(now - knowledge.failure_ms[direction]))
 
 
 @outlined
-def _know(network: Any, scratch: Any, direction: Any) -> Any:
+def _know(sources: Any, knowledge: Any, direction: Any) -> Any:
     """Make a blank record of a direction unless there is one, keeping each node's list in order."""
-    node, place = network.source[direction], direction + 1
-    following = scratch.first_known[node]
+    node, place = sources[direction], direction + 1
+    following = knowledge.first[node]
     previous = 0
     while following != 0 and following < place:
         previous = following
-        following = scratch.next_known[following - 1]
+        following = knowledge.next[following - 1]
     if following == place:
         return
-    scratch.next_known[direction] = following
+    knowledge.next[direction] = following
     if previous == 0:
-        scratch.first_known[node] = place
+        knowledge.first[node] = place
     else:
-        scratch.next_known[previous - 1] = place
-    scratch.success[direction] = 0
-    scratch.failure[direction] = 0
-    scratch.failure_ms[direction] = -1
-    scratch.slot[direction] = 0
-    scratch.known[scratch.counter[KNOWN]] = direction
-    scratch.counter[KNOWN] += 1
+        knowledge.next[previous - 1] = place
+    knowledge.success[direction] = 0
+    knowledge.failure[direction] = 0
+    knowledge.failure_ms[direction] = -1
+    knowledge.slot[direction] = 0
+    knowledge.known[knowledge.counter[KNOWN]] = direction
+    knowledge.counter[KNOWN] += 1
 
 
 @outlined
-def learn_success(network: Any, scratch: Any, direction: Any, amount: Any) -> Any:
+def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) -> Any:
     """Record that an amount passed a direction (``setLastPairResult``)."""
-    _know(network, scratch, direction)
-    scratch.counter[BOOSTED] = 1
-    scratch.success[direction] = max(scratch.success[direction], amount)
-    if scratch.failure_ms[direction] >= 0 and amount >= scratch.failure[direction]:
-        scratch.failure[direction] = amount + 1
+    _know(sources, knowledge, direction)
+    knowledge.counter[BOOSTED] = 1
+    knowledge.success[direction] = max(knowledge.success[direction], amount)
+    if knowledge.failure_ms[direction] >= 0 and amount >= knowledge.failure[direction]:
+        knowledge.failure[direction] = amount + 1
 
 
 @outlined
-def learn_failure(network: Any, scratch: Any, direction: Any, amount: Any, now: Any) -> Any:
+def learn_carried(sources: Any, knowledge: Any, route: Any, sent: Any, hops: Any) -> Any:
+    """Record that the first hops of a route carried its amounts.
+
+    The sender's own channel is left out: no estimate depends on it.
+    """
+    for hop in range(1, hops):
+        _learn_success(sources, knowledge, route[hop], sent[hop])
+
+
+@outlined
+def learn_failure(sources: Any, knowledge: Any, direction: Any, amount: Any, now: Any) -> Any:
     """Record that an amount failed at a direction for want of balance (``setLastPairResult``)."""
-    _know(network, scratch, direction)
-    then = scratch.failure_ms[direction]
-    if then >= 0 and amount > scratch.failure[direction] and now - then < RELAX_MS:
+    _know(sources, knowledge, direction)
+    then = knowledge.failure_ms[direction]
+    if then >= 0 and amount > knowledge.failure[direction] and now - then < RELAX_MS:
         return
-    scratch.failure_ms[direction] = now
-    scratch.failure[direction] = amount
-    if amount <= scratch.success[direction]:
-        scratch.success[direction] = amount - 1
+    knowledge.failure_ms[direction] = now
+    knowledge.failure[direction] = amount
+    if amount <= knowledge.success[direction]:
+        knowledge.success[direction] = amount - 1
 
 
 @fused
-def forget(network: Any, scratch: Any) -> Any:
+def forget(sources: Any, knowledge: Any) -> Any:
     """Empty the sender's knowledge."""
-    for place in range(scratch.counter[KNOWN]):
-        scratch.first_known[network.source[scratch.known[place]]] = 0
-    scratch.counter[KNOWN] = 0
-    scratch.counter[BOOSTED] = 0
+    for place in range(knowledge.counter[KNOWN]):
+        knowledge.first[sources[knowledge.known[place]]] = 0
+    knowledge.counter[KNOWN] = 0
+    knowledge.counter[BOOSTED] = 0
 
 
 @outlined
-def recall(network: Any, scratch: Any, memory: Any, sender: Any) -> Any:
-    """Load what a sender remembers, if senders remember at all."""
-    if memory.first.size == 0:
-        return
+def recall(sources: Any, knowledge: Any, memory: Any, sender: Any) -> Any:
+    """Load what a sender remembers; only for networks whose senders do."""
     place = memory.first[sender]
     while place != 0:
         record = place - 1
         direction = memory.direction[record]
-        _know(network, scratch, direction)
-        scratch.success[direction] = memory.success[record]
-        scratch.failure[direction] = memory.failure[record]
-        scratch.failure_ms[direction] = memory.failure_ms[record]
-        scratch.slot[direction] = place
+        _know(sources, knowledge, direction)
+        knowledge.success[direction] = memory.success[record]
+        knowledge.failure[direction] = memory.failure[record]
+        knowledge.failure_ms[direction] = memory.failure_ms[record]
+        knowledge.slot[direction] = place
         if memory.success[record] > 0:
-            scratch.counter[BOOSTED] = 1
+            knowledge.counter[BOOSTED] = 1
         place = memory.next[record]
 
 
 @outlined
-def remember(scratch: Any, memory: Any, sender: Any) -> Any:
-    """Store what a sender knows, if senders remember at all and as far as there is room."""
-    if memory.first.size == 0:
-        return
-    for index in range(scratch.counter[KNOWN]):
-        direction = scratch.known[index]
-        place = scratch.slot[direction]
+def remember(knowledge: Any, memory: Any, sender: Any) -> Any:
+    """Store what a sender knows, as far as there is room; only for networks whose senders remember."""
+    for index in range(knowledge.counter[KNOWN]):
+        direction = knowledge.known[index]
+        place = knowledge.slot[direction]
         if place == 0:
             if memory.used[0] == memory.next.size:
                 continue
@@ -179,6 +185,6 @@ def remember(scratch: Any, memory: Any, sender: Any) -> Any:
             memory.direction[place - 1] = direction
             memory.next[place - 1] = memory.first[sender]
             memory.first[sender] = place
-        memory.success[place - 1] = scratch.success[direction]
-        memory.failure[place - 1] = scratch.failure[direction]
-        memory.failure_ms[place - 1] = scratch.failure_ms[direction]
+        memory.success[place - 1] = knowledge.success[direction]
+        memory.failure[place - 1] = knowledge.failure[direction]
+        memory.failure_ms[place - 1] = knowledge.failure_ms[direction]

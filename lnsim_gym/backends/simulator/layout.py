@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lnsim_gym.compiled import inlined
 
-__all__ = ["Memory", "Network", "Outcomes", "Scratch", "Settings", "memory_at", "network_at"]
+__all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Scratch", "Settings", "memory_at", "network_at"]
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -62,9 +62,12 @@ KEY: Final = 7
 # Entries of ``Scratch.counter``.
 SEARCHES: Final = 0
 QUEUED: Final = 1
-KNOWN: Final = 2
-HOPS: Final = 3
-BOOSTED: Final = 4
+
+# Entries of ``Knowledge.counter``.
+KNOWN: Final = 0
+"""Number of known directions."""
+BOOSTED: Final = 1
+"""1 when some direction away from the sender may be more likely to succeed than an untried one."""
 
 
 class Network(NamedTuple):
@@ -82,6 +85,19 @@ class Network(NamedTuple):
     bound: Float64  # (2, MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1) least cost of the way to the sender, see search
 
 
+class Knowledge(NamedTuple):
+    """What the sender of the current payment knows of directions; empty between payments."""
+
+    first: Int32  # (nodes,) 1 + first direction out of the node that is known, or 0
+    next: Int32  # (directions,) 1 + the next one of the same node, or 0
+    success: Int64  # (directions,) largest amount known to pass, msat
+    failure: Int64  # (directions,) smallest amount known to fail, msat
+    failure_ms: Int64  # (directions,) when it failed, or -1
+    slot: Int32  # (directions,) 1 + place in the sender's memory, or 0
+    known: Int32  # (directions,) the known directions, in the order learned
+    counter: Int64  # (2,) KNOWN, BOOSTED
+
+
 class Scratch(NamedTuple):
     """Working space of one thread; its content between calls means nothing. Never share it between threads."""
 
@@ -89,17 +105,10 @@ class Scratch(NamedTuple):
     label_float: Float64  # the same memory
     queue_key: Int64  # (directions + 1,) binary heap of nodes to expand
     queue_node: Int32  # (directions + 1,)
-    bound: Int64  # (MAX_BOUND_HOPS + 1,) least distance still to go, by hops
-    counter: Int64  # (8,) counters: SEARCHES, QUEUED, KNOWN, HOPS, BOOSTED
+    counter: Int64  # (2,) SEARCHES, QUEUED
     route: Int32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
-    first_known: Int32  # (nodes,) 1 + first direction out of the node that mission control knows, or 0
-    next_known: Int32  # (directions,) 1 + the next one of the same node, or 0
-    success: Int64  # (directions,) largest amount known to pass, msat
-    failure: Int64  # (directions,) smallest amount known to fail, msat
-    failure_ms: Int64  # (directions,) when it failed, or -1
-    slot: Int32  # (directions,) 1 + place in the sender's memory, or 0
-    known: Int32  # (directions,) the known directions, in the order learned
+    knowledge: Knowledge
     htlcs: Int32  # (channels,) non-dust HTLCs in flight
     part_route: Int32  # (MAX_PARTS, MAX_ROUTE_HOPS) routes in flight
     part_sent: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) msat over each hop

@@ -14,7 +14,7 @@ import numpy as np
 
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason
 from lnsim_gym.backends.simulator.channels import NON_DUST_MSAT, can_add
-from lnsim_gym.backends.simulator.estimator import forget, learn_failure, learn_success, recall, remember
+from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.layout import MAX_HTLC, MIN_HTLC
 from lnsim_gym.backends.simulator.search import find_route, survey
 from lnsim_gym.compiled import fused, inlined, outlined
@@ -55,17 +55,6 @@ def settle(balances: Any, route: Any, sent: Any, hops: Any) -> Any:
         balances[route[hop] ^ 1] += sent[hop]
 
 
-@outlined
-def _learn_refusal(network: Any, scratch: Any, hop: Any, now: Any) -> Any:
-    """Record that a forwarder lacked the balance for the route in ``scratch``, and that those before it did not.
-
-    The sender's own channel is left out: no estimate depends on it.
-    """
-    for passed in range(1, hop):
-        learn_success(network, scratch, scratch.route[passed], scratch.sent[passed])
-    learn_failure(network, scratch, scratch.route[hop], scratch.sent[hop], now)
-
-
 @fused
 def _write_part(outcomes: Any, index: Any, part: Any, amount: Any, route: Any, hops: Any) -> Any:
     """Write the amount and route of a settled part."""
@@ -75,13 +64,9 @@ def _write_part(outcomes: Any, index: Any, part: Any, amount: Any, route: Any, h
 
 
 @fused
-def _clear(outcomes: Any, index: Any) -> Any:
-    """Write the outcome of a payment that sent nothing."""
-    outcomes.succeeded[index] = False
-    outcomes.attempts[index] = 0
-    outcomes.fee_msat[index] = 0
-    outcomes.parts[index] = 0
-    for part in range(outcomes.part_amount_msat.shape[1]):
+def _blank(outcomes: Any, index: Any, first: Any) -> Any:
+    """Blank the parts of an outcome from one on."""
+    for part in range(first, outcomes.part_amount_msat.shape[1]):
         outcomes.part_amount_msat[index, part] = 0
         for hop in range(MAX_ROUTE_HOPS):
             outcomes.part_route[index, part, hop] = -1
@@ -91,10 +76,10 @@ def _clear(outcomes: Any, index: Any) -> Any:
 def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
     """Settle the route in ``scratch`` as the whole payment and write its outcome."""
     settle(balances, scratch.route, scratch.sent, hops)
-    outcomes.succeeded[index] = True
     outcomes.fee_msat[index] = scratch.sent[0] - amount
     outcomes.parts[index] = 1
     _write_part(outcomes, index, 0, amount, scratch.route, hops)
+    _blank(outcomes, index, 1)
 
 
 @inlined
@@ -113,10 +98,10 @@ def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         refused = first_refusal(network, balances, scratch, hops)
         if refused == 0:
             _settle_single(balances, scratch, amount, hops, outcomes, index)
-            for hop in range(1, hops):
-                learn_success(network, scratch, scratch.route[hop], scratch.sent[hop])
+            learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, hops)
             return NONE
-        _learn_refusal(network, scratch, refused, now)
+        learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, refused)
+        learn_failure(network.source, scratch.knowledge, scratch.route[refused], scratch.sent[refused], now)
     return TIMEOUT
 
 
@@ -173,9 +158,9 @@ def _read_failure(network: Any, balances: Any, scratch: Any, part: Any, parts: A
     """Read the result of a failed part: undo its HTLCs, learn from it, forget it."""
     _hold(balances, scratch, part, -1)
     reached = scratch.part_reached[part]
-    for passed in range(1, reached):
-        learn_success(network, scratch, scratch.part_route[part, passed], scratch.part_sent[part, passed])
-    learn_failure(network, scratch, scratch.part_route[part, reached], scratch.part_sent[part, reached], now)
+    route, sent = scratch.part_route[part], scratch.part_sent[part]
+    learn_carried(network.source, scratch.knowledge, route, sent, reached)
+    learn_failure(network.source, scratch.knowledge, route[reached], sent[reached], now)
     _drop_part(scratch, part, parts)
 
 
@@ -209,16 +194,15 @@ def _end_parts(network: Any, balances: Any, scratch: Any, parts: Any, outcomes: 
         _hold(balances, scratch, part, -1)
         if scratch.part_reached[part] < scratch.part_hops[part]:
             continue
-        for hop in range(1, scratch.part_hops[part]):
-            learn_success(network, scratch, scratch.part_route[part, hop], scratch.part_sent[part, hop])
+        route, sent, hops = scratch.part_route[part], scratch.part_sent[part], scratch.part_hops[part]
+        learn_carried(network.source, scratch.knowledge, route, sent, hops)
         if settled:
-            hops, amount = scratch.part_hops[part], _delivered(scratch, part)
-            settle(balances, scratch.part_route[part], scratch.part_sent[part], hops)
-            outcomes.fee_msat[index] += scratch.part_sent[part, 0] - amount
-            _write_part(outcomes, index, part, amount, scratch.part_route[part], hops)
+            settle(balances, route, sent, hops)
+            outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
+            _write_part(outcomes, index, part, sent[hops - 1], route, hops)
     if settled:
-        outcomes.succeeded[index] = True
         outcomes.parts[index] = parts
+        _blank(outcomes, index, parts)
 
 
 @outlined
@@ -319,16 +303,22 @@ def pay(
     Returns:
         Whether the payment settled.
     """
-    _clear(outcomes, index)
-    if source == destination or amount_msat <= 0:
-        outcomes.failure_reason[index] = ERROR
-        return False
-    recall(network, scratch, memory, source)
-    limits = (fee_limit_msat, settings.max_attempts, now_ms)
-    ends = (source, destination)
-    outcome = (outcomes, index)
-    reason = _send(network, balances, scratch, ends, amount_msat, limits, settings.max_parts, outcome)
-    remember(scratch, memory, source)
-    forget(network, scratch)
+    outcomes.attempts[index] = 0
+    outcomes.fee_msat[index] = 0
+    outcomes.parts[index] = 0
+    reason = ERROR
+    if source != destination and amount_msat > 0:
+        if memory.first.size > 0:
+            recall(network.source, scratch.knowledge, memory, source)
+        limits = (fee_limit_msat, settings.max_attempts, now_ms)
+        ends = (source, destination)
+        outcome = (outcomes, index)
+        reason = _send(network, balances, scratch, ends, amount_msat, limits, settings.max_parts, outcome)
+        if memory.first.size > 0:
+            remember(scratch.knowledge, memory, source)
+        forget(network.source, scratch.knowledge)
+    if reason != NONE:
+        _blank(outcomes, index, 0)
     outcomes.failure_reason[index] = reason
+    outcomes.succeeded[index] = reason == NONE
     return reason == NONE

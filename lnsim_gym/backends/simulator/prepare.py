@@ -10,9 +10,9 @@ import numpy as np
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 from lnsim_gym.backends.simulator.bounds import bound_table, build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
-    MAX_BOUND_HOPS,
     MAX_PARTS,
     Int64,
+    Knowledge,
     Memory,
     Network,
     Outcomes,
@@ -109,22 +109,29 @@ def make_scratch(network: Network) -> Scratch:
         label_float=label.view(np.float64),
         queue_key=np.zeros(directions + 1 + PAD, np.int64),
         queue_node=np.zeros(directions + 1 + PAD, np.int32),
-        bound=np.zeros(MAX_BOUND_HOPS + 1 + PAD, np.int64),
-        counter=np.zeros(8 + PAD, np.int64),
+        counter=np.zeros(2 + PAD, np.int64),
         route=np.zeros(MAX_ROUTE_HOPS + PAD, np.int32),
         sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
-        first_known=np.zeros(nodes + PAD, np.int32),
-        next_known=np.zeros(directions + PAD, np.int32),
-        success=np.zeros(directions + PAD, np.int64),
-        failure=np.zeros(directions + PAD, np.int64),
-        failure_ms=np.zeros(directions + PAD, np.int64),
-        slot=np.zeros(directions + PAD, np.int32),
-        known=np.zeros(directions + PAD, np.int32),
+        knowledge=_make_knowledge(nodes, directions),
         htlcs=np.zeros(directions // 2 + PAD, np.int32),
         part_route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int32),
         part_sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
         part_hops=np.zeros(MAX_PARTS + PAD, np.int32),
         part_reached=np.zeros(MAX_PARTS + PAD, np.int32),
+    )
+
+
+def _make_knowledge(nodes: int, directions: int) -> Knowledge:
+    """Make a sender's knowledge, empty."""
+    return Knowledge(
+        first=np.zeros(nodes + PAD, np.int32),
+        next=np.zeros(directions + PAD, np.int32),
+        success=np.zeros(directions + PAD, np.int64),
+        failure=np.zeros(directions + PAD, np.int64),
+        failure_ms=np.zeros(directions + PAD, np.int64),
+        slot=np.zeros(directions + PAD, np.int32),
+        known=np.zeros(directions + PAD, np.int32),
+        counter=np.zeros(2 + PAD, np.int64),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.backends.simulator.channels import can_add
-from lnsim_gym.backends.simulator.estimator import forget, learn_failure, learn_success, recall, remember
+from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.layout import FEE_BASE, FEE_RATE, MAX_HTLC, MIN_HTLC, TIME_LOCK
 from lnsim_gym.backends.simulator.payments import settle
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
@@ -82,13 +82,13 @@ def send_over(
     sender = network.source[route[0]]
     refused = _first_refusal(network, balances, scratch, route, length)
     if memory.first.size > 0:
-        recall(network, scratch, memory, sender)
-        for hop in range(1, length if refused == 0 else refused):
-            learn_success(network, scratch, route[hop], scratch.sent[hop])
+        recall(network.source, scratch.knowledge, memory, sender)
+        carried = length if refused == 0 else refused
+        learn_carried(network.source, scratch.knowledge, route, scratch.sent, carried)
         if refused > 0:
-            learn_failure(network, scratch, route[refused], scratch.sent[refused], now_ms)
-        remember(scratch, memory, sender)
-        forget(network, scratch)
+            learn_failure(network.source, scratch.knowledge, route[refused], scratch.sent[refused], now_ms)
+        remember(scratch.knowledge, memory, sender)
+        forget(network.source, scratch.knowledge)
     if refused > 0:
         return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
     settle(balances, route, scratch.sent, length)

@@ -28,7 +28,6 @@ from lnsim_gym.backends.simulator.layout import (
     DISTANCE,
     FEE_BASE,
     FEE_RATE,
-    HOPS,
     KEY,
     LOCK,
     MAX_BOUND_HOPS,
@@ -167,7 +166,7 @@ def _relax(network: Any, scratch: Any, node: Any, direction: Any, cost: Any, now
     lock += policy[TIME_LOCK]
     if lock & BLOCKS > MAX_LOCK_BLOCKS:
         return np.int64(-1)
-    likely *= probability(network, scratch, node, direction, received, now)
+    likely *= probability(network, scratch.knowledge, node, direction, received, now)
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
     fee = policy[FEE_BASE] + np.int64(np.uint64(received * policy[FEE_RATE]) // np.uint64(1_000_000))
@@ -187,10 +186,18 @@ def _relax(network: Any, scratch: Any, node: Any, direction: Any, cost: Any, now
 
 
 @fused
-def _reach(scratch: Any, lower: Any, limit: Any) -> Any:
+def _still_to_go(bounds: Any, cost: Any, hops: Any) -> Any:
+    """Return the least distance that so many hops to the sender add, in msat."""
+    return np.int64(cost * bounds[hops]) - SLACK_PER_HOP * hops
+
+
+@fused
+def _reach(bounds: Any, cost: Any, lower: Any, limit: Any) -> Any:
     """Return the most hops from the sender at which a distance can still stay below a limit."""
     hops = 0
-    while hops < MAX_BOUND_HOPS and lower + scratch.bound[hops + 1] < limit:
+    if limit == FAR:
+        return UNREACHABLE
+    while hops < MAX_BOUND_HOPS and lower + _still_to_go(bounds, cost, hops + 1) < limit:
         hops += 1
     return UNREACHABLE if hops == MAX_BOUND_HOPS else hops
 
@@ -208,7 +215,7 @@ def _search(
     plan: Any,
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached."""
-    hop_row, cost, step, limit = plan
+    hop_row, bounds, cost, step, limit = plan
     scratch.counter[SEARCHES] += 1
     scratch.counter[QUEUED] = 0
     stamp = scratch.counter[SEARCHES]
@@ -221,7 +228,7 @@ def _search(
         received = way[1]
         if received - amount <= fee_limit and way[3] < MAX_ROUTE_HOPS * ONE_HOP:
             gain = np.int64(cost / way[2] * step) - SLACK_PER_HOP
-            reach = _reach(scratch, distance + gain, limit)
+            reach = _reach(bounds, cost, distance + gain, limit)
             for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
                 neighbour = network.neighbour[place]
                 if network.hops[hop_row, neighbour] > reach:
@@ -236,7 +243,7 @@ def _search(
                 found = _relax(network, scratch, neighbour, direction, cost, now, way)
                 if found >= 0:
                     hops = min(network.hops[hop_row, neighbour], MAX_BOUND_HOPS)
-                    key = found + scratch.bound[hops]
+                    key = found + _still_to_go(bounds, cost, hops)
                     scratch.label[neighbour, KEY] = key
                     if key < limit:
                         _push(scratch, key, neighbour)
@@ -279,18 +286,16 @@ def find_route(
     if network.hops[row, target] == UNREACHABLE:
         return np.int64(0)
     apart = min(network.hops[row, target], MAX_BOUND_HOPS)
-    boosted = scratch.counter[BOOSTED]
+    boosted = scratch.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
-    for hops in range(1, MAX_BOUND_HOPS + 1):
-        scratch.bound[hops] = np.int64(cost * network.bound[boosted, apart, hops]) - SLACK_PER_HOP * hops
     limit = FAR
     if not boosted:
         limit = np.int64(cost * (1.0 / likely + network.bound[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False
     while True:
-        plan = (row, cost, step, limit)
+        plan = (row, network.bound[boosted, apart], cost, step, limit)
         reached = _search(network, balances, scratch, sender, target, amount, fee_limit, now, plan)
         if reached or limit == FAR:
             break
@@ -310,5 +315,4 @@ def _unwind(network: Any, scratch: Any, sender: Any, target: Any, amount: Any) -
         scratch.route[hops] = direction
         scratch.sent[hops] = amount if node == target else scratch.label[node, RECEIVED]
         hops += 1
-    scratch.counter[HOPS] = hops
     return hops

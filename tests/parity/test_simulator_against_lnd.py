@@ -1,0 +1,103 @@
+"""The simulator against real LND on a network nobody has seen: every outcome and every balance equal to the msat."""
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
+from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.network import Channel, Topology
+from tests.oracle.scenarios import random_amount, random_policies, random_route
+
+pytestmark = pytest.mark.lnd
+
+PAYMENTS = int(os.environ.get("LNSIM_PARITY_PAYMENTS", "240"))
+BATCH = 20
+
+
+def fresh_seed():
+    """A seed of our own choosing, or the one to repeat; always shown with the test's output."""
+    seed = int(os.environ.get("LNSIM_PARITY_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+    print(f"LNSIM_PARITY_SEED={seed}")
+    return random.Random(seed)
+
+
+def random_network(rng):
+    """Draw a connected network of 5..12 nodes with uneven policies and start balances that LND opens channels with."""
+    names = [f"n{index}" for index in range(rng.randint(5, 12))]
+    pairs = {(rng.randrange(node), node) for node in range(1, len(names))}
+    while len(pairs) < 1.6 * len(names):
+        pairs.add(tuple(sorted(rng.sample(range(len(names)), 2))))
+    channels = []
+    for pair in sorted(pairs):
+        initiator, peer = rng.sample(pair, 2)
+        capacity_sat = rng.choice([1_000_000, rng.randint(200_000, 3_000_000)])
+        kept = rng.uniform(0.05, 0.95)
+        channels.append(
+            Channel(
+                initiator=names[initiator],
+                peer=names[peer],
+                capacity_sat=capacity_sat,
+                initiator_balance_sat=int(capacity_sat * kept),
+                policies=random_policies(rng, capacity_sat, unique_fees=True),
+            )
+        )
+    return Topology(nodes=tuple(names), channels=tuple(channels))
+
+
+def random_batch(rng, topology):
+    ends = [rng.sample(range(len(topology.nodes)), 2) for _ in range(BATCH)]
+    amounts = [random_amount(rng, 900_000_000) for _ in range(BATCH)]
+    columns = [[one for one, _ in ends], [other for _, other in ends], amounts, [0] * BATCH]
+    return PaymentBatch(*(np.array(column, np.int64) for column in columns))
+
+
+def assert_equal(live, simulated, batch, fields):
+    for name in fields:
+        expected, got = getattr(live, name), getattr(simulated, name)
+        for row in range(len(batch.source)):
+            what = [int(column[row]) for column in batch[:3]]
+            assert np.array_equal(expected[row], got[row]), (name, what, expected[row], got[row])
+
+
+FIELDS = ("succeeded", "failure_reason", "attempts", "fee_msat", "parts", "part_amount_msat", "part_route")
+
+
+@pytest.mark.timeout(580)
+def test_payments_and_pushes_and_cycles_give_what_real_nodes_give(live_launcher):
+    rng = fresh_seed()
+    topology = random_network(rng)
+    options = PaymentOptions(fee_limit_ppm=rng.choice([5_000, 50_000, 500_000]), fee_limit_base_sat=rng.choice([0, 1000]))
+    simulator = SimulatorBackend(topology, options)
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        simulator.reset(live.balances_msat())
+        for _ in range(PAYMENTS // BATCH):
+            batch = random_batch(rng, topology)
+            assert_equal(live.pay(batch), simulator.pay(batch), batch, FIELDS)
+            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
+            route, amount = tuple(random_route(rng, topology)), random_amount(rng, 500_000_000)
+            sent, simulated = live.rebalance(route, amount), simulator.rebalance(route, amount)
+            assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
+                simulated.applied_msat,
+                simulated.fee_msat,
+                simulated.reason,
+            ), (route, amount, sent.detail)
+            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
+
+
+@pytest.mark.timeout(580)
+def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
+    rng = fresh_seed()
+    topology = random_network(rng)
+    options = PaymentOptions(max_parts=16)
+    simulator = SimulatorBackend(topology, options)
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        simulator.reset(live.balances_msat())
+        for _ in range(PAYMENTS // BATCH // 4):
+            batch = random_batch(rng, topology)
+            seen, simulated = live.pay(batch), simulator.pay(batch)
+            assert_equal(seen, simulated, batch, ("succeeded", "fee_msat", "parts"))
+            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
