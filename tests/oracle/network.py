@@ -21,6 +21,8 @@ from tests.oracle.pathfinding import (
 )
 
 MIN_SHARD_MSAT = 10_000_000
+LAUNCH_MS = 5
+FORWARD_MS = 40
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,23 @@ class OraclePayment:
 
 @dataclass
 class Shard:
+    """A part under way. It moves one hop every ``FORWARD_MS``, and back as fast once a forwarder refused it."""
+
     route: list[int]
     amounts: list[int]
-    reached: int
-    """Hops that carry the HTLC: all, or those before the node that refused."""
+    next_ms: int
+    reached: int = 1
+    """Hops that carry its HTLC."""
+    refused: int | None = None
+    arrived: bool = False
 
     @property
-    def failed(self):
-        return self.reached < len(self.route)
+    def moving(self):
+        return not self.arrived and not self.back
+
+    @property
+    def back(self):
+        return self.refused is not None and self.reached == 0
 
     @property
     def delivered(self):
@@ -108,12 +119,13 @@ class OracleNetwork:
             payment.reason = FailureReason.ERROR
             return payment
         mission_control = self._mission_control(source)
-        shards, remaining = [], amount
+        shards, remaining, clock = [], amount, 0
         while True:
-            while remaining > 0 and payment.reason == FailureReason.NONE:
+            if remaining > 0 and payment.reason == FailureReason.NONE:
                 if payment.attempts == self.max_attempts:
                     payment.reason = FailureReason.TIMEOUT
-                    break
+                    continue
+                self._run(shards, lambda shard, clock=clock: shard.next_ms <= clock)
                 budget = fee_limit - sum(shard.fee for shard in shards)
                 try:
                     route, part = self._request_route(
@@ -124,17 +136,21 @@ class OracleNetwork:
                 except InsufficientBalance:
                     payment.reason = FailureReason.INSUFFICIENT_BALANCE
                 else:
-                    shards.append(self._launch(route, hop_amounts(self, route, part)))
+                    shards.append(self._launch(route, hop_amounts(self, route, part), clock))
+                    clock += LAUNCH_MS
                     payment.attempts += 1
                     remaining -= part
-            failed = next((shard for shard in shards if shard.failed), None)
-            if failed is None:
+                continue
+            self._run(shards, lambda shard: not any(other.back for other in shards))
+            returned = [shard for shard in shards if shard.back]
+            if not returned:
                 self._finish(payment, shards, mission_control)
                 return payment
-            shards.remove(failed)
-            remaining += failed.delivered
-            self._take_back(failed)
-            self._interpret_refusal(mission_control, failed.route, failed.amounts, failed.reached, now_ms)
+            first = min(returned, key=lambda shard: shard.next_ms)
+            shards.remove(first)
+            clock = max(clock, first.next_ms)
+            remaining += first.delivered
+            self._interpret_refusal(mission_control, first.route, first.amounts, first.refused, now_ms)
 
     def send_over(self, route, amount, now_ms=0):
         """Send over a pinned route: ``BuildRoute`` and ``SendToRouteV2``; return reason, fee, failing position."""
@@ -149,11 +165,11 @@ class OracleNetwork:
         if blocks + FINAL_CLTV_DELTA + BLOCK_PADDING > CLTV_LIMIT:
             return RebalanceReason.OTHER, 0, 0
         shard = self._launch(route, amounts)
+        self._run([shard], lambda _: True)
         mission_control = self._mission_control(self.source[route[0]])
-        if shard.failed:
-            self._take_back(shard)
-            self._interpret_refusal(mission_control, route, amounts, shard.reached, now_ms)
-            return RebalanceReason.TEMPORARY_CHANNEL_FAILURE, 0, shard.reached
+        if shard.back:
+            self._interpret_refusal(mission_control, route, amounts, shard.refused, now_ms)
+            return RebalanceReason.TEMPORARY_CHANNEL_FAILURE, 0, shard.refused
         self._settle(shard)
         self._interpret_success(mission_control, route, amounts, len(route))
         return RebalanceReason.NONE, shard.fee, -1
@@ -174,17 +190,37 @@ class OracleNetwork:
                 if active + 1 >= self.max_parts or amount < MIN_SHARD_MSAT:
                     raise
 
-    def _launch(self, route, amounts):
-        """Send an HTLC along a route until a forwarder refuses it."""
-        reached = 0
-        for position, (direction, amount) in enumerate(zip(route, amounts, strict=True)):
-            if position > 0:
-                back_again = direction == route[position - 1] ^ 1
-                if back_again or not self.channels[direction // 2].accepts(direction % 2, amount):
-                    break
-            self.channels[direction // 2].add(direction % 2, amount)
-            reached += 1
-        return Shard(route, amounts, reached)
+    def _launch(self, route, amounts, clock=0):
+        """Send an HTLC over the first hop of a route."""
+        self.channels[route[0] // 2].add(route[0] % 2, amounts[0])
+        return Shard(route, amounts, clock + FORWARD_MS)
+
+    def _run(self, shards, due):
+        """Move the shard whose turn is next, as long as it is due."""
+        while moving := [shard for shard in shards if shard.moving]:
+            shard = min(moving, key=lambda shard: shard.next_ms)
+            if not due(shard):
+                return
+            self._move(shard)
+
+    def _move(self, shard):
+        """Forward an HTLC over its next hop, or take it back over its last one."""
+        if shard.refused is not None:
+            shard.reached -= 1
+            direction = shard.route[shard.reached]
+            self.channels[direction // 2].fail(direction % 2, shard.amounts[shard.reached])
+            shard.next_ms += FORWARD_MS * (shard.reached > 0)
+        elif shard.reached == len(shard.route):
+            shard.arrived = True
+        else:
+            direction, amount = shard.route[shard.reached], shard.amounts[shard.reached]
+            back_again = direction == shard.route[shard.reached - 1] ^ 1
+            if back_again or not self.channels[direction // 2].accepts(direction % 2, amount):
+                shard.refused = shard.reached
+            else:
+                self.channels[direction // 2].add(direction % 2, amount)
+                shard.reached += 1
+            shard.next_ms += FORWARD_MS
 
     def _carried(self, shard):
         for direction, amount in list(zip(shard.route, shard.amounts, strict=True))[: shard.reached]:

@@ -41,7 +41,7 @@ class SimulatorBackend(Backend):
     """A simulated Lightning network with LND's own outcomes, to the satoshi.
 
     Time passes only for senders that remember (``mission_control = "per_episode"``): ``payment_ms`` for each
-    payment, from 0 at every reset; a rebalance takes none. ``concurrency`` has no effect: payments go one after another.
+    payment, from 0 at every reset; a rebalance takes none. ``concurrency`` has no effect: payments go one by one.
 
     Args:
         topology: The network.

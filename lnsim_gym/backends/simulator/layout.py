@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from lnsim_gym.compiled import inlined
 
-__all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Scratch", "Settings", "memory_at", "network_at"]
+__all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Parts", "Scratch", "Settings", "memory_at", "network_at"]
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -98,6 +98,18 @@ class Knowledge(NamedTuple):
     counter: Int64  # (2,) KNOWN, BOOSTED
 
 
+class Parts(NamedTuple):
+    """The parts of the current payment that are under way, in the order they were sent."""
+
+    route: Int32  # (MAX_PARTS, MAX_ROUTE_HOPS)
+    sent: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) msat over each hop
+    hops: Int32  # (MAX_PARTS,)
+    reached: Int32  # (MAX_PARTS,) hops that hold its HTLC
+    refused: Int32  # (MAX_PARTS,) position of the node that refused it
+    stage: Int32  # (MAX_PARTS,) on the way, on the way back, back, or arrived
+    next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
+
+
 class Scratch(NamedTuple):
     """Working space of one thread; its content between calls means nothing. Never share it between threads."""
 
@@ -110,10 +122,7 @@ class Scratch(NamedTuple):
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
     htlcs: Int32  # (channels,) non-dust HTLCs in flight
-    part_route: Int32  # (MAX_PARTS, MAX_ROUTE_HOPS) routes in flight
-    part_sent: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) msat over each hop
-    part_hops: Int32  # (MAX_PARTS,)
-    part_reached: Int32  # (MAX_PARTS,) hops that carry an HTLC: all of them, or those before the failure
+    parts: Parts
 
 
 class Memory(NamedTuple):

@@ -1,33 +1,32 @@
-"""One payment from start to end: LND's payment loop with retries, in one part or in several.
+"""One payment from start to end: LND's payment loop with retries (routing/payment_lifecycle.go).
 
-Follows routing/payment_lifecycle.go and routing/payment_session.go: ask for a route for what remains, send it,
-and read results only when nothing remains to be sent. A part that a forwarder refuses teaches the sender which
-pair failed at which amount; parts that arrive wait for the rest. In one part no HTLC of another payment is in
-flight, so balances change only when the payment settles.
+Ask for a route, send the payment over it; when a forwarder refuses, the sender learns which pair failed at which
+amount and asks again. In one part no other HTLC is in flight, so balances change only when the payment settles.
+Payments in several parts are the business of ``parts``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
-
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason
-from lnsim_gym.backends.simulator.channels import NON_DUST_MSAT, can_add
+from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.layout import MAX_HTLC, MIN_HTLC
+from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.search import find_route, survey
-from lnsim_gym.compiled import fused, inlined, outlined
+from lnsim_gym.backends.simulator.settling import (
+    ERROR,
+    INSUFFICIENT_BALANCE,
+    NO_ROUTE,
+    NONE,
+    TIMEOUT,
+    blank,
+    settle,
+    write_part,
+)
+from lnsim_gym.compiled import fused, inlined
 
-__all__ = ["fee_limit_msat", "first_refusal", "pay", "settle"]
-
-MIN_SHARD_MSAT: Final = 10_000_000
-"""Smallest part LND splits down to (``DefaultShardMinAmt``)."""
-NONE: Final = int(FailureReason.NONE)
-TIMEOUT: Final = int(FailureReason.TIMEOUT)
-NO_ROUTE: Final = int(FailureReason.NO_ROUTE)
-ERROR: Final = int(FailureReason.ERROR)
-INSUFFICIENT_BALANCE: Final = int(FailureReason.INSUFFICIENT_BALANCE)
+__all__ = ["fee_limit_msat", "first_refusal", "pay"]
 
 
 @fused
@@ -47,39 +46,14 @@ def first_refusal(network: Any, balances: Any, scratch: Any, hops: Any) -> Any:
     return 0
 
 
-@fused
-def settle(balances: Any, route: Any, sent: Any, hops: Any) -> Any:
-    """Move the amounts of a settled route from each channel's sending end to the other."""
-    for hop in range(hops):
-        balances[route[hop]] -= sent[hop]
-        balances[route[hop] ^ 1] += sent[hop]
-
-
-@fused
-def _write_part(outcomes: Any, index: Any, part: Any, amount: Any, route: Any, hops: Any) -> Any:
-    """Write the amount and route of a settled part."""
-    outcomes.part_amount_msat[index, part] = amount
-    for hop in range(MAX_ROUTE_HOPS):
-        outcomes.part_route[index, part, hop] = route[hop] if hop < hops else -1
-
-
-@fused
-def _blank(outcomes: Any, index: Any, first: Any) -> Any:
-    """Blank the parts of an outcome from one on."""
-    for part in range(first, outcomes.part_amount_msat.shape[1]):
-        outcomes.part_amount_msat[index, part] = 0
-        for hop in range(MAX_ROUTE_HOPS):
-            outcomes.part_route[index, part, hop] = -1
-
-
 @inlined
 def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
     """Settle the route in ``scratch`` as the whole payment and write its outcome."""
     settle(balances, scratch.route, scratch.sent, hops)
     outcomes.fee_msat[index] = scratch.sent[0] - amount
     outcomes.parts[index] = 1
-    _write_part(outcomes, index, 0, amount, scratch.route, hops)
-    _blank(outcomes, index, 1)
+    write_part(outcomes, index, 0, amount, scratch.route, hops)
+    blank(outcomes, index, 1)
 
 
 @inlined
@@ -103,139 +77,6 @@ def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, refused)
         learn_failure(network.source, scratch.knowledge, scratch.route[refused], scratch.sent[refused], now)
     return TIMEOUT
-
-
-@outlined
-def _hold(balances: Any, scratch: Any, part: Any, sign: Any) -> Any:
-    """Add (1) or remove (-1) the HTLCs of a part in flight."""
-    for hop in range(scratch.part_reached[part]):
-        direction, sent = scratch.part_route[part, hop], scratch.part_sent[part, hop]
-        balances[direction] -= sign * sent
-        if sent >= NON_DUST_MSAT:
-            scratch.htlcs[direction >> 1] += sign
-
-
-@outlined
-def _launch(network: Any, balances: Any, scratch: Any, part: Any, hops: Any) -> Any:
-    """Send the route in ``scratch`` as a part: its HTLCs stay until its result is read."""
-    refused = first_refusal(network, balances, scratch, hops)
-    scratch.part_hops[part] = hops
-    scratch.part_reached[part] = hops if refused == 0 else refused
-    for hop in range(hops):
-        scratch.part_route[part, hop] = scratch.route[hop]
-        scratch.part_sent[part, hop] = scratch.sent[hop]
-    _hold(balances, scratch, part, 1)
-
-
-@outlined
-def _first_failed(scratch: Any, parts: Any) -> Any:
-    """Return the part that failed first, or -1 when all have arrived."""
-    for part in range(parts):
-        if scratch.part_reached[part] < scratch.part_hops[part]:
-            return part
-    return -1
-
-
-@outlined
-def _drop_part(scratch: Any, part: Any, parts: Any) -> Any:
-    """Close the gap that a part leaves in the list of parts in flight, keeping their order."""
-    for later in range(part + 1, parts):
-        for hop in range(scratch.part_hops[later]):
-            scratch.part_route[later - 1, hop] = scratch.part_route[later, hop]
-            scratch.part_sent[later - 1, hop] = scratch.part_sent[later, hop]
-        scratch.part_hops[later - 1] = scratch.part_hops[later]
-        scratch.part_reached[later - 1] = scratch.part_reached[later]
-
-
-@outlined
-def _delivered(scratch: Any, part: Any) -> Any:
-    """Return what a part in flight is to deliver, in msat."""
-    return scratch.part_sent[part, scratch.part_hops[part] - 1]
-
-
-@outlined
-def _read_failure(network: Any, balances: Any, scratch: Any, part: Any, parts: Any, now: Any) -> Any:
-    """Read the result of a failed part: undo its HTLCs, learn from it, forget it."""
-    _hold(balances, scratch, part, -1)
-    reached = scratch.part_reached[part]
-    route, sent = scratch.part_route[part], scratch.part_sent[part]
-    learn_carried(network.source, scratch.knowledge, route, sent, reached)
-    learn_failure(network.source, scratch.knowledge, route[reached], sent[reached], now)
-    _drop_part(scratch, part, parts)
-
-
-@inlined
-def _next_part(
-    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, fee_limit: Any, may_split: Any, now: Any
-) -> Any:
-    """Find a route for what remains, or for half of it and so on (``RequestRoute``).
-
-    Returns:
-        Number of hops (0 when there is no route), the amount to deliver, and the failure reason.
-    """
-    sender, target = ends
-    while True:
-        largest, total, _ = survey(network, balances, scratch, sender, target)
-        if total < amount:
-            return np.int64(0), amount, INSUFFICIENT_BALANCE
-        if largest >= amount:
-            hops = find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
-            if hops > 0:
-                return hops, amount, NONE
-        amount //= 2
-        if not may_split or amount < MIN_SHARD_MSAT:
-            return np.int64(0), amount, NO_ROUTE
-
-
-@outlined
-def _end_parts(network: Any, balances: Any, scratch: Any, parts: Any, outcomes: Any, index: Any, settled: Any) -> Any:
-    """Settle all parts in flight, or release them; every pair that carried one is known to pass its amount."""
-    for part in range(parts):
-        _hold(balances, scratch, part, -1)
-        if scratch.part_reached[part] < scratch.part_hops[part]:
-            continue
-        route, sent, hops = scratch.part_route[part], scratch.part_sent[part], scratch.part_hops[part]
-        learn_carried(network.source, scratch.knowledge, route, sent, hops)
-        if settled:
-            settle(balances, route, sent, hops)
-            outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
-            _write_part(outcomes, index, part, sent[hops - 1], route, hops)
-    if settled:
-        outcomes.parts[index] = parts
-        _blank(outcomes, index, parts)
-
-
-@outlined
-def _pay_in_parts(
-    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, max_parts: Any, outcome: Any
-) -> Any:
-    """Send a payment in up to ``max_parts`` parts; return the failure reason."""
-    fee_limit, max_attempts, now = limits
-    outcomes, index = outcome
-    remaining, budget, parts, attempts, reason = amount, fee_limit, np.int64(0), 0, NONE
-    while True:
-        while remaining > 0 and reason == NONE:
-            if attempts == max_attempts:
-                reason = TIMEOUT
-                break
-            split = parts + 1 < max_parts
-            hops, shard, reason = _next_part(network, balances, scratch, ends, remaining, budget, split, now)
-            if hops > 0:
-                _launch(network, balances, scratch, parts, hops)
-                budget -= scratch.sent[0] - shard
-                remaining -= shard
-                parts += 1
-                attempts += 1
-                outcomes.attempts[index] = attempts
-        failed = _first_failed(scratch, parts)
-        if failed < 0:
-            _end_parts(network, balances, scratch, parts, outcomes, index, reason == NONE)
-            return reason
-        shard = _delivered(scratch, failed)
-        budget += scratch.part_sent[failed, 0] - shard
-        remaining += shard
-        _read_failure(network, balances, scratch, failed, parts, now)
-        parts -= 1
 
 
 @fused
@@ -263,7 +104,7 @@ def _send(
         _settle_single(balances, scratch, amount, 1, outcome[0], outcome[1])
         return NONE
     if max_parts > 1 and amount >= 2 * MIN_SHARD_MSAT:
-        return _pay_in_parts(network, balances, scratch, ends, amount, limits, max_parts, outcome)
+        return pay_in_parts(network, balances, scratch, ends, amount, limits, max_parts, outcome)
     if largest < amount:
         return NO_ROUTE
     return _pay_at_once(network, balances, scratch, ends, amount, limits, outcome)
@@ -318,7 +159,7 @@ def pay(
             remember(scratch.knowledge, memory, source)
         forget(network.source, scratch.knowledge)
     if reason != NONE:
-        _blank(outcomes, index, 0)
+        blank(outcomes, index, 0)
     outcomes.failure_reason[index] = reason
     outcomes.succeeded[index] = reason == NONE
     return reason == NONE

@@ -16,6 +16,7 @@ from lnsim_gym.backends.simulator.layout import (
     Memory,
     Network,
     Outcomes,
+    Parts,
     Scratch,
     Settings,
 )
@@ -114,10 +115,20 @@ def make_scratch(network: Network) -> Scratch:
         sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
         knowledge=_make_knowledge(nodes, directions),
         htlcs=np.zeros(directions // 2 + PAD, np.int32),
-        part_route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int32),
-        part_sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
-        part_hops=np.zeros(MAX_PARTS + PAD, np.int32),
-        part_reached=np.zeros(MAX_PARTS + PAD, np.int32),
+        parts=_make_parts(),
+    )
+
+
+def _make_parts() -> Parts:
+    """Make room for the parts of a payment."""
+    return Parts(
+        route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int32),
+        sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
+        hops=np.zeros(MAX_PARTS + PAD, np.int32),
+        reached=np.zeros(MAX_PARTS + PAD, np.int32),
+        refused=np.zeros(MAX_PARTS + PAD, np.int32),
+        stage=np.zeros(MAX_PARTS + PAD, np.int32),
+        next_ms=np.zeros(MAX_PARTS + PAD, np.int64),
     )
 
 

@@ -10,8 +10,8 @@ from lnsim_gym.backends.base import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.layout import FEE_BASE, FEE_RATE, MAX_HTLC, MIN_HTLC, TIME_LOCK
-from lnsim_gym.backends.simulator.payments import settle
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
+from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
 
 __all__ = ["send_over"]

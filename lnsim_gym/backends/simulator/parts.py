@@ -1,0 +1,239 @@
+"""A payment in several parts: LND's payment loop with parts under way at once, on a simulated clock.
+
+Follows routing/payment_lifecycle.go and routing/payment_session.go: while something remains to be sent, ask for a
+route for all of it, else for half of it, and so on, and launch the part without waiting; only when nothing remains
+read the result that came back first. A part takes ``FORWARD_MS`` for each hop, and as long for each hop back when a
+forwarder refuses it; every hop it has reached holds its HTLC until then. Parts that arrive wait for the rest, and
+settle together or are released together.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from lnsim_gym.backends.simulator.channels import NON_DUST_MSAT, can_add
+from lnsim_gym.backends.simulator.estimator import learn_carried, learn_failure
+from lnsim_gym.backends.simulator.search import find_route, survey
+from lnsim_gym.backends.simulator.settling import (
+    INSUFFICIENT_BALANCE,
+    NO_ROUTE,
+    NONE,
+    TIMEOUT,
+    blank,
+    settle,
+    write_part,
+)
+from lnsim_gym.compiled import inlined, outlined
+
+__all__ = ["MIN_SHARD_MSAT", "pay_in_parts"]
+
+MIN_SHARD_MSAT: Final = 10_000_000
+"""Smallest part LND splits down to (``DefaultShardMinAmt``)."""
+LAUNCH_MS: Final = 5
+"""Time that finding a route and sending a part takes the sender, in ms."""
+FORWARD_MS: Final = 40
+"""Time that an HTLC takes over one hop, and its failure back, in ms."""
+NEVER: Final = 2**62
+
+FORWARDING: Final = 0
+RETURNING: Final = 1
+RETURNED: Final = 2
+ARRIVED: Final = 3
+
+
+@outlined
+def _hold(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
+    """Put an HTLC on a channel."""
+    balances[direction] -= sent
+    htlcs[direction >> 1] += sent >= NON_DUST_MSAT
+
+
+@outlined
+def _drop(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
+    """Take an HTLC off a channel, back to its sender."""
+    balances[direction] += sent
+    htlcs[direction >> 1] -= sent >= NON_DUST_MSAT
+
+
+@outlined
+def _launch(balances: Any, htlcs: Any, parts: Any, route: Any, sent: Any, count: Any, clock: Any) -> Any:
+    """Send the route found last as part number ``count``."""
+    hops = count[1]
+    part = count[0]
+    for hop in range(hops):
+        parts.route[part, hop] = route[hop]
+        parts.sent[part, hop] = sent[hop]
+    parts.hops[part] = hops
+    parts.reached[part] = 1
+    parts.stage[part] = FORWARDING
+    parts.next_ms[part] = clock + FORWARD_MS
+    _hold(balances, htlcs, route[0], sent[0])
+
+
+@outlined
+def _advance(network: Any, balances: Any, htlcs: Any, parts: Any, part: Any) -> Any:
+    """Do the next thing that happens to a part."""
+    reached = parts.reached[part]
+    if parts.stage[part] == RETURNING:
+        _drop(balances, htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
+        parts.reached[part] = reached - 1
+        if reached > 1:
+            parts.next_ms[part] += FORWARD_MS
+        else:
+            parts.stage[part] = RETURNED
+    elif reached == parts.hops[part]:
+        parts.stage[part] = ARRIVED
+    else:
+        direction, sent = np.int64(parts.route[part, reached]), parts.sent[part, reached]
+        if can_add(network, balances, htlcs, direction, sent):
+            _hold(balances, htlcs, direction, sent)
+            parts.reached[part] = reached + 1
+        else:
+            parts.stage[part] = RETURNING
+            parts.refused[part] = reached
+        parts.next_ms[part] += FORWARD_MS
+
+
+@outlined
+def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
+    """Return the part in a range of stages whose time is least, the one launched first among equals, or -1."""
+    first, least = -1, NEVER
+    for part in range(count):
+        if lowest <= parts.stage[part] <= highest and parts.next_ms[part] < least:
+            first, least = part, parts.next_ms[part]
+    return first
+
+
+@outlined
+def _run_until(network: Any, balances: Any, htlcs: Any, parts: Any, count: Any, clock: Any) -> Any:
+    """Let everything happen that happens up to a time."""
+    while True:
+        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        if part < 0 or parts.next_ms[part] > clock:
+            return
+        _advance(network, balances, htlcs, parts, part)
+
+
+@outlined
+def _wait(network: Any, balances: Any, htlcs: Any, parts: Any, count: Any) -> Any:
+    """Let things happen until a part has returned; return it, or -1 when all have arrived."""
+    while True:
+        part = _first_in_stages(parts, count, RETURNED, RETURNED)
+        if part >= 0:
+            return part
+        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        if part < 0:
+            return -1
+        _advance(network, balances, htlcs, parts, part)
+
+
+@outlined
+def _forget_part(parts: Any, part: Any, count: Any) -> Any:
+    """Close the gap that a part leaves in the list of parts, keeping their order."""
+    for later in range(part + 1, count):
+        for hop in range(parts.hops[later]):
+            parts.route[later - 1, hop] = parts.route[later, hop]
+            parts.sent[later - 1, hop] = parts.sent[later, hop]
+        parts.hops[later - 1] = parts.hops[later]
+        parts.reached[later - 1] = parts.reached[later]
+        parts.refused[later - 1] = parts.refused[later]
+        parts.stage[later - 1] = parts.stage[later]
+        parts.next_ms[later - 1] = parts.next_ms[later]
+
+
+@inlined
+def _next_part(
+    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, fee_limit: Any, may_split: Any, now: Any
+) -> Any:
+    """Find a route for what remains, or for half of it and so on (``RequestRoute``).
+
+    Returns:
+        Number of hops (0 when there is no route), the amount to deliver, and the failure reason.
+    """
+    sender, target = ends
+    hops, reason = np.int64(0), NO_ROUTE
+    while True:
+        largest, total, _ = survey(network, balances, scratch, sender, target)
+        if total < amount:
+            reason = INSUFFICIENT_BALANCE
+            break
+        if largest >= amount:
+            hops = find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
+        if hops > 0:
+            reason = NONE
+            break
+        amount //= 2
+        if not may_split or amount < MIN_SHARD_MSAT:
+            break
+    return hops, amount, reason
+
+
+@outlined
+def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any, index: Any, settled: Any) -> Any:
+    """Settle all parts, or release them; every pair that carried one is known to pass its amount."""
+    parts = scratch.parts
+    for part in range(count):
+        route, sent, hops = parts.route[part], parts.sent[part], parts.hops[part]
+        for hop in range(hops):
+            _drop(balances, scratch.htlcs, route[hop], sent[hop])
+        learn_carried(network.source, scratch.knowledge, route, sent, hops)
+        if settled:
+            settle(balances, route, sent, hops)
+            outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
+            write_part(outcomes, index, part, sent[hops - 1], route, hops)
+    if settled:
+        outcomes.parts[index] = count
+        blank(outcomes, index, count)
+
+
+@outlined
+def pay_in_parts(
+    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, max_parts: Any, outcome: Any
+) -> Any:
+    """Send a payment in up to ``max_parts`` parts; return the failure reason.
+
+    Args:
+        network: ``Network``.
+        balances: Balances in msat by direction.
+        scratch: ``Scratch`` of this thread.
+        ends: Sender and receiver.
+        amount: Amount to deliver in msat.
+        limits: Fee limit in msat, most attempts, and the time of the payment in ms.
+        max_parts: Most parts under way at once.
+        outcome: ``Outcomes`` and the row to fill.
+    """
+    fee_limit, max_attempts, now = limits
+    outcomes, index = outcome
+    parts, htlcs = scratch.parts, scratch.htlcs
+    remaining, budget, count, attempts, reason, clock = amount, fee_limit, np.int64(0), 0, NONE, np.int64(0)
+    while True:
+        if remaining > 0 and reason == NONE and attempts < max_attempts:
+            _run_until(network, balances, htlcs, parts, count, clock)
+            split = count + 1 < max_parts
+            hops, part, reason = _next_part(network, balances, scratch, ends, remaining, budget, split, now)
+            if hops > 0:
+                _launch(balances, htlcs, parts, scratch.route, scratch.sent, (count, hops), clock)
+                clock += LAUNCH_MS
+                budget -= scratch.sent[0] - part
+                remaining -= part
+                count += 1
+                attempts += 1
+                outcomes.attempts[index] = attempts
+            continue
+        if remaining > 0 and reason == NONE:
+            reason = TIMEOUT
+        back = _wait(network, balances, htlcs, parts, count)
+        if back < 0:
+            _finish(network, balances, scratch, count, outcomes, index, reason == NONE)
+            return reason
+        clock = max(clock, parts.next_ms[back])
+        route, sent, refused = parts.route[back], parts.sent[back], parts.refused[back]
+        part = sent[parts.hops[back] - 1]
+        budget += sent[0] - part
+        remaining += part
+        learn_carried(network.source, scratch.knowledge, route, sent, refused)
+        learn_failure(network.source, scratch.knowledge, route[refused], sent[refused], now)
+        _forget_part(parts, back, count)
+        count -= 1

@@ -1,0 +1,41 @@
+"""Settling: moving the money of a route, and writing down what became of a payment."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason
+from lnsim_gym.compiled import fused
+
+__all__ = ["ERROR", "INSUFFICIENT_BALANCE", "NONE", "NO_ROUTE", "TIMEOUT", "blank", "settle", "write_part"]
+
+NONE: Final = int(FailureReason.NONE)
+TIMEOUT: Final = int(FailureReason.TIMEOUT)
+NO_ROUTE: Final = int(FailureReason.NO_ROUTE)
+ERROR: Final = int(FailureReason.ERROR)
+INSUFFICIENT_BALANCE: Final = int(FailureReason.INSUFFICIENT_BALANCE)
+
+
+@fused
+def settle(balances: Any, route: Any, sent: Any, hops: Any) -> Any:
+    """Move the amounts of a settled route from each channel's sending end to the other."""
+    for hop in range(hops):
+        balances[route[hop]] -= sent[hop]
+        balances[route[hop] ^ 1] += sent[hop]
+
+
+@fused
+def write_part(outcomes: Any, index: Any, part: Any, amount: Any, route: Any, hops: Any) -> Any:
+    """Write the amount and route of a settled part."""
+    outcomes.part_amount_msat[index, part] = amount
+    for hop in range(MAX_ROUTE_HOPS):
+        outcomes.part_route[index, part, hop] = route[hop] if hop < hops else -1
+
+
+@fused
+def blank(outcomes: Any, index: Any, first: Any) -> Any:
+    """Blank the parts of an outcome from one on."""
+    for part in range(first, outcomes.part_amount_msat.shape[1]):
+        outcomes.part_amount_msat[index, part] = 0
+        for hop in range(MAX_ROUTE_HOPS):
+            outcomes.part_route[index, part, hop] = -1
