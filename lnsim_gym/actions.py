@@ -24,6 +24,7 @@ __all__ = [
     "ActionScheme",
     "BoxActions",
     "DiscreteActions",
+    "ExactRebalance",
     "MultiDiscreteActions",
     "Operation",
     "RebalanceRoutes",
@@ -113,6 +114,27 @@ def _cycles(topology: Topology, max_hops: int) -> list[tuple[int, ...]]:
                 return found + [cycle for *_, cycle in cycles]
         found += [cycle for *_, cycle in sorted(cycles)]
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class ExactRebalance:
+    """A rebalance of any amount, which ``LightningNetEnv.step`` takes in place of an action of its space."""
+
+    row: int
+    """Row of the environment's ``RebalanceRoutes``; with ``push``, the direction index."""
+    amount_msat: int
+
+    def check(self, routes: RebalanceRoutes) -> None:
+        """Refuse what no action could mean.
+
+        Raises:
+            InvalidAction: There is no such row, or the amount is not in 1 msat..the smallest channel's capacity.
+        """
+        if not 0 <= self.row < len(routes.hops):
+            raise InvalidAction(f"expected a row in 0..{len(routes.hops) - 1}, got {self.row}")
+        most_msat = 1000 * int(routes.smallest_capacity_sat[self.row])
+        if not 1 <= self.amount_msat <= most_msat:
+            raise InvalidAction(f"expected amount_msat in 1..{most_msat}, got {self.amount_msat}")
 
 
 class ActionScheme(ABC):

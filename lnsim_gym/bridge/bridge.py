@@ -1,0 +1,199 @@
+"""The bridge of one environment: what its thread calls, and nothing that waits for a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.encoder import Encoder, StepResult, rebalance_status
+from lnsim_gym.bridge.frames import Chunk
+from lnsim_gym.bridge.messages import EpisodeEndData, RequestData
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.push import LensPusher
+from lnsim_gym.bridge.server import BridgeServer, ServerCounts
+from lnsim_gym.bridge.settings import BridgeSettings
+from lnsim_gym.bridge.state import EpisodeState, Moment, StepNote
+from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
+from lnsim_gym.environment import LightningNetEnv
+from lnsim_gym.records.events import StepEvents, balances_after_rebalance
+
+__all__ = ["Bridge"]
+
+
+class Bridge:
+    """Publishes the episodes of an environment and takes suggestions for it.
+
+    Nothing is built while nobody listens. Whatever becomes of the server, the environment goes on.
+
+    Args:
+        network: The innermost environment.
+        settings: Settings of the bridge.
+
+    Raises:
+        ConfigError: The address cannot be listened on.
+    """
+
+    def __init__(self, network: LightningNetEnv, settings: BridgeSettings) -> None:
+        self.settings = settings
+        self.paused = False
+        """Set it to stop publishing for a while; clients stay connected and are answered."""
+        self._network = network
+        self._names = WireNames(network.topology, {})
+        self._state = self._make_state()
+        self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._tell)
+        """Suggestions that wait for an agent to take them."""
+        self._encoder = Encoder(self._names)
+        self._server = BridgeServer(settings, self._names, self._state, self.suggestions)
+        self._pusher = LensPusher(settings.lens) if settings.lens else None
+        self._encoder.keep_records = self._pusher is not None
+        self._under_way: Suggestion | None = None
+        self._server.start()
+        if self._pusher:
+            self._pusher.start()
+
+    @property
+    def port(self) -> int:
+        """Port listened on."""
+        return self._server.port
+
+    @property
+    def names(self) -> WireNames:
+        """The names of the network on the wire."""
+        return self._names
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody would receive a message."""
+        return not self.paused and (self._server.audience > 0 or self._pusher is not None)
+
+    def counts(self) -> ServerCounts:
+        """Return how many clients there are, and how many messages were sent and dropped."""
+        return self._server.counts()
+
+    @property
+    def pusher(self) -> LensPusher | None:
+        """What posts records over HTTP, when asked to."""
+        return self._pusher
+
+    def close(self) -> None:
+        """Refuse what waits, say goodbye to the clients and stop; harmless when closed already."""
+        self.suggestions.clear("the stream ended")
+        self._server.stop()
+        if self._pusher:
+            self._pusher.stop()
+
+    def began(self, observation: Any, info: dict[str, Any]) -> None:
+        """Tell that an episode began."""
+        self.suggestions.clear("a new episode began")
+        balances_msat = self._network.balances_msat()
+
+        def encode() -> Chunk:
+            return self._encoder.reset(balances_msat, observation, info)
+
+        self._note(Moment(0, info["episode"], 0, balances_msat, now()), None, encode)
+
+    def stepped(self, action: Any, started: datetime, seed: int, result: StepResult) -> None:
+        """Tell that a step was made, and the model whose suggestion it was what became of it."""
+        network, before = self._network, self._state.moment
+        note = StepNote(before.episode, before.steps, seed, network.last_batch(), network.last_outcomes())
+        balances_msat = network.balances_msat()
+
+        def encode() -> Chunk:
+            return self._encoder.step(self._event(action, started, before, note, balances_msat), result)
+
+        moment = Moment(before.seq, before.episode, before.steps + 1, balances_msat, before.timestamp)
+        self._note(moment, note, encode)
+        self._settle(result.info["backend_error"])
+
+    def ended(self, data: EpisodeEndData) -> None:
+        """Tell that an episode ended."""
+        self._note(self._state.moment, None, lambda: self._encoder.ended(data))
+        if data.backend_error:
+            self._settle(data.backend_error)
+
+    def request_suggestions(self, deadline_s: float) -> bool:
+        """Ask the clients for suggestions; False when nobody could answer."""
+        if not self._server.audience:
+            return False
+        moment = self._state.moment
+        data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=deadline_s)
+        self._note(moment, None, lambda: self._encoder.request(data))
+        return True
+
+    def take(self) -> Suggestion | None:
+        """Take the best suggestion for the next step, whose outcome will be told to its sender."""
+        self._under_way = self.suggestions.take()
+        return self._under_way
+
+    def _make_state(self) -> EpisodeState:
+        """Return a state that keeps enough steps for the history."""
+        per_step = self._network.config.payments_per_step
+        return EpisodeState(self._names, -(-self.settings.history // per_step))
+
+    def _note(self, moment: Moment, note: StepNote | None, encode: Callable[[], Chunk]) -> None:
+        """Remember a moment, and publish it when anybody listens.
+
+        Whether anybody does is found out, and when nobody does noted, in one go: a client that joins meanwhile is
+        either told of this moment in its first message, or receives what is published here.
+        """
+        state = self._state
+        with state.lock:
+            if not self.listening:
+                self._remember(moment._replace(seq=self._encoder.seq), note)
+                return
+        chunk = encode()
+        with state.lock:
+            self._remember(moment._replace(seq=chunk.last_seq, timestamp=now()), note)
+        self._server.publish(chunk)
+        if self._pusher:
+            self._pusher.offer(chunk.records)
+
+    def _remember(self, moment: Moment, note: StepNote | None) -> None:
+        """Keep a moment and its step."""
+        self._state.moment = moment
+        if note is not None:
+            self._state.notes.append(note)
+
+    def _event(self, action: Any, started: datetime, before: Moment, note: StepNote, balances_msat: Any) -> StepEvents:
+        """Gather the events of a step."""
+        route, requested_msat, result = self._network.last_rebalance()
+        return StepEvents(
+            episode=note.episode,
+            step=note.step,
+            seed=note.seed,
+            action=action,
+            rebalance_route=route,
+            rebalance_amount_msat=requested_msat,
+            rebalance=result,
+            batch=note.batch,
+            outcomes=note.outcomes,
+            balances_before_msat=before.balances_msat,
+            balances_after_rebalance_msat=balances_after_rebalance(
+                self._names.topology, before.balances_msat, route, result.applied_msat
+            ),
+            balances_after_msat=balances_msat,
+            timestamp=started.astimezone(UTC),
+        )
+
+    def _settle(self, backend_error: str) -> None:
+        """Answer the suggestion that was under way in the step just made."""
+        suggestion, self._under_way = self._under_way, None
+        if suggestion is None:
+            return
+        if backend_error:
+            answer = suggestion.answer("failed", backend_error)
+        else:
+            route, requested_msat, result = self._network.last_rebalance()
+            status, why = rebalance_status(route, result)
+            if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
+                status, why = "refused", "the agent chose another action"
+            moved = result.applied_msat // 1000 if status == "applied" else None
+            fee_msat = result.fee_msat if status == "applied" else 0
+            answer = suggestion.answer(status, why, amount=moved, fee_msat=fee_msat)  # type: ignore[arg-type]
+        self._server.tell(suggestion, answer)
+
+    def _tell(self, suggestion: Suggestion, answer: Any) -> None:
+        """Pass an answer on to the server."""
+        self._server.tell(suggestion, answer)

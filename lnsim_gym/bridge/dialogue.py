@@ -1,0 +1,204 @@
+"""What the bridge answers to the messages of clients. Nothing a client sends ever raises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final
+
+import msgspec
+
+from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.frames import EVERY_KIND, kinds_mask
+from lnsim_gym.bridge.messages import (
+    KINDS,
+    Acknowledgement,
+    ConnectionTestResponse,
+    EchoData,
+    ErrorData,
+    ErrorReply,
+    HeartbeatResponse,
+    InboundSuggestion,
+    InRegister,
+    InSubscribe,
+    Pong,
+    QueuedSuggestions,
+    Registered,
+    RegisteredData,
+    Subscribed,
+    SubscribedData,
+    SuggestionAck,
+    SuggestionFields,
+)
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.session import Session
+from lnsim_gym.bridge.suggestions import Refused, SuggestionQueue, check_suggestion
+from lnsim_gym.errors import did_you_mean
+
+__all__ = ["Dialogue"]
+
+MAX_SUGGESTIONS: Final = 100
+"""Most suggestions in one message."""
+MAX_QUOTE: Final = 60
+"""How much of a client's text an error repeats, in characters."""
+
+
+class _Misfit(Exception):
+    """A message cannot be understood; the text says why."""
+
+
+class Dialogue:
+    """Answers clients.
+
+    Args:
+        names: The names of the network.
+        suggestions: Where suggestions go.
+        echo: Tells everyone of a suggestion that was queued.
+        relay: Passes a client's request for suggestions on to the others.
+    """
+
+    def __init__(
+        self,
+        names: WireNames,
+        suggestions: SuggestionQueue,
+        echo: Callable[[SuggestionFields], None],
+        relay: Callable[[Session], None],
+    ) -> None:
+        self._names = names
+        self._suggestions = suggestions
+        self._echo = echo
+        self._relay = relay
+        self._numbers = count(1)
+        self._answers: dict[str, Callable[[Session, dict[str, Any]], None]] = {
+            "rebalance_suggestion": self._one_suggestion,
+            "rebalance_suggestions": self._some_suggestions,
+            "suggestions": self._some_suggestions,
+            "request_suggestions": self._request,
+            "register": self._register,
+            "subscribe": self._subscribe,
+            "heartbeat": self._heartbeat,
+            "ping": self._ping,
+            "connection_test": self._connection_test,
+        }
+
+    def answer(self, session: Session, raw: bytes) -> None:
+        """Answer a message."""
+        try:
+            message = self._parse(raw)
+            self._answers[message["type"]](session, message)
+        except _Misfit as misfit:
+            session.reply(ErrorReply, data=ErrorData(reason=str(misfit)))
+        except (ValueError, OverflowError, RecursionError):
+            # Numbers beyond 64 bits and the like: JSON that can be read but not be written again.
+            session.reply(ErrorReply, data=ErrorData(reason="expected values of ordinary size"))
+
+    def _parse(self, raw: bytes) -> dict[str, Any]:
+        """Decode a message and find its type, which may stand under either discriminator."""
+        try:
+            message = msgspec.json.decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as problem:
+            raise _Misfit(f"expected JSON in UTF-8: {problem}") from None
+        if not isinstance(message, dict):
+            raise _Misfit(f"expected a JSON object, got {_kind_of(message)}")
+        kind = message.get("type", message.get("event_type"))
+        if not isinstance(kind, str):
+            raise _Misfit("expected a 'type' (or 'event_type') that is a string")
+        if kind not in self._answers:
+            quote = kind[:MAX_QUOTE]
+            if kind in KINDS:
+                raise _Misfit(f"only the environment publishes {kind!r}")
+            raise _Misfit(f"unknown type {quote!r}.{did_you_mean(quote, self._answers)}")
+        return {**message, "type": kind}
+
+    def _one_suggestion(self, session: Session, message: dict[str, Any]) -> None:
+        """Take a suggestion, under ``suggestion`` or ``data``."""
+        given = message.get("suggestion", message.get("data"))
+        if not isinstance(given, dict):
+            raise _Misfit("expected an object under 'suggestion' or 'data'")
+        self._take(session, given)
+        self._suggestions.answered()
+
+    def _some_suggestions(self, session: Session, message: dict[str, Any]) -> None:
+        """Take a list of suggestions, under ``suggestions`` or ``data``."""
+        given = message.get("suggestions", message.get("data"))
+        if not isinstance(given, list) or len(given) > MAX_SUGGESTIONS:
+            raise _Misfit(f"expected a list of at most {MAX_SUGGESTIONS} under 'suggestions' or 'data'")
+        for one in given:
+            self._take(session, one)
+        self._suggestions.answered()
+        if not given:
+            session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting())
+
+    def _take(self, session: Session, given: Any) -> None:
+        """Queue a suggestion or refuse it, and say so."""
+        try:
+            fitted = _fit(given, InboundSuggestion)
+            suggestion = check_suggestion(self._names, fitted, session.number, next(self._numbers))
+            self._suggestions.put(suggestion)
+        except (_Misfit, Refused) as problem:
+            session.reply(SuggestionAck, data=_refusal(given, str(problem)))
+        else:
+            session.reply(SuggestionAck, data=suggestion.answer("queued"))
+            self._echo(suggestion.fields)
+
+    def _request(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+        """Say what waits, and ask the others."""
+        session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting())
+        self._relay(session)
+
+    def _register(self, session: Session, message: dict[str, Any]) -> None:
+        """Greet a client that says who it is."""
+        client = _fit(message, InRegister).client[:MAX_QUOTE]
+        session.reply(Registered, data=RegisteredData(client=client, client_id=session.number))
+
+    def _subscribe(self, session: Session, message: dict[str, Any]) -> None:
+        """Choose the kinds of published messages that a client receives."""
+        kinds = list(_fit(message, InSubscribe).kinds)
+        session.mask = kinds_mask(list(kinds)) & EVERY_KIND
+        session.reply(Subscribed, data=SubscribedData(kinds=[kind for kind in KINDS if kind in kinds]))
+
+    def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+        """Answer a heartbeat."""
+        session.reply(HeartbeatResponse)
+
+    def _ping(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+        """Answer a ping."""
+        session.reply(Pong)
+
+    def _connection_test(self, session: Session, message: dict[str, Any]) -> None:
+        """Send back what came."""
+        session.reply(ConnectionTestResponse, data=EchoData(received_at=now(), echo_data=message.get("data", {})))
+
+
+def _fit(given: Any, kind: type[Any]) -> Any:
+    """Convert plain data to a structure."""
+    try:
+        return msgspec.convert(given, kind)
+    except msgspec.ValidationError as problem:
+        raise _Misfit(str(problem)) from None
+
+
+def _refusal(given: Any, why: str) -> Acknowledgement:
+    """Return the acknowledgement of a suggestion that may have any shape."""
+    given = given if isinstance(given, dict) else {}
+
+    def text(name: str) -> str:
+        value = given.get(name, "")
+        return str(value)[:MAX_QUOTE] if isinstance(value, (str, int)) else ""
+
+    amount = given.get("amount")
+    in_range = isinstance(amount, int) and not isinstance(amount, bool) and abs(amount) < 2**63
+    return Acknowledgement(
+        id=text("id"),
+        status="refused",
+        from_node=text("from_node"),
+        to_node=text("to_node"),
+        amount=amount if in_range else 0,
+        fee_msat=0,
+        why=why,
+    )
+
+
+def _kind_of(value: Any) -> str:
+    """Name a JSON type."""
+    return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(value), "a number")

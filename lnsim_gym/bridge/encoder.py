@@ -1,0 +1,229 @@
+"""Turns the events of episodes into the messages that clients read.
+
+A step becomes one transaction per payment, one channel update per channel end whose balance changed, and a step
+message, in this order. Who receives them is the business of ``server``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
+from lnsim_gym.bridge.channels import ChannelBook
+from lnsim_gym.bridge.clock import Clock
+from lnsim_gym.bridge.frames import Chunk, encode
+from lnsim_gym.bridge.messages import (
+    ChannelUpdate,
+    EpisodeEndData,
+    EpisodeEnded,
+    Payment,
+    RebalanceSummary,
+    RequestData,
+    RequestSuggestions,
+    Reset,
+    ResetData,
+    Step,
+    StepData,
+    Transaction,
+)
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.network import Topology
+from lnsim_gym.records.events import StepEvents, balances_per_payment
+from lnsim_gym.traffic import DESCRIPTIONS
+
+__all__ = ["Encoder", "StepResult", "describe_payments", "rebalance_status"]
+
+_FAILURES = ("", *(reason.name for reason in FailureReason if reason))
+_LND_FAILED = (RebalanceReason.TEMPORARY_CHANNEL_FAILURE, RebalanceReason.OTHER)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepResult:
+    """What ``step`` returned."""
+
+    observation: Any
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[str, str]:
+    """Return what became of a rebalance (none, applied, refused, failed) and why.
+
+    It failed when something was sent and did not arrive, and was refused when nothing was sent.
+    """
+    if not route:
+        return "none", ""
+    if result.applied_msat:
+        return "applied", ""
+    why = result.reason.name + (f": {result.detail}" if result.detail else "")
+    return ("failed" if result.reason in _LND_FAILED else "refused"), why
+
+
+def describe_payments(
+    names: WireNames, batch: PaymentBatch, outcomes: PaymentOutcomes, episode: int, step: int, seed: int
+) -> list[Payment]:
+    """Return the payments of a step as clients see them."""
+    hashes = outcomes.payment_hash or ("",) * len(batch.source)
+    columns = zip(
+        *(column.tolist() for column in batch),
+        *(getattr(outcomes, name).tolist() for name in ("succeeded", "fee_msat", "hops", "attempts")),
+        outcomes.failure_reason.tolist(),
+        outcomes.duration_s.tolist(),
+        hashes,
+        strict=True,
+    )
+    return [
+        Payment(
+            sender=names.nodes[source],
+            receiver=names.nodes[destination],
+            amount=amount_msat // 1000,
+            success=succeeded,
+            description=DESCRIPTIONS[description],
+            amount_msat=amount_msat,
+            fee_msat=fee_msat,
+            hops=hops,
+            attempts=attempts,
+            failure_reason=_FAILURES[failure],
+            duration_ms=1000 * duration_s,
+            payment_hash=payment_hash,
+            step=step,
+            episode=episode,
+            seed=seed,
+        )
+        for source, destination, amount_msat, description, succeeded, fee_msat, hops, attempts, failure, duration_s, (
+            payment_hash
+        ) in columns
+    ]
+
+
+class Encoder:
+    """Makes the published messages of one environment, with their numbers and timestamps.
+
+    Used by the thread that steps the environment alone.
+
+    Args:
+        names: The names of its network.
+    """
+
+    def __init__(self, names: WireNames) -> None:
+        self.names = names
+        self.keep_records = False
+        """Whether chunks also carry flat records."""
+        self._topology: Topology = names.topology
+        self._book = ChannelBook(names)
+        self._clock = Clock()
+        self._seq = 0
+
+    @property
+    def seq(self) -> int:
+        """Number of the last message made; 0 before the first."""
+        return self._seq
+
+    def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any]) -> Chunk:
+        """Encode the start of an episode."""
+        chunk = self._chunk()
+        for end in self._book.set_balances(balances_msat):
+            self._add_update(chunk, end)
+        data = ResetData(episode=info["episode"], seed=info["seed"], observation=observation, info=info)
+        self._add(chunk, Reset, data=data)
+        return chunk
+
+    def step(self, event: StepEvents, result: StepResult) -> Chunk:
+        """Encode a step."""
+        chunk = self._chunk()
+        told = self._book.balances_sat()
+        self._book.set_balances(event.balances_after_rebalance_msat)
+        self._add_payments(chunk, event)
+        self._book.set_balances(event.balances_after_msat)
+        for end, (before, after) in enumerate(zip(told, self._book.balances_sat(), strict=True)):
+            if before != after:
+                self._add_update(chunk, end)
+        self._add(chunk, Step, data=self._step_data(event, result))
+        return chunk
+
+    def ended(self, data: EpisodeEndData) -> Chunk:
+        """Encode the end of an episode."""
+        chunk = self._chunk()
+        self._add(chunk, EpisodeEnded, data=data)
+        return chunk
+
+    def request(self, data: RequestData) -> Chunk:
+        """Encode a request for suggestions."""
+        chunk = self._chunk()
+        self._add(chunk, RequestSuggestions, data=data)
+        return chunk
+
+    def _chunk(self) -> Chunk:
+        """Begin a chunk."""
+        return Chunk(first_seq=self._seq + 1)
+
+    def _add(self, chunk: Chunk, kind: Any, **fields: Any) -> str:
+        """Append a message with the next number and timestamp; return the timestamp."""
+        self._seq += 1
+        timestamp = self._clock.tick()
+        chunk.add(kind(seq=self._seq, timestamp=timestamp, **fields))
+        return timestamp
+
+    def _add_payments(self, chunk: Chunk, event: StepEvents) -> None:
+        """Append a transaction for each payment of a step."""
+        described = describe_payments(self.names, event.batch, event.outcomes, event.episode, event.step, event.seed)
+        nodes = zip(event.batch.source.tolist(), event.batch.destination.tolist(), strict=True)
+        balances = balances_per_payment(self._topology, event.balances_after_rebalance_msat, event.outcomes)
+        routes = event.outcomes.part_route.tolist()
+        for payment, (source, destination), (before, after), parts in zip(
+            described, nodes, balances, routes, strict=True
+        ):
+            if after is not before:
+                self._book.update({hop >> 1 for part in parts for hop in part if hop >= 0}, after)
+            end = parts[0][0] if payment.success else self._book.first_hop(source, destination)
+            self._book.count_payment(end, payment.success, payment.amount)
+            self._add_transaction(chunk, payment, end, self._book.channels_json(source, destination))
+
+    def _add_transaction(self, chunk: Chunk, payment: Payment, end: int, channels: Any) -> None:
+        """Append a transaction."""
+        encoded: Any = msgspec.Raw(encode(payment))
+        flat = self._book.flat(end)
+        timestamp = self._add(chunk, Transaction, data=encoded, transaction=encoded, channels=channels, **flat)
+        if self.keep_records:
+            sent = {name: getattr(payment, name) for name in ("sender", "receiver", "amount", "success")}
+            chunk.records.append({"event_type": "transaction", "timestamp": timestamp, **flat, **sent})
+
+    def _add_update(self, chunk: Chunk, end: int) -> None:
+        """Append a channel update."""
+        flat = self._book.flat(end)
+        node = int(self._topology.arrays.source[end])
+        channels = self._book.channels_json(node)
+        timestamp = self._add(chunk, ChannelUpdate, data=channels, channels=channels, **flat)
+        if self.keep_records:
+            chunk.records.append({"event_type": "channel_state", "timestamp": timestamp, **flat})
+
+    def _step_data(self, event: StepEvents, result: StepResult) -> StepData:
+        """Describe a step."""
+        return StepData(
+            episode=event.episode,
+            step=event.step,
+            action=event.action,
+            rebalance=self._rebalance(event),
+            observation=result.observation,
+            reward=float(result.reward),
+            terminated=result.terminated,
+            truncated=result.truncated,
+            info=result.info,
+        )
+
+    def _rebalance(self, event: StepEvents) -> RebalanceSummary:
+        """Describe the rebalance of a step."""
+        status, why = rebalance_status(event.rebalance_route, event.rebalance)
+        return RebalanceSummary(
+            status=status,  # type: ignore[arg-type]
+            route=self.names.route(event.rebalance_route),
+            amount=event.rebalance_amount_msat // 1000,
+            applied=event.rebalance.applied_msat // 1000,
+            fee_msat=event.rebalance.fee_msat,
+            why=why,
+        )

@@ -1,0 +1,85 @@
+"""WebSocket frames made once and sent to every client.
+
+Frames from a server are not masked, and the bridge negotiates no extension, so the bytes of a message are the same
+for all clients. The frames of a step travel together, as one chunk.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.bridge.messages import KINDS
+
+__all__ = ["EVERY_KIND", "Chunk", "encode", "kinds_mask", "text_frame"]
+
+_KIND_BIT: Final = {kind: 1 << place for place, kind in enumerate(KINDS)}
+EVERY_KIND: Final = (1 << len(KINDS)) - 1
+"""Mask of a client that receives everything."""
+
+
+def kinds_mask(kinds: list[str]) -> int:
+    """Return the mask of a set of kinds."""
+    return functools.reduce(lambda mask, kind: mask | _KIND_BIT[kind], kinds, 0)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return a whole unmasked text frame (RFC 6455, section 5.2)."""
+    length = len(payload)
+    if length < 126:
+        return bytes((0x81, length)) + payload
+    if length < 65536:
+        return b"\x81\x7e" + length.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + length.to_bytes(8, "big") + payload
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy values into what JSON has."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, np.generic):
+        return value.item()
+    raise NotImplementedError(f"expected plain or numpy values in a message, got {type(value).__name__}")
+
+
+encode = msgspec.json.Encoder(enc_hook=_plain).encode
+"""Encode a message, numpy values included, as JSON."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Published messages that travel together, in order."""
+
+    first_seq: int
+    """Number of its first message."""
+    timeless: bool = False
+    """Whether its messages are no part of the episodes, and so repeat a number."""
+    frames: list[bytes] = field(default_factory=list)
+    records: list[dict[str, Any]] = field(default_factory=list)
+    """Flat records of the transactions and channel updates among them, when somebody wants those."""
+    _bits: list[int] = field(default_factory=list)
+    _selections: dict[int, tuple[bytes, int]] = field(default_factory=dict)
+
+    @property
+    def last_seq(self) -> int:
+        """Number of the last message, ``first_seq - 1`` when there is none."""
+        return self.first_seq + len(self.frames) - 1
+
+    def add(self, message: msgspec.Struct) -> None:
+        """Append a message of one of the ``KINDS``."""
+        self.frames.append(text_frame(encode(message)))
+        self._bits.append(_KIND_BIT[message.type])  # type: ignore[attr-defined]
+
+    def select(self, mask: int) -> tuple[bytes, int]:
+        """Return the frames of some kinds as one string of bytes, and how many they are."""
+        if mask not in self._selections:
+            chosen = self.frames
+            if mask != EVERY_KIND:
+                chosen = list(itertools.compress(self.frames, (bit & mask for bit in self._bits)))
+            self._selections[mask] = b"".join(chosen), len(chosen)
+        return self._selections[mask]

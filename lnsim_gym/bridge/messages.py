@@ -1,0 +1,506 @@
+"""Every message of the bridge, in and out, as typed structures: the one source of the JSON Schema file.
+
+All outgoing messages share an envelope with two discriminators, as readers differ in which one they look at: ``type``
+is that of the original simulation's readers, ``event_type`` that of Lightning Lens. Amounts and balances are integers,
+in sat unless the name says otherwise. How messages are filled stands in ``encoder``, how they are answered in
+``dialogue``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+__all__ = [
+    "INBOUND",
+    "KINDS",
+    "OUTBOUND",
+    "SCHEMA",
+    "Acknowledgement",
+    "ChannelEnd",
+    "ChannelUpdate",
+    "ConnectionStatus",
+    "ConnectionTestResponse",
+    "Dropped",
+    "EpisodeEnded",
+    "ErrorReply",
+    "HeartbeatResponse",
+    "Payment",
+    "Pong",
+    "QueuedSuggestions",
+    "RebalanceSummary",
+    "Registered",
+    "RequestSuggestions",
+    "Reset",
+    "StateUpdate",
+    "Step",
+    "Subscribed",
+    "SuggestionAck",
+    "SuggestionEcho",
+    "SuggestionFields",
+    "Transaction",
+]
+
+SCHEMA: Final = "lightningnet/1"
+"""Name and version of the format; a change that old readers would misread gets a new number."""
+
+KINDS: Final = (
+    "transaction",
+    "channel_update",
+    "reset",
+    "step",
+    "episode_end",
+    "request_suggestions",
+    "rebalance_suggestion",
+)
+"""Kinds of messages that are published to everyone, and that a client may subscribe to."""
+
+
+class _Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A part of a message."""
+
+
+class _Envelope(_Part, kw_only=True):
+    """What every outgoing message begins with."""
+
+    type: str
+    event_type: str
+    schema: Literal["lightningnet/1"] = SCHEMA
+    seq: int
+    """Number of the message among those of the episodes; a message of another kind repeats the last one."""
+    timestamp: str
+    """UTC, ISO 8601 with six decimals; strictly increasing over the messages of the episodes."""
+
+
+class ChannelEnd(_Part, kw_only=True):
+    """One end of a channel, seen from its node."""
+
+    channel_id: str
+    remote_pubkey: str
+    remote_alias: str
+    capacity: int
+    local_balance: int
+    remote_balance: int
+
+
+class Payment(_Part, kw_only=True):
+    """A payment and what became of it."""
+
+    sender: str
+    receiver: str
+    amount: int
+    success: bool
+    description: str
+    amount_msat: int
+    fee_msat: int
+    hops: int
+    attempts: int
+    failure_reason: str
+    """LND's failure reason, empty when it succeeded."""
+    duration_ms: float
+    """Wall time, 0 when simulated."""
+    payment_hash: str
+    """Empty when simulated."""
+    step: int
+    episode: int
+    seed: int
+
+
+class _FlatEnd(_Envelope, kw_only=True):
+    """A channel end at the top level, with its payments so far."""
+
+    node: str
+    channel_id: str
+    remote_pubkey: str
+    capacity: int
+    local_balance: int
+    remote_balance: int
+    balance_ratio: float
+    tx_count: int
+    """Payments whose first hop was this end."""
+    success_rate: float
+    """Share of the last hundred of them that succeeded; 0 before the first."""
+    avg_amount: float
+    """Mean amount of the last hundred of them; 0 before the first."""
+
+
+Channels = dict[str, list[ChannelEnd]]
+
+
+class Transaction(_FlatEnd, kw_only=True):
+    """A payment; the flat fields are the sender's first hop, the channels those of both nodes, after it."""
+
+    type: Literal["transaction"] = "transaction"
+    event_type: Literal["transaction"] = "transaction"
+    data: Payment
+    transaction: Payment
+    channels: Channels
+
+
+class ChannelUpdate(_FlatEnd, kw_only=True):
+    """A channel end whose balance changed, and all channels of its node."""
+
+    type: Literal["channel_update"] = "channel_update"
+    event_type: Literal["channel_state"] = "channel_state"
+    data: Channels
+    channels: Channels
+
+
+class ResetData(_Part, kw_only=True):
+    """An episode began."""
+
+    episode: int
+    seed: int
+    observation: Any
+    info: dict[str, Any]
+
+
+class Reset(_Envelope, kw_only=True):
+    """An episode began; the channel updates that go with it precede the message."""
+
+    type: Literal["reset"] = "reset"
+    event_type: Literal["reset"] = "reset"
+    data: ResetData
+
+
+class RebalanceSummary(_Part, kw_only=True):
+    """The rebalance of a step."""
+
+    status: Literal["none", "applied", "refused", "failed"]
+    route: list[str]
+    """Nodes in order, empty when no rebalance was asked for."""
+    amount: int
+    """Asked for."""
+    applied: int
+    fee_msat: int
+    why: str
+    """Why it was refused or failed."""
+
+
+class StepData(_Part, kw_only=True):
+    """A step was made."""
+
+    episode: int
+    step: int
+    """Number of the step in its episode, from 0."""
+    action: Any
+    """As given to ``step``; ``{"row", "amount_msat"}`` for an exact rebalance."""
+    rebalance: RebalanceSummary
+    observation: Any
+    """Numbers, or an object of lists of numbers, as the environment's observation."""
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+class Step(_Envelope, kw_only=True):
+    """A step was made; its transactions and channel updates precede the message."""
+
+    type: Literal["step"] = "step"
+    event_type: Literal["step"] = "step"
+    data: StepData
+
+
+class EpisodeEndData(_Part, kw_only=True):
+    """An episode ended."""
+
+    episode: int
+    steps: int
+    total_reward: float
+    payments: int
+    succeeded: int
+    success_rate: float
+    terminated: bool
+    truncated: bool
+    backend_error: str
+    """Why the backend was lost, empty when it was not."""
+
+
+class EpisodeEnded(_Envelope, kw_only=True):
+    """An episode ended, by its time limit, a lost backend, or a reset."""
+
+    type: Literal["episode_end"] = "episode_end"
+    event_type: Literal["episode_end"] = "episode_end"
+    data: EpisodeEndData
+
+
+class SuggestionFields(_Part, kw_only=True):
+    """A suggested push over the channel that two nodes share."""
+
+    from_node: str
+    to_node: str
+    amount: int
+    confidence: float
+    reason: str
+    id: str
+    """The sender's own, or one given by the bridge; repeated in every acknowledgement."""
+
+
+class RequestData(_Part, kw_only=True):
+    """The step that a suggestion is wanted for."""
+
+    episode: int
+    step: int
+    deadline_s: float
+    """Seconds the episode waits for an answer; 0 when it does not."""
+
+
+class RequestSuggestions(_Envelope, kw_only=True):
+    """Whoever has suggestions is asked for them, by the agent of the episode or by another client."""
+
+    type: Literal["request_suggestions"] = "request_suggestions"
+    event_type: Literal["request_suggestions"] = "request_suggestions"
+    data: RequestData
+
+
+class SuggestionEcho(_Envelope, kw_only=True):
+    """A suggestion that was queued, told to everyone."""
+
+    type: Literal["rebalance_suggestion"] = "rebalance_suggestion"
+    event_type: Literal["rebalance_suggestion"] = "rebalance_suggestion"
+    data: SuggestionFields
+    suggestion: SuggestionFields
+
+
+class StateData(_Part, kw_only=True):
+    """All there is to know before the first message."""
+
+    channels: Channels
+    transactions: list[Payment]
+    """Oldest first."""
+    last_update: str | None
+    episode: int
+    step: int
+    """Steps done in the episode; -1 before the first reset."""
+    takes_suggestions: bool
+
+
+class StateUpdate(_Envelope, kw_only=True):
+    """The first message to a new client."""
+
+    type: Literal["state_update"] = "state_update"
+    event_type: Literal["state_update"] = "state_update"
+    data: StateData
+
+
+class ConnectionData(_Part, kw_only=True):
+    """A connection stands."""
+
+    status: Literal["connected"] = "connected"
+    client_id: int
+    server_time: str
+    message: str
+
+
+class ConnectionStatus(_Envelope, kw_only=True):
+    """The second message to a new client."""
+
+    type: Literal["connection_status"] = "connection_status"
+    event_type: Literal["connection_status"] = "connection_status"
+    data: ConnectionData
+
+
+class Acknowledgement(_Part, kw_only=True):
+    """What became of a suggestion so far."""
+
+    id: str
+    status: Literal["queued", "applied", "refused", "failed"]
+    from_node: str
+    to_node: str
+    amount: int
+    """Asked for; what was moved when applied."""
+    fee_msat: int
+    why: str
+    """Why it was refused, or LND's reason for its failure; empty otherwise."""
+
+
+class SuggestionAck(_Envelope, kw_only=True):
+    """The answer to a suggestion: first queued or refused, then applied, refused or failed."""
+
+    type: Literal["suggestion_ack"] = "suggestion_ack"
+    event_type: Literal["suggestion_ack"] = "suggestion_ack"
+    data: Acknowledgement
+
+
+class QueuedSuggestions(_Envelope, kw_only=True):
+    """The answer to ``request_suggestions`` and to an empty list: what waits to be applied, best first."""
+
+    type: Literal["rebalance_suggestions"] = "rebalance_suggestions"
+    event_type: Literal["rebalance_suggestions"] = "rebalance_suggestions"
+    suggestions: list[SuggestionFields]
+
+
+class RegisteredData(_Part, kw_only=True):
+    """A client said who it is."""
+
+    client: str
+    client_id: int
+
+
+class Registered(_Envelope, kw_only=True):
+    """The answer to ``register``."""
+
+    type: Literal["registered"] = "registered"
+    event_type: Literal["registered"] = "registered"
+    data: RegisteredData
+
+
+class SubscribedData(_Part, kw_only=True):
+    """What a client receives from now on."""
+
+    kinds: list[str]
+
+
+class Subscribed(_Envelope, kw_only=True):
+    """The answer to ``subscribe``."""
+
+    type: Literal["subscribed"] = "subscribed"
+    event_type: Literal["subscribed"] = "subscribed"
+    data: SubscribedData
+
+
+class HeartbeatResponse(_Envelope, kw_only=True):
+    """The answer to ``heartbeat``."""
+
+    type: Literal["heartbeat_response"] = "heartbeat_response"
+    event_type: Literal["heartbeat_response"] = "heartbeat_response"
+
+
+class Pong(_Envelope, kw_only=True):
+    """The answer to ``ping``."""
+
+    type: Literal["pong"] = "pong"
+    event_type: Literal["pong"] = "pong"
+
+
+class EchoData(_Part, kw_only=True):
+    """What came, and when."""
+
+    received_at: str
+    echo_data: Any
+
+
+class ConnectionTestResponse(_Envelope, kw_only=True):
+    """The answer to ``connection_test``."""
+
+    type: Literal["connection_test_response"] = "connection_test_response"
+    event_type: Literal["connection_test_response"] = "connection_test_response"
+    data: EchoData
+
+
+class DroppedData(_Part, kw_only=True):
+    """What a client lost by being slow."""
+
+    messages: int
+    """Published messages dropped since the last notice."""
+    total: int
+    """Dropped since the client connected."""
+
+
+class Dropped(_Envelope, kw_only=True):
+    """The client was too slow: its oldest waiting messages were dropped."""
+
+    type: Literal["dropped"] = "dropped"
+    event_type: Literal["dropped"] = "dropped"
+    data: DroppedData
+
+
+class ErrorData(_Part, kw_only=True):
+    """Why a message was not accepted."""
+
+    reason: str
+
+
+class ErrorReply(_Envelope, kw_only=True):
+    """The answer to anything the bridge does not understand or accept."""
+
+    type: Literal["error"] = "error"
+    event_type: Literal["error"] = "error"
+    data: ErrorData
+
+
+OUTBOUND: Final = (
+    StateUpdate,
+    ConnectionStatus,
+    Transaction,
+    ChannelUpdate,
+    Reset,
+    Step,
+    EpisodeEnded,
+    RequestSuggestions,
+    SuggestionEcho,
+    SuggestionAck,
+    QueuedSuggestions,
+    Registered,
+    Subscribed,
+    HeartbeatResponse,
+    Pong,
+    ConnectionTestResponse,
+    Dropped,
+    ErrorReply,
+)
+"""Every message the bridge sends."""
+
+
+class InboundSuggestion(msgspec.Struct, kw_only=True):
+    """A suggestion as models send it; other fields are allowed and ignored."""
+
+    from_node: str
+    to_node: str
+    amount: int
+    confidence: float = 0.5
+    reason: str = ""
+    id: str | int | None = None
+
+
+class InRebalanceSuggestion(msgspec.Struct, kw_only=True):
+    """One suggestion, under ``suggestion`` or ``data``."""
+
+    type: Literal["rebalance_suggestion"]
+    suggestion: InboundSuggestion | None = None
+    data: InboundSuggestion | None = None
+
+
+class InSuggestions(msgspec.Struct, kw_only=True):
+    """A list of suggestions, under ``suggestions`` or ``data``; an empty one means that nothing is to be done."""
+
+    type: Literal["suggestions", "rebalance_suggestions"]
+    suggestions: list[InboundSuggestion] | None = None
+    data: list[InboundSuggestion] | None = None
+
+
+class InSubscribe(msgspec.Struct, kw_only=True):
+    """Asks for some kinds of published messages only."""
+
+    type: Literal["subscribe"]
+    kinds: list[
+        Literal[
+            "transaction",
+            "channel_update",
+            "reset",
+            "step",
+            "episode_end",
+            "request_suggestions",
+            "rebalance_suggestion",
+        ]
+    ]
+
+
+class InRegister(msgspec.Struct, kw_only=True):
+    """Says who the client is."""
+
+    type: Literal["register"]
+    client: str = ""
+
+
+class InSimple(msgspec.Struct, kw_only=True):
+    """Asks for an answer."""
+
+    type: Literal["request_suggestions", "heartbeat", "ping", "connection_test"]
+    data: Any = None
+
+
+INBOUND: Final = (InRebalanceSuggestion, InSuggestions, InSubscribe, InRegister, InSimple)
+"""Every message the bridge accepts; ``event_type`` may stand for ``type``."""

@@ -1,0 +1,338 @@
+"""The WebSocket server: an asyncio loop in a thread of its own, so that no client can hold up an episode.
+
+The thread that steps the environment hands chunks over and goes on; it never waits for a client. It waits, for a
+moment, only when this server itself falls behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.dialogue import Dialogue
+from lnsim_gym.bridge.frames import Chunk, encode
+from lnsim_gym.bridge.messages import (
+    Acknowledgement,
+    ConnectionData,
+    ConnectionStatus,
+    ErrorData,
+    ErrorReply,
+    RequestData,
+    RequestSuggestions,
+    StateUpdate,
+    SuggestionAck,
+    SuggestionEcho,
+    SuggestionFields,
+)
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.schema import schema_json
+from lnsim_gym.bridge.session import Session
+from lnsim_gym.bridge.settings import BridgeSettings, Gate
+from lnsim_gym.bridge.state import EpisodeState
+from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["BridgeServer", "ServerCounts"]
+
+MAX_HANDED_OVER: Final = 64
+"""Chunks that wait for the server's thread at most."""
+PATIENCE_S: Final = 1.0
+"""Longest wait for a server that fell behind, before a chunk is dropped for everyone."""
+OPEN_TIMEOUT_S: Final = 5.0
+"""Time for a client to finish its opening handshake."""
+WRITE_LIMIT: Final = 2**18
+"""Bytes buffered by a connection before its writer waits."""
+
+_log = logging.getLogger(__name__)
+# The library reports every broken handshake with a traceback; hostile peers would fill the log.
+_library_log = logging.getLogger(f"{__name__}.connections")
+_library_log.setLevel(logging.CRITICAL)
+
+
+class ServerCounts(NamedTuple):
+    """What a server did so far."""
+
+    clients: int
+    """Connected now."""
+    sent: int
+    """Published messages handed to connections."""
+    dropped: int
+    """Published messages dropped because a client was slow."""
+    lost: int
+    """Published messages dropped for everyone, because the server fell behind or was gone."""
+
+
+class BridgeServer:
+    """Serves WebSocket clients, and a little HTTP, on one port.
+
+    Args:
+        settings: Settings of the bridge.
+        names: The names of the network.
+        state: What new clients are told.
+        suggestions: Where suggestions go.
+    """
+
+    def __init__(
+        self, settings: BridgeSettings, names: WireNames, state: EpisodeState, suggestions: SuggestionQueue
+    ) -> None:
+        self.audience = 0
+        """Clients that have joined."""
+        self.port = settings.port
+        """Port listened on."""
+        self._settings = settings
+        self._state = state
+        self._suggestions = suggestions
+        self._gate = Gate(settings)
+        self._dialogue = Dialogue(names, suggestions, self._echo, self._relay)
+        self._sessions: dict[int, Session] = {}
+        self._numbers = count(1)
+        self._gone_sent = self._gone_dropped = self._lost = 0
+        self._handed_over: deque[Chunk] = deque()
+        self._scheduled = False
+        self._room = threading.Event()
+        self._started = threading.Event()
+        self._problem: BaseException | None = None
+        self._loop = asyncio.new_event_loop()
+        self._end: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="lnsim-bridge", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Start to listen.
+
+        Raises:
+            ConfigError: The address cannot be listened on.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._problem is not None:
+            settings = self._settings
+            raise ConfigError(
+                f"expected to listen on {settings.host} port {settings.port}, got {self._problem}: "
+                "choose another port, or end the program that uses it"
+            ) from None
+
+    def stop(self) -> None:
+        """Say goodbye to the clients and stop; harmless when stopped already."""
+        if self._call(self._finish):
+            self._thread.join(timeout=10)
+        with self._state.lock:
+            self.audience = 0
+
+    def publish(self, chunk: Chunk) -> None:
+        """Hand a chunk over to the server's thread."""
+        if len(self._handed_over) >= MAX_HANDED_OVER and not self._wait_for_room():
+            self._lost += len(chunk.frames)
+            return
+        self._handed_over.append(chunk)
+        if not self._scheduled:
+            self._scheduled = True
+            if not self._call(self._distribute):
+                self._lost += len(chunk.frames)
+                self._handed_over.clear()
+                self.audience = 0
+
+    def tell(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
+        """Send a client the answer to its suggestion, when it is still there."""
+        self._call(self._acknowledge, suggestion.client, answer)
+
+    def counts(self) -> ServerCounts:
+        """Return what was done so far."""
+        sessions = list(self._sessions.values())
+        return ServerCounts(
+            clients=len(sessions),
+            sent=self._gone_sent + sum(session.sent for session in sessions),
+            dropped=self._gone_dropped + sum(session.dropped for session in sessions),
+            lost=self._lost,
+        )
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> bool:
+        """Have the server's thread call a function; False when it is gone."""
+        if not self.alive:
+            return False
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    def _wait_for_room(self) -> bool:
+        """Wait until the server's thread has taken what was handed over."""
+        self._room.clear()
+        return len(self._handed_over) < MAX_HANDED_OVER or (self.alive and self._room.wait(PATIENCE_S))
+
+    # The rest runs in the server's thread.
+
+    def _run(self) -> None:
+        """Run the loop until the end."""
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._serve())
+        except OSError as problem:
+            self._problem = problem
+        finally:
+            self._started.set()
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        """Listen until told to finish."""
+        settings = self._settings
+        self._end = asyncio.Event()
+        async with serve(
+            self._handle,
+            settings.host,
+            settings.port,
+            process_request=self._admit,
+            compression=None,
+            max_size=settings.max_message_bytes,
+            max_queue=16,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=2,
+            ping_interval=settings.ping_interval_s,
+            ping_timeout=settings.ping_interval_s,
+            write_limit=WRITE_LIMIT,
+            server_header=None,
+            logger=_library_log,
+        ) as server:
+            self.port = _port_of(server)
+            self._started.set()
+            await self._end.wait()
+
+    def _finish(self) -> None:
+        """Let ``_serve`` end."""
+        if self._end is not None:
+            self._end.set()
+
+    def _distribute(self) -> None:
+        """Offer what was handed over to every client."""
+        self._scheduled = False
+        while self._handed_over:
+            chunk = self._handed_over.popleft()
+            self._room.set()
+            for session in self._sessions.values():
+                session.offer(chunk)
+
+    def _acknowledge(self, client: int, answer: Acknowledgement) -> None:
+        """Send an acknowledgement."""
+        session = self._sessions.get(client)
+        if session is not None:
+            session.reply(SuggestionAck, data=answer)
+
+    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Decide on a request: refuse it, answer it over HTTP, or let the handshake go on."""
+        refusal = self._gate.refusal(request.path, request.headers)
+        if refusal is not None:
+            return connection.respond(*refusal)
+        path = urlsplit(request.path).path
+        if path == "/api/suggestions":
+            return _json(connection, encode(self._suggestions.waiting()))
+        if path == "/api/schema":
+            return _json(connection, schema_json())
+        if path not in ("/", "/ws"):
+            return connection.respond(http.HTTPStatus.NOT_FOUND, "expected /, /api/suggestions or /api/schema\n")
+        if len(self._sessions) >= self._settings.max_clients:
+            return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
+        return None
+
+    async def _handle(self, connection: ServerConnection) -> None:
+        """Serve one client until it goes."""
+        if len(self._sessions) >= self._settings.max_clients:
+            await connection.close(1013, "too many clients")
+            return
+        session = self._join(connection)
+        writer = asyncio.create_task(session.write_forever())
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                await self._listen(connection, session)
+        finally:
+            writer.cancel()
+            self._leave(session)
+
+    async def _listen(self, connection: ServerConnection, session: Session) -> None:
+        """Answer a client's messages."""
+        refused = False
+        while True:
+            raw = await connection.recv(decode=False)
+            if session.may_talk():
+                self._dialogue.answer(session, raw)
+                refused = False
+            elif not refused:
+                refused = True
+                rate = self._settings.messages_per_second
+                session.reply(ErrorReply, data=ErrorData(reason=f"more than {rate:g} messages per second: ignored"))
+
+    def _join(self, connection: ServerConnection) -> Session:
+        """Take a new client in and tell it where the episode stands."""
+        with self._state.lock:
+            self.audience += 1
+            moment, notes = self._state.moment, list(self._state.notes)
+        session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
+        takes = not self._suggestions.refusal
+        state = self._state.describe(moment, notes, self._settings.history, takes)
+        session.reply(StateUpdate, data=state)
+        greeting = ConnectionData(client_id=session.number, server_time=now(), message="connected to lnsim")
+        session.reply(ConnectionStatus, data=greeting)
+        self._sessions[session.number] = session
+        return session
+
+    def _leave(self, session: Session) -> None:
+        """Forget a client."""
+        del self._sessions[session.number]
+        self._gone_sent += session.sent
+        self._gone_dropped += session.dropped
+        with self._state.lock:
+            self.audience -= 1
+
+    def _reply(self, kind: type[Any], **fields: Any) -> msgspec.Struct:
+        """Make a message that is not part of the episodes."""
+        message: msgspec.Struct = kind(seq=self._state.moment.seq, timestamp=now(), **fields)
+        return message
+
+    def _echo(self, fields: SuggestionFields) -> None:
+        """Tell everyone of a suggestion that was queued."""
+        self._spread(self._reply(SuggestionEcho, data=fields, suggestion=fields))
+
+    def _relay(self, asking: Session) -> None:
+        """Ask all clients but one for suggestions."""
+        moment = self._state.moment
+        data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=0.0)
+        self._spread(self._reply(RequestSuggestions, data=data), besides=asking)
+
+    def _spread(self, message: msgspec.Struct, besides: Session | None = None) -> None:
+        """Send a message that is not part of the episodes to everyone."""
+        chunk = Chunk(first_seq=0, timeless=True)
+        chunk.add(message)
+        for session in self._sessions.values():
+            if session is not besides:
+                session.offer(chunk)
+
+
+def _json(connection: ServerConnection, body: bytes) -> Response:
+    """Return a JSON response."""
+    response = connection.respond(http.HTTPStatus.OK, body.decode())
+    del response.headers["Content-Type"]
+    response.headers["Content-Type"] = "application/json"
+    return response
+
+
+def _port_of(server: Server) -> int:
+    """Return the port that a server listens on."""
+    return int(next(iter(server.sockets)).getsockname()[1])

@@ -1,0 +1,136 @@
+"""One connected client: what waits for it, how fast it may talk, and what it asked to receive."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from websockets.asyncio.server import ServerConnection
+from websockets.protocol import State
+
+from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
+from lnsim_gym.bridge.messages import Dropped, DroppedData
+from lnsim_gym.bridge.settings import BridgeSettings
+
+__all__ = ["Session"]
+
+MAX_REPLIES: Final = 2000
+"""Replies that wait for a client at most; one that asks on without reading is cut off."""
+MAX_EXCESS: Final = 10_000
+"""Messages beyond its rate after which a client is cut off."""
+
+MakeReply = Callable[..., msgspec.Struct]
+
+
+class Session:
+    """A client as the server sees it. Used in the server's thread alone.
+
+    Args:
+        number: Number of the client.
+        connection: Its connection.
+        settings: Settings of the bridge.
+        make_reply: Makes a message of a class, envelope included, from its own fields.
+        joined_seq: Number of the last message that the client knows from its first one.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        connection: ServerConnection,
+        settings: BridgeSettings,
+        make_reply: MakeReply,
+        joined_seq: int,
+    ) -> None:
+        self.number = number
+        self.mask = EVERY_KIND
+        self.dropped = 0
+        """Published messages dropped since the client connected."""
+        self.sent = 0
+        """Published messages handed to the connection."""
+        self.excess = 0
+        """Messages of the client beyond its rate."""
+        self._connection = connection
+        self._settings = settings
+        self._make_reply = make_reply
+        self._joined_seq = joined_seq
+        self._replies: deque[bytes] = deque()
+        self._chunks: deque[tuple[bytes, int]] = deque()
+        self._bytes = self._messages = self._untold = 0
+        self._ready = asyncio.Event()
+        self._allowance = 2 * settings.messages_per_second
+        self._counted_s = time.monotonic()
+
+    def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
+        """Send this client a message of its own."""
+        if len(self._replies) >= MAX_REPLIES:
+            self._connection.transport.abort()
+            return
+        self._replies.append(text_frame(encode(self._make_reply(kind, **fields))))
+        self._ready.set()
+
+    def offer(self, chunk: Chunk) -> None:
+        """Let published messages wait for the client; its oldest are dropped when too many do."""
+        if chunk.last_seq <= self._joined_seq and not chunk.timeless:
+            return
+        frames, count = chunk.select(self.mask)
+        if not count:
+            return
+        self._chunks.append((frames, count))
+        self._bytes += len(frames)
+        self._messages += count
+        settings = self._settings
+        while len(self._chunks) > 1 and (
+            self._messages > settings.queue_messages or self._bytes > settings.queue_bytes
+        ):
+            self._untold += self._pop_chunk()[1]
+        self._ready.set()
+
+    async def write_forever(self) -> None:
+        """Write what waits whenever the connection takes it; ends when the connection closes."""
+        connection = self._connection
+        while connection.state is State.OPEN:
+            if self._replies:
+                connection.transport.write(self._replies.popleft())
+            elif self._untold:
+                self._tell_drops()
+                continue
+            elif self._chunks:
+                frames, count = self._pop_chunk()
+                connection.transport.write(frames)
+                self.sent += count
+            else:
+                self._ready.clear()
+                await self._ready.wait()
+                continue
+            await connection.drain()
+
+    def may_talk(self) -> bool:
+        """Count a message of the client, and return whether it keeps to its rate."""
+        now_s = time.monotonic()
+        rate = self._settings.messages_per_second
+        self._allowance = min(2 * rate, self._allowance + rate * (now_s - self._counted_s))
+        self._counted_s = now_s
+        if self._allowance >= 1:
+            self._allowance -= 1
+            return True
+        self.excess += 1
+        if self.excess > MAX_EXCESS:
+            self._connection.transport.abort()
+        return False
+
+    def _pop_chunk(self) -> tuple[bytes, int]:
+        """Take out the oldest chunk that waits."""
+        frames, count = self._chunks.popleft()
+        self._bytes -= len(frames)
+        self._messages -= count
+        return frames, count
+
+    def _tell_drops(self) -> None:
+        """Tell the client what it lost."""
+        lost, self._untold = self._untold, 0
+        self.dropped += lost
+        self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))

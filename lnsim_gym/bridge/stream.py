@@ -1,0 +1,115 @@
+"""The wrapper that streams the episodes of an environment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+
+from lnsim_gym.bridge.bridge import Bridge
+from lnsim_gym.bridge.encoder import StepResult
+from lnsim_gym.bridge.messages import EpisodeEndData
+from lnsim_gym.bridge.settings import BridgeSettings
+from lnsim_gym.environment import LightningNetEnv
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["StreamEpisodes"]
+
+
+class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Publishes every episode over WebSocket, and lets outside models suggest rebalances.
+
+    The server listens from the moment the wrapper is made until ``close``. Streaming changes nothing about the
+    episodes, and costs nearly nothing while nobody listens.
+
+    Args:
+        env: An environment whose innermost one is a ``LightningNetEnv``.
+        **settings: Fields of ``BridgeSettings``.
+
+    Raises:
+        ConfigError: ``env`` is another kind of environment, a setting is wrong, or the port is taken.
+
+    Example:
+        >>> import gymnasium as gym, lnsim_gym
+        >>> from lnsim_gym.bridge import StreamEpisodes
+        >>> env = StreamEpisodes(gym.make("LightningNet-v0", backend="simulator"), port=0)
+        >>> env.bridge.port > 0
+        True
+        >>> env.close()
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], **settings: Any) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **settings)
+        gym.Wrapper.__init__(self, env)
+        if not isinstance(env.unwrapped, LightningNetEnv):
+            raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
+        self._network: LightningNetEnv = env.unwrapped
+        self.bridge = Bridge(self._network, BridgeSettings.of(settings))
+        """What clients are connected to; set ``bridge.paused`` to stop publishing for a while."""
+        self._seed = 0
+        self._episode: _Tally | None = None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment and tell that an episode began."""
+        self._end(terminated=False, truncated=False, backend_error="")
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._seed = info["seed"]
+        self._episode = _Tally(info["episode"])
+        self.bridge.began(observation, info)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
+        started = datetime.now(UTC)
+        result = self.env.step(action)
+        observation, reward, terminated, truncated, info = result
+        if self._episode is not None and not info["backend_error"]:
+            self._episode.add(float(reward), info)
+            step = StepResult(observation, float(reward), terminated, truncated, info)
+            self.bridge.stepped(action, started, self._seed, step)
+        if terminated or truncated:
+            self._end(terminated, truncated, info["backend_error"])
+        return result
+
+    def close(self) -> None:
+        """Tell that the episode ended, stop the server and close the environment."""
+        self._end(terminated=False, truncated=False, backend_error="")
+        self.bridge.close()
+        super().close()
+
+    def _end(self, terminated: bool, truncated: bool, backend_error: str) -> None:
+        """Tell that the episode ended, once."""
+        episode, self._episode = self._episode, None
+        if episode is not None:
+            self.bridge.ended(episode.summary(terminated, truncated, backend_error))
+
+
+class _Tally:
+    """Sums of an episode."""
+
+    def __init__(self, episode: int) -> None:
+        self._episode = episode
+        self._steps = self._payments = self._succeeded = 0
+        self._reward = 0.0
+
+    def add(self, reward: float, info: dict[str, Any]) -> None:
+        """Count a step."""
+        self._steps += 1
+        self._reward += reward
+        self._payments += info["payments"]
+        self._succeeded += info["succeeded"]
+
+    def summary(self, terminated: bool, truncated: bool, backend_error: str) -> EpisodeEndData:
+        """Return the sums as a message's data."""
+        return EpisodeEndData(
+            episode=self._episode,
+            steps=self._steps,
+            total_reward=self._reward,
+            payments=self._payments,
+            succeeded=self._succeeded,
+            success_rate=self._succeeded / self._payments if self._payments else 0.0,
+            terminated=terminated,
+            truncated=truncated,
+            backend_error=backend_error,
+        )

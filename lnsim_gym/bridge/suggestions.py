@@ -1,0 +1,187 @@
+"""Suggestions of outside models: checked against the network, queued, taken by the agent, and answered.
+
+The server's thread puts them in, the thread that steps the environment takes them out. A suggestion is a push of an
+amount over the one channel that two nodes share.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from lnsim_gym.bridge.messages import Acknowledgement, InboundSuggestion, SuggestionFields
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.errors import did_you_mean
+
+__all__ = ["Refused", "Suggestion", "SuggestionQueue", "check_suggestion"]
+
+MAX_QUEUED: Final = 1000
+"""Most suggestions that wait; a further one is refused."""
+MAX_TEXT: Final = 200
+"""Longest ``id`` or ``reason`` kept, in characters."""
+
+Status = Literal["queued", "applied", "refused", "failed"]
+
+
+class Refused(Exception):
+    """A suggestion cannot be applied; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A suggestion that could be applied."""
+
+    client: int
+    """Number of the client that is told what became of it."""
+    fields: SuggestionFields
+    direction: int
+    """Direction index of the push."""
+    received_s: float
+    """When it came, on the monotonic clock."""
+
+    @property
+    def amount_msat(self) -> int:
+        """Amount to push in msat."""
+        return 1000 * self.fields.amount
+
+    def answer(self, status: Status, why: str = "", *, amount: int | None = None, fee_msat: int = 0) -> Acknowledgement:
+        """Return an acknowledgement."""
+        fields = self.fields
+        return Acknowledgement(
+            id=fields.id,
+            status=status,
+            from_node=fields.from_node,
+            to_node=fields.to_node,
+            amount=fields.amount if amount is None else amount,
+            fee_msat=fee_msat,
+            why=why,
+        )
+
+
+def check_suggestion(names: WireNames, given: InboundSuggestion, client: int, number: int) -> Suggestion:
+    """Check a suggestion against the network.
+
+    Args:
+        names: The names of the network.
+        given: What a model sent.
+        client: Who sent it.
+        number: Makes the id of a suggestion that has none.
+
+    Raises:
+        Refused: A node is unknown, the two share no channel, or the amount or confidence is impossible.
+    """
+    source, destination = (_node(names, given, end) for end in ("from_node", "to_node"))
+    direction = names.direction(source, destination)
+    if direction is None:
+        raise Refused(f"{given.from_node} and {given.to_node} share no channel: name the two ends of one")
+    capacity = names.ends[direction].capacity
+    if not 1 <= given.amount <= capacity:
+        raise Refused(f"expected an amount in 1..{capacity} sat, the capacity of the channel, got {given.amount}")
+    if not (math.isfinite(given.confidence) and 0 <= given.confidence <= 1):
+        raise Refused(f"expected a confidence in 0..1, got {given.confidence}")
+    fields = SuggestionFields(
+        from_node=names.nodes[source],
+        to_node=names.nodes[destination],
+        amount=given.amount,
+        confidence=given.confidence,
+        reason=given.reason[:MAX_TEXT],
+        id=str(number if given.id is None else given.id)[:MAX_TEXT],
+    )
+    return Suggestion(client, fields, direction, time.monotonic())
+
+
+def _node(names: WireNames, given: InboundSuggestion, end: str) -> int:
+    """Return the index of a node that a suggestion names."""
+    name = getattr(given, end)
+    index = names.node_index(name)
+    if index is None:
+        raise Refused(f"unknown {end} {name[:MAX_TEXT]!r}.{did_you_mean(name[:MAX_TEXT], names.nodes)}")
+    return index
+
+
+class SuggestionQueue:
+    """Suggestions that wait to be applied.
+
+    Args:
+        expiry_s: Seconds after which a suggestion is refused instead of applied.
+        tell: Called with every later answer to a suggestion, from the thread that takes them.
+    """
+
+    def __init__(self, expiry_s: float, tell: Callable[[Suggestion, Acknowledgement], None]) -> None:
+        self.refusal = "no agent takes suggestions here: stream with the agent 'bridge'"
+        """Why suggestions are refused; empty while somebody takes them."""
+        self._expiry_s = expiry_s
+        self._tell = tell
+        self._waiting: list[Suggestion] = []  # oldest first
+        self._answers = 0
+        self._change = threading.Condition()
+
+    def put(self, suggestion: Suggestion) -> None:
+        """Queue a suggestion.
+
+        Raises:
+            Refused: Nobody takes suggestions, or too many wait.
+        """
+        with self._change:
+            if self.refusal:
+                raise Refused(self.refusal)
+            if len(self._waiting) >= MAX_QUEUED:
+                raise Refused(f"{MAX_QUEUED} suggestions wait already: send fewer")
+            self._waiting.append(suggestion)
+
+    def answered(self) -> None:
+        """Note that a model has said all it has to say, be it nothing: whoever waits for models goes on."""
+        with self._change:
+            self._answers += 1
+            self._change.notify_all()
+
+    def take(self) -> Suggestion | None:
+        """Take the suggestion of highest confidence, the oldest among equals; expired ones are refused."""
+        with self._change:
+            fresh = self._fresh()
+            expired = self._waiting[: len(self._waiting) - len(fresh)]
+            best = max(fresh, key=lambda suggestion: suggestion.fields.confidence, default=None)
+            self._waiting = [suggestion for suggestion in fresh if suggestion is not best]
+        self._refuse(expired, f"expired after {self._expiry_s:g} s")
+        return best
+
+    def wait(self, ask: Callable[[], bool], deadline_s: float) -> None:
+        """Ask for suggestions and wait until a model answers, but not when some are waiting already.
+
+        Args:
+            ask: Asks, and returns whether there is anybody who could answer.
+            deadline_s: Seconds to wait at most.
+        """
+        with self._change:
+            if self._fresh():
+                return
+            answers = self._answers
+        if ask() and deadline_s:
+            with self._change:
+                self._change.wait_for(lambda: self._answers > answers, deadline_s)
+
+    def waiting(self) -> list[SuggestionFields]:
+        """Return what waits, best first."""
+        with self._change:
+            fresh = self._fresh()
+        return sorted((suggestion.fields for suggestion in fresh), key=lambda fields: -fields.confidence)
+
+    def clear(self, why: str) -> None:
+        """Refuse everything that waits."""
+        with self._change:
+            waiting, self._waiting = self._waiting, []
+        self._refuse(waiting, why)
+
+    def _fresh(self) -> list[Suggestion]:
+        """Return what has not waited too long."""
+        oldest_s = time.monotonic() - self._expiry_s
+        return [suggestion for suggestion in self._waiting if suggestion.received_s >= oldest_s]
+
+    def _refuse(self, suggestions: list[Suggestion], why: str) -> None:
+        """Answer suggestions that were taken out."""
+        for suggestion in suggestions:
+            self._tell(suggestion, suggestion.answer("refused", why))
