@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import NO_OP
+from lnsim_gym.actions import NO_OP, ExactRebalance
 from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Episodes, Problem
@@ -71,9 +71,9 @@ class LightningNetEnv(gym.Env[Any, Any]):
     ``reset(options={"balances_msat": array, "episode": k})`` overrides start balances and episode number.
 
     **Info of a step.** ``payments``, ``succeeded`` (counts), ``volume_sat``, ``fees_msat``, ``failures`` (counts by
-    LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term),
-    ``action_mask`` (int8), ``backend_error``. Info of a reset: ``seed``, ``episode``, ``reset_rung``,
-    ``reset_seconds``, ``action_mask``, ``backend_error``. Keys and types never vary.
+    LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term).
+    Info of a reset: ``reset_rung``, ``reset_seconds``. Both have ``seed``, ``episode``, ``step`` (steps done),
+    ``action_mask`` (int8) and ``backend_error``. Keys and types never vary.
 
     Args:
         render_mode: None.
@@ -100,6 +100,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
         self._last_row = NO_OP
+        self._episode = self._step = 0
 
     @property
     def topology(self) -> Topology:
@@ -125,21 +126,15 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if episode is not None:
             self._episodes.episodes[0] = episode - 1
         report = self._episodes.begin(self._all, start_msat)
-        info = {
-            "seed": self._seed,
-            "episode": int(self._episodes.episodes[0]),
-            "reset_rung": report.rung,
-            "reset_seconds": report.seconds,
-            "action_mask": self._mask(),
-            "backend_error": "",
-        }
+        self._episode, self._step = int(self._episodes.episodes[0]), 0
+        info = {"reset_rung": report.rung, "reset_seconds": report.seconds, **self._place("")}
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Apply a rebalance, run a batch of payments, observe.
 
         Args:
-            action: An element of ``action_space``.
+            action: An element of ``action_space``, or an ``ExactRebalance``.
 
         Returns:
             Observation, reward, False, whether the backend was lost, and info.
@@ -150,6 +145,9 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """
         if self._seed is None:
             raise gym.error.ResetNeeded("call reset before the first step")
+        if isinstance(action, ExactRebalance):
+            action.check(self.problem.routes)
+            return self._advance(action.row, action.amount_msat)
         row, amount_msat = self.problem.actions.decode_one(action)
         return self._advance(row, amount_msat)
 
@@ -201,8 +199,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
             if self.config.on_fault == "raise":
                 raise
             return self._observation(), 0.0, False, True, self._lost(fault)
-        columns = self._episodes.columns
-        return self._observation(), float(columns.reward[0]), False, False, self._info()
+        self._step += 1
+        return self._observation(), float(self._episodes.columns.reward[0]), False, False, self._info("")
 
     def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
         """Check the options of a reset."""
@@ -225,7 +223,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         mask: npt.NDArray[np.int8] = self.problem.actions.mask(self._episodes.columns.allowed)[0]
         return mask
 
-    def _info(self) -> dict[str, Any]:
+    def _info(self, backend_error: str) -> dict[str, Any]:
         """Return the info of the step that was just made."""
         columns = self._episodes.columns
         counts = columns.counts[0].tolist()
@@ -244,8 +242,17 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "reason": REASON_NAMES[reason],
             },
             "rewards": dict(zip(TERMS, columns.terms[0].tolist(), strict=True)),
+            **self._place(backend_error),
+        }
+
+    def _place(self, backend_error: str) -> dict[str, Any]:
+        """Return the entries that infos of steps and of resets share."""
+        return {
+            "seed": self._seed,
+            "episode": self._episode,
+            "step": self._step,
             "action_mask": self._mask(),
-            "backend_error": "",
+            "backend_error": backend_error,
         }
 
     def _lost(self, fault: BackendError) -> dict[str, Any]:
@@ -253,4 +260,4 @@ class LightningNetEnv(gym.Env[Any, Any]):
         columns = self._episodes.columns
         columns.counts[0] = 0
         columns.terms[0] = 0.0
-        return {**self._info(), "backend_error": f"{type(fault).__name__}: {fault}"}
+        return self._info(f"{type(fault).__name__}: {fault}")

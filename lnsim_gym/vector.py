@@ -129,7 +129,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos = self._same_step_info(truncations)
         else:
-            infos = step_info(self.problem, self._episodes.columns, active)
+            infos = self._step_info(active)
             if ended.any():
                 self._begin(ended)
                 infos = _merge(infos, self._reset_info(ended))
@@ -165,16 +165,14 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _same_step_info(self, ended: Bool) -> dict[str, Any]:
         """Start the next episode of those that ended; return infos with their last observation and info."""
-        columns = self._episodes.columns
         if not ended.any():
-            return step_info(self.problem, columns, ~ended)
+            return self._step_info(~ended)
         last = self._observation()
         final_obs = np.full(self.num_envs, None, dtype=object)
         for index in np.flatnonzero(ended):
             row = {key: value[index] for key, value in last.items()} if isinstance(last, dict) else last[index]
             final_obs[index] = row
-        final_info = step_info(self.problem, columns, ended)
-        infos = step_info(self.problem, columns, ~ended)
+        final_info, infos = self._step_info(ended), self._step_info(~ended)
         self._begin(ended)
         infos = _merge(infos, self._reset_info(ended))
         infos |= {"final_obs": final_obs, "_final_obs": ended.copy()}
@@ -188,15 +186,25 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         """Return the info of the environments that were just reset."""
         rungs = np.full(self.num_envs, None, dtype=object)
         rungs[which] = "assign"
-        seeds = np.where(which, np.array(self._seeds), 0)
-        infos: dict[str, Any] = {
-            "seed": seeds,
-            "episode": np.where(which, self._episodes.episodes, 0),
-            "reset_rung": rungs,
-            "reset_seconds": np.zeros(self.num_envs),
-            **_always(self.problem, self._episodes.columns, which),
-        }
+        infos = {"reset_rung": rungs, "reset_seconds": np.zeros(self.num_envs), **self._place(which)}
         return _masked(infos, which)
+
+    def _step_info(self, which: Bool) -> dict[str, Any]:
+        """Return the info of the environments that just stepped."""
+        return _masked({**step_info(self._episodes.columns, which), **self._place(which)}, which) if which.any() else {}
+
+    def _place(self, which: Bool) -> dict[str, Any]:
+        """Return the entries that infos of steps and of resets share."""
+        errors = np.full(self.num_envs, None, dtype=object)
+        errors[which] = ""
+        mask = self.problem.actions.mask(self._episodes.columns.allowed)
+        return {
+            "seed": np.where(which, np.array(self._seeds), 0),
+            "episode": np.where(which, self._episodes.episodes, 0),
+            "step": np.where(which, self._episodes.steps, 0),
+            "action_mask": np.where(which[:, None], mask, np.int8(0)),
+            "backend_error": errors,
+        }
 
     def _reset_mask(self, options: dict[str, Any]) -> Bool:
         """Return which environments a reset is for."""
@@ -237,16 +245,13 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ConfigError(f"autoreset_mode must be one of {known}, got {mode!r}") from None
 
 
-def step_info(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, Any]:
-    """Return the infos of a step in Gymnasium's vector form.
+def step_info(columns: StepColumns, which: Bool) -> dict[str, Any]:
+    """Return what happened in a step in Gymnasium's vector form, without the masks of the outermost keys.
 
     Args:
-        problem: The problem of the environments.
         columns: What happened, for n networks.
         which: The networks that stepped, shape (n,); entries of the others are 0, False or None.
     """
-    if not which.any():
-        return {}
     counts = dict(zip(COUNTS, np.where(which[:, None], columns.counts, 0).T.copy(), strict=True))
     failures = np.where(which[:, None], columns.counts[:, FIRST_FAILURE + 1 :], 0).T.copy()
     terms = np.where(which[:, None], columns.terms, 0.0).T.copy()
@@ -258,7 +263,7 @@ def step_info(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, 
         "refused": reason != 0,
         "reason": np.where(which, _REASONS[reason], None),
     }
-    infos = {
+    return {
         "payments": np.where(which, columns.source.shape[1], 0),
         "succeeded": counts["succeeded"],
         "volume_sat": counts["volume_msat"] // 1000,
@@ -266,17 +271,7 @@ def step_info(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, 
         "failures": _masked(dict(zip(FAILURE_NAMES, failures, strict=True)), which),
         "rebalance": _masked(rebalance, which),
         "rewards": _masked(dict(zip(TERMS, terms, strict=True)), which),
-        **_always(problem, columns, which),
     }
-    return _masked(infos, which)
-
-
-def _always(problem: Problem, columns: StepColumns, which: Bool) -> dict[str, Any]:
-    """Return the entries that infos of steps and of resets share."""
-    errors = np.full(len(which), None, dtype=object)
-    errors[which] = ""
-    mask = problem.actions.mask(columns.allowed)
-    return {"action_mask": np.where(which[:, None], mask, np.int8(0)), "backend_error": errors}
 
 
 def _masked(infos: dict[str, Any], which: Bool) -> dict[str, Any]:

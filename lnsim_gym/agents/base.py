@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,29 +24,32 @@ class Agent(ABC):
         problem: The problem of the environment it acts on.
     """
 
+    INFO: Final = ("action_mask", "seed", "episode", "step")
+    """Entries of info that an agent may read."""
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 
     @abstractmethod
-    def act(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[Any]:
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """Choose an action for each network.
 
         Args:
             observation: Observations stacked along a first axis of length n, or a dict of such arrays.
-            mask: Action masks, shape (n, mask length).
+            info: ``action_mask`` (n, mask length), ``seed``, ``episode`` and ``step`` (n,), as infos have them.
             rng: Source of any randomness.
 
         Returns:
             Actions stacked along a first axis of length n.
         """
 
-    def act_one(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> Any:
-        """Choose an action for a single environment's observation and mask."""
+    def act_one(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> Any:
+        """Choose an action for a single environment's observation and info."""
         if isinstance(observation, dict):
             batched: Any = {key: value[None] for key, value in observation.items()}
         else:
             batched = observation[None]
-        return self.act(batched, mask[None], rng)[0]
+        return self.act(batched, {key: np.asarray(info[key])[None] for key in self.INFO}, rng)[0]
 
     def balance_shares(self, observation: Any) -> Float64:
         """Read the balances from observations of any kind.

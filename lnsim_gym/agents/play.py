@@ -28,7 +28,7 @@ def play(env: gym.Env[Any, Any], agent: Agent, steps: int, seed: int) -> Iterato
     rng = np.random.default_rng(seed)
     observation, info = env.reset(seed=seed)
     for step in range(steps):
-        action = agent.act_one(observation, info["action_mask"], rng)
+        action = agent.act_one(observation, info, rng)
         observation, reward, terminated, truncated, info = env.step(action)
         yield float(reward), info
         if (terminated or truncated) and step + 1 < steps:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.planner import PlannerOracle
 from lnsim_gym.agents.rules import NoOp, RandomActions, Targeted
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, did_you_mean
@@ -15,7 +16,12 @@ from lnsim_gym.paths import data_folder
 
 __all__ = ["POLICIES", "known_agents", "make_agent"]
 
-POLICIES: Final[dict[str, type[Agent]]] = {"noop": NoOp, "random": RandomActions, "targeted": Targeted}
+POLICIES: Final[dict[str, type[Agent]]] = {
+    "noop": NoOp,
+    "random": RandomActions,
+    "targeted": Targeted,
+    "planner_oracle": PlannerOracle,
+}
 """Agents by the ``policy`` of a recipe."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,10 @@ __all__ = ["NoOp", "RandomActions", "Targeted"]
 class NoOp(Agent):
     """Never rebalances."""
 
-    def act(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
-        idle = np.full(len(mask), NO_OP, np.int64)
-        return self.problem.actions.encode(idle, np.zeros(len(mask), np.int64))
+        idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
+        return self.problem.actions.encode(idle, np.zeros(len(idle), np.int64))
 
 
 class RandomActions(Agent):
@@ -36,9 +37,9 @@ class RandomActions(Agent):
         super().__init__(problem)
         self.masked = masked
 
-    def act(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
-        actions = self.problem.actions
+        actions, mask = self.problem.actions, info["action_mask"]
         sizes = len(actions.sizes)
         weights = np.ones((len(mask), 1 + len(self.problem.needed_msat)))
         if self.masked and mask.shape == weights.shape:
@@ -71,7 +72,7 @@ class Targeted(Agent):
         self.low, self.high = low, high
         self.size = int(np.abs(np.array(problem.actions.sizes) - size).argmin())
 
-    def act(self, observation: Any, mask: npt.NDArray[np.int8], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
         shares = self.balance_shares(observation)
         excess = np.abs(shares[:, :, 0] - 0.5)

@@ -219,8 +219,12 @@ def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) ->
     """Return the backend on which a trace is done again, closed yet."""
     if backend is BackendName.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend  # noqa: PLC0415
+        from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
+        from lnsim_gym.traffic import compile_traffic  # noqa: PLC0415
 
-        return SimulatorBackend(trace.topology, trace.header.payment)
+        traffic = EnvironmentConfig.of(trace.header.config).traffic
+        payment_ms = compile_traffic(traffic, trace.topology).payment_ms
+        return SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms)
     from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
 
     return LndBackend(trace.topology, trace.header.payment, LndSettings(launcher=launcher.value))

@@ -16,10 +16,17 @@ from lnsim_gym.backends.base import (
     RebalanceResult,
     ResetReport,
 )
-from lnsim_gym.episodes.columns import REBALANCE_APPLIED, REBALANCE_FEE, REBALANCE_REASON, REBALANCE_REQUESTED
+from lnsim_gym.episodes.columns import (
+    REBALANCE_APPLIED,
+    REBALANCE_FAILURE_INDEX,
+    REBALANCE_FEE,
+    REBALANCE_REASON,
+    REBALANCE_REQUESTED,
+)
 from lnsim_gym.episodes.measure import allow_rebalances, measure_step
-from lnsim_gym.episodes.problem import Problem, amount_at_source_msat
+from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
+from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.observations import observe_balances, observe_flows
 from lnsim_gym.traffic import TrafficSource
 
@@ -93,8 +100,7 @@ class BackendEpisodes(Episodes):
         route = self.problem.routes.route(row)
         result = RebalanceResult()
         if row != NO_OP:
-            needed_msat = amount_at_source_msat(self.problem.topology, route, np.array([amount_msat], np.int64))
-            fee_msat = int(needed_msat[0]) - amount_msat
+            fee_msat = hop_amounts_msat(self.problem.topology, route, amount_msat)[0] - amount_msat
             over = fee_msat > amount_msat * self.problem.config.rebalance_fee_limit_ppm // 1_000_000
             result = (
                 RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
@@ -107,6 +113,7 @@ class BackendEpisodes(Episodes):
         counts[REBALANCE_APPLIED] = result.applied_msat
         counts[REBALANCE_FEE] = result.fee_msat
         counts[REBALANCE_REASON] = result.reason
+        counts[REBALANCE_FAILURE_INDEX] = result.failure_source_index
 
     def _fill(self, batch: PaymentBatch, outcomes: PaymentOutcomes) -> None:
         """Copy a batch and its outcomes into the columns."""

@@ -12,7 +12,15 @@ from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason, PaymentBatch,
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.rewards import TERMS
 
-__all__ = ["COUNTS", "REBALANCE_APPLIED", "REBALANCE_FEE", "REBALANCE_REASON", "REBALANCE_REQUESTED", "StepColumns"]
+__all__ = [
+    "COUNTS",
+    "REBALANCE_APPLIED",
+    "REBALANCE_FAILURE_INDEX",
+    "REBALANCE_FEE",
+    "REBALANCE_REASON",
+    "REBALANCE_REQUESTED",
+    "StepColumns",
+]
 
 COUNTS: Final = (
     "succeeded",  # payments that settled
@@ -22,6 +30,7 @@ COUNTS: Final = (
     "rebalance_applied_msat",
     "rebalance_fee_msat",
     "rebalance_reason",  # RebalanceReason
+    "rebalance_failure_index",  # position on the route of the node that failed it, or -1
     *(f"failures_{reason.name}" for reason in FailureReason),  # failed payments by reason
 )
 """Meaning of each column of ``StepColumns.counts``."""
@@ -29,6 +38,7 @@ REBALANCE_REQUESTED: Final = COUNTS.index("rebalance_requested_msat")
 REBALANCE_APPLIED: Final = COUNTS.index("rebalance_applied_msat")
 REBALANCE_FEE: Final = COUNTS.index("rebalance_fee_msat")
 REBALANCE_REASON: Final = COUNTS.index("rebalance_reason")
+REBALANCE_FAILURE_INDEX: Final = COUNTS.index("rebalance_failure_index")
 FIRST_FAILURE: Final = COUNTS.index("failures_NONE")
 
 Int64 = npt.NDArray[np.int64]

@@ -21,7 +21,13 @@ from lnsim_gym.backends.simulator.engine import (
 )
 from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.episodes.binding import reader
-from lnsim_gym.episodes.columns import REBALANCE_APPLIED, REBALANCE_FEE, REBALANCE_REASON, REBALANCE_REQUESTED
+from lnsim_gym.episodes.columns import (
+    REBALANCE_APPLIED,
+    REBALANCE_FAILURE_INDEX,
+    REBALANCE_FEE,
+    REBALANCE_REASON,
+    REBALANCE_REQUESTED,
+)
 from lnsim_gym.episodes.example import example_state
 from lnsim_gym.episodes.measure import allow_rebalances, measure_step
 from lnsim_gym.episodes.state import program_at
@@ -115,6 +121,7 @@ def _rebalance(address: Any, index: Any) -> Any:
     counts[REBALANCE_APPLIED] = 0
     counts[REBALANCE_FEE] = 0
     counts[REBALANCE_REASON] = 0
+    counts[REBALANCE_FAILURE_INDEX] = -1
     if row < 0:
         return np.int64(1)
     route, length = problem.route[variant, row], problem.route_hops[variant, row]
@@ -125,7 +132,7 @@ def _rebalance(address: Any, index: Any) -> Any:
     if needed - amount > amount * problem.fee_limit_ppm[variant] // 1_000_000:
         counts[REBALANCE_REASON] = FEE_LIMIT_EXCEEDED
         return problem.route_unit_msat[variant, row]
-    reason, fee_msat, _ = send_over(
+    reason, fee_msat, failure_index = send_over(
         network_at(state.networks, variant),
         columns.balances_msat[index],
         state.scratch,
@@ -133,8 +140,9 @@ def _rebalance(address: Any, index: Any) -> Any:
         route,
         length,
         amount,
-        columns.now_ms[index, 0],
+        state.programs.payment_ms[variant] * columns.steps[index] * columns.source.shape[1],
     )
+    counts[REBALANCE_FAILURE_INDEX] = failure_index
     counts[REBALANCE_REASON] = reason
     if reason == 0:
         counts[REBALANCE_APPLIED] = amount
@@ -171,9 +179,10 @@ def _pay(address: Any, index: Any) -> None:
     state = _read(address)
     columns, variant = state.columns, state.columns.variant[index]
     payments = columns.source.shape[1]
-    ms_per_payment = 1000.0 * state.programs.seconds_per_payment[variant]
     for payment in range(payments):
-        columns.now_ms[index, payment] = np.int64(ms_per_payment * (columns.steps[index] * payments + payment))
+        columns.now_ms[index, payment] = state.programs.payment_ms[variant] * (
+            columns.steps[index] * payments + payment
+        )
     pay_batch(
         network_at(state.networks, variant),
         columns.balances_msat[index],

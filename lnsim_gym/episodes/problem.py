@@ -12,12 +12,13 @@ from lnsim_gym.actions import ActionScheme, RebalanceRoutes, make_actions, rebal
 from lnsim_gym.config import EnvironmentConfig, StartBalances
 from lnsim_gym.network import Topology
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.observations import ObservationLayout
 from lnsim_gym.rewards import reward_weights
 from lnsim_gym.traffic.kernels import TrafficProgram, draw_start_balances
 from lnsim_gym.traffic.models import compile_traffic
 
-__all__ = ["NEVER_ALLOWED_MSAT", "Problem", "amount_at_source_msat"]
+__all__ = ["NEVER_ALLOWED_MSAT", "Problem"]
 
 NEVER_ALLOWED_MSAT = np.iinfo(np.int64).max
 """Stands for the balance needed by a rebalance that no balance allows."""
@@ -86,26 +87,13 @@ class Problem:
         return balances_msat
 
 
-def amount_at_source_msat(topology: Topology, route: tuple[int, ...], amount_msat: Int64) -> Int64:
-    """Amounts that leave the first node so that ``amount_msat`` arrives at the end of a route.
-
-    Fees are added backward, ``fee_base + amount * fee_rate / 1,000,000`` at every forwarding node (BOLT 7).
-    """
-    arrays = topology.arrays
-    for direction in reversed(route[1:]):
-        amount_msat = (
-            amount_msat + arrays.fee_base_msat[direction] + amount_msat * arrays.fee_rate_ppm[direction] // 1_000_000
-        )
-    return amount_msat
-
-
 def _needed_msat(topology: Topology, routes: RebalanceRoutes, amounts_msat: Int64) -> Int64:
     """Spendable balance that each (row, size) needs at the paying node, shape (rows, sizes)."""
     arrays = topology.arrays
     needed = np.empty_like(amounts_msat)
     for row in range(len(needed)):
         route = routes.route(row)
-        needed[row] = amount_at_source_msat(topology, route, amounts_msat[row])
+        needed[row] = hop_amounts_msat(topology, route, amounts_msat[row])[0]
         edges = list(route)
         too_small = amounts_msat[row] < arrays.min_htlc_msat[edges].max()
         too_large = needed[row] > arrays.max_htlc_msat[edges].min()

@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult, ResetReport
-from lnsim_gym.episodes.columns import REBALANCE_APPLIED, REBALANCE_FEE, REBALANCE_REASON, StepColumns
+from lnsim_gym.episodes.columns import (
+    REBALANCE_APPLIED,
+    REBALANCE_FAILURE_INDEX,
+    REBALANCE_FEE,
+    REBALANCE_REASON,
+    StepColumns,
+)
 from lnsim_gym.episodes.problem import Problem
 
 __all__ = ["Episodes"]
@@ -89,6 +95,7 @@ class Episodes(ABC):
             applied_msat=counts[REBALANCE_APPLIED],
             fee_msat=counts[REBALANCE_FEE],
             reason=RebalanceReason(counts[REBALANCE_REASON]),
+            failure_source_index=counts[REBALANCE_FAILURE_INDEX],
         )
 
     def network_record(self) -> list[dict[str, Any]]:

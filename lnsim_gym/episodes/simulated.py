@@ -76,6 +76,23 @@ class SimulatedEpisodes(Episodes):
         self._which[0] = True
         step_networks(self._address, 0, 1)
 
+    def imagine(self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seed: int) -> None:
+        """Start every network from given balances and a given demand that stays, with payments of a seed of its own.
+
+        For planning: step as usual afterwards, for less than ``redraw_every_steps`` steps.
+
+        Args:
+            balances_msat: Balances, shape (networks, channels, 2).
+            cumulative: Weights of senders and receivers as ``draw_weights`` gives them, shape (networks, 2, nodes).
+            seed: Seed of the payments of network 0; network i gets ``seed + i``.
+        """
+        for network in range(self.networks):
+            self.seed(network, seed + network)
+        self.begin(np.ones(self.networks, np.bool_), balances_msat)
+        columns = self._states[0].columns
+        columns.cumulative[:] = cumulative
+        columns.regime[:] = 0
+
     def close(self) -> None:
         """See ``Episodes.close``."""
         if self._pool is not None:

@@ -197,5 +197,5 @@ def program_at(programs: Any, variant: Any) -> Any:
         programs.node_capacity_sat[variant],
         programs.expected_payment_sat[variant],
         programs.fixed_log_sd[variant],
-        programs.seconds_per_payment[variant],
+        programs.payment_ms[variant],
     )

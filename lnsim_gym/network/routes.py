@@ -5,13 +5,17 @@ Finding routes is the business of the backends.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from lnsim_gym.network.limits import Int64
 from lnsim_gym.network.topology import Topology
 
 __all__ = ["hop_amounts_msat"]
 
+Amount = TypeVar("Amount", int, Int64)
 
-def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_msat: int) -> list[int]:
+
+def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_msat: Amount) -> list[Amount]:
     """Return the HTLC amount in msat on each hop of a route that delivers ``amount_msat``.
 
     Built backward from the receiver: every forwarding node adds ``fee_base + amount * fee_rate / 1,000,000`` of the
@@ -20,11 +24,12 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_
     Args:
         topology: Whose policies apply.
         route: Direction indices in order from the sender.
-        amount_msat: Amount on the last hop.
+        amount_msat: Amount on the last hop, or an array of amounts.
     """
     arrays = topology.arrays
     amounts = [amount_msat]
     for direction in reversed(route[1:]):
-        amount_msat += int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
+        fee_msat = int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
+        amount_msat = amount_msat + fee_msat
         amounts.append(amount_msat)
     return amounts[::-1]

@@ -61,7 +61,8 @@ class TrafficProgram(NamedTuple):
     expected_payment_sat: float
     fixed_log_sd: float
     """Sigma of every amount, or -1 to derive it from the pair."""
-    seconds_per_payment: float
+    payment_ms: int
+    """Simulated time from one payment to the next, in ms."""
 
 
 @inlined

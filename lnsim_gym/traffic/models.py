@@ -228,7 +228,7 @@ def _program(
         node_capacity_sat=np.zeros(len(topology.nodes)) if node_capacity_sat is None else node_capacity_sat,
         expected_payment_sat=expected_payment_sat,
         fixed_log_sd=fixed_log_sd,
-        seconds_per_payment=seconds_per_payment,
+        payment_ms=max(1, round(1000 * seconds_per_payment)),
     )
 
 

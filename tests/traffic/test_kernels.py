@@ -157,7 +157,7 @@ def test_simln_amounts_spread_as_the_capacities_of_the_pair_say():
 def test_simln_time_between_payments_follows_the_capacity():
     program = compile_traffic(SimlnTraffic(expected_payment_sat=3_500, capacity_multiplier=2), preset("default"))
     payments_per_30_days = 2 * 7_000_000 / 3_500
-    assert program.seconds_per_payment == pytest.approx(30 * 24 * 3600 / payments_per_30_days)
+    assert program.payment_ms == round(1000 * 30 * 24 * 3600 / payments_per_30_days)
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,0 +1,87 @@
+"""The compiled loop and the step on any backend are one and the same episode."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+
+from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.backed import BackendEpisodes
+from lnsim_gym.episodes.simulated import SimulatedEpisodes
+
+VARIATIONS = [
+    {},
+    {"observation": "flows", "start_balances": {"low": 0.0, "high": 1.0}},
+    {"operation": "circular", "action_sizes": [0.01, 0.3], "rebalance_fee_limit_ppm": 500},
+    {"operation": "circular", "circular_max_hops": 5, "action": "box"},
+    {"payment": {"mission_control": "per_episode"}, "traffic": {"median_amount_sat": 60_000}},
+    {"payment": {"mission_control": "per_episode"}, "traffic": "simln", "operation": "circular"},
+    {"payment": {"max_parts": 16}, "traffic": {"median_amount_sat": 150_000}},
+    {"traffic": {"kind": "classic", "max_amount_sat": 400_000}, "topology": "scale_free(nodes = 20, channels = 40, seed = 3)"},
+    {"payment": {"fee_limit_base_sat": 0, "fee_limit_ppm": 20}},
+]
+
+
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
+def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
+    problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **variation}))
+    backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
+    compiled, stepwise = SimulatedEpisodes(problem, 1), BackendEpisodes(problem, backend)
+    everyone, rng = np.ones(1, np.bool_), np.random.default_rng(0)
+    settled = failed = refused = 0
+    for seed in (3, 4):
+        for runner in (compiled, stepwise):
+            runner.seed(0, seed)
+        for _ in range(2):
+            for runner in (compiled, stepwise):
+                runner.begin(everyone)
+            assert_equal_columns(compiled, stepwise)
+            for _ in range(40):
+                row = int(rng.integers(-1, len(problem.routes.hops)))
+                amount_msat = 0 if row < 0 else int(rng.choice(problem.actions.amounts_msat[row]))
+                for runner in (compiled, stepwise):
+                    runner.step_one(row, amount_msat)
+                assert_equal_columns(compiled, stepwise)
+                result = compiled.rebalance_result(0)
+                other = stepwise.rebalance_result(0)
+                assert (result.applied_msat, result.fee_msat, result.reason, result.failure_source_index) == (
+                    other.applied_msat,
+                    other.fee_msat,
+                    other.reason,
+                    other.failure_source_index,
+                )
+                settled += int(compiled.columns.counts[0, 0])
+                failed += problem.config.payments_per_step - int(compiled.columns.counts[0, 0])
+                refused += result.reason != 0
+    assert settled
+    assert failed
+    assert refused
+
+
+def assert_equal_columns(compiled, stepwise):
+    for field in fields(compiled.columns):
+        left, right = getattr(compiled.columns, field.name), getattr(stepwise.columns, field.name)
+        np.testing.assert_array_equal(left, right, field.name)
+
+
+def test_networks_of_a_batch_do_not_touch_each_other():
+    problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, "payment": {"mission_control": "per_episode"}}))
+    batch, alone = SimulatedEpisodes(problem, 3), SimulatedEpisodes(problem, 1)
+    for network in range(3):
+        batch.seed(network, 10 + network)
+    batch.begin(np.ones(3, np.bool_))
+    alone.seed(0, 11)
+    alone.begin(np.ones(1, np.bool_))
+    for step in range(30):
+        # Network 0 rests now and then; network 1 must not notice.
+        which = np.array([step % 3 == 0, True, True])
+        before = batch.columns.balances_msat[0].copy()
+        batch.step(which, np.array([5, 3, -1]), np.array([10_000_000, 50_000_000, 0]))
+        alone.step_one(3, 50_000_000)
+        for field in fields(batch.columns):
+            left, right = getattr(batch.columns, field.name)[1], getattr(alone.columns, field.name)[0]
+            np.testing.assert_array_equal(left, right, field.name)
+        if not which[0]:
+            np.testing.assert_array_equal(batch.columns.balances_msat[0], before)
