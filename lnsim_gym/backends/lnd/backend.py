@@ -6,7 +6,9 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -25,10 +27,11 @@ from lnsim_gym.backends.base import (
 from lnsim_gym.backends.lnd.bringup import check_fee_rates
 from lnsim_gym.backends.lnd.launchers import choose_launcher, connect_launcher
 from lnsim_gym.backends.lnd.launchers.base import Launcher, NodeEndpoint
+from lnsim_gym.backends.lnd.rebalance import check_route
 from lnsim_gym.backends.lnd.session import Session
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.backends.lnd.state import find_record
-from lnsim_gym.errors import BackendError, ConfigError, LnsimError
+from lnsim_gym.errors import BackendError, BackendLost, ConfigError, LnsimError
 from lnsim_gym.network import Topology
 
 __all__ = ["LndBackend"]
@@ -91,23 +94,16 @@ class LndBackend(Backend):
 
     def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """See ``Backend.rebalance``."""
-        session = self._opened()
-        try:
+        session = self._whole()
+        check_route(self.topology, route)
+        with self._watched():
             return session.rebalance(route, amount_msat)
-        except ConfigError:
-            raise
-        except BaseException:
-            self._lost = True
-            raise
 
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """See ``Backend.pay``."""
-        session = self._opened()
-        try:
+        session = self._whole()
+        with self._watched():
             return session.pay(batch)
-        except BaseException:
-            self._lost = True
-            raise
 
     def balances_msat(self) -> Int64:
         """Return balances in msat, shape (channels, 2), held to what LND reports.
@@ -116,16 +112,17 @@ class LndBackend(Backend):
             LedgerMismatch: LND reports others.
             BackendLost: A node is gone or hangs.
         """
-        session = self._opened()
-        try:
+        session = self._whole()
+        with self._watched():
             return session.read()
-        except BaseException:
-            self._lost = True
-            raise
 
     def endpoints(self) -> dict[str, NodeEndpoint]:
         """Host, port, TLS certificate, macaroon and public key of every node by name, for any LND client."""
         return self._opened().endpoints
+
+    def lnd_version(self) -> str:
+        """Version that the first node reports."""
+        return self._opened().lnd_version()
 
     def network_record(self) -> list[dict[str, Any]]:
         """Return ``endpoints`` as plain data."""
@@ -134,9 +131,10 @@ class LndBackend(Backend):
 
     def close(self) -> None:
         """See ``Backend.close``."""
-        session, self._session = self._session, None
-        if session is None or self._pid != os.getpid():
+        # In a fork even letting go of the parent's connections would wait for threads that are not there.
+        if self._session is None or self._pid != os.getpid():
             return
+        session, self._session = self._session, None
         session.close()
         self._release()
 
@@ -185,6 +183,7 @@ class LndBackend(Backend):
 
         def release() -> None:
             launcher.detach()
+            Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()
 
         return launcher, release
@@ -249,6 +248,26 @@ class LndBackend(Backend):
         if self._session is None:
             raise BackendError("expected an open network, it is closed: call open() or reset() first")
         return self._session
+
+    def _whole(self) -> Session:
+        """Return the session unless something was lost.
+
+        Raises:
+            BackendLost: It was, and no reset has repaired it yet.
+        """
+        session = self._opened()
+        if self._lost:
+            raise BackendLost("expected a reset after the network was lost, got another call: reset() repairs it")
+        return session
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Remember that the state of the network is in doubt after any error, Ctrl-C included."""
+        try:
+            yield
+        except BaseException:
+            self._lost = True
+            raise
 
     def _refuse_other_process(self) -> None:
         if self._session is not None and self._pid != os.getpid():

@@ -32,6 +32,7 @@ __all__ = ["bring_up", "check_fee_rates", "wait_ready"]
 _POLL_S: Final = 0.03
 _RECONNECT_S: Final = 2.0
 _PORT_TAKEN: Final = "address already in use"
+_PORT_TRIES: Final = 3
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
 _CONFIRMATIONS: Final = 6
@@ -49,17 +50,41 @@ def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> L
         BringUpError: It did not become ready; the message ends with the log of the node at fault.
     """
     check_fee_rates(topology)
+    tries_left = _PORT_TRIES if _is_new(launcher) else 1
+    while True:
+        try:
+            return _bring_up_once(launcher, topology, settings)
+        except BringUpError as problem:
+            tries_left -= 1
+            if tries_left == 0 or _PORT_TAKEN not in str(problem):
+                raise
+            # Somebody took a port between its choice and its use: begin again with others.
+            launcher.stop()
+
+
+def _bring_up_once(launcher: Launcher, topology: Topology, settings: LndSettings) -> LiveNetwork:
+    """Start the daemons, take all steps, and the snapshot when the channels are new."""
     try:
         launcher.start_chain(topology)
         if launcher.managed:
             _chain(launcher).mature()
         launcher.start_nodes()
-        network = wait_ready(launcher, topology, settings)
-        if launcher.managed and settings.snapshot and not launcher.has_snapshot():
+        steps = _BringUp(launcher, topology, settings)
+        network = run(steps.ready())
+        if steps.opened and settings.snapshot:
             launcher.snapshot()
     except BackendLost as problem:
         raise BringUpError(str(problem)) from None
     return network
+
+
+def _is_new(launcher: Launcher) -> bool:
+    """Whether a launcher has no network yet, running or kept."""
+    try:
+        launcher.record()
+    except BackendError:
+        return True
+    return False
 
 
 def check_fee_rates(topology: Topology) -> None:
@@ -102,6 +127,8 @@ class _BringUp:
         self._topology = topology
         self._settings = settings
         self._clients: tuple[NodeClient, ...] = ()
+        self.opened = False
+        """Whether the channels were opened in this pass."""
 
     async def ready(self) -> LiveNetwork:
         """Take all steps."""
@@ -112,6 +139,7 @@ class _BringUp:
             found = await self._find_channels()
             if found is None:
                 await self._open_channels()
+                self.opened = True
                 found = await self._find_channels()
             if found is None:
                 raise BringUpError("expected the channels just opened, found none: rebuild the network")

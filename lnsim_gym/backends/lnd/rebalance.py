@@ -22,7 +22,7 @@ from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendLost, ConfigError
 from lnsim_gym.network import Topology
 
-__all__ = ["Rebalancer", "hop_amounts_msat"]
+__all__ = ["Rebalancer", "check_route", "hop_amounts_msat"]
 
 _FINAL_CLTV_DELTA: Final = 83
 """Blocks: the default of an invoice, 80, and the padding that LND adds when it sends."""
@@ -55,10 +55,8 @@ class Rebalancer:
 
         Raises:
             BackendLost: A node is gone or hangs.
-            ConfigError: The directions do not form a route.
         """
         topology = self._network.topology
-        check_route(topology, route)
         amounts_msat = hop_amounts_msat(topology, route, amount_msat)
         if _out_of_range(topology, route, amounts_msat):
             return RebalanceResult(reason=RebalanceReason.AMOUNT_OUT_OF_RANGE)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.backends.base import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceReason, RebalanceResult
+from lnsim_gym.backends.lnd import rpc
 from lnsim_gym.backends.lnd.bringup import bring_up, wait_ready
 from lnsim_gym.backends.lnd.chain import ChainClient
 from lnsim_gym.backends.lnd.client import gather, run
@@ -112,6 +113,10 @@ class Session:
             return False
         run(self._push_all(plans))
         return True
+
+    def lnd_version(self) -> str:
+        """Version that the first node reports."""
+        return run(self._network.clients[0].call(rpc.GET_INFO)).version
 
     def forget(self) -> None:
         """Reset mission control of every node."""
