@@ -1,11 +1,12 @@
 """Every action space offers the same rebalances; what it encodes it decodes."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.actions import NO_OP, SCHEMES, make_actions, rebalance_routes
+from lnsim_gym.actions import NO_OP, SCHEMES, ExactRebalance, make_actions, rebalance_routes
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.network.presets import preset
@@ -129,3 +130,26 @@ def test_a_network_without_cycles_has_no_circular_operation():
     )
     with pytest.raises(ConfigError, match="finds no route"):
         rebalance_routes("circular", line)
+
+
+def test_a_step_takes_an_exact_rebalance_in_place_of_an_action():
+    env = gym.make("LightningNet-v0", backend="simulator")
+    env.reset(seed=4)
+    before_msat = env.unwrapped.balances_msat()
+    *_, info = env.step(ExactRebalance(row=0, amount_msat=12_345_000))
+    assert before_msat[0, 0] > 200_000_000
+    assert info["rebalance"] == {
+        "requested_sat": 12_345,
+        "applied_sat": 12_345,
+        "fee_msat": 0,
+        "refused": False,
+        "reason": "NONE",
+    }
+
+
+@pytest.mark.parametrize(("row", "amount_msat"), [(-1, 1), (14, 1), (0, 0), (0, 1_000_000_001)])
+def test_an_exact_rebalance_that_no_action_could_mean_is_an_invalid_action(row, amount_msat):
+    env = gym.make("LightningNet-v0", backend="simulator")
+    env.reset(seed=4)
+    with pytest.raises(InvalidAction, match="expected"):
+        env.step(ExactRebalance(row, amount_msat))
