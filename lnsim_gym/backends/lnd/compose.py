@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from lnsim_gym.backends.lnd.chain import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG
 from lnsim_gym.backends.lnd.launchers.base import CHAIN
+from lnsim_gym.backends.lnd.launchers.process import alias
 from lnsim_gym.backends.lnd.nodes import lnd_version
 from lnsim_gym.backends.lnd.state import write_private
 from lnsim_gym.errors import ConfigError
@@ -178,7 +179,7 @@ def _node_text(service: Service, *, wumbo: bool) -> str:
         *([WUMBO_FLAG] if wumbo else []),
         "--configfile=/etc/lnd/lnd.conf",
         f"--lnddir={LND_FOLDER}",
-        f"--alias={service.node}",
+        f"--alias={alias(service.node)}",
         f"--listen=0.0.0.0:{PEER_PORT}",
         f"--rpclisten=0.0.0.0:{GRPC_PORT}",
         f"--restlisten=0.0.0.0:{REST_PORT}",

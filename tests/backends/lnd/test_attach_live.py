@@ -1,0 +1,83 @@
+"""Nodes that somebody else runs: used, and left as they were."""
+
+from __future__ import annotations
+
+import pytest
+
+from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.lnd.launchers.attach import AttachLauncher
+from lnsim_gym.errors import BackendError, ConfigError
+from tests.backends.lnd.live import batch_of, half_and_half
+
+
+def describe(backend: LndBackend) -> str:
+    return "\n".join(
+        f'[[nodes]]\nname = "{node["name"]}"\nhost = "{node["host"]}"\nport = {node["port"]}\n'
+        f'tls_cert = "{node["tls_cert_path"]}"\nmacaroon = "{node["macaroon_path"]}"\n'
+        for node in backend.network_record()
+    )
+
+
+@pytest.mark.lnd
+def test_attached_nodes_are_used_and_left_running(make_backend, two_nodes, tmp_path):
+    owner = make_backend(two_nodes)
+    owner.reset(half_and_half(two_nodes))
+    (tmp_path / "nodes.toml").write_text(describe(owner))
+    settings = LndSettings(launcher="attach", attach_file=str(tmp_path / "nodes.toml"))
+    with LndBackend(two_nodes, settings=settings) as guest:
+        assert guest.pay(batch_of((0, 1, 30_000_000))).succeeded.all()
+        paid = guest.balances_msat()
+        assert guest.reset(half_and_half(two_nodes)).rung == "payments"
+        with pytest.raises(BackendError, match="docker or process launcher"):
+            guest.reset(two_nodes.start_balances_msat())
+    assert (paid[0] == half_and_half(two_nodes)[0] + [-30_000_000, 30_000_000]).all()
+    assert owner.pay(batch_of((0, 1, 1_000_000))).succeeded.all()
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name in ("tls.cert", "admin.macaroon"):
+        (tmp_path / name).write_text("x")
+    return tmp_path / "nodes.toml"
+
+
+NODE = '[[nodes]]\nname = "{name}"\nhost = "127.0.0.1"\nport = 1\ntls_cert = "tls.cert"\nmacaroon = "{macaroon}"\n'
+
+
+def test_a_missing_file_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match=r"none\.toml"):
+        AttachLauncher("theirs", tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[nodes", "TOML"),
+        (NODE.format(name="a", macaroon="no.macaroon"), r"no\.macaroon"),
+        (NODE.format(name="a", macaroon="admin.macaroon").replace("port", "prot"), "Did you mean 'port'"),
+        (NODE.format(name="a", macaroon="admin.macaroon") * 2, "every name once"),
+    ],
+)
+def test_a_file_with_a_fault_is_refused_by_naming_it(files, text, said):
+    files.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        AttachLauncher("theirs", files)
+
+
+def test_a_node_that_the_file_lacks_is_named(files, two_nodes):
+    files.write_text(NODE.format(name="initiatr", macaroon="admin.macaroon"))
+    with pytest.raises(ConfigError, match=r"lacks 'initiator'\. Did you mean 'initiatr'"):
+        AttachLauncher("theirs", files).start_chain(two_nodes)
+
+
+def test_nodes_that_do_not_answer_are_not_alive_and_stopping_harms_nobody(files, two_nodes):
+    files.write_text("".join(NODE.format(name=name, macaroon="admin.macaroon") for name in two_nodes.nodes))
+    launcher = AttachLauncher("theirs", files)
+    launcher.start_chain(two_nodes)
+    assert launcher.alive() == {"initiator": False, "peer": False}
+    assert not launcher.managed
+    assert not launcher.has_snapshot()
+    with pytest.raises(BackendError, match="somebody else"):
+        launcher.restore()
+    launcher.stop()
+    assert launcher.alive() == {}
