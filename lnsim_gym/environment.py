@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -167,6 +168,14 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def last_outcomes(self) -> PaymentOutcomes:
         """Return what became of the payments of the last step."""
         return self._episodes.outcomes(0)
+
+    def keep_step(self) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, npt.NDArray[np.int64]]]:
+        """Keep the last step as it is now, cheaply.
+
+        Returns:
+            A function that gives its payments, what became of them, and the balances after it, shape (channels, 2).
+        """
+        return self._episodes.keep_step(0)
 
     def last_rebalance(self) -> tuple[tuple[int, ...], int, RebalanceResult]:
         """Return the rebalance of the last step: route as direction indices, amount asked for in msat, and result."""

@@ -40,7 +40,7 @@ class Bridge:
         self.paused = False
         """Set it to stop publishing for a while; clients stay connected and are answered."""
         self._network = network
-        self._names = WireNames(network.topology, {})
+        self._names = WireNames(network.topology)
         self._state = self._make_state()
         self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._tell)
         """Suggestions that wait for an agent to take them."""
@@ -68,6 +68,15 @@ class Bridge:
         """Whether anybody would receive a message."""
         return not self.paused and (self._server.audience > 0 or self._pusher is not None)
 
+    @property
+    def seq(self) -> int:
+        """Number of the last message of the episodes."""
+        return self._encoder.seq
+
+    def drain(self, patience_s: float = 10.0) -> bool:
+        """Wait until every client has what was published; False when one did not within the patience."""
+        return self._server.drain(patience_s)
+
     def counts(self) -> ServerCounts:
         """Return how many clients there are, and how many messages were sent and dropped."""
         return self._server.counts()
@@ -87,25 +96,25 @@ class Bridge:
     def began(self, observation: Any, info: dict[str, Any]) -> None:
         """Tell that an episode began."""
         self.suggestions.clear("a new episode began")
+        self._learn_public_keys()
         balances_msat = self._network.balances_msat()
+        moment = Moment(self._encoder.seq, info["episode"], 0, lambda: balances_msat, now())
+        self._note(moment, None, lambda: self._encoder.reset(balances_msat, observation, info))
 
-        def encode() -> Chunk:
-            return self._encoder.reset(balances_msat, observation, info)
+    def stepped(self, action: Any, seed: int, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
+        """Tell that a step was made, and the model whose suggestion it was what became of it.
 
-        self._note(Moment(0, info["episode"], 0, balances_msat, now()), None, encode)
-
-    def stepped(self, action: Any, started: datetime, seed: int, result: StepResult) -> None:
-        """Tell that a step was made, and the model whose suggestion it was what became of it."""
-        network, before = self._network, self._state.moment
-        note = StepNote(before.episode, before.steps, seed, network.last_batch(), network.last_outcomes())
-        balances_msat = network.balances_msat()
-
-        def encode() -> Chunk:
-            return self._encoder.step(self._event(action, started, before, note, balances_msat), result)
-
-        moment = Moment(before.seq, before.episode, before.steps + 1, balances_msat, before.timestamp)
-        self._note(moment, note, encode)
-        self._settle(result.info["backend_error"])
+        Args:
+            action: As given to ``step``.
+            seed: Seed of the episode.
+            result: What ``step`` returned.
+        """
+        before = self._state.moment
+        note = StepNote(before.episode, before.steps, seed, self._network.keep_step())
+        moment = Moment(self._encoder.seq, before.episode, before.steps + 1, lambda: note.unpack()[2], before.timestamp)
+        self._note(moment, note, lambda: self._encoder.step(self._event(action, before, note), StepResult(*result)))
+        if self._under_way is not None:
+            self._settle("")
 
     def ended(self, data: EpisodeEndData) -> None:
         """Tell that an episode ended."""
@@ -127,6 +136,11 @@ class Bridge:
         self._under_way = self.suggestions.take()
         return self._under_way
 
+    def _learn_public_keys(self) -> None:
+        """Take over the public keys of real nodes, which are known once they run."""
+        if self._names.learn({node["name"]: node["pubkey"] for node in self._network.network_record()}):
+            self._encoder.renamed()
+
     def _make_state(self) -> EpisodeState:
         """Return a state that keeps enough steps for the history."""
         per_step = self._network.config.payments_per_step
@@ -141,7 +155,7 @@ class Bridge:
         state = self._state
         with state.lock:
             if not self.listening:
-                self._remember(moment._replace(seq=self._encoder.seq), note)
+                self._remember(moment, note)
                 return
         chunk = encode()
         with state.lock:
@@ -156,9 +170,11 @@ class Bridge:
         if note is not None:
             self._state.notes.append(note)
 
-    def _event(self, action: Any, started: datetime, before: Moment, note: StepNote, balances_msat: Any) -> StepEvents:
+    def _event(self, action: Any, before: Moment, note: StepNote) -> StepEvents:
         """Gather the events of a step."""
         route, requested_msat, result = self._network.last_rebalance()
+        batch, outcomes, balances_msat = note.unpack()
+        before_msat = before.balances_msat()
         return StepEvents(
             episode=note.episode,
             step=note.step,
@@ -167,14 +183,14 @@ class Bridge:
             rebalance_route=route,
             rebalance_amount_msat=requested_msat,
             rebalance=result,
-            batch=note.batch,
-            outcomes=note.outcomes,
-            balances_before_msat=before.balances_msat,
+            batch=batch,
+            outcomes=outcomes,
+            balances_before_msat=before_msat,
             balances_after_rebalance_msat=balances_after_rebalance(
-                self._names.topology, before.balances_msat, route, result.applied_msat
+                self._names.topology, before_msat, route, result.applied_msat
             ),
             balances_after_msat=balances_msat,
-            timestamp=started.astimezone(UTC),
+            timestamp=datetime.now(UTC),
         )
 
     def _settle(self, backend_error: str) -> None:

@@ -124,6 +124,10 @@ class Encoder:
         """Number of the last message made; 0 before the first."""
         return self._seq
 
+    def renamed(self) -> None:
+        """Forget the channels, whose names have changed; the next reset tells of all of them."""
+        self._book = ChannelBook(self.names)
+
     def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any]) -> Chunk:
         """Encode the start of an episode."""
         chunk = self._chunk()

@@ -37,21 +37,25 @@ class WireNames:
 
     A channel end has the index of the direction that it sends over, as in ``NetworkArrays``.
 
+    A node whose public key is not known has a stable stand-in, which is never a real key.
+
     Args:
         topology: The network.
-        public_keys: Public keys by node name; a node without one gets a stable stand-in, never a real key.
 
     Raises:
         ConfigError: Two nodes would be called the same.
     """
 
-    def __init__(self, topology: Topology, public_keys: Mapping[str, str]) -> None:
+    def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.nodes = tuple(name if name.startswith(_PREFIX) else _PREFIX + name for name in topology.nodes)
         if len(set(self.nodes)) < len(self.nodes):
             raise ConfigError(f"expected node names that differ with the prefix {_PREFIX!r}, got {topology.nodes}")
-        self.public_keys = tuple(public_keys.get(name) or stand_in_public_key(name) for name in topology.nodes)
-        self.ends = tuple(self._end(direction) for direction in range(2 * len(topology.channels)))
+        self.public_keys: tuple[str, ...] = ()
+        """Public keys by node index, in hex."""
+        self.ends: tuple[ChannelEndName, ...] = ()
+        """Names by channel end."""
+        self.learn({})
         arrays = topology.arrays
         pairs = list(zip(arrays.source.tolist(), arrays.destination.tolist(), strict=True))
         self._direction = {pair: direction for direction, pair in enumerate(pairs)}
@@ -60,6 +64,15 @@ class WireNames:
         for direction, (source, _) in enumerate(pairs):
             self.ends_of[source].append(direction)
         self._index = {**topology.node_index, **{name: index for index, name in enumerate(self.nodes)}}
+
+    def learn(self, public_keys: Mapping[str, str]) -> bool:
+        """Take over public keys by node name; return whether anything is called otherwise than before."""
+        known = tuple(public_keys.get(name) or stand_in_public_key(name) for name in self.topology.nodes)
+        changed = known != self.public_keys
+        if changed:
+            self.public_keys = known
+            self.ends = tuple(self._end(direction) for direction in range(2 * len(self.topology.channels)))
+        return changed
 
     def node_index(self, name: str) -> int | None:
         """Return the index of a node by its wire name or its plain name, None when there is none."""

@@ -11,6 +11,7 @@ import contextlib
 import http
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -149,6 +150,15 @@ class BridgeServer:
                 self._lost += len(chunk.frames)
                 self._handed_over.clear()
                 self.audience = 0
+
+    def drain(self, patience_s: float) -> bool:
+        """Wait until nothing waits for any client; False when something still does after the patience."""
+        until = time.monotonic() + patience_s
+        while self._handed_over or any(session.waits for session in list(self._sessions.values())):
+            if time.monotonic() > until or not self.alive:
+                return False
+            time.sleep(0.002)
+        return True
 
     def tell(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
         """Send a client the answer to its suggestion, when it is still there."""

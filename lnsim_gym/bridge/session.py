@@ -64,6 +64,11 @@ class Session:
         self._allowance = 2 * settings.messages_per_second
         self._counted_s = time.monotonic()
 
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits to be written."""
+        return bool(self._replies or self._chunks) or self._connection.transport.get_write_buffer_size() > 0
+
     def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
         """Send this client a message of its own."""
         if len(self._replies) >= MAX_REPLIES:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -25,13 +26,13 @@ Int64 = npt.NDArray[np.int64]
 
 
 class StepNote(NamedTuple):
-    """The payments of a step."""
+    """A step that was made."""
 
     episode: int
     step: int
     seed: int
-    batch: PaymentBatch
-    outcomes: PaymentOutcomes
+    unpack: Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]
+    """Gives its payments, what became of them, and the balances after it."""
 
 
 class Moment(NamedTuple):
@@ -42,8 +43,10 @@ class Moment(NamedTuple):
     episode: int
     steps: int
     """Steps done; -1 before the first reset."""
-    balances_msat: Int64  # (channels, 2)
+    balances_msat: Callable[[], Int64]
+    """Gives the balances, shape (channels, 2)."""
     timestamp: str | None
+    """When it was last told of."""
 
 
 class EpisodeState:
@@ -57,7 +60,7 @@ class EpisodeState:
     def __init__(self, names: WireNames, steps: int) -> None:
         self.lock = threading.Lock()
         """Held while a client joins, and while the stepping thread finds out whether anybody listens."""
-        self.moment = Moment(0, -1, -1, np.zeros((len(names.topology.channels), 2), np.int64), None)
+        self.moment = Moment(0, -1, -1, lambda: np.zeros((len(names.topology.channels), 2), np.int64), None)
         self.notes: deque[StepNote] = deque(maxlen=steps)
         self._names = names
 
@@ -65,9 +68,9 @@ class EpisodeState:
         """Describe a moment and the transactions before it, at most ``history`` of them."""
         payments: list[Payment] = []
         for note in notes:
-            payments += describe_payments(self._names, note.batch, note.outcomes, note.episode, note.step, note.seed)
+            payments += describe_payments(self._names, *note.unpack()[:2], note.episode, note.step, note.seed)
         book = ChannelBook(self._names)
-        book.set_balances(moment.balances_msat)
+        book.set_balances(moment.balances_msat())
         begun = moment.steps >= 0
         return StateData(
             channels=book.channels_json(*range(len(self._names.nodes))) if begun else msgspec.Raw(b"{}"),  # type: ignore[arg-type]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 
 from lnsim_gym.bridge.bridge import Bridge
-from lnsim_gym.bridge.encoder import StepResult
 from lnsim_gym.bridge.messages import EpisodeEndData
 from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.environment import LightningNetEnv
@@ -61,13 +59,11 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
-        started = datetime.now(UTC)
         result = self.env.step(action)
-        observation, reward, terminated, truncated, info = result
+        _, reward, terminated, truncated, info = result
         if self._episode is not None and not info["backend_error"]:
             self._episode.add(float(reward), info)
-            step = StepResult(observation, float(reward), terminated, truncated, info)
-            self.bridge.stepped(action, started, self._seed, step)
+            self.bridge.stepped(action, self._seed, result)
         if terminated or truncated:
             self._end(terminated, truncated, info["backend_error"])
         return result

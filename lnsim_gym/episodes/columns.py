@@ -14,6 +14,7 @@ from lnsim_gym.rewards import TERMS
 
 __all__ = [
     "COUNTS",
+    "OUTCOME_COLUMNS",
     "REBALANCE_APPLIED",
     "REBALANCE_FAILURE_INDEX",
     "REBALANCE_FEE",
@@ -40,6 +41,16 @@ REBALANCE_FEE: Final = COUNTS.index("rebalance_fee_msat")
 REBALANCE_REASON: Final = COUNTS.index("rebalance_reason")
 REBALANCE_FAILURE_INDEX: Final = COUNTS.index("rebalance_failure_index")
 FIRST_FAILURE: Final = COUNTS.index("failures_NONE")
+OUTCOME_COLUMNS: Final = (
+    "succeeded",
+    "failure_reason",
+    "attempts",
+    "fee_msat",
+    "parts",
+    "part_amount_msat",
+    "part_route",
+)
+"""Columns that are fields of ``PaymentOutcomes``, in their order."""
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -100,6 +111,5 @@ class StepColumns:
 
     def outcomes(self, network: int) -> PaymentOutcomes:
         """Return a copy of the outcomes of one network's step."""
-        names = ("succeeded", "failure_reason", "attempts", "fee_msat", "parts", "part_amount_msat", "part_route")
-        copies = {name: getattr(self, name)[network].copy() for name in names}
+        copies = {name: getattr(self, name)[network].copy() for name in OUTCOME_COLUMNS}
         return PaymentOutcomes(**copies, duration_s=np.zeros(self.source.shape[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,15 @@ class Episodes(ABC):
     def outcomes(self, network: int) -> PaymentOutcomes:
         """Return the outcomes of one network's last step."""
         return self.columns.outcomes(network)
+
+    def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
+        """Keep one network's last step as it is now, cheaply.
+
+        Returns:
+            A function that gives its payments, what became of them, and the balances after it, shape (channels, 2).
+        """
+        kept = self.batch(network), self.outcomes(network), self.columns.balances_msat[network].copy()
+        return lambda: kept
 
     def rebalance_result(self, network: int) -> RebalanceResult:
         """Return what became of the rebalance of one network's last step."""

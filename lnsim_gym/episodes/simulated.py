@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import ResetReport
+from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
 from lnsim_gym.episodes.binding import describe
+from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
 from lnsim_gym.episodes.kernels import reset_networks, step_networks
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
@@ -53,6 +55,7 @@ class SimulatedEpisodes(Episodes):
         self._address = self._ranges[0][0]
         self._which, self._row, self._rebalance_msat = state.columns[:3]
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
+        self._bound: dict[int, list[Callable[[], Any]]] = {}
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """See ``Episodes.reset``."""
@@ -93,11 +96,30 @@ class SimulatedEpisodes(Episodes):
         columns.cumulative[:] = cumulative
         columns.regime[:] = 0
 
+    def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
+        """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
+        kept = [copy() for copy in self._copiers(network)]
+        fields = len(PaymentBatch._fields)
+
+        def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
+            batch = PaymentBatch(*kept[:fields])
+            outcomes = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=False))
+            return batch, PaymentOutcomes(**outcomes, duration_s=np.zeros(len(batch.source))), kept[-1]
+
+        return unpack
+
     def close(self) -> None:
         """See ``Episodes.close``."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def _copiers(self, network: int) -> list[Callable[[], Any]]:
+        """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
+        if network not in self._bound:
+            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "balances_msat")
+            self._bound[network] = [getattr(self.columns, name)[network].copy for name in names]
+        return self._bound[network]
 
     def _run(self, task: Any) -> None:
         """Run a kernel on every range, the first in this thread."""
