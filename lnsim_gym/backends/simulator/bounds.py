@@ -8,9 +8,9 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE, Float64
-from lnsim_gym.compiled import kernel, outlined
+from lnsim_gym.compiled import fused, kernel, outlined
 
-__all__ = ["bound_table", "build_hop_row", "build_hop_rows"]
+__all__ = ["bound_table", "build_hop_row", "build_hop_rows", "own_hop_row"]
 
 
 def bound_table() -> Float64:
@@ -49,6 +49,17 @@ def build_hop_row(network: Any, sender: Any, row: Any) -> Any:
                     changed = True
         depth += 1
     network.hop_owner[row] = sender
+
+
+@fused
+def own_hop_row(network: Any, sender: Any) -> Any:
+    """Return the row of a sender's hop distances, built now if it is not there."""
+    row, rows = np.int64(sender), network.hop_owner.size
+    if row >= rows:
+        row %= rows
+    if network.hop_owner[row] != sender:
+        build_hop_row(network, sender, row)
+    return row
 
 
 @kernel

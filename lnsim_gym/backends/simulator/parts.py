@@ -15,7 +15,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import NON_DUST_MSAT, can_add
 from lnsim_gym.backends.simulator.estimator import learn_carried, learn_failure
-from lnsim_gym.backends.simulator.search import find_route, survey
+from lnsim_gym.backends.simulator.search import find_route_called, survey
 from lnsim_gym.backends.simulator.settling import (
     INSUFFICIENT_BALANCE,
     NO_ROUTE,
@@ -25,7 +25,7 @@ from lnsim_gym.backends.simulator.settling import (
     settle,
     write_part,
 )
-from lnsim_gym.compiled import inlined, outlined
+from lnsim_gym.compiled import fused, outlined
 
 __all__ = ["MIN_SHARD_MSAT", "pay_in_parts"]
 
@@ -143,7 +143,7 @@ def _forget_part(parts: Any, part: Any, count: Any) -> Any:
         parts.next_ms[later - 1] = parts.next_ms[later]
 
 
-@inlined
+@fused
 def _next_part(
     network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, fee_limit: Any, may_split: Any, now: Any
 ) -> Any:
@@ -155,12 +155,12 @@ def _next_part(
     sender, target = ends
     hops, reason = np.int64(0), NO_ROUTE
     while True:
-        largest, total, _ = survey(network, balances, scratch, sender, target)
+        largest, total = survey(network, balances, scratch, sender)
         if total < amount:
             reason = INSUFFICIENT_BALANCE
             break
         if largest >= amount:
-            hops = find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
+            hops = find_route_called(network, balances, scratch, sender, target, amount, fee_limit, now)
         if hops > 0:
             reason = NONE
             break
@@ -175,7 +175,7 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any
     """Settle all parts, or release them; every pair that carried one is known to pass its amount."""
     parts = scratch.parts
     for part in range(count):
-        route, sent, hops = parts.route[part], parts.sent[part], parts.hops[part]
+        route, sent, hops = parts.route[part], parts.sent[part], np.int64(parts.hops[part])
         for hop in range(hops):
             _drop(balances, scratch.htlcs, route[hop], sent[hop])
         learn_carried(network.source, scratch.knowledge, route, sent, hops)

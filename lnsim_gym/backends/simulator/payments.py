@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.layout import MAX_HTLC, MIN_HTLC
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
-from lnsim_gym.backends.simulator.search import find_route, survey
+from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
 from lnsim_gym.backends.simulator.settling import (
     ERROR,
     INSUFFICIENT_BALANCE,
@@ -52,8 +54,8 @@ def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes
     settle(balances, scratch.route, scratch.sent, hops)
     outcomes.fee_msat[index] = scratch.sent[0] - amount
     outcomes.parts[index] = 1
-    write_part(outcomes, index, 0, amount, scratch.route, hops)
-    blank(outcomes, index, 1)
+    write_part(outcomes, index, np.int64(0), amount, scratch.route, hops)
+    blank(outcomes, index, np.int64(1))
 
 
 @inlined
@@ -94,15 +96,16 @@ def _send(
 ) -> Any:
     """Send a payment and return the failure reason."""
     sender, target = ends
-    largest, total, direct = survey(network, balances, scratch, sender, target)
-    if total < amount:
-        return INSUFFICIENT_BALANCE
+    direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, scratch, direct, amount):  # no other route can be cheaper
         scratch.route[0] = direct
         scratch.sent[0] = amount
         outcome[0].attempts[outcome[1]] = 1
-        _settle_single(balances, scratch, amount, 1, outcome[0], outcome[1])
+        _settle_single(balances, scratch, amount, np.int64(1), outcome[0], outcome[1])
         return NONE
+    largest, total = survey(network, balances, scratch, sender)
+    if total < amount:
+        return INSUFFICIENT_BALANCE
     if max_parts > 1 and amount >= 2 * MIN_SHARD_MSAT:
         return pay_in_parts(network, balances, scratch, ends, amount, limits, max_parts, outcome)
     if largest < amount:
@@ -144,6 +147,7 @@ def pay(
     Returns:
         Whether the payment settled.
     """
+    index = np.int64(index)
     outcomes.attempts[index] = 0
     outcomes.fee_msat[index] = 0
     outcomes.parts[index] = 0
@@ -159,7 +163,7 @@ def pay(
             remember(scratch.knowledge, memory, source)
         forget(network.source, scratch.knowledge)
     if reason != NONE:
-        blank(outcomes, index, 0)
+        blank(outcomes, index, np.int64(0))
     outcomes.failure_reason[index] = reason
     outcomes.succeeded[index] = reason == NONE
     return reason == NONE

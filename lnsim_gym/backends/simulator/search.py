@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS
-from lnsim_gym.backends.simulator.bounds import build_hop_row
+from lnsim_gym.backends.simulator.bounds import own_hop_row
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
 from lnsim_gym.backends.simulator.layout import (
@@ -42,9 +42,9 @@ from lnsim_gym.backends.simulator.layout import (
     UNREACHABLE,
     WEIGHT,
 )
-from lnsim_gym.compiled import fused, inlined
+from lnsim_gym.compiled import fused, outlined
 
-__all__ = ["MAX_LOCK_BLOCKS", "find_route", "survey"]
+__all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
 
 ATTEMPT_COST_MSAT: Final = 100_000
 """Fixed cost of an attempt (``DefaultAttemptCost``)."""
@@ -68,22 +68,26 @@ FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
 
 
-@inlined
-def survey(network: Any, balances: Any, scratch: Any, sender: Any, target: Any) -> Any:
-    """Look at the sender's own channels (``getOutgoingBalance``).
-
-    Returns:
-        The largest bandwidth and the sum of all in msat, and the direction to the target or -1.
-    """
-    largest, total, direct = np.int64(0), np.int64(0), -1
+@fused
+def survey(network: Any, balances: Any, scratch: Any, sender: Any) -> Any:
+    """Return the largest bandwidth of the sender's own channels and their sum, in msat (``getOutgoingBalance``)."""
+    largest, total = np.int64(0), np.int64(0)
     for place in range(network.first_incoming[sender], network.first_incoming[sender + 1]):
-        direction = network.incoming[place] ^ 1
-        free = spendable(network, balances, scratch.htlcs, direction)
+        free = spendable(network, balances, scratch.htlcs, network.incoming[place] ^ 1)
         total += free
         largest = max(largest, free)
-        if network.neighbour[place] == target:
-            direct = direction
-    return largest, total, direct
+    return largest, total
+
+
+@fused
+def direct_channel(network: Any, sender: Any, target: Any) -> Any:
+    """Return the direction from a sender to a neighbour, or -1 when no channel joins the two."""
+    if network.hops[own_hop_row(network, sender), target] != 1:
+        return -1
+    place = network.first_incoming[sender]
+    while network.neighbour[place] != target:
+        place += 1
+    return network.incoming[place] ^ 1
 
 
 @fused
@@ -202,7 +206,7 @@ def _reach(bounds: Any, cost: Any, lower: Any, limit: Any) -> Any:
     return UNREACHABLE if hops == MAX_BOUND_HOPS else hops
 
 
-@inlined
+@fused
 def _search(
     network: Any,
     balances: Any,
@@ -261,7 +265,7 @@ def _search(
         way = (label[WEIGHT], label[RECEIVED], scratch.label_float[node, PROBABILITY], label[LOCK])
 
 
-@inlined
+@fused
 def find_route(
     network: Any, balances: Any, scratch: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
 ) -> Any:
@@ -280,9 +284,7 @@ def find_route(
     Returns:
         Number of hops, 0 when there is no route.
     """
-    row = sender % network.hop_owner.size
-    if network.hop_owner[row] != sender:
-        build_hop_row(network, sender, row)
+    row = own_hop_row(network, sender)
     if network.hops[row, target] == UNREACHABLE:
         return np.int64(0)
     apart = min(network.hops[row, target], MAX_BOUND_HOPS)
@@ -316,3 +318,11 @@ def _unwind(network: Any, scratch: Any, sender: Any, target: Any, amount: Any) -
         scratch.sent[hops] = amount if node == target else scratch.label[node, RECEIVED]
         hops += 1
     return hops
+
+
+@outlined
+def find_route_called(
+    network: Any, balances: Any, scratch: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
+) -> Any:
+    """``find_route`` as a call, for callers that are not in a hurry: it need not be compiled into them."""
+    return find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
