@@ -2,10 +2,15 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lnsim_gym.backends.base import RebalanceReason
+from lnsim_gym.backends.simulator.engine import spendable
+from lnsim_gym.compiled import kernel
+from lnsim_gym.network.generators import scale_free
 from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import (
@@ -39,28 +44,28 @@ def assert_same_payments(rng, topology, engine, oracle, count, step_ms=0):
         now_ms += rng.randint(0, step_ms)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rng=randoms)
 def test_payments_in_one_part_equal_the_oracle_to_the_msat(rng):
     topology, engine, oracle = both(rng)
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
 def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
     topology, engine, oracle = both(rng, max_parts=max_parts)
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
 def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, step_ms):
     topology, engine, oracle = both(rng, max_parts=max_parts, remember=True)
     assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(rng=randoms, remember=st.booleans())
 def test_pinned_routes_equal_the_oracle_and_teach_the_sender_the_same(rng, remember):
     topology, engine, oracle = both(rng, remember=remember)
@@ -76,3 +81,40 @@ def test_an_amount_of_nothing_is_an_error_and_moves_no_money(amount_msat):
     _, engine, oracle = both(random.Random(1))
     assert engine.pay(0, 1, amount_msat, 0) == oracle.pay(0, 1, amount_msat, 0)
     assert engine.balances_msat() == oracle.balances_msat()
+
+
+@kernel
+def read_spendable(network, balances, scratch, out):
+    for direction in range(out.size):
+        out[direction] = spendable(network, balances, scratch.htlcs, direction)
+
+
+@settings(max_examples=200, deadline=None)
+@given(rng=randoms)
+def test_spendable_amounts_equal_the_oracle_and_the_plain_formulas(rng):
+    topology, engine, oracle = both(rng)
+    out = np.zeros(2 * len(topology.channels), np.int64)
+    read_spendable(engine.network, engine.flat, engine.scratch, out)
+    assert out.tolist() == [oracle.bandwidth(direction, 0) for direction in range(len(out))]
+    assert (out.reshape(-1, 2) == topology.spendable_msat(engine.flat.reshape(-1, 2))).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(rng=randoms)
+def test_every_channel_end_can_send_what_is_spendable_and_not_one_msat_more(rng):
+    topology, engine, oracle = both(rng)
+    direction = rng.randrange(2 * len(topology.channels))
+    policy, most = oracle.policy[direction], oracle.bandwidth(direction, 0)
+    if policy.min_htlc_msat <= most < policy.max_htlc_msat:
+        assert engine.send_over([direction], most + 1)[0] == RebalanceReason.INSUFFICIENT_LOCAL_BALANCE
+        expected = oracle.send_over([direction], most)
+        assert engine.send_over([direction], most) == expected
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_the_guided_search_finds_the_routes_of_plain_dijkstra_on_a_network_of_150_nodes(remember):
+    topology, rng = scale_free(150, 500, seed=2), random.Random(2)
+    balances = random_balances(rng, topology)
+    engine = CompiledNetwork(topology, balances, remember=remember)
+    oracle = OracleNetwork(topology, balances, remember=remember)
+    assert_same_payments(rng, topology, engine, oracle, 100, step_ms=5_000)
