@@ -7,7 +7,7 @@ import secrets
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -196,26 +196,34 @@ class LndBackend(Backend):
     def _climb(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
         """Try the rungs of the ladder, cheapest first."""
         session = self._opened()
+        if not session.launcher.managed:
+            return self._climb_attached(session, wanted_msat)
         if not self._lost:
-            try:
+            with suppress(BackendError):
                 session.check_alive()
                 if np.array_equal(session.read(), wanted_msat):
                     return "none"
                 if session.push_to(wanted_msat):
                     return "payments"
-            except BackendError:
-                if not session.launcher.managed:
-                    raise
         self._lost = True
-        if not session.launcher.managed:
-            raise BackendError(
-                "expected balances that payments can reach, or nodes of our own: "
-                "use the docker or process launcher, or ask for balances above the reserves"
-            )
         if self._restored(session, wanted_msat):
             return "snapshot"
         self._rebuild(wanted_msat)
         return "rebuild"
+
+    def _climb_attached(self, session: Session, wanted_msat: Int64) -> Literal["none", "payments"]:
+        """Take the rungs that nodes of somebody else allow: after a loss, wait for them and look again."""
+        with self._watched():
+            if self._lost:
+                session.find_again()
+            if np.array_equal(session.read(), wanted_msat):
+                return "none"
+            if session.push_to(wanted_msat):
+                return "payments"
+        raise BackendError(
+            "expected balances that payments can reach, or nodes of our own: "
+            "use the docker or process launcher, or ask for balances above the reserves"
+        )
 
     def _restored(self, session: Session, wanted_msat: Int64) -> bool:
         """Put the snapshot back and pay from there to the wanted balances, if that can lead there."""

@@ -19,7 +19,7 @@ from lnsim_gym.backends.lnd.network import LiveNetwork
 from lnsim_gym.backends.lnd.payments import patiently
 from lnsim_gym.backends.lnd.proto import lightning_pb2, router_pb2
 from lnsim_gym.backends.lnd.settings import LndSettings
-from lnsim_gym.errors import BackendLost, ConfigError
+from lnsim_gym.errors import BackendLost, InvalidAction
 from lnsim_gym.network import Topology
 
 __all__ = ["Rebalancer", "check_route", "hop_amounts_msat"]
@@ -130,18 +130,19 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...], amount_msat: in
 
 
 def check_route(topology: Topology, route: tuple[int, ...]) -> None:
-    """Refuse directions that do not follow one another, or whose end is neither one hop away nor the start.
+    """Refuse directions that do not follow one another, end elsewhere than a push or a cycle, or meet a node twice.
 
     Raises:
-        ConfigError: They do not form a push or a cycle.
+        InvalidAction: They do not form a push or a cycle.
     """
     source, destination = topology.arrays.source, topology.arrays.destination
     known = all(0 <= direction < len(source) for direction in route)
     joined = known and all(destination[a] == source[b] for a, b in itertools.pairwise(route))
-    if not (joined and (len(route) == 1 or (len(route) > 1 and destination[route[-1]] == source[route[0]]))):
-        raise ConfigError(
+    simple = joined and len({int(destination[direction]) for direction in route}) == len(route) > 0
+    if not (simple and (len(route) == 1 or destination[route[-1]] == source[route[0]])):
+        raise InvalidAction(
             f"expected the directions of one hop, or of a cycle back to its first node, got {route}: "
-            "each direction must start where the one before it ends"
+            "each direction must start where the one before it ends, and no node may come twice"
         )
 
 

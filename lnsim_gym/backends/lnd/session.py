@@ -137,14 +137,22 @@ class Session:
         Raises:
             BringUpError: The network did not come back.
         """
-        run(self._network.close())
         # An lnd that starts waits for a tip younger than two hours.
         self._chain().generate(1)
         self.launcher.restore()
-        self._network = wait_ready(self.launcher, self.topology, self._settings)
-        run(self._take_ledger())
+        self.find_again()
         if not np.array_equal(self.ledger.balances_msat, self._start_msat):
             raise BackendError("expected the snapshot to bring the balances of the topology back, it brought others")
+
+    def find_again(self) -> None:
+        """Connect anew, wait until the network is ready, and start the ledger from what LND reports.
+
+        Raises:
+            BringUpError: The network does not become ready.
+        """
+        run(self._network.close())
+        self._network = wait_ready(self.launcher, self.topology, self._settings)
+        run(self._take_ledger())
 
     def close(self) -> None:
         """Drop the connections; the launcher is left alone."""

@@ -35,6 +35,16 @@ def two_nodes() -> Topology:
     return Topology(nodes=("initiator", "peer"), channels=(channel,))
 
 
+@pytest.fixture(scope="session")
+def triangle() -> Topology:
+    """The smallest network with two ways between any two nodes."""
+    pairs = ("alice bob", "bob carol", "carol alice")
+    return Topology(
+        nodes=("alice", "bob", "carol"),
+        channels=tuple(Channel(initiator=a, peer=b, capacity_sat=1_000_000) for a, b in map(str.split, pairs)),
+    )
+
+
 @pytest.fixture
 def middle(topology):
     """Balances of about half and half, all of them reachable by payments."""

@@ -18,7 +18,7 @@ from lnsim_gym.backends.lnd.launchers import connect_launcher, daemons
 from lnsim_gym.backends.lnd.launchers.process import ProcessLauncher
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.backends.lnd.state import find_record, records
-from lnsim_gym.errors import BringUpError, ConfigError, MissingDependency
+from lnsim_gym.errors import BackendError, BringUpError, ConfigError, LedgerMismatch, MissingDependency
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from tests.backends.lnd.live import batch_of, half_and_half
 
@@ -181,6 +181,32 @@ def test_a_joined_network_must_have_the_topology_and_the_name(make_backend, left
         make_backend(topology, network=left_running).open()
     with pytest.raises(ConfigError, match=f"Did you mean '{left_running}'"):
         make_backend(two_nodes, network=left_running[:-1] + "X").open()
+
+
+def test_nodes_of_somebody_else_are_paid_over_but_never_stopped_or_wiped(
+    make_backend, left_running, two_nodes, lncli, tmp_path
+):
+    nodes = [
+        f'[[nodes]]\nname = "{each.name}"\nhost = "{each.host}"\nport = {each.port}\n'
+        f'tls_cert = "{each.tls_cert_path}"\nmacaroon = "{each.macaroon_path}"\n'
+        for each in find_record(left_running).nodes
+    ]
+    (tmp_path / "nodes.toml").write_text("\n".join(nodes))
+    backend = make_backend(two_nodes, launcher="attach", attach_file=str(tmp_path / "nodes.toml"))
+    fresh, middle = two_nodes.start_balances_msat(), half_and_half(two_nodes)
+    assert backend.reset(middle).rung == "payments"
+    assert backend.rebalance((1,), 10_000_001).reason is RebalanceReason.NONE
+    with pytest.raises(BackendError, match="balances that payments can reach, or nodes of our own"):
+        backend.reset(fresh)
+    ends = backend.endpoints()
+    invoice = lncli(ends["peer"], "addinvoice", "--amt=50000")["payment_request"]
+    lncli(ends["initiator"], "payinvoice", "--force", "--json", invoice)
+    with pytest.raises(LedgerMismatch):
+        backend.balances_msat()
+    assert backend.reset(middle).rung == "payments"
+    assert (backend.balances_msat() == middle).all()
+    backend.close()
+    assert lncli(ends["peer"], "getinfo")["num_active_channels"] == 1
 
 
 def test_networks_run_side_by_side_and_listen_on_loopback_only(make_backend, two_nodes):

@@ -49,16 +49,16 @@ def strike(process: psutil.Process, number: signal.Signals, after_s: float) -> t
     ],
 )
 def test_a_fault_in_mid_batch_is_raised_in_time_and_the_next_reset_repairs(
-    make_backend, topology, reported_sat, victim, number, rung
+    make_backend, triangle, reported_sat, victim, number, rung
 ):
-    backend = make_backend(topology)
-    middle = half_and_half(topology)
+    backend = make_backend(triangle)
+    middle = half_and_half(triangle)
     backend.reset(middle)
     before = processes_of(backend)
     timer = strike(before[victim], number, after_s=0.4)
     started = time.monotonic()
     with pytest.raises(BackendLost):
-        backend.pay(random_batch(topology, np.random.default_rng(1), 60, 100_000_000))
+        backend.pay(random_batch(triangle, np.random.default_rng(1), 60, 100_000_000))
     timer.join()
     assert time.monotonic() - started < DEADLINE_S
     with pytest.raises(BackendError):

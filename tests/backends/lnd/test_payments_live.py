@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.base import FailureReason, PaymentOptions, RebalanceReason
-from lnsim_gym.errors import ConfigError, LedgerMismatch
+from lnsim_gym.errors import InvalidAction, LedgerMismatch
 from lnsim_gym.network import Channel, Topology
 from tests.backends.lnd.live import batch_of, half_and_half, random_batch
 
@@ -117,7 +117,7 @@ def test_amounts_outside_a_policy_are_refused_before_anything_is_sent(backend):
 
 @pytest.mark.parametrize("route", [(), (0, 4), (0, 2), (99,)])
 def test_directions_that_are_no_route_are_refused_with_the_reason(backend, route):
-    with pytest.raises(ConfigError, match="directions of one hop, or of a cycle"):
+    with pytest.raises(InvalidAction, match="directions of one hop, or of a cycle"):
         backend.rebalance(route, 10_000_000)
 
 
