@@ -17,6 +17,7 @@ from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.bridge.state import EpisodeState, Moment, StepNote
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.environment import LightningNetEnv
+from lnsim_gym.episodes import Problem
 from lnsim_gym.records.events import StepEvents, balances_after_rebalance
 
 __all__ = ["Bridge"]
@@ -57,6 +58,11 @@ class Bridge:
     def port(self) -> int:
         """Port listened on."""
         return self._server.port
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the environment."""
+        return self._network.problem
 
     @property
     def names(self) -> WireNames:

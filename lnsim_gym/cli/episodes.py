@@ -18,7 +18,19 @@ if TYPE_CHECKING:
     from lnsim_gym.records import Recorder
     from lnsim_gym.records.trace import Trace
 
-__all__ = ["app"]
+__all__ = [
+    "BackendName",
+    "EnvironmentId",
+    "Launcher",
+    "LauncherName",
+    "Network",
+    "Seed",
+    "Settings",
+    "Topology",
+    "World",
+    "app",
+    "make_environment",
+]
 
 app = typer.Typer()
 
@@ -77,7 +89,7 @@ def run(
     from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
 
-    world = _make(env, backend, launcher, network, topology, settings)
+    world = make_environment(env, backend, launcher, network, topology, settings)
     try:
         inner: Any = world.unwrapped
         player = make_agent(agent, inner.problem)
@@ -117,7 +129,7 @@ def record(
     from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.trace import TraceWriter  # noqa: PLC0415
 
-    world = _make(env, backend, launcher, network, topology, settings)
+    world = make_environment(env, backend, launcher, network, topology, settings)
     try:
         inner: Any = world.unwrapped
         config, problem = inner.config, inner.problem
@@ -159,7 +171,7 @@ def validate(
         raise typer.Exit(1)
 
 
-def _make(
+def make_environment(
     env: str,
     backend: BackendName | None,
     launcher: LauncherName,
@@ -167,7 +179,7 @@ def _make(
     topology: str | None,
     settings: list[str] | None,
 ) -> gym.Env[Any, Any]:
-    """Make the environment that the options ask for."""
+    """Make the environment that the options of a command ask for."""
     import gymnasium  # noqa: PLC0415
 
     overrides = _parse_settings(settings or [])

@@ -1,0 +1,113 @@
+"""Commands of the bridge: stream episodes over WebSocket, and run Lightning Lens against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lnsim_gym.cli.episodes import (
+    EnvironmentId,
+    Launcher,
+    LauncherName,
+    Network,
+    Seed,
+    Settings,
+    Topology,
+    World,
+    make_environment,
+)
+
+if TYPE_CHECKING:
+    from lnsim_gym.agents import Agent
+    from lnsim_gym.bridge import StreamEpisodes
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def stream(
+    env: EnvironmentId = "LightningNet-v0",
+    backend: World = None,
+    agent: Annotated[
+        str, typer.Option("--agent", "-a", help="Name of an agent or a recipe file, or bridge: what clients suggest.")
+    ] = "bridge",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback it takes a --token-file.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", "-p", min=0, max=65_535, help="Port to listen on.")] = 6789,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token that clients must show; made when missing.")
+    ] = None,
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Origin of web pages that may connect, besides this machine's own.")
+    ] = None,
+    lens: Annotated[
+        str | None, typer.Option(help="Also post records to Lightning Lens, as in http://127.0.0.1:5050.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps to do; by default until Ctrl-C.")] = None,
+    steps_per_second: Annotated[float, typer.Option(min=0, help="Pace; 0 is full speed.")] = 1.0,
+    wait: Annotated[bool, typer.Option("--wait", help="Begin when the first client has connected.")] = False,
+    deadline: Annotated[
+        float, typer.Option(min=0, help="Lock-step: seconds that each step waits for a suggestion.")
+    ] = 0.0,
+    fallback: Annotated[str, typer.Option(help="Agent that acts when no suggestion came.")] = "noop",
+    seed: Seed = 0,
+    launcher: Launcher = LauncherName.auto,
+    network: Network = None,
+    topology: Topology = None,
+    settings: Settings = None,
+) -> None:
+    """Play episodes and stream them over WebSocket, to whoever connects.
+
+    With the agent bridge, which is the default, clients also act: each step does the suggestion of highest confidence
+    that has come in, and the client is told what became of it.
+    """
+    from lnsim_gym.bridge import StreamEpisodes  # noqa: PLC0415
+    from lnsim_gym.bridge.pace import play_paced, wait_for_client  # noqa: PLC0415
+    from lnsim_gym.cli._display import shown_steps, spinner  # noqa: PLC0415
+
+    options: dict[str, Any] = {"host": host, "port": port, "origins": origin or [], "lens": lens}
+    options["token_file"] = None if token_file is None else str(token_file)
+    world = make_environment(env, backend, launcher, network, topology, settings)
+    try:
+        world = StreamEpisodes(world, **options)
+        typer.echo(f"streaming {env} on ws://{host}:{world.bridge.port}, Ctrl-C ends it", err=True)
+        player = _agent(agent, world, deadline, fallback)
+        if wait:
+            with spinner("waiting for a client"):
+                wait_for_client(world.bridge)
+        with shown_steps(f"{env}, {agent}", steps or 2**31) as tell:
+            for info in play_paced(world, player, steps, seed, steps_per_second):
+                tell(info)
+    finally:
+        world.close()
+
+
+@app.command()
+def lens(
+    checkout: Annotated[Path, typer.Argument(help="Clone of Lightning Lens, or of its successor platform.")],
+    uri: Annotated[str, typer.Option(help="Address of the bridge.")] = "ws://127.0.0.1:6789",
+    python: Annotated[
+        str | None, typer.Option(help="Interpreter that has the requirements of Lightning Lens; by default this one.")
+    ] = None,
+    workdir: Annotated[Path | None, typer.Option(help="Folder for what Lightning Lens writes.")] = None,
+) -> None:
+    """Run an unmodified checkout of Lightning Lens against the bridge, with the few coercions that it needs."""
+    from lnsim_gym.bridge.lens import run_lens  # noqa: PLC0415
+
+    raise typer.Exit(run_lens(checkout, uri, python, workdir))
+
+
+def _agent(name: str, env: StreamEpisodes, deadline_s: float, fallback: str) -> Agent:
+    """Return the agent of a name, or the one that does what clients suggest."""
+    from lnsim_gym.agents import make_agent  # noqa: PLC0415
+    from lnsim_gym.bridge import BridgeAgent  # noqa: PLC0415
+
+    problem = env.bridge.problem
+    if name != "bridge":
+        return make_agent(name, problem)
+    return BridgeAgent(problem, env.bridge, make_agent(fallback, problem), deadline_s)
