@@ -200,8 +200,15 @@ class _RpcThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self._ready = threading.Event()
+        threading.Thread(target=self._serve, name="lnsim-rpc", daemon=True).start()
+        self._ready.wait()
+
+    def _serve(self) -> None:
+        """Make the loop and run it; on the thread itself, where no Ctrl-C can leave the loop half made."""
         self.loop = asyncio.new_event_loop()
-        threading.Thread(target=self.loop.run_forever, name="lnsim-rpc", daemon=True).start()
+        self._ready.set()
+        self.loop.run_forever()
 
     @classmethod
     def current(cls) -> _RpcThread:

@@ -156,7 +156,7 @@ class Payer:
     async def _settle_down(self, channels: set[int]) -> None:
         """Wait until channels are quiet, and hold the ledger to them."""
         chosen = sorted(channels)
-        ends = await self._network.quiet(self._settings.quiet_timeout_s, chosen)
+        ends = await self._network.quiet(self._settings.quiet_timeout_s, chosen, pause_first=bool(chosen))
         self._ledger.check(self._network.balances_sat(ends), chosen)
 
     def _collect(self, outcomes: list[_Outcome]) -> PaymentOutcomes:

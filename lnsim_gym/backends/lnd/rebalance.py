@@ -64,7 +64,8 @@ class Rebalancer:
         result = await self.transfer(route, amount_msat)
         duration_s = time.perf_counter() - started
         channels = sorted({direction // 2 for direction in route})
-        ends = await self._network.quiet(self._settings.quiet_timeout_s, channels)
+        sent = bool(result.payment_hash)
+        ends = await self._network.quiet(self._settings.quiet_timeout_s, channels, pause_first=sent)
         self._ledger.check(self._network.balances_sat(ends), channels)
         return dataclasses.replace(result, duration_s=duration_s)
 

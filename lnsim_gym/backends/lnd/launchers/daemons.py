@@ -32,6 +32,7 @@ def spawn(argv: Sequence[str], folder: Path, log: Path, *, dies_with_us: bool) -
         dies_with_us: Let the kernel kill it when this process ends, however that comes about.
     """
     parent = os.getpid()
+    started: list[psutil.Process] = []
 
     def before_exec() -> None:
         if dies_with_us:
@@ -41,7 +42,7 @@ def spawn(argv: Sequence[str], folder: Path, log: Path, *, dies_with_us: bool) -
 
     async def start() -> psutil.Process:
         with log.open("ab") as output:
-            return psutil.Popen(
+            process = psutil.Popen(
                 list(argv),
                 stdin=DEVNULL,
                 stdout=output,
@@ -51,9 +52,16 @@ def spawn(argv: Sequence[str], folder: Path, log: Path, *, dies_with_us: bool) -
                 start_new_session=True,
                 preexec_fn=before_exec,
             )
+            started.append(process)
+            return process
 
     # The kernel's promise is tied to the thread that starts the child: use the one that lives as long as we do.
-    return run(start())
+    try:
+        return run(start())
+    except BaseException:
+        # Ctrl-C may come after the start and before the caller knows of it.
+        kill(started)
+        raise
 
 
 def find(pid: int, created: float) -> psutil.Process | None:
