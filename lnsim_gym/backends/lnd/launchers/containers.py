@@ -12,6 +12,7 @@ import platform
 import shutil
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -45,6 +46,8 @@ __all__ = [
 T = TypeVar("T")
 R = TypeVar("R")
 _COMPOSE_TIMEOUT_S: Final = 120
+_POLL_S: Final = 0.1
+_REMOVAL_S: Final = 15.0
 _THREADS: Final = 8
 
 
@@ -121,19 +124,26 @@ def compose_create(folder: Path, project: str, variables: Mapping[str, str]) -> 
     """
     where = ["--project-name", project, "--project-directory", str(folder), "--file", str(folder / COMPOSE_FILE)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LNSIM_")}
-    answer = subprocess.run(
+    with subprocess.Popen(
         [*compose_command(), *where, "up", "--no-start", "--no-build"],
         cwd=folder,
         env={**inherited, **variables},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
-        timeout=_COMPOSE_TIMEOUT_S,
+        # Ctrl-C in the terminal reaches us alone: what compose has begun it ends, so that all of it can be found.
         start_new_session=True,
-    )
-    if answer.returncode != 0:
-        said = "\n".join((answer.stderr or answer.stdout).strip().splitlines()[-8:])
-        raise BringUpError(f"expected {' '.join(compose_command())} to create the network {project}, it said:\n{said}")
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=_COMPOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise BringUpError(
+                f"expected compose to create the network {project} within {_COMPOSE_TIMEOUT_S} s, it did not"
+            ) from None
+    if process.returncode != 0:
+        tail = "\n".join(said.strip().splitlines()[-8:])
+        raise BringUpError(f"expected {' '.join(compose_command())} to create the network {project}, it said:\n{tail}")
 
 
 def containers_of(client: docker.DockerClient, project: str) -> dict[str, Container]:
@@ -188,16 +198,39 @@ def sweep(client: docker.DockerClient) -> None:
 
 
 def _remove(client: docker.DockerClient, chosen: Callable[[Mapping[str, str]], bool]) -> None:
-    """Remove everything of ours whose labels are chosen: containers first, then what they used."""
+    """Remove everything of ours whose labels are chosen: containers first, then what they used.
+
+    Looks again until nothing is left: a compose that failed may have asked for containers that the daemon is still
+    making.
+    """
     marked: dict[str, Any] = {"label": f"{LABEL}.owner"}
 
     def ours(found: Iterable[Any]) -> list[Any]:
         return [each for each in found if _is_ours(_owner(_labels(each))) and chosen(_labels(each))]
 
-    in_parallel(_remove_container, ours(client.containers.list(all=True, ignore_removed=True, filters=marked)))
-    for each in (*ours(client.networks.list(filters=marked)), *ours(client.volumes.list(filters=marked))):
-        with suppress(NotFound):
-            each.remove()
+    deadline = time.monotonic() + _REMOVAL_S
+    while True:
+        found = ours(client.containers.list(all=True, ignore_removed=True, filters=marked))
+        used = [*ours(client.networks.list(filters=marked)), *ours(client.volumes.list(filters=marked))]
+        if not found and not used:
+            return
+        in_parallel(_remove_container, found)
+        refused = [problem for problem in in_parallel(_try_remove, used) if problem is not None]
+        if time.monotonic() > deadline:
+            names = ", ".join(str(each.name) for each in (*found, *used))
+            raise BackendError(f"expected {names} to be removed within {_REMOVAL_S:g} s, Docker keeps them: {refused}")
+        time.sleep(_POLL_S)
+
+
+def _try_remove(found: Any) -> APIError | None:
+    """Remove a network or volume; return why the daemon refused, which it does while something uses it."""
+    try:
+        found.remove()
+    except NotFound:
+        return None
+    except APIError as problem:
+        return problem
+    return None
 
 
 def _labels(found: Any) -> Mapping[str, str]:
