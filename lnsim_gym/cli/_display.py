@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Column, Table
 
 if TYPE_CHECKING:
+    from lnsim_gym.agents.evaluate import Score
     from lnsim_gym.backends.lnd.nodes import Progress as ProgressReport
     from lnsim_gym.backends.lnd.status import NetworkStatus
     from lnsim_gym.records.statistics import Statistics
 
-__all__ = ["print_statistics", "print_status", "shown_progress", "shown_steps", "spinner"]
+__all__ = [
+    "print_scores",
+    "print_statistics",
+    "print_status",
+    "score_cells",
+    "shown_progress",
+    "shown_steps",
+    "spinner",
+]
 
 
 @contextmanager
@@ -101,6 +110,43 @@ def print_statistics(statistics: Statistics) -> None:
     console.print(nodes)
 
 
+def score_cells(scores: Sequence[Score]) -> list[list[str]]:
+    """Return a table of scores as text, header first."""
+    header = [
+        "agent",
+        "success rate",
+        "95 % interval",
+        "volume (sat)",
+        "routing fees (sat)",
+        "rebalanced (sat)",
+        "refused",
+    ]
+    return [header] + [
+        [
+            score.agent,
+            f"{score.success_rate:.4f}",
+            f"{score.success_rate_low:.4f} .. {score.success_rate_high:.4f}",
+            f"{score.volume_sat:,.0f}",
+            f"{score.routing_fees_sat:,.0f}",
+            f"{score.rebalanced_sat:,.0f}",
+            f"{score.refused:.1%}",
+        ]
+        for score in scores
+    ]
+
+
+def print_scores(scores: Sequence[Score]) -> None:
+    """Print scores as a table; amounts are means over episodes."""
+    header, *rows = score_cells(scores)
+    name, *columns = header
+    table = Table(
+        name, *(Column(column, justify="right") for column in columns), caption=f"{scores[0].episodes} episodes"
+    )
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
 def print_status(status: NetworkStatus) -> None:
     """Print the nodes and the channels of a network as tables."""
     console = Console()
@@ -122,7 +168,7 @@ def _nodes_table(status: NetworkStatus) -> Table:
             node.state,
             f"{node.host}:{node.port}",
             str(node.block_height),
-            str(node.spendable_channels),
+            str(node.active_channels),
             f"{node.local_balance_sat:,}",
             node.pubkey,
         )

@@ -38,7 +38,7 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     synced_to_chain: bool
     local_balance_sat: int
     """Sum over its channels."""
-    spendable_channels: int
+    active_channels: int
     """Number of its channels that are active."""
 
 
@@ -139,7 +139,7 @@ def _node(endpoint: NodeEndpoint, said: _Answers) -> NodeStatus:
         block_height=info.block_height,
         synced_to_chain=info.synced_to_chain,
         local_balance_sat=sum(channel.local_balance for channel in said.channels),
-        spendable_channels=sum(channel.active for channel in said.channels),
+        active_channels=sum(channel.active for channel in said.channels),
     )
 
 
