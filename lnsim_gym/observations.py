@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.compiled import kernel
+from lnsim_gym.compiled import outlined
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 
@@ -24,7 +24,7 @@ Float32 = npt.NDArray[np.float32]
 MAX_HISTORY: Final = 256
 
 
-@kernel
+@outlined
 def observe_balances(balances_msat: Any, per_capacity: Any, row: Any) -> None:
     """Write both ends' balances as shares of the capacity.
 
@@ -37,7 +37,7 @@ def observe_balances(balances_msat: Any, per_capacity: Any, row: Any) -> None:
         row[direction] = np.float32(balances_msat[direction] * per_capacity[direction])
 
 
-@kernel
+@outlined
 def observe_flows(
     source: Any,
     destination: Any,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
-from lnsim_gym.episodes.measure import measure_step
+from lnsim_gym.episodes.backed import measure
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.rewards import TERMS, reward_weights
 
@@ -12,7 +12,7 @@ from lnsim_gym.rewards import TERMS, reward_weights
 def test_terms_and_counts_of_a_step_are_what_they_say():
     counts, terms = np.zeros(len(COUNTS), np.int64), np.zeros(len(TERMS))
     counts[[3, 4, 5]] = 100_000, 100_000, 1_500
-    reward = measure_step(
+    reward = measure(
         np.array([10_000, 20_000, 30_000, 40_000]),
         np.array([True, False, True, False]),
         np.array([0, 2, 0, 5], np.int32),

@@ -81,7 +81,7 @@ def evaluate(
         if tell is not None:
             tell(step + 1)
     episodes.close()
-    mean = dict(zip(COUNTS, counts.mean(axis=0), strict=True))
+    mean = dict(zip(COUNTS, counts.mean(axis=0).tolist(), strict=True))
     rates = counts[:, 0] / (steps * columns.source.shape[1])
     low, high = _bootstrap(rates)
     return Score(

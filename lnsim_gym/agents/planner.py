@@ -13,7 +13,7 @@ from lnsim_gym.agents.base import Agent, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.traffic.kernels import draw_weights
+from lnsim_gym.traffic.source import draw_weights
 
 __all__ = ["PlannerOracle"]
 

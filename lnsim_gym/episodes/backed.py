@@ -16,6 +16,7 @@ from lnsim_gym.backends.base import (
     RebalanceResult,
     ResetReport,
 )
+from lnsim_gym.compiled import kernel
 from lnsim_gym.episodes.columns import (
     REBALANCE_APPLIED,
     REBALANCE_FAILURE_INDEX,
@@ -30,10 +31,40 @@ from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.observations import observe_balances, observe_flows
 from lnsim_gym.traffic import TrafficSource
 
-__all__ = ["BackendEpisodes"]
+__all__ = ["BackendEpisodes", "measure"]
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
+
+
+@kernel
+def measure(
+    amount_msat: Any,
+    succeeded: Any,
+    failure_reason: Any,
+    fee_msat: Any,
+    rebalance_unit_msat: Any,
+    weights: Any,
+    counts: Any,
+    terms: Any,
+) -> Any:
+    """Count a batch and compute the reward; see ``measure_step``."""
+    return measure_step(amount_msat, succeeded, failure_reason, fee_msat, rebalance_unit_msat, weights, counts, terms)
+
+
+@kernel
+def _observe(balances_msat: Any, free_msat: Any, limits: Any, row: Any, allowed: Any) -> None:
+    """Observe the balances of a network and mark the rebalances they allow."""
+    per_capacity, first_direction, needed_msat = limits
+    observe_balances(balances_msat, per_capacity, row)
+    allow_rebalances(free_msat, first_direction, needed_msat, allowed)
+
+
+@kernel
+def _observe_flows(batch: Any, outcomes: Any, per_capacity: Any, nodes: Any, history: Any, row: Any) -> None:
+    """Shift the history of flows; see ``observe_flows``."""
+    succeeded, parts, amount_msat, route = outcomes
+    observe_flows(batch[0], batch[1], succeeded, parts, amount_msat, route, per_capacity, nodes, history, row)
 
 
 class BackendEpisodes(Episodes):
@@ -125,7 +156,7 @@ class BackendEpisodes(Episodes):
     def _measure(self, row: int) -> None:
         """Fill counts, terms and reward."""
         columns, problem = self.columns, self.problem
-        columns.reward[0] = measure_step(
+        columns.reward[0] = measure(
             columns.amount_msat[0],
             columns.succeeded[0],
             columns.failure_reason[0],
@@ -138,17 +169,13 @@ class BackendEpisodes(Episodes):
 
     def _observe_flows(self) -> None:
         """Shift the history of flows in the observation."""
-        columns, problem = self.columns, self.problem
-        observe_flows(
-            columns.source[0],
-            columns.destination[0],
-            columns.succeeded[0],
-            columns.parts[0],
-            columns.part_amount_msat[0],
-            columns.part_route[0],
+        columns, problem, layout = self.columns, self.problem, self.problem.layout
+        _observe_flows(
+            (columns.source[0], columns.destination[0]),
+            (columns.succeeded[0], columns.parts[0], columns.part_amount_msat[0], columns.part_route[0]),
             problem.per_capacity,
-            problem.layout.nodes,
-            problem.layout.history,
+            layout.nodes,
+            layout.history,
             columns.observation[0],
         )
 
@@ -156,6 +183,8 @@ class BackendEpisodes(Episodes):
         """Read the balances, observe them, and mark what they allow."""
         columns, problem = self.columns, self.problem
         columns.balances_msat[0] = self.backend.balances_msat()
-        observe_balances(columns.balances_msat[0].ravel(), problem.per_capacity, columns.observation[0])
-        spendable_msat = problem.topology.spendable_msat(columns.balances_msat[0])
-        allow_rebalances(spendable_msat.ravel(), problem.first_direction, problem.needed_msat, columns.allowed[0])
+        free_msat = problem.topology.spendable_msat(columns.balances_msat[0])
+        limits = (problem.per_capacity, problem.first_direction, problem.needed_msat)
+        _observe(
+            columns.balances_msat[0].ravel(), free_msat.ravel(), limits, columns.observation[0], columns.allowed[0]
+        )

@@ -2,11 +2,12 @@
 
 A call of a compiled function costs about 0.1 microseconds for each array it is given, more than a whole step of a
 small network. So the arrays of a state (nested named tuples) are described once in a table, address and shape of
-each, and compiled code rebuilds the state from the table's address. The state must outlive every call.
+each, and compiled code rebuilds what it needs from the table's address. The state must outlive every call.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -57,26 +58,48 @@ def _leaves(state: Any) -> Iterator[Any]:
 
 
 def reader(example: Any) -> Any:
-    """Return a compiled function ``(address of a table) -> state`` for states typed like the example."""
+    """Return a compiled function ``(address of a table, path) -> part`` for states typed like the example.
+
+    The path is a literal such as ``"columns.reward"`` and names a leaf or a tuple of them; only what it names is read,
+    and only that costs compile time.
+    """
     state_type: Any = typeof(example)  # type: ignore[no-untyped-call]
 
-    @intrinsic
-    def read(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
+    @intrinsic(prefer_literal=True)
+    def read(typing_context: Any, address: Any, path: Any) -> Any:  # noqa: ARG001
+        kind, first = _find(state_type, path.literal_value.split("."))
+
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-            return _build(context, builder, state_type, words, iter(range(2**31)))
+            return _build(context, builder, kind, words, itertools.count(first))
 
-        return state_type(types.int64), generate
+        return kind(types.int64, path), generate
 
     compiled: Any = read
     compiled.kernel_stamp = str(state_type)  # what a kernel that reads the state depends on
     return compiled
 
 
+def _find(kind: Any, path: list[str]) -> tuple[Any, int]:
+    """Return the type of a part of a state and the row of the table at which it begins."""
+    row = 0
+    for name in path:
+        place = kind.fields.index(name)
+        row += sum(_rows(field) for field in kind.types[:place])
+        kind = kind.types[place]
+    return kind, row
+
+
+def _rows(kind: Any) -> int:
+    """Return the number of leaves of a type."""
+    fields = getattr(kind, "types", None)
+    return 1 if fields is None else sum(_rows(field) for field in fields)
+
+
 def _build(context: Any, builder: Any, kind: Any, words: Any, rows: Iterator[int]) -> Any:
     """Emit the code that builds a value of a type from the next rows of the table."""
-    if isinstance(kind, types.BaseTuple):
-        fields = [_build(context, builder, field, words, rows) for field in kind]  # type: ignore[attr-defined]
+    if hasattr(kind, "types"):
+        fields = [_build(context, builder, field, words, rows) for field in kind.types]
         return context.make_tuple(builder, kind, fields)
     first = _ROW * next(rows)
 

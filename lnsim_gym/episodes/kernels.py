@@ -1,6 +1,6 @@
 """The compiled loop: reset and step thousands of networks without leaving machine code.
 
-Its functions pass each other the address of the state's table and read from it what they need: a state handed
+Its functions pass each other the address of the state's table and read from it just what they need: a state handed
 over by value would be hundreds of words at every call, and minutes of compile time.
 """
 
@@ -13,9 +13,10 @@ import numpy as np
 from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.backends.simulator.engine import (
     Outcomes,
+    fee_limit_msat,
     memory_at,
     network_at,
-    pay_batch,
+    pay,
     send_over,
     spendable,
 )
@@ -51,9 +52,9 @@ def reset_networks(address: int, begin: int, end: int) -> None:
         begin: First network of the range.
         end: The one after its last.
     """
-    columns = _read(address).columns
+    which = _read(address, "columns.which")
     for index in range(begin, end):
-        if columns.which[index]:
+        if which[index]:
             _start(address, index)
             _observe(address, index)
 
@@ -61,47 +62,39 @@ def reset_networks(address: int, begin: int, end: int) -> None:
 @kernel
 def step_networks(address: int, begin: int, end: int) -> None:
     """Do one step on the marked networks of a range; arguments as for ``reset_networks``."""
-    columns = _read(address).columns
+    which, steps = _read(address, "columns.which"), _read(address, "columns.steps")
     for index in range(begin, end):
-        if columns.which[index]:
+        if which[index]:
             unit_msat = _rebalance(address, index)
             _draw(address, index)
             _pay(address, index)
             _measure(address, index, unit_msat)
             _observe(address, index)
-            columns.steps[index] += 1
+            steps[index] += 1
 
 
 @outlined
 def _start(address: Any, index: Any) -> None:
     """Set start balances and forget the past."""
-    state = _read(address)
-    columns, problem = state.columns, state.problem
-    seed, episode = columns.seeds[index], columns.episodes[index]
-    variant = np.int64(stream(seed, episode, 0, PURPOSE_VARIANT) % np.uint64(problem.start_low.shape[0]))
-    columns.variant[index] = variant
-    columns.steps[index] = 0
-    columns.regime[index] = -1
-    columns.observation[index, :] = 0
-    balances = columns.balances_msat[index]
-    if columns.given_msat[index, 0] >= 0:
-        _copy(columns.given_msat[index], balances)
-        columns.given_msat[index, 0] = -1
-    elif problem.start_low[variant] < 0:
-        _copy(problem.start_msat[variant], balances)
+    seed, episode = _read(address, "columns.seeds")[index], _read(address, "columns.episodes")[index]
+    low, high = _read(address, "problem.start_low"), _read(address, "problem.start_high")
+    variant = np.int64(stream(seed, episode, 0, PURPOSE_VARIANT) % np.uint64(low.shape[0]))
+    _read(address, "columns.variant")[index] = variant
+    _read(address, "columns.steps")[index] = 0
+    _read(address, "columns.regime")[index] = -1
+    _read(address, "columns.observation")[index, :] = 0
+    balances, given = _read(address, "columns.balances_msat")[index], _read(address, "columns.given_msat")[index]
+    if given[0] >= 0:
+        _copy(given, balances)
+        given[0] = -1
+    elif low[variant] < 0:
+        _copy(_read(address, "problem.start_msat")[variant], balances)
     else:
-        draw_start_balances(
-            problem.owned_total_msat[variant],
-            problem.reserve_msat[variant],
-            problem.start_low[variant],
-            problem.start_high[variant],
-            seed,
-            episode,
-            balances,
-        )
-    memory = memory_at(state.memories, index)
-    memory.first[:] = 0
-    memory.used[0] = 0
+        owned_msat = _read(address, "problem.owned_total_msat")[variant]
+        reserve_msat = _read(address, "problem.reserve_msat")[variant]
+        draw_start_balances(owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
+    _read(address, "memories.first")[index, :] = 0
+    _read(address, "memories.used")[index, 0] = 0
 
 
 @inlined
@@ -114,9 +107,8 @@ def _copy(source: Any, target: Any) -> None:
 @outlined
 def _rebalance(address: Any, index: Any) -> Any:
     """Apply the rebalance of a step, fill its counts, and return the capacity that its size refers to, in msat."""
-    state = _read(address)
-    columns, problem, variant = state.columns, state.problem, state.columns.variant[index]
-    counts, row, amount = columns.counts[index], columns.row[index], columns.rebalance_msat[index]
+    row, amount = _read(address, "columns.row")[index], _read(address, "columns.rebalance_msat")[index]
+    counts = _read(address, "columns.counts")[index]
     counts[REBALANCE_REQUESTED] = amount
     counts[REBALANCE_APPLIED] = 0
     counts[REBALANCE_FEE] = 0
@@ -124,125 +116,129 @@ def _rebalance(address: Any, index: Any) -> Any:
     counts[REBALANCE_FAILURE_INDEX] = -1
     if row < 0:
         return np.int64(1)
-    route, length = problem.route[variant, row], problem.route_hops[variant, row]
-    needed = amount
-    for hop in range(length - 1, 0, -1):
-        rate_ppm = problem.fee_rate_ppm[variant, route[hop]]
-        needed += problem.fee_base_msat[variant, route[hop]] + needed * rate_ppm // 1_000_000
-    if needed - amount > amount * problem.fee_limit_ppm[variant] // 1_000_000:
+    variant = _read(address, "columns.variant")[index]
+    unit_msat = _read(address, "problem.route_unit_msat")[variant, row]
+    if _costs_too_much(address, variant, row, amount):
         counts[REBALANCE_REASON] = FEE_LIMIT_EXCEEDED
-        return problem.route_unit_msat[variant, row]
+        return unit_msat
+    step, payments = _read(address, "columns.steps")[index], _read(address, "columns.source").shape[1]
     reason, fee_msat, failure_index = send_over(
-        network_at(state.networks, variant),
-        columns.balances_msat[index],
-        state.scratch,
-        memory_at(state.memories, index),
-        route,
-        length,
+        network_at(_read(address, "networks"), variant),
+        _read(address, "columns.balances_msat")[index],
+        _read(address, "scratch"),
+        memory_at(_read(address, "memories"), index),
+        _read(address, "problem.route")[variant, row],
+        _read(address, "problem.route_hops")[variant, row],
         amount,
-        state.programs.payment_ms[variant] * columns.steps[index] * columns.source.shape[1],
+        _read(address, "programs.payment_ms")[variant] * step * payments,
     )
     counts[REBALANCE_FAILURE_INDEX] = failure_index
     counts[REBALANCE_REASON] = reason
     if reason == 0:
         counts[REBALANCE_APPLIED] = amount
         counts[REBALANCE_FEE] = fee_msat
-    return problem.route_unit_msat[variant, row]
+    return unit_msat
+
+
+@outlined
+def _costs_too_much(address: Any, variant: Any, row: Any, amount: Any) -> Any:
+    """Return whether the fees of a rebalance exceed the limit."""
+    route = _read(address, "problem.route")[variant, row]
+    base_msat = _read(address, "problem.fee_base_msat")[variant]
+    rate_ppm = _read(address, "problem.fee_rate_ppm")[variant]
+    needed = amount
+    for hop in range(_read(address, "problem.route_hops")[variant, row] - 1, 0, -1):
+        needed += base_msat[route[hop]] + needed * rate_ppm[route[hop]] // 1_000_000
+    return needed - amount > amount * _read(address, "problem.fee_limit_ppm")[variant] // 1_000_000
 
 
 @outlined
 def _draw(address: Any, index: Any) -> None:
     """Draw the payments of a step."""
-    state = _read(address)
-    columns, program = state.columns, program_at(state.programs, state.columns.variant[index])
-    seed, episode, step = columns.seeds[index], columns.episodes[index], columns.steps[index]
+    program = program_at(_read(address, "programs"), _read(address, "columns.variant")[index])
+    seed, episode = _read(address, "columns.seeds")[index], _read(address, "columns.episodes")[index]
+    step, regimes = _read(address, "columns.steps")[index], _read(address, "columns.regime")
+    cumulative = _read(address, "columns.cumulative")[index]
     regime = step // program.redraw_every_steps
-    if regime != columns.regime[index]:
-        draw_weights(program, seed, episode, regime, columns.cumulative[index])
-        columns.regime[index] = regime
-    draw_payments(
-        program,
-        columns.cumulative[index],
-        seed,
-        episode,
-        step,
-        columns.source[index],
-        columns.destination[index],
-        columns.amount_msat[index],
-        columns.description[index],
-    )
+    if regime != regimes[index]:
+        draw_weights(program, seed, episode, regime, cumulative)
+        regimes[index] = regime
+    source, destination = _read(address, "columns.source")[index], _read(address, "columns.destination")[index]
+    amount_msat = _read(address, "columns.amount_msat")[index]
+    description = _read(address, "columns.description")[index]
+    draw_payments(program, cumulative, seed, episode, step, source, destination, amount_msat, description)
 
 
 @outlined
 def _pay(address: Any, index: Any) -> None:
     """Make the payments of a step, one after another."""
-    state = _read(address)
-    columns, variant = state.columns, state.columns.variant[index]
-    payments = columns.source.shape[1]
-    for payment in range(payments):
-        columns.now_ms[index, payment] = state.programs.payment_ms[variant] * (
-            columns.steps[index] * payments + payment
-        )
-    pay_batch(
-        network_at(state.networks, variant),
-        columns.balances_msat[index],
-        state.scratch,
-        memory_at(state.memories, index),
-        state.settings,
-        columns.source[index],
-        columns.destination[index],
-        columns.amount_msat[index],
-        columns.now_ms[index],
-        Outcomes(
-            columns.succeeded[index],
-            columns.failure_reason[index],
-            columns.attempts[index],
-            columns.fee_msat[index],
-            columns.parts[index],
-            columns.part_amount_msat[index],
-            columns.part_route[index],
-        ),
+    variant = _read(address, "columns.variant")[index]
+    network, memory = network_at(_read(address, "networks"), variant), memory_at(_read(address, "memories"), index)
+    balances, scratch = _read(address, "columns.balances_msat")[index], _read(address, "scratch")
+    settings, outcomes = _read(address, "settings"), _outcomes_at(address, index)
+    source, destination = _read(address, "columns.source")[index], _read(address, "columns.destination")[index]
+    amount_msat, payment_ms = _read(address, "columns.amount_msat")[index], _read(address, "programs.payment_ms")
+    now = payment_ms[variant] * _read(address, "columns.steps")[index] * source.shape[0]
+    for payment in range(source.shape[0]):
+        amount, ends = amount_msat[payment], (source[payment], destination[payment])
+        limit = fee_limit_msat(settings, amount)
+        pay(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
+        now += payment_ms[variant]
+
+
+@inlined
+def _outcomes_at(address: Any, index: Any) -> Any:
+    """Return the outcome columns of one network, without copying."""
+    return Outcomes(
+        _read(address, "columns.succeeded")[index],
+        _read(address, "columns.failure_reason")[index],
+        _read(address, "columns.attempts")[index],
+        _read(address, "columns.fee_msat")[index],
+        _read(address, "columns.parts")[index],
+        _read(address, "columns.part_amount_msat")[index],
+        _read(address, "columns.part_route")[index],
     )
 
 
 @outlined
 def _measure(address: Any, index: Any, unit_msat: Any) -> None:
     """Count, compute the reward, and shift the history of flows where the observation has one."""
-    state = _read(address)
-    columns = state.columns
-    columns.reward[index] = measure_step(
-        columns.amount_msat[index],
-        columns.succeeded[index],
-        columns.failure_reason[index],
-        columns.fee_msat[index],
+    succeeded, amount_msat = _read(address, "columns.succeeded")[index], _read(address, "columns.amount_msat")[index]
+    _read(address, "columns.reward")[index] = measure_step(
+        amount_msat,
+        succeeded,
+        _read(address, "columns.failure_reason")[index],
+        _read(address, "columns.fee_msat")[index],
         unit_msat,
-        state.weights,
-        columns.counts[index],
-        columns.terms[index],
+        _read(address, "weights"),
+        _read(address, "columns.counts")[index],
+        _read(address, "columns.terms")[index],
     )
-    if state.history > 0:
+    if _read(address, "history") > 0:
         observe_flows(
-            columns.source[index],
-            columns.destination[index],
-            columns.succeeded[index],
-            columns.parts[index],
-            columns.part_amount_msat[index],
-            columns.part_route[index],
-            state.problem.per_capacity[columns.variant[index]],
-            state.nodes,
-            state.history,
-            columns.observation[index],
+            _read(address, "columns.source")[index],
+            _read(address, "columns.destination")[index],
+            succeeded,
+            _read(address, "columns.parts")[index],
+            _read(address, "columns.part_amount_msat")[index],
+            _read(address, "columns.part_route")[index],
+            _read(address, "problem.per_capacity")[_read(address, "columns.variant")[index]],
+            _read(address, "nodes"),
+            _read(address, "history"),
+            _read(address, "columns.observation")[index],
         )
 
 
 @outlined
 def _observe(address: Any, index: Any) -> None:
     """Observe the balances and mark the rebalances that they allow."""
-    state = _read(address)
-    columns, problem, variant = state.columns, state.problem, state.columns.variant[index]
-    balances, free = columns.balances_msat[index], columns.spendable_msat[index]
-    network = network_at(state.networks, variant)
-    observe_balances(balances, problem.per_capacity[variant], columns.observation[index])
+    variant = _read(address, "columns.variant")[index]
+    balances, free = _read(address, "columns.balances_msat")[index], _read(address, "columns.spendable_msat")[index]
+    network, htlcs = network_at(_read(address, "networks"), variant), _read(address, "scratch.htlcs")
+    per_capacity = _read(address, "problem.per_capacity")[variant]
+    observe_balances(balances, per_capacity, _read(address, "columns.observation")[index])
     for direction in range(balances.shape[0]):
-        free[direction] = spendable(network, balances, state.scratch.htlcs, direction)
-    allow_rebalances(free, problem.first_direction[variant], problem.needed_msat[variant], columns.allowed[index])
+        free[direction] = spendable(network, balances, htlcs, direction)
+    first_direction = _read(address, "problem.first_direction")[variant]
+    needed_msat = _read(address, "problem.needed_msat")[variant]
+    allow_rebalances(free, first_direction, needed_msat, _read(address, "columns.allowed")[index])

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from lnsim_gym.compiled import kernel
+from lnsim_gym.compiled import outlined
 from lnsim_gym.episodes.columns import FIRST_FAILURE, REBALANCE_APPLIED, REBALANCE_FEE
 
 __all__ = ["allow_rebalances", "measure_step"]
 
 
-@kernel
+@outlined
 def measure_step(
     amount_msat: Any,
     succeeded: Any,
@@ -64,7 +64,7 @@ def measure_step(
     return reward
 
 
-@kernel
+@outlined
 def allow_rebalances(spendable_msat: Any, first_direction: Any, needed_msat: Any, allowed: Any) -> None:
     """Mark the rebalances that the paying node's own balance carries.
 

@@ -15,8 +15,9 @@ from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.observations import ObservationLayout
 from lnsim_gym.rewards import reward_weights
-from lnsim_gym.traffic.kernels import TrafficProgram, draw_start_balances
+from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.models import compile_traffic
+from lnsim_gym.traffic.source import draw_start_balances
 
 __all__ = ["NEVER_ALLOWED_MSAT", "Problem"]
 

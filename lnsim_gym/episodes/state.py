@@ -72,7 +72,6 @@ class Columns(NamedTuple):
     destination: Int64  # (networks, payments)
     amount_msat: Int64  # (networks, payments)
     description: Int64  # (networks, payments)
-    now_ms: Int64  # (networks, payments) simulated time of each payment
     succeeded: npt.NDArray[np.bool_]  # (networks, payments)
     failure_reason: npt.NDArray[np.int32]  # (networks, payments)
     attempts: npt.NDArray[np.int32]  # (networks, payments)
@@ -132,7 +131,6 @@ def make_state(problem: Problem, columns: StepColumns, seeds: Any, episodes: Int
             regime=np.full(count, -1, np.int64),
             cumulative=np.zeros((count, 2, problem.layout.nodes)),
             spendable_msat=np.zeros((count, directions), np.int64),
-            now_ms=np.zeros_like(columns.source),
             **shared,
         ),
         weights=problem.weights,

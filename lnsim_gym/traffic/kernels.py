@@ -1,8 +1,8 @@
 """Compiled draws: the payments of one step, the weights of one demand regime, the start balances of one episode.
 
 Each is a pure function of (seed, episode, step) and of a ``TrafficProgram``; ``models`` compiles those from what
-a config says. The functions work on one network's slices, without allocation, so that a compiled loop over
-thousands of networks can call them.
+a config says. The functions work on one network's slices, without allocation, and are for compiled callers: a loop
+over thousands of networks, or the kernels for Python in ``source``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.compiled import inlined, kernel
+from lnsim_gym.compiled import inlined, outlined
 from lnsim_gym.traffic.random import PURPOSE_PAYMENTS, PURPOSE_START, PURPOSE_WEIGHTS, advance, stream, uniform, word
 
 __all__ = [
@@ -98,7 +98,7 @@ def _below(state: Any, count: Any) -> Any:
     return np.int64(uniform(state) * count)
 
 
-@kernel
+@outlined
 def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative: Any) -> None:
     """Draw the node weights of one demand regime.
 
@@ -189,7 +189,7 @@ def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any
     return np.exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
 
 
-@kernel
+@outlined
 def draw_payments(
     program: Any,
     cumulative: Any,
@@ -240,7 +240,7 @@ def draw_payments(
         state = advance(state)
 
 
-@kernel
+@outlined
 def draw_start_balances(
     owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, seed: Any, episode: Any, balances_msat: Any
 ) -> None:

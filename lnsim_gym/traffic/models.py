@@ -62,7 +62,7 @@ class DriftTraffic(
     amount_log_sd: float = 1.0
     max_amount_sat: int | None = None
     """Larger draws are cut to this; by default the largest channel's capacity."""
-    weight_spread: float = 1.0
+    weight_spread: float = 1.2
     redraw_every_steps: int = 25
     seconds_per_payment: float = 10.0
     """Simulated time between payments, for the decay of mission control."""

@@ -1,15 +1,40 @@
-"""Payments of one environment, drawn batch by batch for callers in Python (live networks, tests, notebooks)."""
+"""Draws for callers in Python (live networks, planners, tests): the payments of a step, weights, start balances."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
 from lnsim_gym.backends.base import PaymentBatch
+from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Topology
-from lnsim_gym.traffic.kernels import TrafficProgram, draw_payments, draw_weights
+from lnsim_gym.traffic.kernels import TrafficProgram, draw_payments
+from lnsim_gym.traffic.kernels import draw_start_balances as start_balances_into
+from lnsim_gym.traffic.kernels import draw_weights as weights_into
 from lnsim_gym.traffic.models import TrafficModel, compile_traffic
 
-__all__ = ["TrafficSource"]
+__all__ = ["TrafficSource", "draw_start_balances", "draw_weights"]
+
+
+@kernel
+def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative: Any) -> None:
+    """Draw the weights of a demand regime; see ``kernels.draw_weights``."""
+    weights_into(program, seed, episode, regime, cumulative)
+
+
+@kernel
+def draw_start_balances(
+    owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, seed: Any, episode: Any, balances_msat: Any
+) -> None:
+    """Draw start balances; see ``kernels.draw_start_balances``."""
+    start_balances_into(owned_total_msat, reserve_msat, low, high, seed, episode, balances_msat)
+
+
+@kernel
+def _draw_payments(program: Any, cumulative: Any, seed: Any, episode: Any, step: Any, batch: Any) -> None:
+    """Draw the payments of a step; see ``kernels.draw_payments``."""
+    draw_payments(program, cumulative, seed, episode, step, batch[0], batch[1], batch[2], batch[3])
 
 
 class TrafficSource:
@@ -41,5 +66,5 @@ class TrafficSource:
             draw_weights(self.program, bits, episode, regime[2], self._cumulative)
             self._regime = regime
         batch = PaymentBatch(*(np.empty(self.payments_per_step, np.int64) for _ in PaymentBatch._fields))
-        draw_payments(self.program, self._cumulative, bits, episode, step, *batch)
+        _draw_payments(self.program, self._cumulative, bits, episode, step, batch)
         return batch

@@ -19,7 +19,8 @@ from lnsim_gym.traffic import (
     TrafficSource,
     compile_traffic,
 )
-from lnsim_gym.traffic.kernels import DESCRIPTION_COUNT, draw_start_balances
+from lnsim_gym.traffic.kernels import DESCRIPTION_COUNT
+from lnsim_gym.traffic.source import draw_start_balances
 
 MODELS = (DriftTraffic(), CardTraffic(), ClassicTraffic(), SimlnTraffic())
 MANY = 100_000
@@ -167,7 +168,7 @@ def test_start_balances_are_whole_sat_above_the_reserve(seed, low, width):
     balances = np.empty((7, 2), np.int64)
     high = min(1.0, low + width)
     draw_start_balances(
-        topology.owned_total_msat, topology.arrays.reserve_msat, low, high, np.uint64(seed), 0, balances
+        topology.owned_total_msat, topology.arrays.reserve_msat, low, high, np.uint64(seed), 0, balances.ravel()
     )
     topology.check_balances_msat(balances)
     assert (balances[:, 0] % 1000 == 0).all()
