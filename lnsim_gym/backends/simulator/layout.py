@@ -2,7 +2,8 @@
 
 Here they are described; ``prepare`` makes them and the kernels beside this file work on them. Every structure
 describes **one** network. A batch of networks stacks each array along a new first axis (``prepare.stack``), and a
-kernel takes the slices of network ``e`` with ``network_at`` and ``memory_at``.
+kernel takes the slices of network ``e`` with ``network_at`` and ``memory_at``. What is used as an index is unsigned
+where it lies in hot columns: a signed one costs a test for Python's negative indices at every use.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Parts", "Scratch", "Se
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
+UInt32 = npt.NDArray[np.uint32]
 Float64 = npt.NDArray[np.float64]
 
 MAX_PARTS: Final = 16
@@ -74,10 +76,10 @@ class Network(NamedTuple):
     """A topology as the engine reads it. Incoming directions lie grouped by receiving node."""
 
     first_incoming: Int32  # (nodes + 1,) offsets into the two columns below
-    neighbour: Int32  # (directions,) sending node of each incoming direction
-    incoming: Int32  # (directions,) that direction
-    source: Int32  # (directions,) sending node, by direction
-    destination: Int32  # (directions,) receiving node, by direction
+    neighbour: UInt32  # (directions,) sending node of each incoming direction
+    incoming: UInt32  # (directions,) that direction
+    source: UInt32  # (directions,) sending node, by direction
+    destination: UInt32  # (directions,) receiving node, by direction
     policy: Int64  # (directions, 8) max_htlc, min_htlc, fees, time lock, capacity, KEEP, NEED; msat, ppm, blocks
     commitment: Int64  # (channels, 3) sat per kilo-weight, reserve in msat, DUST_BELOW in msat
     hops: UInt8  # (rows, nodes) hop distances from the sender that owns the row
@@ -101,7 +103,7 @@ class Knowledge(NamedTuple):
 class Parts(NamedTuple):
     """The parts of the current payment that are under way, in the order they were sent."""
 
-    route: Int32  # (MAX_PARTS, MAX_ROUTE_HOPS)
+    route: UInt32  # (MAX_PARTS, MAX_ROUTE_HOPS)
     sent: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) msat over each hop
     hops: Int32  # (MAX_PARTS,)
     reached: Int32  # (MAX_PARTS,) hops that hold its HTLC
@@ -116,9 +118,9 @@ class Scratch(NamedTuple):
     label: Int64  # (nodes, 8) best known way from each node to the target
     label_float: Float64  # the same memory
     queue_key: Int64  # (directions + 1,) binary heap of nodes to expand
-    queue_node: Int32  # (directions + 1,)
+    queue_node: UInt32  # (directions + 1,)
     counter: Int64  # (2,) SEARCHES, QUEUED
-    route: Int32  # (MAX_ROUTE_HOPS,) directions of the route found last
+    route: UInt32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
     htlcs: Int32  # (channels,) non-dust HTLCs in flight

@@ -59,10 +59,10 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
     rows = max(1, min(count, HOP_TABLE_BYTES // count))
     network = Network(
         first_incoming=offsets.astype(np.int32),
-        neighbour=arrays.source[order].astype(np.int32),
-        incoming=order.astype(np.int32),
-        source=arrays.source.astype(np.int32),
-        destination=arrays.destination.astype(np.int32),
+        neighbour=arrays.source[order].astype(np.uint32),
+        incoming=order.astype(np.uint32),
+        source=arrays.source.astype(np.uint32),
+        destination=arrays.destination.astype(np.uint32),
         policy=_policy_rows(arrays),
         commitment=_commitment_rows(arrays),
         hops=np.zeros((rows, count), np.uint8),
@@ -109,9 +109,9 @@ def make_scratch(network: Network) -> Scratch:
         label=label,
         label_float=label.view(np.float64),
         queue_key=np.zeros(directions + 1 + PAD, np.int64),
-        queue_node=np.zeros(directions + 1 + PAD, np.int32),
+        queue_node=np.zeros(directions + 1 + PAD, np.uint32),
         counter=np.zeros(2 + PAD, np.int64),
-        route=np.zeros(MAX_ROUTE_HOPS + PAD, np.int32),
+        route=np.zeros(MAX_ROUTE_HOPS + PAD, np.uint32),
         sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
         knowledge=_make_knowledge(nodes, directions),
         htlcs=np.zeros(directions // 2 + PAD, np.int32),
@@ -122,7 +122,7 @@ def make_scratch(network: Network) -> Scratch:
 def _make_parts() -> Parts:
     """Make room for the parts of a payment."""
     return Parts(
-        route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int32),
+        route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.uint32),
         sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
         hops=np.zeros(MAX_PARTS + PAD, np.int32),
         reached=np.zeros(MAX_PARTS + PAD, np.int32),
