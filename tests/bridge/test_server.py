@@ -1,0 +1,326 @@
+"""The server stands up to whatever clients do, lets in whom it should, and never holds an episode up."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import struct
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Frame, Opcode
+
+from lnsim_gym.agents.play import play
+from lnsim_gym.bridge import BridgeAgent
+from lnsim_gym.bridge.frames import text_frame
+from lnsim_gym.bridge.settings import BridgeSettings, Gate
+from lnsim_gym.errors import ConfigError
+from tests.bridge.clients import Client, raw_socket, streamed
+
+
+@pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 200_000])
+def test_frames_are_those_of_the_websocket_library(length):
+    payload = b"x" * length
+    assert text_frame(payload) == Frame(Opcode.TEXT, payload).serialize(mask=False)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ({"type": "ping"}, "pong"),
+        ({"type": "heartbeat"}, "heartbeat_response"),
+        ({"type": "register", "client": "lightning_lens", "message": "hello"}, "registered"),
+        ({"event_type": "register", "client": "x"}, "registered"),
+        ({"type": "connection_test", "data": [1, {"a": 2}]}, "connection_test_response"),
+        ({"type": "request_suggestions"}, "rebalance_suggestions"),
+    ],
+)
+def test_every_question_is_answered(message, kind):
+    with streamed() as env, Client(env) as client:
+        answer = client.ask(message, kind)
+        if kind == "connection_test_response":
+            assert answer["data"]["echo_data"] == message["data"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        '"text"',
+        "{}",
+        '{"type": null}',
+        '{"type": ["ping"]}',
+        '{"type": "pin"}',
+        '{"type": "transaction", "data": {}}',
+        '{"type": "rebalance_suggestion"}',
+        '{"type": "suggestions", "suggestions": {}}',
+        '{"type": "subscribe", "kinds": ["everything"]}',
+        '{"type": "suggestions", "suggestions": [' + ",".join(["{}"] * 101) + "]}",
+        "[" * 30_000,
+        '{"type": "connection_test", "data": ' + "9" * 5_000 + "}",
+        '{"type": "connection_test", "data": 1e999}',
+        b"\xff\xfe{}",
+    ],
+)
+def test_a_message_that_makes_no_sense_gets_an_error_and_the_client_stays(message):
+    with streamed() as env, Client(env) as client:
+        assert client.ask(message, "error")["data"]["reason"]
+        client.ask({"type": "ping"}, "pong")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+kinds = st.sampled_from(
+    ["ping", "register", "subscribe", "suggestions", "rebalance_suggestion", "connection_test", "request_suggestions"]
+)
+keys = st.sampled_from(["data", "suggestion", "suggestions", "kinds", "client", "type", "event_type"])
+messages = st.builds(lambda kind, rest: {**rest, "type": kind}, kinds, st.dictionaries(keys, json_values, max_size=4))
+
+
+@pytest.fixture(scope="module")
+def target():
+    with streamed(messages_per_second=1e6) as env:
+        BridgeAgent(env.bridge.problem, env.bridge)
+        env.reset(seed=0)
+        yield env
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(texts=st.lists(st.one_of(messages.map(json.dumps), st.text(max_size=200), st.binary(max_size=200)), max_size=8))
+def test_hostile_messages_cost_nothing_but_their_answers(target, texts):
+    with Client(target) as client:
+        for text in texts:
+            with contextlib.suppress(UnicodeEncodeError):
+                client.send(text)
+        client.ask({"type": "ping"}, "pong")
+        target.step(0)
+        assert client.until("step")["data"]["rebalance"]["status"] == "none"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(garbage=st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=5), upgraded=st.booleans())
+def test_hostile_bytes_disturb_nobody_else(target, garbage, upgraded):
+    with Client(target) as witness:
+        witness.until("connection_status")
+        peer = raw_socket(target) if upgraded else socket.create_connection(("127.0.0.1", target.bridge.port))
+        with peer, contextlib.suppress(OSError):
+            for piece in garbage:
+                peer.sendall(piece)
+        target.step(0)
+        witness.until("step")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\x81\x85abcdHell",  # cut off
+        b"\x81\xff" + struct.pack(">Q", 2**40) + b"abcd",  # a terabyte announced
+        b"\x83\x80abcd",  # reserved opcode
+        b"\xf1\x80abcd",  # reserved bits
+        b"\x81\x05hello",  # not masked
+        b"\x89\xfe\x00\x7eabcd" + b"x" * 126,  # ping too long
+        b"\x01\x85abcdHello",  # first fragment, never finished
+    ],
+)
+def test_broken_frames_end_at_most_their_own_connection(frame):
+    with streamed() as env, Client(env) as witness:
+        env.reset(seed=1)
+        with raw_socket(env) as peer:
+            peer.sendall(frame)
+            env.step(0)
+            witness.until("step")
+        env.step(0)
+        witness.until("step")
+        while env.bridge.counts().clients > 1:
+            pass
+
+
+def test_an_oversized_message_ends_the_connection_and_nothing_else():
+    with streamed(max_message_bytes=1000) as env, Client(env) as witness, Client(env) as client:
+        with contextlib.suppress(ConnectionClosed):
+            client.send(json.dumps({"type": "ping", "data": "x" * 1000}))
+            client.until("never")
+        assert client.connection.close_code == 1009
+        witness.ask({"type": "ping"}, "pong")
+
+
+def test_a_client_that_talks_too_fast_is_told_so_and_others_are_answered():
+    with streamed(messages_per_second=5) as env, Client(env) as witness, Client(env) as client:
+        for _ in range(100):
+            client.send({"type": "ping"})
+        assert "messages per second" in client.until("error")["data"]["reason"]
+        assert sum(message["type"] == "pong" for message in client.messages) < 30
+        witness.ask({"type": "ping"}, "pong")
+
+
+def test_more_clients_than_allowed_are_turned_away():
+    with streamed(max_clients=2) as env, Client(env) as first, Client(env) as second:
+        first.receive()
+        second.receive()
+        with pytest.raises(InvalidStatus, match="503"), Client(env):
+            pass
+        first.ask({"type": "ping"}, "pong")
+
+
+@pytest.mark.parametrize(
+    ("origin", "lets_in"),
+    [
+        ("http://localhost:3000", True),
+        ("http://127.0.0.1:8080", True),
+        ("https://dashboard.example", True),
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("null", False),
+        ("http://[::1", False),
+    ],
+)
+def test_web_pages_connect_only_from_known_origins(origin, lets_in):
+    with streamed(origins=["https://dashboard.example"]) as env:
+        refused = contextlib.nullcontext() if lets_in else pytest.raises(InvalidStatus, match="403")
+        with refused, Client(env, additional_headers={"Origin": origin}) as client:
+            client.receive()
+
+
+def test_a_name_that_was_pointed_at_this_machine_is_no_way_in():
+    with streamed() as env:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{env.bridge.port}/api/suggestions", headers={"Host": "evil.example"}
+        )
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(request)
+
+
+def test_beyond_loopback_the_bridge_asks_for_a_token_file():
+    with pytest.raises(ConfigError, match="token_file"):
+        BridgeSettings.of({"host": "0.0.0.0"})
+    BridgeSettings.of({"host": "::1"})
+    assert BridgeSettings().host == "127.0.0.1"
+
+
+def test_a_token_is_made_for_its_owner_alone_and_asked_of_everyone(tmp_path):
+    file = tmp_path / "token"
+    with streamed(host="0.0.0.0", token_file=str(file)) as env:
+        assert file.stat().st_mode & 0o777 == 0o600
+        token = file.read_text().strip()
+        assert len(token) >= 32
+        for path, headers in (("/", {}), ("/?token=no", {}), ("/", {"Authorization": "Bearer no"}), ("/?token=", {})):
+            with pytest.raises(InvalidStatus, match="401"), Client(env, path, additional_headers=headers):
+                pass
+        with Client(env, f"/?token={token}") as client:
+            client.receive()
+        with Client(env, additional_headers={"Authorization": f"Bearer {token}"}) as client:
+            client.receive()
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        Gate(BridgeSettings(token_file=str(file)))
+
+
+def test_other_paths_are_unknown_and_the_schema_is_served():
+    with streamed() as env:
+        base = f"http://127.0.0.1:{env.bridge.port}"
+        with urllib.request.urlopen(f"{base}/api/schema") as response:
+            assert json.load(response)["title"] == "lightningnet/1"
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.urlopen(f"{base}/etc/passwd")
+
+
+def test_a_client_that_stops_reading_loses_its_oldest_messages_and_holds_nobody_up():
+    with streamed(queue_messages=200) as env, Client(env) as reader:
+        reader.until("connection_status")
+        with raw_socket(env) as sleeper:
+            sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            while env.bridge.counts().clients < 2:
+                pass
+            env.reset(seed=1)
+            steps = 0
+            while not env.bridge.counts().dropped:
+                env.step(0)
+                steps += 1
+                reader.until("step")
+            assert [m["seq"] for m in reader.published()] == list(range(1, env.bridge.seq + 1))
+        assert steps < 2000
+
+
+def test_a_slow_client_is_told_how_much_it_lost():
+    with streamed(queue_messages=50) as env, Client(env) as client:
+        client.until("connection_status")
+        env.reset(seed=1)
+        with raw_socket(env) as sleeper:
+            sleeper.settimeout(20)
+            while env.bridge.counts().clients < 2:
+                pass
+            while not env.bridge.counts().dropped:
+                env.step(0)
+            received = b""
+            while b'"type":"dropped"' not in received[-200_000:]:
+                received += sleeper.recv(2**20)
+
+
+def test_clients_that_vanish_are_removed_one_by_one_and_the_rest_hear_on():
+    with streamed() as env, Client(env) as witness:
+        env.reset(seed=1)
+        peers = [raw_socket(env) for _ in range(20)]
+        while env.bridge.counts().clients < 21:
+            pass
+        for peer in peers:
+            # Half a frame, then a reset instead of a goodbye.
+            peer.sendall(b"\x81\xfe\x01")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            env.step(0)
+            witness.until("step")
+        while env.bridge.counts().clients > 1:
+            pass
+
+
+def test_a_client_without_a_sign_of_life_is_removed():
+    with streamed(ping_interval_s=0.2) as env, Client(env) as witness:
+        with raw_socket(env):
+            while env.bridge.counts().clients < 2:
+                pass
+            until = time.monotonic() + 30
+            while env.bridge.counts().clients > 1:
+                witness.ask({"type": "ping"}, "pong")
+                assert time.monotonic() < until
+
+
+def test_the_episode_goes_on_when_the_server_is_gone():
+    with streamed() as env:
+        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=10**6)
+        with Client(env) as client:
+            client.until("connection_status")
+            agent.deadline_s = 0
+            rewards = []
+            for step, (reward, _) in enumerate(play(env, agent, 40, 6)):
+                rewards.append(reward)
+                if step == 10:
+                    # Its loop dies under it, as on a fault of its own.
+                    env.bridge._server._loop.call_soon_threadsafe(env.bridge._server._loop.stop)
+            agent.deadline_s = 10**6
+            assert len(list(play(env, agent, 5, 6))) == 5
+        assert len(rewards) == 40
+        assert not env.bridge.listening
+
+
+def test_closing_says_goodbye_and_can_be_done_twice():
+    env = streamed()
+    with Client(env) as client:
+        client.until("connection_status")
+        env.close()
+        env.close()
+        with pytest.raises(ConnectionClosed):
+            client.until("never")
+        assert client.connection.close_code == 1001

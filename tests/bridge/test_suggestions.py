@@ -1,0 +1,313 @@
+"""Every suggestion is answered, and the answer is true."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from lnsim_gym.agents import make_agent
+from lnsim_gym.agents.play import play
+from lnsim_gym.bridge import BridgeAgent, StreamEpisodes
+from lnsim_gym.bridge.reference import DepletionModel, play_along
+from lnsim_gym.errors import ConfigError
+from tests.bridge.clients import Client, streamed
+
+GOOD = {"from_node": "lnd-alice", "to_node": "lnd-bob", "amount": 40_000}
+EVEN = np.full((7, 2), 498_265_000)
+
+
+@pytest.fixture
+def driven():
+    """A streamed environment with balanced channels, driven by suggestions, and a client of it."""
+    with streamed(suggestion_expiry_s=600) as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        client.until("connection_status")
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+
+        def step():
+            nonlocal observation, info
+            before_msat = env.unwrapped.balances_msat()
+            action = agent.act_one(observation, info, np.random.default_rng(0))
+            observation, _, _, _, info = env.step(action)
+            return before_msat, action, info
+
+        yield env, client, step
+
+
+def acknowledged(client, message):
+    return client.ask(message, "suggestion_ack")["data"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "rebalance_suggestion", "suggestion": GOOD},
+        {"type": "rebalance_suggestion", "data": GOOD},
+        {"event_type": "rebalance_suggestion", "suggestion": GOOD},
+        {"type": "suggestions", "client": "lightning_lens", "timestamp": "x", "suggestions": [{**GOOD, "reason": "r"}]},
+        {"type": "rebalance_suggestions", "suggestions": [GOOD]},
+        {"type": "rebalance_suggestions", "data": [GOOD]},
+        {"type": "suggestions", "suggestions": [{**GOOD, "from_node": "alice", "to_node": "bob", "confidence": 1}]},
+    ],
+)
+def test_a_suggestion_in_every_form_is_queued_told_to_all_and_applied_to_the_sat(driven, message):
+    env, client, step = driven
+    queued = acknowledged(client, message)
+    assert (queued["status"], queued["amount"]) == ("queued", 40_000)
+    assert client.until("rebalance_suggestion")["data"]["to_node"] == "lnd-bob"
+    step()
+    applied = client.until("suggestion_ack")["data"]
+    assert applied == {**queued, "status": "applied", "fee_msat": 0}
+    told = next(message for message in client.messages if message["type"] == "step")["data"]["rebalance"]
+    assert (told["status"], told["applied"], told["route"]) == ("applied", 40_000, ["lnd-alice", "lnd-bob"])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"from_node": "lnd-mallory"}, "unknown from_node"),
+        ({"to_node": "lnd-dave"}, "share no channel"),
+        ({"to_node": "lnd-alice"}, "share no channel"),
+        ({"amount": 0}, "1..1000000"),
+        ({"amount": -5}, "1..1000000"),
+        ({"amount": 1_000_001}, "1..1000000"),
+        ({"amount": 2**80}, "1..1000000"),
+        ({"amount": "40000"}, "Expected `int`"),
+        ({"amount": True}, "Expected `int`"),
+        ({"confidence": 1.01}, "0..1"),
+        ({"confidence": -0.1}, "0..1"),
+        ({"confidence": "high"}, "Expected `float`"),
+        ({"to_node": None}, "Expected `str`"),
+    ],
+)
+def test_an_impossible_suggestion_is_refused_with_the_reason_and_never_reaches_the_agent(driven, change, why):
+    env, client, _ = driven
+    refused = acknowledged(client, {"type": "rebalance_suggestion", "suggestion": {**GOOD, "id": "mine", **change}})
+    assert (refused["status"], refused["id"]) == ("refused", "mine")
+    assert why in refused["why"]
+    assert env.bridge.suggestions.waiting() == []
+
+
+def test_a_bad_suggestion_in_a_list_does_not_spoil_the_others(driven):
+    _, client, _ = driven
+    client.send({"type": "suggestions", "suggestions": [GOOD, 7, {**GOOD, "amount": 0}, {**GOOD, "amount": 1}]})
+    answers = [client.until("suggestion_ack")["data"]["status"] for _ in range(4)]
+    assert answers == ["queued", "refused", "refused", "queued"]
+
+
+def test_what_the_network_refuses_is_answered_with_its_reason(driven):
+    env, client, step = driven
+    assert (
+        acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "amount": 900_000}})["status"]
+        == "queued"
+    )
+    before_msat, _, info = step()
+    answer = client.until("suggestion_ack")["data"]
+    assert (answer["status"], answer["why"]) == ("refused", "INSUFFICIENT_LOCAL_BALANCE")
+    assert info["rebalance"]["refused"]
+    assert (before_msat == EVEN).all()
+
+
+def test_the_highest_confidence_goes_first_and_the_oldest_among_equals(driven):
+    _, client, step = driven
+    for name, confidence in (("a", 0.2), ("b", 0.9), ("c", 0.9), ("d", 0.4)):
+        acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "id": name, "confidence": confidence}})
+    order = []
+    for _ in range(4):
+        step()
+        order.append(client.until("suggestion_ack")["data"]["id"])
+    assert order == ["b", "c", "d", "a"]
+
+
+def test_an_amount_of_the_action_space_is_that_action_and_any_other_is_exact(driven):
+    env, client, step = driven
+    for amount, expected in ((50_000, 1), (100_000, 2), (200_000, 3)):
+        acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "amount": amount}})
+        assert step()[1] == expected
+        client.until("suggestion_ack")
+    acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "amount": 50_001}})
+    assert step()[1].amount_msat == 50_001_000
+
+
+def test_suggestions_expire_and_do_not_outlive_their_episode():
+    with streamed(suggestion_expiry_s=1e-9) as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5)
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        assert agent.act_one(observation, info, np.random.default_rng(0)) == 0
+        answer = client.until("suggestion_ack")["data"]
+        assert (answer["status"], answer["why"]) == ("refused", "expired after 1e-09 s")
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        env.reset()
+        assert client.until("suggestion_ack")["data"]["why"] == "a new episode began"
+
+
+def test_without_an_agent_that_takes_them_suggestions_are_refused():
+    with streamed() as env, Client(env) as client:
+        assert not client.receive()["data"]["takes_suggestions"]
+        answer = acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        assert answer["status"] == "refused"
+        assert "no agent takes suggestions" in answer["why"]
+
+
+def test_a_taken_suggestion_that_is_not_done_is_not_called_applied():
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        agent.act_one(observation, info, np.random.default_rng(0))
+        env.step(5)
+        answer = client.until("suggestion_ack")["data"]
+        assert (answer["status"], answer["why"]) == ("refused", "the agent chose another action")
+
+
+def test_in_lock_step_every_action_is_the_answer_to_its_request():
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
+
+        def answer_each() -> None:
+            for amount in range(1000, 1010):
+                request = client.until("request_suggestions")
+                assert request["event_type"] == "request_suggestions"
+                assert request["data"]["step"] == amount - 1000
+                client.send({"type": "suggestions", "suggestions": [{**GOOD, "amount": amount}]})
+
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(answer_each)
+            asked = [info["rebalance"]["requested_sat"] for _, info in play(env, agent, 10, 5)]
+            done.result()
+    assert asked == list(range(1000, 1010))
+
+
+def test_an_empty_answer_lets_the_fallback_act_at_once():
+    with streamed() as env, Client(env) as client:
+        problem = env.bridge.problem
+        agent = BridgeAgent(problem, env.bridge, fallback=make_agent("targeted", problem), deadline_s=600)
+
+        def answer_each() -> None:
+            for _ in range(5):
+                client.until("request_suggestions")
+                client.send({"type": "suggestions", "suggestions": []})
+
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(answer_each)
+            played = [info["rebalance"] for _, info in play(env, agent, 5, 5)]
+            done.result()
+    alone = gym.make("LightningNet-v0", backend="simulator")
+    assert played == [info["rebalance"] for _, info in play(alone, make_agent("targeted", problem), 5, 5)]
+
+
+def test_a_model_that_is_silent_costs_no_more_than_the_deadline_and_nobody_costs_nothing():
+    with streamed() as env:
+        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=0.05)
+        with Client(env) as client:
+            client.until("connection_status")
+            assert [info["rebalance"]["requested_sat"] for _, info in play(env, agent, 2, 5)] == [0, 0]
+        agent.deadline_s = 10**6
+        while env.bridge.counts().clients:
+            pass
+        assert len(list(play(env, agent, 2, 5))) == 2
+
+
+def test_a_request_of_one_client_is_relayed_to_the_others_and_answered_with_what_waits(driven):
+    env, client, _ = driven
+    acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "confidence": 0.7}})
+    with Client(env) as other:
+        other.until("connection_status")
+        reply = client.ask({"type": "request_suggestions"}, "rebalance_suggestions")
+        assert [fields["confidence"] for fields in reply["suggestions"]] == [0.7]
+        relayed = other.until("request_suggestions")
+        assert (relayed["type"], relayed["event_type"]) == ("request_suggestions", "request_suggestions")
+
+
+def test_polling_over_http_returns_what_waits(driven):
+    env, client, _ = driven
+    address = f"http://127.0.0.1:{env.bridge.port}/api/suggestions"
+    with urllib.request.urlopen(address) as response:
+        assert json.load(response) == []
+    acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "confidence": 0.3, "id": 9}})
+    with urllib.request.urlopen(address) as response:
+        assert response.headers["Content-Type"] == "application/json"
+        assert json.load(response) == [{**GOOD, "confidence": 0.3, "reason": "", "id": "9"}]
+
+
+def test_the_bridge_agent_is_for_pushes_on_one_network(driven):
+    env, _, _ = driven
+    agent = BridgeAgent(env.bridge.problem, env.bridge)
+    with pytest.raises(ConfigError, match="one network"):
+        agent.act(np.zeros((2, 14)), {"action_mask": np.ones((2, 43))}, np.random.default_rng(0))
+    circular = gym.make("LightningNet-v0", backend="simulator", operation="circular").unwrapped.problem
+    with pytest.raises(ConfigError, match="operation 'push'"):
+        BridgeAgent(circular, env.bridge)
+
+
+def test_the_reference_model_learns_who_will_be_depleted_from_other_things():
+    rng = np.random.default_rng(0)
+    share, outflow = rng.random(4000), rng.normal(0, 0.1, 4000)
+    depleted = (share - outflow + rng.normal(0, 0.02, 4000) < 0.1).astype(float)
+    model = DepletionModel()
+    for batch in np.split(np.arange(3000), 30):
+        model.learn(model.inputs(share[batch], outflow[batch]), depleted[batch])
+    right = (model.predict(model.inputs(share[3000:], outflow[3000:])) > 0.5) == depleted[3000:]
+    assert right.mean() > 0.9 > 1 - depleted.mean()
+
+
+def test_the_reference_client_raises_the_success_rate_over_doing_nothing():
+    gains = []
+    for seed in (1, 2, 3):
+        with streamed() as env:
+            agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
+            thread = _along(env)
+            while not env.bridge.counts().clients:
+                pass
+            helped = [reward for reward, _ in play(env, agent, 100, seed)]
+        thread.join()
+        alone = gym.make("LightningNet-v0", backend="simulator")
+        idle = [reward for reward, _ in play(alone, make_agent("noop", alone.unwrapped.problem), 100, seed)]
+        gains.append(np.mean(helped) - np.mean(idle))
+    assert min(gains) > 0.15
+
+
+def _along(env: StreamEpisodes) -> threading.Thread:
+    import asyncio
+
+    thread = threading.Thread(target=lambda: asyncio.run(play_along(f"ws://127.0.0.1:{env.bridge.port}")))
+    thread.start()
+    return thread
+
+
+def readme_client() -> str:
+    """The client that the README prints, as a program."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r"```python\n(# A client.*?)```", text, re.DOTALL)
+    if found is None:
+        pytest.skip("the README prints no client")
+    return textwrap.dedent(found[1])
+
+
+def test_the_client_of_the_readme_drives_an_episode_and_is_told_the_truth():
+    with streamed() as env:
+        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
+        program = readme_client().replace("6789", str(env.bridge.port))
+        client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        while not env.bridge.counts().clients:
+            assert client.poll() is None
+        played = [info["rebalance"] for _, info in itertools.islice(play(env, agent, 30, 5), 30)]
+        env.bridge.drain()
+    output, _ = client.communicate(timeout=60)
+    assert client.returncode == 0
+    applied = [rebalance for rebalance in played if rebalance["applied_sat"]]
+    assert len(applied) >= 20
+    assert output.count("applied") == len(applied)
