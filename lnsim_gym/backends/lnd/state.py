@@ -10,7 +10,9 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +31,7 @@ __all__ = [
     "named_folder",
     "records",
     "state_root",
+    "unrecorded",
     "write_private",
     "write_record",
 ]
@@ -36,6 +39,7 @@ __all__ = [
 RECORD_FILE: Final = "network.json"
 _TMPFS: Final = Path("/dev/shm")
 _ROOM_PER_NODE: Final = 64 * 1024 * 1024
+_ABANDONED_S: Final = 3600.0
 _ROOM_SPARE: Final = 256 * 1024 * 1024
 
 
@@ -101,6 +105,16 @@ def records(override: str | None = None) -> Iterator[NetworkRecord]:
                 yield msgspec.json.decode(path.read_bytes(), type=NetworkRecord)
             except (OSError, msgspec.MsgspecError):
                 continue
+
+
+def unrecorded(override: str | None = None) -> Iterator[Path]:
+    """Yield folders that never got a record, or lost it, and have not changed for an hour: nobody works on them."""
+    for root in _roots(override):
+        for folder in root.iterdir():
+            if folder.is_dir() and not (folder / RECORD_FILE).exists():
+                with suppress(FileNotFoundError):
+                    if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                        yield folder
 
 
 def find_record(name: str, override: str | None = None) -> NetworkRecord:

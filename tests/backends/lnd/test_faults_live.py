@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from lnsim_gym.backends.lnd.launchers.base import CHAIN
-from lnsim_gym.backends.lnd.state import records
+from lnsim_gym.backends.lnd.state import records, state_root
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 from tests.backends.lnd.live import batch_of, half_and_half, random_batch
 
@@ -95,7 +95,7 @@ def leftovers(name_part: str) -> list[str]:
     """Processes and folders of this machine's networks that carry a name."""
     found = [process.info["cmdline"] for process in psutil.process_iter(["cmdline"])]
     running = [" ".join(line) for line in found if line and name_part in " ".join(line)]
-    return running + [record.folder for record in records() if name_part in record.folder]
+    return running + [str(folder) for folder in state_root().iterdir() if name_part in folder.name]
 
 
 PROGRAM = """
@@ -168,4 +168,14 @@ def test_daemons_die_with_a_killed_owner_and_the_next_start_removes_its_files(ma
     until(lambda: not [left for left in leftovers(f"env-{pid}-") if "lnd" in left.split()[0].rpartition("/")[2]])
     assert len(leftovers(f"env-{pid}-")) == 1, "only the folder is left"
     make_backend(two_nodes).open()
+    assert leftovers(f"env-{pid}-") == []
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2])
+def test_ctrl_c_at_any_moment_of_a_start_leaves_no_daemon_and_no_folder(lnd_binaries, after_s):
+    program = run_program("backend.open()")
+    pid = program.stdout.readline().strip()
+    until(lambda: leftovers(f"env-{pid}-"))
+    strike(psutil.Process(program.pid), signal.SIGINT, after_s).join()
+    program.communicate(timeout=60)
     assert leftovers(f"env-{pid}-") == []

@@ -6,7 +6,8 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from subprocess import DEVNULL, STDOUT
@@ -19,20 +20,41 @@ from lnsim_gym.backends.lnd.client import run
 __all__ = ["find", "free_ports", "is_running", "kill", "spawn", "terminate"]
 
 _PR_SET_PDEATHSIG: Final = 1
+_INTERRUPTED_S: Final = 2.0
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
-def spawn(argv: Sequence[str], folder: Path, log: Path, *, dies_with_us: bool) -> psutil.Process:
+def spawn(
+    argv: Sequence[str], folder: Path, log: Path, register: Callable[[psutil.Process], None], *, dies_with_us: bool
+) -> None:
     """Start a daemon in a session of its own, so that Ctrl-C in the terminal reaches us alone.
 
     Args:
         argv: Program and arguments; nothing secret, every user can read them.
         folder: Its working directory and home.
         log: File that gets what it prints.
+        register: Called with the process as soon as there is one, even when Ctrl-C cuts this call short.
         dies_with_us: Let the kernel kill it when this process ends, however that comes about.
     """
+    done = threading.Event()
+
+    async def start() -> None:
+        try:
+            register(_popen(argv, folder, log, dies_with_us))
+        finally:
+            done.set()
+
+    try:
+        # The kernel's promise is tied to the thread that starts the child: use the one that lives as long as we do.
+        run(start())
+    except BaseException:
+        done.wait(_INTERRUPTED_S)
+        raise
+
+
+def _popen(argv: Sequence[str], folder: Path, log: Path, dies_with_us: bool) -> psutil.Process:
+    """Start a child process."""
     parent = os.getpid()
-    started: list[psutil.Process] = []
 
     def before_exec() -> None:
         if dies_with_us:
@@ -40,28 +62,17 @@ def spawn(argv: Sequence[str], folder: Path, log: Path, *, dies_with_us: bool) -
             if os.getppid() != parent:
                 os._exit(1)
 
-    async def start() -> psutil.Process:
-        with log.open("ab") as output:
-            process = psutil.Popen(
-                list(argv),
-                stdin=DEVNULL,
-                stdout=output,
-                stderr=STDOUT,
-                cwd=folder,
-                env={"HOME": str(folder), "PATH": os.defpath},
-                start_new_session=True,
-                preexec_fn=before_exec,
-            )
-            started.append(process)
-            return process
-
-    # The kernel's promise is tied to the thread that starts the child: use the one that lives as long as we do.
-    try:
-        return run(start())
-    except BaseException:
-        # Ctrl-C may come after the start and before the caller knows of it.
-        kill(started)
-        raise
+    with log.open("ab") as output:
+        return psutil.Popen(
+            list(argv),
+            stdin=DEVNULL,
+            stdout=output,
+            stderr=STDOUT,
+            cwd=folder,
+            env={"HOME": str(folder), "PATH": os.defpath},
+            start_new_session=True,
+            preexec_fn=before_exec,
+        )
 
 
 def find(pid: int, created: float) -> psutil.Process | None:

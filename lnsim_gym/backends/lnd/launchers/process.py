@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
@@ -73,9 +74,7 @@ class ProcessLauncher(Launcher):
         binary = find_binaries().lnd
         for index, endpoint in enumerate(self.record().nodes):
             if endpoint.name not in self._processes:
-                self._processes[endpoint.name] = self._spawn(
-                    [str(binary), *self._lnd_arguments(index)], self._stdout_log(endpoint.name)
-                )
+                self._spawn(endpoint.name, [str(binary), *self._lnd_arguments(index)])
         self._save()
 
     def record(self) -> NetworkRecord:
@@ -205,7 +204,7 @@ class ProcessLauncher(Launcher):
             "--nolisten",
         )
         argv = [str(find_binaries().btcd), *BTCD_FLAGS, *arguments]
-        self._processes[CHAIN] = self._spawn(argv, self._stdout_log(CHAIN))
+        self._spawn(CHAIN, argv)
 
     def _wait_for_chain(self) -> None:
         """Wait until btcd answers.
@@ -248,8 +247,9 @@ class ProcessLauncher(Launcher):
             f"--btcd.rpccert={self._chain.cert_path}",
         ]
 
-    def _spawn(self, argv: list[str], log: Path) -> psutil.Process:
-        return daemons.spawn(argv, self.folder, log, dies_with_us=not self._detached)
+    def _spawn(self, name: str, argv: list[str]) -> None:
+        register = partial(self._processes.__setitem__, name)
+        daemons.spawn(argv, self.folder, self._stdout_log(name), register, dies_with_us=not self._detached)
 
     def _kill_nodes(self) -> None:
         daemons.kill(self._node_processes())
@@ -289,6 +289,8 @@ def sweep(state_folder: str | None = None) -> None:
             found = (daemons.find(int(pid), created) for pid, created in record.details["pids"].values())
             daemons.kill(process for process in found if process is not None)
             shutil.rmtree(record.folder, ignore_errors=True)
+    for folder in state.unrecorded(state_folder):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def alias(name: str) -> str:
