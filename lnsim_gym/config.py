@@ -17,7 +17,7 @@ from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
 
-__all__ = ["EnvironmentConfig", "EnvironmentFile", "StartBalances", "environment_files", "read_environment"]
+__all__ = ["EnvironmentConfig", "EnvironmentFile", "StartBalances", "Variants", "environment_files", "read_environment"]
 
 BackendName = Literal["simulator", "lnd"]
 ActionName = Literal["discrete", "multidiscrete", "box"]
@@ -35,13 +35,44 @@ class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ConfigError(f"start_balances needs 0 <= low <= high <= 1, got low {self.low}, high {self.high}")
 
 
+class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Domain randomisation: each episode is on one of ``count`` variants of the problem, drawn from its seed.
+
+    Ranges are inclusive; what has none stays as it is. Which variant an episode is on follows from its seed and
+    number alone, in a single environment as in a vector.
+    """
+
+    count: int = 32
+    """How many variants there are; at least as many as topologies in the list."""
+    seed: int = 0
+    """Seed of the variants themselves."""
+    fee_base_msat: tuple[int, int] | None = None
+    """Range of every direction's base fee, in msat."""
+    fee_rate_ppm: tuple[int, int] | None = None
+    """Range of every direction's fee rate, in ppm."""
+    traffic: dict[str, tuple[float, float]] = msgspec.field(default_factory=dict)
+    """Ranges of numbers of the traffic model, by name."""
+
+    def __post_init__(self) -> None:
+        """Refuse empty ranges."""
+        if not 1 <= self.count <= 10_000:
+            raise ConfigError(f"variants.count must lie in 1..10,000, got {self.count}")
+        ranges = {"fee_base_msat": self.fee_base_msat, "fee_rate_ppm": self.fee_rate_ppm, **self.traffic}
+        for name, bounds in ranges.items():
+            if bounds is not None and not 0 <= bounds[0] <= bounds[1]:
+                raise ConfigError(f"variants: the range of {name} needs 0 <= low <= high, got {list(bounds)}")
+
+
 class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting of an environment. Field names are the keys of the TOML files and the keywords of ``gym.make``."""
 
     backend: BackendName = "simulator"
     """World the episodes run on: the embedded simulator, or real LND nodes."""
-    topology: str | dict[str, Any] = "default"
-    """Preset name, path of a file, or the topology (or generator) itself."""
+    topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
+    """Preset name, path of a file, or the topology (or generator) itself; or a list of them, of one shape, each
+    episode on one of them."""
+    variants: Variants | None = None
+    """Policies and demand that vary from episode to episode."""
     start_balances: StartBalances | Literal["topology"] = "topology"
     """Balances at reset: those of the topology, or a random share on each channel."""
     traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)

@@ -105,8 +105,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     @property
     def topology(self) -> Topology:
-        """The network's topology."""
-        return self.problem.topology
+        """The network's topology in the current episode."""
+        return self.problem.variants[int(self._episodes.variants[0])].topology
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.

@@ -34,6 +34,10 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, LightningNetEnv):
             raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
+        if len(env.unwrapped.problem.variants) > 1:
+            raise ConfigError(
+                "recorders need a network that stays the same: leave out variants and lists of topologies"
+            )
         self._network: LightningNetEnv = env.unwrapped
         self.recorders = list(recorders)
         self._start: EpisodeStart | None = None

@@ -38,6 +38,10 @@ class PlannerOracle(Agent):
         super().__init__(problem)
         if not 1 <= horizon <= problem.traffic.redraw_every_steps:
             raise ConfigError(f"horizon must lie in 1..{problem.traffic.redraw_every_steps}, got {horizon}")
+        if len(problem.variants) > 1:
+            raise ConfigError(
+                "the planner needs a problem that stays the same: leave out variants and lists of topologies"
+            )
         if samples < 1 or not 1 <= sizes <= len(problem.actions.sizes):
             raise ConfigError(f"samples must be at least 1 and sizes in 1..{len(problem.actions.sizes)}")
         self.horizon, self.samples, self.threads = horizon, samples, threads

@@ -19,5 +19,5 @@ def example_state() -> EpisodeState:
     """Return the state of one network of two nodes; every state has its types."""
     topology = {"nodes": ["a", "b"], "channels": [{"initiator": "a", "peer": "b", "capacity_sat": 100_000}]}
     problem = Problem.of(EnvironmentConfig.of({"topology": topology, "payments_per_step": 1}))
-    counters = (np.zeros(1, np.uint64), np.zeros(1, np.int64), np.zeros(1, np.int64))
-    return make_state(problem, StepColumns.zeros(problem, 1), *counters)
+    places = (np.zeros(1, np.uint64), *(np.zeros(1, np.int64) for _ in range(3)))
+    return make_state(problem, StepColumns.zeros(problem, 1), places)  # type: ignore[arg-type]

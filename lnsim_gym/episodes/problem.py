@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.actions import ActionScheme, RebalanceRoutes, make_actions, rebalance_routes
 from lnsim_gym.config import EnvironmentConfig, StartBalances
+from lnsim_gym.episodes.variants import variants_of
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.observations import ObservationLayout
 from lnsim_gym.rewards import reward_weights
@@ -42,14 +42,24 @@ class Problem:
     first_direction: Int64  # (options,) first direction of each (row, size) of the action scheme
     needed_msat: Int64  # (options,) spendable balance it needs there, amount and fees
 
+    variants: tuple[Problem, ...] = ()
+    """The variants that episodes are drawn from, this one first; just this one where nothing varies."""
+
     @classmethod
-    def of(cls, config: EnvironmentConfig) -> Self:
+    def of(cls, config: EnvironmentConfig) -> Problem:
         """Work a config out.
 
         Raises:
             ConfigError: The config asks for the impossible.
         """
-        topology = load_topology(config.topology)
+        variants = tuple(cls._of_variant(variant, topology) for variant, topology in variants_of(config))
+        for index, variant in enumerate(variants):
+            _require_same_shape(variants[0], variant, index)
+        return replace(variants[0], config=config, variants=variants)
+
+    @classmethod
+    def _of_variant(cls, config: EnvironmentConfig, topology: Topology) -> Problem:
+        """Work out one variant."""
         routes = rebalance_routes(config.operation, topology, config.circular_max_hops)
         actions = make_actions(config.action, routes, config.action_sizes)
         return cls(
@@ -64,11 +74,6 @@ class Problem:
             first_direction=np.repeat(routes.directions[:, 0], len(config.action_sizes)).astype(np.int64),
             needed_msat=_needed_msat(topology, routes, actions.amounts_msat).ravel(),
         )
-
-    @property
-    def variants(self) -> tuple[Problem, ...]:
-        """The variants of the problem that episodes are drawn from; here the problem itself."""
-        return (self,)
 
     def start_balances_msat(self, seed: int, episode: int) -> Int64:
         """Return the balances at the start of an episode, in msat, shape (channels, 2)."""
@@ -86,6 +91,19 @@ class Problem:
             balances_msat.ravel(),
         )
         return balances_msat
+
+
+def _require_same_shape(first: Problem, other: Problem, index: int) -> None:
+    """Refuse a variant whose spaces would not be those of the first, or whose actions would mean other amounts."""
+    for what, own, its in (
+        ("nodes", first.layout.nodes, other.layout.nodes),
+        ("channels", first.layout.directions // 2, other.layout.directions // 2),
+        ("rebalance routes", first.routes.directions.shape, other.routes.directions.shape),
+    ):
+        if own != its:
+            raise ConfigError(f"variants must be of one shape: {what} of the first are {own}, of number {index} {its}")
+    if not np.array_equal(first.routes.smallest_capacity_sat, other.routes.smallest_capacity_sat):
+        raise ConfigError(f"variants must have equal capacities, channel by channel; number {index} differs")
 
 
 def _needed_msat(topology: Topology, routes: RebalanceRoutes, amounts_msat: Int64) -> Int64:

@@ -39,6 +39,8 @@ class Episodes(ABC):
         self.columns = StepColumns.zeros(problem, networks)
         self.seeds = np.zeros(networks, np.uint64)
         self.episodes = np.zeros(networks, np.int64)
+        self.variants = np.zeros(networks, np.int64)
+        """Index of the problem's variant that each network is on, shape (networks,)."""
         self.steps = np.zeros(networks, np.int64)
         """Steps done in the current episode, shape (networks,)."""
 

@@ -44,7 +44,7 @@ class SimulatedEpisodes(Episodes):
         if not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, got {threads}")
         threads = min(threads, networks)
-        state = make_state(problem, self.columns, self.seeds, self.episodes, self.steps)
+        state = make_state(problem, self.columns, (self.seeds, self.episodes, self.steps, self.variants))
         self._states = [state, *(with_scratch(state) for _ in range(threads - 1))]
         self._tables = [describe(share) for share in self._states]
         edges = np.linspace(0, networks, threads + 1).astype(int).tolist()

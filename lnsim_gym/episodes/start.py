@@ -25,6 +25,8 @@ def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Epis
         from lnsim_gym.episodes.simulated import SimulatedEpisodes  # noqa: PLC0415
 
         return SimulatedEpisodes(problem, networks, threads)
+    if len(problem.variants) > 1:
+        raise ConfigError("backend 'lnd' runs one network: leave out variants and lists of topologies")
     if networks != 1:
         raise ConfigError(
             f"backend 'lnd' runs one network per environment, asked for {networks}: "

@@ -97,16 +97,15 @@ class EpisodeState(NamedTuple):
     history: int
 
 
-def make_state(problem: Problem, columns: StepColumns, seeds: Any, episodes: Int64, steps: Int64) -> EpisodeState:
+def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64, Int64, Int64]) -> EpisodeState:
     """Lay out the state of a batch of episodes around the runner's own arrays.
 
     Args:
         problem: What is to be done.
         columns: Columns of the runner, which the state shares.
-        seeds: The runner's seeds, shared too, shape (networks,).
-        episodes: The runner's episode numbers, shape (networks,).
-        steps: The runner's step numbers, shape (networks,).
+        places: The runner's seeds, episode numbers, steps and variants, shared too, each of shape (networks,).
     """
+    seeds, episodes, steps, variant_of = places
     variants = problem.variants
     networks = stack([compile_network(variant.topology) for variant in variants])
     count, directions = len(seeds), problem.layout.directions
@@ -126,7 +125,7 @@ def make_state(problem: Problem, columns: StepColumns, seeds: Any, episodes: Int
             seeds=seeds,
             episodes=episodes,
             steps=steps,
-            variant=np.zeros(count, np.int64),
+            variant=variant_of,
             given_msat=np.full((count, directions), -1, np.int64),
             regime=np.full(count, -1, np.int64),
             cumulative=np.zeros((count, 2, problem.layout.nodes)),

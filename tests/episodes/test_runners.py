@@ -19,7 +19,10 @@ VARIATIONS = [
     {"payment": {"mission_control": "per_episode"}, "traffic": {"median_amount_sat": 60_000}},
     {"payment": {"mission_control": "per_episode"}, "traffic": "simln", "operation": "circular"},
     {"payment": {"max_parts": 16}, "traffic": {"median_amount_sat": 150_000}},
-    {"traffic": {"kind": "classic", "max_amount_sat": 400_000}, "topology": "scale_free(nodes = 20, channels = 40, seed = 3)"},
+    {
+        "traffic": {"kind": "classic", "max_amount_sat": 400_000},
+        "topology": "scale_free(nodes = 20, channels = 40, seed = 3)",
+    },
     {"payment": {"fee_limit_base_sat": 0, "fee_limit_ppm": 20}},
 ]
 
