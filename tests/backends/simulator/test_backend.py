@@ -165,6 +165,20 @@ def test_an_amount_below_20_000_sat_is_never_split():
         assert pay(backend, ("a", "d", amount_sat * SAT)).parts[0] == parts
 
 
+@pytest.mark.parametrize(("own_sat", "arrives"), [(215_390, True), (215_389, False)])
+def test_each_part_in_flight_costs_the_initiator_860_sat_of_what_it_can_send(own_sat, arrives):
+    """Two parts of 100,000 sat leave over one channel: 14,530 sat stay behind, and 860 more for the first part."""
+    free = ChannelPolicies(**{end: Policy(fee_base_msat=0, fee_rate_ppm=0) for end in ("initiator", "peer")})
+    pairs = (("a", "b"), ("b", "c"), ("b", "d"), ("c", "z"), ("d", "z"))
+    channels = tuple(Channel(initiator=i, peer=p, capacity_sat=1_000_000, policies=free) for i, p in pairs)
+    topology = Topology(nodes=("a", "b", "c", "d", "z"), channels=channels)
+    backend = network(topology, (own_sat, 150_000, 150_000, 500_000, 500_000), max_parts=16)
+    before = backend.balances_msat()
+    outcomes = pay(backend, ("a", "z", 200_000 * SAT))
+    assert (outcomes.succeeded[0], outcomes.parts[0]) == (arrives, 2 if arrives else 0)
+    assert arrives or (backend.balances_msat() == before).all()
+
+
 def test_a_set_that_cannot_be_completed_fails_and_every_balance_is_as_before():
     ends = tuple(Channel(initiator=hub, peer=end, capacity_sat=1_000_000) for hub in "bc" for end in "ad")
     backend = network(Topology(nodes=tuple("abcd"), channels=ends), [500_000, 400_000, 500_000, 50_000], max_parts=16)
