@@ -198,6 +198,8 @@ class BridgeServer:
             self._loop.run_until_complete(self._serve())
         except OSError as problem:
             self._problem = problem
+        except asyncio.CancelledError:
+            _log.warning("the bridge was cancelled; the episodes go on without it")
         finally:
             self._started.set()
             self._loop.close()

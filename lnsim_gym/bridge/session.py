@@ -91,7 +91,9 @@ class Session:
         while len(self._chunks) > 1 and (
             self._messages > settings.queue_messages or self._bytes > settings.queue_bytes
         ):
-            self._untold += self._pop_chunk()[1]
+            lost = self._pop_chunk()[1]
+            self.dropped += lost
+            self._untold += lost
         self._ready.set()
 
     async def write_forever(self) -> None:
@@ -137,5 +139,4 @@ class Session:
     def _tell_drops(self) -> None:
         """Tell the client what it lost."""
         lost, self._untold = self._untold, 0
-        self.dropped += lost
         self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))

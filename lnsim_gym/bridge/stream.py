@@ -61,8 +61,9 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
         result = self.env.step(action)
         _, reward, terminated, truncated, info = result
-        if self._episode is not None and not info["backend_error"]:
-            self._episode.add(float(reward), info)
+        if not info["backend_error"]:
+            if self._episode is not None:
+                self._episode.add(float(reward), info)
             self.bridge.stepped(action, self._seed, result)
         if terminated or truncated:
             self._end(terminated, truncated, info["backend_error"])

@@ -12,12 +12,12 @@ import gymnasium as gym
 import jsonschema
 import numpy as np
 import pytest
-from tests.bridge.clients import Client, LensReader, PlatformReader, original_reader, streamed
 
 from lnsim_gym.actions import ExactRebalance
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.bridge.schema import make_schema
 from lnsim_gym.errors import ConfigError
+from tests.bridge.clients import Client, LensReader, PlatformReader, original_reader, streamed
 
 SCHEMA = json.loads(files("lnsim_gym.bridge").joinpath("schema.json").read_text())
 
