@@ -1,0 +1,69 @@
+"""Every command and every program in the README runs."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"(?:<!-- ([a-z ]+) -->\n)?```(bash|python)\n(.*?)```", README, re.DOTALL)
+SET_UP = "set up"
+TESTS = "test"
+SLOW = "slow"
+PROGRAMS = [code for _, language, code in BLOCKS if language == "python"]
+SHELL = [(mark, code) for mark, language, code in BLOCKS if language == "bash" and mark not in (SET_UP, TESTS)]
+REAL_NODES = re.compile(r"--backend lnd|lnsim up")
+
+
+def run(command: list[str], folder: Path, timeout_s: float = 600) -> str:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    state = {"LNSIM_STATE_DIR": str(folder / "state")}
+    done = subprocess.run(  # noqa: PLW1510
+        command, cwd=folder, env=os.environ | {"PATH": path} | state, capture_output=True, text=True, timeout=timeout_s
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda code: code.strip().splitlines()[0][:40])
+def test_a_program_runs(program, tmp_path):
+    if "sb3" in program:
+        pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
+    run([sys.executable, "-W", "error::DeprecationWarning", "-c", program], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("mark", "commands"), [pair for pair in SHELL if not REAL_NODES.search(pair[1])], ids=lambda text: text.strip()[:40]
+)
+def test_commands_run(mark, commands, tmp_path):
+    if mark == SLOW:  # the same command on fewer seeds
+        commands, changed = re.subn(r"--seeds (\d+):\d+", r"--seeds \1:1000002", commands)
+        assert changed
+    run(["bash", "-euc", commands.replace(".venv/bin/", "")], tmp_path)
+
+
+@pytest.mark.lnd
+@pytest.mark.parametrize(
+    "commands", [code for _, code in SHELL if REAL_NODES.search(code)], ids=lambda text: text.strip()[:40]
+)
+def test_commands_on_real_nodes_run(commands, lnd_binaries, tmp_path):
+    try:
+        run(["bash", "-euc", commands], tmp_path)
+    finally:
+        run(["lnsim", "down"], tmp_path)
+
+
+def test_set_up_and_tests_are_what_the_check_script_runs():
+    script = (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
+    assert [mark for mark, *_ in BLOCKS if mark in (SET_UP, TESTS)] == [SET_UP, TESTS]
+    assert f'readme "{SET_UP}"' in script
+    assert f"readme {TESTS}" in script
+
+
+def test_every_environment_is_in_the_table():
+    named = set(re.findall(r"^\| `(\w+-v\d+)` \|", README, re.MULTILINE))
+    assert named == {path.stem for path in (CHECKOUT / "envs").glob("*.toml")}
