@@ -51,11 +51,7 @@ class LensPusher:
     """
 
     def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        if parts.scheme != "http" or not parts.hostname:
-            raise ConfigError(f"expected an address like http://127.0.0.1:5050, got {address!r}")
-        self._address = (parts.hostname, parts.port or 80)
-        self._path = parts.path.rstrip("/") + "/api/update"
+        self._address, self._path = _parse(address)
         self._waiting: deque[dict[str, Any]] = deque()
         self._sent = self._refused = self._dropped = 0
         self._work = threading.Event()
@@ -124,3 +120,15 @@ class LensPusher:
         with connection.getresponse() as response:
             response.read()
             return response.status < 400
+
+
+def _parse(address: str) -> tuple[tuple[str, int], str]:
+    """Return host and port of a base address, and the path to post to."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if host is None or parts.scheme != "http":
+        raise ConfigError(f"expected an address like http://127.0.0.1:5050, got {address!r}")
+    return (host, port), parts.path.rstrip("/") + "/api/update"
