@@ -134,6 +134,22 @@ def test_senders_that_remember_shun_a_failed_pair_for_182_seconds():
         assert outcomes.attempts.tolist() == [1, attempts]
 
 
+@pytest.mark.parametrize(("waited_ms", "attempts"), [(59_999, 0), (60_000, 1)])
+def test_a_failure_at_a_higher_amount_is_ignored_within_a_minute_of_one_at_a_lower_amount(waited_ms, attempts):
+    """While it is ignored, 150,000 sat count as failed; once it counts, only 200,000 sat and more do."""
+    pairs = (("a", "b"), ("b", "c"), ("c", "a"))
+    topology = Topology(
+        nodes=("a", "b", "c"), channels=tuple(Channel(initiator=i, peer=p, capacity_sat=1_000_000) for i, p in pairs)
+    )
+    own_sat = (900_000, 50_000, OWNED_SAT - 20_000)
+    backend = network(topology, own_sat, mission_control="per_episode", payment_ms=waited_ms)
+    cycle = (0, 2, 4)
+    assert backend.rebalance(cycle, 100_000 * SAT).failure_source_index == 1
+    pay(backend, ("b", "a", 1_000 * SAT))  # lets time pass
+    assert backend.rebalance(cycle, 200_000 * SAT).failure_source_index == 1
+    assert pay(backend, ("a", "c", 150_000 * SAT)).attempts[0] == attempts
+
+
 def test_senders_forget_before_each_payment_by_default():
     outcomes = pay(line(900_000, 100_000), *[("a", "c", 200_000 * SAT)] * 3)
     assert outcomes.attempts.tolist() == [1, 1, 1]
