@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
     import gymnasium as gym
+    from gymnasium.envs.registration import EnvSpec
 
     from lnsim_gym.backends.base import Backend
     from lnsim_gym.records import Recorder
@@ -29,7 +33,9 @@ __all__ = [
     "Topology",
     "World",
     "app",
+    "environment_spec",
     "make_environment",
+    "written",
 ]
 
 app = typer.Typer()
@@ -134,9 +140,10 @@ def record(
         inner: Any = world.unwrapped
         config, problem = inner.config, inner.problem
         player = make_agent(agent, problem)
-        writer = TraceWriter(
-            out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
-        )
+        with written(out):
+            writer = TraceWriter(
+                out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
+            )
         world = RecordEpisodes(world, [writer])
         with shown_steps(f"{env}, {agent}", steps) as tell:
             for _, info in play(world, player, steps, seed):
@@ -157,11 +164,13 @@ def validate(
     from lnsim_gym.records.trace import read_trace  # noqa: PLC0415
 
     recorded = read_trace(trace)
+    steps = sum(len(episode.steps) for episode in recorded.episodes)
+    if not steps:
+        raise RecordError(f"{trace} holds no step that could be done again: record it again")
     with _open_backend(recorded, backend, launcher) as world:
         differences = replay(recorded, world)
     for difference in differences:
         typer.echo(str(difference))
-    steps = sum(len(episode.steps) for episode in recorded.episodes)
     payments = sum(len(step.payments) for episode in recorded.episodes for step in episode.steps)
     typer.echo(
         f"{len(differences)} differences in {payments} payments of {steps} steps, "
@@ -180,8 +189,6 @@ def make_environment(
     settings: list[str] | None,
 ) -> gym.Env[Any, Any]:
     """Make the environment that the options of a command ask for."""
-    import gymnasium  # noqa: PLC0415
-
     overrides = _parse_settings(settings or [])
     if backend is not None:
         overrides["backend"] = backend.value
@@ -192,10 +199,49 @@ def make_environment(
         lnd["network"] = network
     if lnd:
         overrides["lnd"] = {**overrides.get("lnd", {}), **lnd}
+    limit = overrides.get("max_episode_steps", 1)
+    if not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"max_episode_steps must be an integer >= 1, got {limit!r}")
+    import gymnasium  # noqa: PLC0415
+
+    return gymnasium.make(environment_spec(env), **overrides)
+
+
+def environment_spec(env: str) -> EnvSpec:
+    """Return what is registered under the id of an environment of this package.
+
+    Raises:
+        ConfigError: There is none, or it is an environment of another kind.
+    """
+    import gymnasium  # noqa: PLC0415
+    from gymnasium.envs.registration import load_env_creator  # noqa: PLC0415
+
+    from lnsim_gym.environment import LightningNetEnv  # noqa: PLC0415
+
+    module, _, name = env.rpartition(":")
     try:
-        return gymnasium.make(env, **overrides)
-    except gymnasium.error.UnregisteredEnv as problem:
+        if module:
+            importlib.import_module(module)
+        spec = gymnasium.spec(name)
+        kind = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
+    except (gymnasium.error.Error, ImportError) as problem:
         raise ConfigError(str(problem)) from None
+    if not isinstance(kind, type) or not issubclass(kind, LightningNetEnv):
+        raise ConfigError(f"expected an environment over a Lightning network, such as LightningNet-v0, got {env!r}")
+    return spec
+
+
+@contextmanager
+def written(what: Path) -> Iterator[None]:
+    """Turn the refusal of the system to write a file or folder into an error that says so.
+
+    Raises:
+        RecordError: It cannot be written.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise RecordError(f"cannot write {what} ({problem}): choose another place") from None
 
 
 def _parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -221,10 +267,11 @@ def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
 
     started = datetime.now()
     public_keys = {node["name"]: node["pubkey"] for node in network.network_record()}
-    return [
-        ParquetRecorder(folder, network.topology, started=started),
-        CsvRecorder(folder, network.topology, public_keys, started=started),
-    ]
+    with written(folder):
+        return [
+            ParquetRecorder(folder, network.topology, started=started),
+            CsvRecorder(folder, network.topology, public_keys, started=started),
+        ]
 
 
 def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) -> Backend:

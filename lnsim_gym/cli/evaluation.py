@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lnsim_gym.cli.episodes import environment_spec, written
 from lnsim_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -30,25 +31,21 @@ def evaluate(
     ] = None,
 ) -> None:
     """Play agents on the same seeds of a simulated environment and compare them, with 95 % bootstrap intervals."""
-    import gymnasium  # noqa: PLC0415
-
     from lnsim_gym.agents import make_agent  # noqa: PLC0415
     from lnsim_gym.agents.evaluate import evaluate as play  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
     from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
     from lnsim_gym.episodes import Problem  # noqa: PLC0415
 
-    chosen = _seed_range(seeds)
-    try:
-        spec = gymnasium.spec(env)
-    except gymnasium.error.UnregisteredEnv as problem:
-        raise ConfigError(str(problem)) from None
+    chosen, spec = _seed_range(seeds), environment_spec(env)
+    if out is not None:
+        _require_writable(out)
     task = Problem.of(EnvironmentConfig.of(spec.kwargs))
     steps = spec.max_episode_steps or 100
+    players = {name: make_agent(name, task) for name in agents}
     scores = []
     with shown_progress() as tell:
-        for name in agents:
-            agent = make_agent(name, task)
+        for name, agent in players.items():
             scores.append(play(name, agent, chosen, steps, partial(_tell, tell, name, steps), threads))
     _report(scores, out)
 
@@ -69,6 +66,14 @@ def _seed_range(text: str) -> range:
     return range(first, last)
 
 
+def _require_writable(out: Path) -> None:
+    """Refuse a file that could not be written in the end, before the work begins."""
+    if out.suffix not in (".json", ".csv", ".md"):
+        raise ConfigError(f"expected a file ending in .json, .csv or .md, got {out}")
+    with written(out):
+        out.touch()
+
+
 def _report(scores: list[Score], out: Path | None) -> None:
     """Print a table, or write a file of the kind its name says."""
     import msgspec  # noqa: PLC0415
@@ -87,13 +92,11 @@ def _report(scores: list[Score], out: Path | None) -> None:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-    elif out.suffix == ".md":
+    else:
         from lnsim_gym.cli._display import score_cells  # noqa: PLC0415
 
         header, *lines = score_cells(scores)
         rule = ["---", *("---:" for _ in header[1:])]
         out.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *lines)), encoding="utf-8")
-    else:
-        raise ConfigError(f"expected a file ending in .json, .csv or .md, got {out}")
     if out is not None:
         typer.echo(f"written to {out}")

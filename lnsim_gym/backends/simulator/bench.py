@@ -19,6 +19,7 @@ import msgspec
 import numba
 import numpy as np
 
+from lnsim_gym import __version__
 from lnsim_gym.backends.base import Int64, PaymentOptions
 from lnsim_gym.backends.simulator.engine import (
     compile_network,
@@ -79,9 +80,8 @@ class Report(msgspec.Struct, frozen=True):
     """What was measured where, and how to do it again."""
 
     machine: str
-    python: str
-    numpy: str
-    numba: str
+    versions: dict[str, str]
+    """Of this package, Python and what the engine is compiled with."""
     command: str
     graphs: dict[str, GraphReport]
 
@@ -173,9 +173,12 @@ def bench(
         raise ConfigError(f"unknown graphs {', '.join(unknown)}: expected some of {', '.join(GRAPHS)}")
     return Report(
         machine=f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}",
-        python=platform.python_version(),
-        numpy=np.__version__,
-        numba=numba.__version__,
+        versions={
+            "lnsim_gym": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+        },
         command=command or " ".join(sys.argv),
         graphs={name: _measure(GRAPHS[name], runs, seconds, reference) for name in graphs},
     )
@@ -195,8 +198,8 @@ def _measure(
         payments_per_second=rate,
         slowest=min(rates),
         fastest=max(rates),
-        succeeded=succeeded,
-        attempts=attempts,
+        succeeded=float(succeeded),
+        attempts=float(attempts),
         reference_payments_per_second=slow,
         ratio=rate / slow if slow else None,
     )
