@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
+
+import msgspec
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner import PlannerOracle
@@ -46,12 +48,17 @@ def make_agent(name: str, problem: Problem) -> Agent:
         raise ConfigError(f"agent {name!r}: unknown policy {policy!r}.{did_you_mean(policy, POLICIES)}")
     kind = POLICIES[policy]
     known = list(inspect.signature(kind).parameters)[1:]
-    for setting in recipe:
+    types = get_type_hints(kind.__init__)
+    for setting, value in recipe.items():
         if setting not in known:
             raise ConfigError(
                 f"agent {name!r}: unknown setting {setting!r}.{did_you_mean(setting, known)} "
                 f"Known: {', '.join(known) or 'none'}"
             )
+        try:
+            msgspec.convert(value, types[setting])
+        except msgspec.ValidationError as wrong:
+            raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
     return kind(problem, **recipe)
 
 

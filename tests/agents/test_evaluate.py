@@ -1,0 +1,82 @@
+"""Scores: equal seeds give equal scores, and they are what a single environment gives step by step."""
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+import pytest
+
+from lnsim_gym.agents import make_agent
+from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.episodes import Problem
+
+PROBLEM = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
+SEEDS = range(40, 46)
+STEPS = 30
+
+
+def score_of(name, seeds=SEEDS, **options):
+    return evaluate(name, make_agent(name, PROBLEM), seeds, STEPS, **options)
+
+
+@pytest.mark.parametrize("name", ["noop", "random", "targeted"])
+def test_the_same_seeds_give_the_same_scores_with_any_number_of_threads(name):
+    assert score_of(name) == score_of(name) == score_of(name, threads=2)
+    assert score_of(name) != score_of(name, seeds=range(140, 146))
+
+
+@pytest.mark.parametrize("name", ["noop", "random", "targeted"])
+def test_the_interval_brackets_the_mean_and_narrows_with_more_seeds(name):
+    few, many = score_of(name), score_of(name, seeds=range(40, 240))
+    for score in (few, many):
+        assert score.success_rate_low < score.success_rate < score.success_rate_high
+    assert many.success_rate_high - many.success_rate_low < 0.5 * (few.success_rate_high - few.success_rate_low)
+
+
+def test_a_single_seed_gives_an_interval_of_one_point():
+    score = score_of("noop", seeds=range(9, 10))
+    assert score.episodes == 1
+    assert score.success_rate_low == score.success_rate == score.success_rate_high
+
+
+@pytest.mark.parametrize("name", ["noop", "targeted"])
+def test_scores_are_those_of_a_single_environment_played_step_by_step(name):
+    sums = {"succeeded": 0, "reward": 0.0, "volume_msat": 0, "fees_msat": 0, "applied_sat": 0, "fee_msat": 0}
+    asked = refused = 0
+    with gym.make("LightningNet-v0") as env:
+        network = env.unwrapped
+        agent, rng = make_agent(name, network.problem), np.random.default_rng(0)
+        for seed in SEEDS:
+            state, info = env.reset(seed=seed)
+            for _ in range(STEPS):
+                state, reward, *_, info = env.step(agent.act_one(state, info, rng))
+                batch, outcomes = network.last_batch(), network.last_outcomes()
+                sums["succeeded"] += int(outcomes.succeeded.sum())
+                sums["volume_msat"] += int(batch.amount_msat[outcomes.succeeded.astype(bool)].sum())
+                sums["fees_msat"] += info["fees_msat"]
+                sums["reward"] += reward
+                for key in ("applied_sat", "fee_msat"):
+                    sums[key] += info["rebalance"][key]
+                asked += info["rebalance"]["requested_sat"] > 0
+                refused += info["rebalance"]["refused"]
+    count = len(SEEDS)
+    expected = {
+        "agent": name,
+        "episodes": count,
+        "success_rate": sums["succeeded"] / (count * STEPS * 20),
+        "reward": sums["reward"] / count,
+        "volume_sat": sums["volume_msat"] / count / 1000,
+        "routing_fees_sat": sums["fees_msat"] / count / 1000,
+        "rebalanced_sat": sums["applied_sat"] / count,
+        "rebalance_fees_sat": sums["fee_msat"] / count / 1000,
+        "refused": refused / asked if asked else 0.0,
+    }
+    score = msgspec.to_builtins(score_of(name))
+    assert {key: score[key] for key in expected} == pytest.approx(expected)
+    assert (asked > 0) == (name == "targeted")
+
+
+def test_progress_is_told_after_every_step():
+    told = []
+    score_of("noop", tell=told.append)
+    assert told == list(range(1, STEPS + 1))
