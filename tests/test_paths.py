@@ -76,7 +76,13 @@ def run_outside(python: Path, tmp_path: Path, code: str) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "file"), [("envs", "LightningNet-v0.toml"), ("compose", "docker-compose.yml"), ("compose", "nodes/go.sum")]
+    ("name", "file"),
+    [
+        ("envs", "LightningNet-v0.toml"),
+        ("agents", "targeted.toml"),
+        ("compose", "docker-compose.yml"),
+        ("compose", "nodes/go.sum"),
+    ],
 )
 def test_an_installed_wheel_finds_its_folders(installed, tmp_path, name, file):
     code = f"from lnsim_gym.paths import data_folder; print(data_folder({name!r}))"
@@ -98,3 +104,10 @@ def test_an_installed_wheel_has_environments_and_the_command(installed, tmp_path
         text=True,
     )
     assert command.stdout == (CHECKOUT / "compose" / "docker-compose.yml").read_text()
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_knows_its_agents(installed, tmp_path):
+    code = "from lnsim_gym.agents import known_agents; print(*known_agents())"
+    shipped = sorted(path.stem for path in (CHECKOUT / "agents").glob("*.toml"))
+    assert run_outside(installed, tmp_path, code).split() == shipped
