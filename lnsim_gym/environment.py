@@ -23,7 +23,6 @@ from lnsim_gym.episodes.columns import (
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.rewards import TERMS
 
 __all__ = ["FAILURE_NAMES", "REASON_NAMES", "LightningNetEnv"]
 
@@ -32,6 +31,7 @@ FAILURE_NAMES = tuple(reason.name for reason in FailureReason if reason)
 REASON_NAMES = tuple(reason.name for reason in RebalanceReason)
 """Values of ``info["rebalance"]["reason"]``, by ``RebalanceReason``."""
 
+_TIMEOUT = FIRST_FAILURE + FailureReason.TIMEOUT
 _RESET_OPTIONS = ("balances_msat", "episode")
 
 
@@ -98,6 +98,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.observation_space = self.problem.layout.space
         self.settings = settings
         self._episodes: Episodes = open_episodes(self.problem)
+        columns = self._episodes.columns
+        self._row, self._counts, self._terms = columns.observation[0], columns.counts[0], columns.terms[0]
+        self._reward, self._allowed = columns.reward, columns.allowed
+        self._payments = self.config.payments_per_step
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
         self._last_row = NO_OP
@@ -128,7 +132,15 @@ class LightningNetEnv(gym.Env[Any, Any]):
             self._episodes.episodes[0] = episode - 1
         report = self._episodes.begin(self._all, start_msat)
         self._episode, self._step = int(self._episodes.episodes[0]), 0
-        info = {"reset_rung": report.rung, "reset_seconds": report.seconds, **self._place("")}
+        info = {
+            "reset_rung": report.rung,
+            "reset_seconds": report.seconds,
+            "seed": self._seed,
+            "episode": self._episode,
+            "step": self._step,
+            "action_mask": self._mask(),
+            "backend_error": "",
+        }
         return self._observation(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -209,7 +221,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 raise
             return self._observation(), 0.0, False, True, self._lost(fault)
         self._step += 1
-        return self._observation(), float(self._episodes.columns.reward[0]), False, False, self._info("")
+        return self._observation(), self._reward.item(), False, False, self._info("")
 
     def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
         """Check the options of a reset."""
@@ -225,24 +237,31 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _observation(self) -> Any:
         """Return a fresh observation."""
-        return self.problem.layout.present(self._episodes.columns.observation[0])
+        return self.problem.layout.present(self._row)
 
     def _mask(self) -> npt.NDArray[np.int8]:
         """Return a fresh action mask."""
-        mask: npt.NDArray[np.int8] = self.problem.actions.mask(self._episodes.columns.allowed)[0]
+        mask: npt.NDArray[np.int8] = self.problem.actions.mask(self._allowed)[0]
         return mask
 
     def _info(self, backend_error: str) -> dict[str, Any]:
-        """Return the info of the step that was just made."""
-        columns = self._episodes.columns
-        counts = columns.counts[0].tolist()
+        """Return the info of the step that was just made; written out, as every step comes here."""
+        counts = self._counts.tolist()
+        terms = self._terms.tolist()
         reason = counts[REBALANCE_REASON]
         return {
-            "payments": self.config.payments_per_step,
+            "payments": self._payments,
             "succeeded": counts[0],
             "volume_sat": counts[1] // 1000,
             "fees_msat": counts[2],
-            "failures": dict(zip(FAILURE_NAMES, counts[FIRST_FAILURE + 1 :], strict=True)),
+            "failures": {
+                "TIMEOUT": counts[_TIMEOUT],
+                "NO_ROUTE": counts[_TIMEOUT + 1],
+                "ERROR": counts[_TIMEOUT + 2],
+                "INCORRECT_PAYMENT_DETAILS": counts[_TIMEOUT + 3],
+                "INSUFFICIENT_BALANCE": counts[_TIMEOUT + 4],
+                "CANCELED": counts[_TIMEOUT + 5],
+            },
             "rebalance": {
                 "requested_sat": counts[REBALANCE_REQUESTED] // 1000,
                 "applied_sat": counts[REBALANCE_APPLIED] // 1000,
@@ -250,13 +269,13 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "refused": reason != 0,
                 "reason": REASON_NAMES[reason],
             },
-            "rewards": dict(zip(TERMS, columns.terms[0].tolist(), strict=True)),
-            **self._place(backend_error),
-        }
-
-    def _place(self, backend_error: str) -> dict[str, Any]:
-        """Return the entries that infos of steps and of resets share."""
-        return {
+            "rewards": {
+                "success_rate": terms[0],
+                "volume_rate": terms[1],
+                "routing_fees_sat": terms[2],
+                "rebalance_fees_sat": terms[3],
+                "rebalanced_share": terms[4],
+            },
             "seed": self._seed,
             "episode": self._episode,
             "step": self._step,
@@ -266,7 +285,6 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _lost(self, fault: BackendError) -> dict[str, Any]:
         """Return the info of a step during which the backend was lost."""
-        columns = self._episodes.columns
-        columns.counts[0] = 0
-        columns.terms[0] = 0.0
+        self._counts[:] = 0
+        self._terms[:] = 0.0
         return self._info(f"{type(fault).__name__}: {fault}")

@@ -101,6 +101,8 @@ class ObservationLayout:
     directions: int
     nodes: int
     history: int
+    split: bool
+    """Whether observations are dicts with one entry per feature."""
 
     @classmethod
     def of(cls, name: ObservationName, topology: Topology, history: int) -> ObservationLayout:
@@ -112,7 +114,7 @@ class ObservationLayout:
         if not 1 <= history <= MAX_HISTORY:
             raise ConfigError(f"observation_history must lie in 1..{MAX_HISTORY}, got {history}")
         kept = 0 if name == "balances" else history
-        return cls(name, 2 * len(topology.channels), len(topology.nodes), kept)
+        return cls(name, 2 * len(topology.channels), len(topology.nodes), kept, name == "dict")
 
     @property
     def features(self) -> int:
@@ -127,7 +129,7 @@ class ObservationLayout:
     @property
     def space(self) -> gym.Space[Any]:
         """The observation space."""
-        if self.name != "dict":
+        if not self.split:
             return _unit_box(self.size)
         return gym.spaces.Dict(
             {
@@ -147,7 +149,7 @@ class ObservationLayout:
         Returns:
             A copy of the rows, or a dict of arrays with the same leading axes.
         """
-        if self.name != "dict":
+        if not self.split:
             return rows.copy()
         lead = rows.shape[:-1]
         steps = rows[..., self.directions :].reshape(*lead, self.history, self.features)

@@ -17,6 +17,7 @@ from lnsim_gym.backends.simulator.engine import (
     memory_at,
     network_at,
     pay,
+    pay_whole,
     send_over,
     spendable,
 )
@@ -36,7 +37,7 @@ from lnsim_gym.observations import observe_balances, observe_flows
 from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream
 
-__all__ = ["reset_networks", "step_networks"]
+__all__ = ["reset_networks", "step_networks", "step_networks_in_parts"]
 
 FEE_LIMIT_EXCEEDED: Final = int(RebalanceReason.FEE_LIMIT_EXCEEDED)
 
@@ -61,13 +62,25 @@ def reset_networks(address: int, begin: int, end: int) -> None:
 
 @kernel
 def step_networks(address: int, begin: int, end: int) -> None:
-    """Do one step on the marked networks of a range; arguments as for ``reset_networks``."""
+    """Do one step on the marked networks of a range, payments in one part; arguments as for ``reset_networks``."""
+    _step_range(_pay_whole, address, begin, end)
+
+
+@kernel
+def step_networks_in_parts(address: int, begin: int, end: int) -> None:
+    """Do one step as ``step_networks``, payments in several parts if they must be."""
+    _step_range(_pay_in_parts, address, begin, end)
+
+
+@inlined
+def _step_range(pay_all: Any, address: Any, begin: Any, end: Any) -> None:
+    """Do one step on the marked networks of a range."""
     which, steps = _read(address, "columns.which"), _read(address, "columns.steps")
     for index in range(begin, end):
         if which[index]:
             unit_msat = _rebalance(address, index)
             _draw(address, index)
-            _pay(address, index)
+            pay_all(address, index)
             _measure(address, index, unit_msat)
             _observe(address, index)
             steps[index] += 1
@@ -170,8 +183,20 @@ def _draw(address: Any, index: Any) -> None:
 
 
 @outlined
-def _pay(address: Any, index: Any) -> None:
-    """Make the payments of a step, one after another."""
+def _pay_whole(address: Any, index: Any) -> None:
+    """Make the payments of a step in one part each, one after another."""
+    _pay_all(pay_whole, address, index)
+
+
+@outlined
+def _pay_in_parts(address: Any, index: Any) -> None:
+    """Make the payments of a step, in several parts if they must be, one after another."""
+    _pay_all(pay, address, index)
+
+
+@inlined
+def _pay_all(pay_one: Any, address: Any, index: Any) -> None:
+    """Make the payments of a step one after another."""
     variant = _read(address, "columns.variant")[index]
     network, memory = network_at(_read(address, "networks"), variant), memory_at(_read(address, "memories"), index)
     balances, scratch = _read(address, "columns.balances_msat")[index], _read(address, "scratch")
@@ -182,7 +207,7 @@ def _pay(address: Any, index: Any) -> None:
     for payment in range(source.shape[0]):
         amount, ends = amount_msat[payment], (source[payment], destination[payment])
         limit = fee_limit_msat(settings, amount)
-        pay(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
+        pay_one(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
         now += payment_ms[variant]
 
 

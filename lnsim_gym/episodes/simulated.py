@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
 from lnsim_gym.episodes.binding import describe
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
-from lnsim_gym.episodes.kernels import reset_networks, step_networks
+from lnsim_gym.episodes.kernels import reset_networks, step_networks, step_networks_in_parts
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.episodes.state import make_state, with_scratch
@@ -53,6 +53,7 @@ class SimulatedEpisodes(Episodes):
             for table, first, last in zip(self._tables, edges[:-1], edges[1:], strict=True)
         ]
         self._address = self._ranges[0][0]
+        self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
         self._which, self._row, self._rebalance_msat = state.columns[:3]
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
@@ -70,14 +71,14 @@ class SimulatedEpisodes(Episodes):
         self._which[:] = which
         self._row[:] = row
         self._rebalance_msat[:] = amount_msat
-        self._run(step_networks)
+        self._run(self._step_networks)
 
     def step_one(self, row: int, amount_msat: int) -> None:
         """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment."""
         self._row[0] = row
         self._rebalance_msat[0] = amount_msat
         self._which[0] = True
-        step_networks(self._address, 0, 1)
+        self._step_networks(self._address, 0, 1)
 
     def imagine(self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seed: int) -> None:
         """Start every network from given balances and a given demand that stays, with payments of a seed of its own.

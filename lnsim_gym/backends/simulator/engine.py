@@ -6,6 +6,8 @@ Functions for use inside a compiled kernel (no allocation, no Python objects; fo
 ``pay(network, balances, scratch, memory, settings, source, destination, amount_msat, fee_limit_msat, now_ms,
 outcomes, index) -> settled``
     One payment to its end; everything about it is written into row ``index`` of ``outcomes``.
+``pay_whole`` of the same arguments
+    The same for ``max_parts = 1``, at half the compile time.
 ``send_over(network, balances, scratch, memory, route, length, amount_msat, now_ms) ->
 (reason, fee_msat, failure_index)``
     A pinned route: push or circular rebalance.
@@ -38,7 +40,7 @@ from lnsim_gym.backends.simulator.layout import (
     memory_at,
     network_at,
 )
-from lnsim_gym.backends.simulator.payments import fee_limit_msat, pay
+from lnsim_gym.backends.simulator.payments import fee_limit_msat, pay, pay_whole
 from lnsim_gym.backends.simulator.prepare import (
     compile_network,
     make_memory,
@@ -66,6 +68,7 @@ __all__ = [
     "memory_at",
     "network_at",
     "pay",
+    "pay_whole",
     "pay_batch",
     "pay_one",
     "payment_outcomes",

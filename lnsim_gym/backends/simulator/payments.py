@@ -62,7 +62,7 @@ def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes
 def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
     sender, target = ends
-    fee_limit, max_attempts, now = limits
+    fee_limit, max_attempts, now, _ = limits
     outcomes, index = outcome
     attempts = 0
     while attempts < max_attempts:
@@ -91,26 +91,43 @@ def _can_carry(network: Any, balances: Any, scratch: Any, direction: Any, amount
 
 
 @inlined
-def _send(
-    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, max_parts: Any, outcome: Any
-) -> Any:
-    """Send a payment and return the failure reason."""
+def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
+    """Send a payment in one part and return the failure reason."""
     sender, target = ends
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, scratch, direct, amount):  # no other route can be cheaper
-        scratch.route[0] = direct
-        scratch.sent[0] = amount
-        outcome[0].attempts[outcome[1]] = 1
-        _settle_single(balances, scratch, amount, np.int64(1), outcome[0], outcome[1])
-        return NONE
+        return _send_directly(balances, scratch, direct, amount, outcome)
     largest, total = survey(network, balances, scratch, sender)
     if total < amount:
         return INSUFFICIENT_BALANCE
-    if max_parts > 1 and amount >= 2 * MIN_SHARD_MSAT:
-        return pay_in_parts(network, balances, scratch, ends, amount, limits, max_parts, outcome)
     if largest < amount:
         return NO_ROUTE
     return _pay_at_once(network, balances, scratch, ends, amount, limits, outcome)
+
+
+@inlined
+def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
+    """Send a payment, in several parts if it must be, and return the failure reason."""
+    sender, target = ends
+    direct = direct_channel(network, sender, target)
+    if direct >= 0 and _can_carry(network, balances, scratch, direct, amount):
+        return _send_directly(balances, scratch, direct, amount, outcome)
+    if amount < 2 * MIN_SHARD_MSAT or limits[3] == 1:
+        return _send_whole(network, balances, scratch, ends, amount, limits, outcome)
+    _, total = survey(network, balances, scratch, sender)
+    if total < amount:
+        return INSUFFICIENT_BALANCE
+    return pay_in_parts(network, balances, scratch, ends, amount, limits[:3], limits[3], outcome)
+
+
+@inlined
+def _send_directly(balances: Any, scratch: Any, direct: Any, amount: Any, outcome: Any) -> Any:
+    """Settle a payment over the channel that joins its two nodes."""
+    scratch.route[0] = direct
+    scratch.sent[0] = amount
+    outcome[0].attempts[outcome[1]] = 1
+    _settle_single(balances, scratch, amount, np.int64(1), outcome[0], outcome[1])
+    return NONE
 
 
 @inlined
@@ -147,6 +164,73 @@ def pay(
     Returns:
         Whether the payment settled.
     """
+    return _pay_with(
+        _send_in_parts,
+        network,
+        balances,
+        scratch,
+        memory,
+        settings,
+        source,
+        destination,
+        amount_msat,
+        fee_limit_msat,
+        now_ms,
+        outcomes,
+        index,
+    )
+
+
+@inlined
+def pay_whole(
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    settings: Any,
+    source: Any,
+    destination: Any,
+    amount_msat: Any,
+    fee_limit_msat: Any,
+    now_ms: Any,
+    outcomes: Any,
+    index: Any,
+) -> Any:
+    """Make one payment in one part, whatever the settings say; as ``pay``, at half the compile time."""
+    return _pay_with(
+        _send_whole,
+        network,
+        balances,
+        scratch,
+        memory,
+        settings,
+        source,
+        destination,
+        amount_msat,
+        fee_limit_msat,
+        now_ms,
+        outcomes,
+        index,
+    )
+
+
+@inlined
+def _pay_with(
+    send: Any,
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    settings: Any,
+    source: Any,
+    destination: Any,
+    amount_msat: Any,
+    fee_limit_msat: Any,
+    now_ms: Any,
+    outcomes: Any,
+    index: Any,
+) -> Any:
+    """Make one payment with a way of sending it; see ``pay``."""
     index = np.int64(index)
     outcomes.attempts[index] = 0
     outcomes.fee_msat[index] = 0
@@ -155,10 +239,10 @@ def pay(
     if source != destination and amount_msat > 0:
         if memory.first.size > 0:
             recall(network.source, scratch.knowledge, memory, source)
-        limits = (fee_limit_msat, settings.max_attempts, now_ms)
+        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts)
         ends = (source, destination)
         outcome = (outcomes, index)
-        reason = _send(network, balances, scratch, ends, amount_msat, limits, settings.max_parts, outcome)
+        reason = send(network, balances, scratch, ends, amount_msat, limits, outcome)
         if memory.first.size > 0:
             remember(scratch.knowledge, memory, source)
         forget(network.source, scratch.knowledge)
