@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium as gym
 import msgspec
 
+from lnsim_gym.bridge.pace import wait_for_clients
 from lnsim_gym.bridge.stream import StreamEpisodes
 from lnsim_gym.errors import LnsimError
 
@@ -70,7 +71,7 @@ def measure_bridge(seconds: float = 5.0) -> BridgeFigures:
         seconds: Length of each measurement.
     """
     bare = _make(20)
-    with _streamed(20) as env, _clients("count", env.bridge.port, 10):
+    with _streamed(20) as env, _clients("count", env, 10):
         env.bridge.paused = True
         paused = _free_running(env, seconds)
     with _streamed(20) as env:
@@ -95,7 +96,7 @@ def measure_fan_out(clients: int = 100, messages_per_second: float = 20_000.0, s
         messages_per_second: Messages to receive, by all clients together.
         seconds: Length of the measurement.
     """
-    with _streamed(1) as env, _clients("latency", env.bridge.port, clients) as finish:
+    with _streamed(1) as env, _clients("latency", env, clients) as finish:
         first_seq = env.bridge.seq
         started = time.perf_counter()
         while (elapsed := time.perf_counter() - started) < seconds:
@@ -120,7 +121,7 @@ def measure_fan_out(clients: int = 100, messages_per_second: float = 20_000.0, s
 
 def measure_streamed(clients: int = 10, payments_per_step: int = 20, seconds: float = 5.0) -> Streamed:
     """Measure how fast a simulated environment steps while every message goes to some clients."""
-    with _streamed(payments_per_step) as env, _clients("count", env.bridge.port, clients) as finish:
+    with _streamed(payments_per_step) as env, _clients("count", env, clients) as finish:
         first_seq = env.bridge.seq
         steps, elapsed = _run(env, seconds)
         sent = env.bridge.seq - first_seq
@@ -156,14 +157,15 @@ def _streamed(payments_per_step: int) -> Iterator[StreamEpisodes]:
 
 
 @contextlib.contextmanager
-def _clients(mode: str, port: int, clients: int) -> Iterator[Any]:
+def _clients(mode: str, env: StreamEpisodes, clients: int) -> Iterator[Any]:
     """Connect clients in another process; yields a function that returns what they found once they are closed."""
-    command = [sys.executable, "-m", "lnsim_gym.bridge.bench_clients", mode, str(port), str(clients)]
+    command = [sys.executable, "-m", "lnsim_gym.bridge.bench_clients", mode, str(env.bridge.port), str(clients)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         output = process.stdout
         if output is None or output.readline().strip() != "connected":
             process.kill()
             raise LnsimError("the benchmark's clients could not connect: see their message above")
+        wait_for_clients(env.bridge, clients)
         try:
             yield lambda: json.loads(output.read())
         finally:

@@ -14,7 +14,7 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.push import LensPusher
 from lnsim_gym.bridge.server import BridgeServer, ServerCounts
 from lnsim_gym.bridge.settings import BridgeSettings
-from lnsim_gym.bridge.state import EpisodeState, Moment, StepNote
+from lnsim_gym.bridge.state import EpisodeState, Moment
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.episodes import Problem
@@ -104,27 +104,26 @@ class Bridge:
         self.suggestions.clear("a new episode began")
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
-        moment = Moment(self._encoder.seq, info["episode"], 0, lambda: balances_msat, now())
-        self._note(moment, None, lambda: self._encoder.reset(balances_msat, observation, info))
+        moment = Moment(self._encoder.seq, info["episode"], 0, info["seed"], lambda: (None, None, balances_msat), now())
+        self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info))
 
-    def stepped(self, action: Any, seed: int, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
+    def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
         """Tell that a step was made, and the model whose suggestion it was what became of it.
 
         Args:
             action: As given to ``step``.
-            seed: Seed of the episode.
             result: What ``step`` returned.
         """
         before = self._state.moment
-        note = StepNote(before.episode, before.steps, seed, self._network.keep_step())
-        moment = Moment(self._encoder.seq, before.episode, before.steps + 1, lambda: note.unpack()[2], before.timestamp)
-        self._note(moment, note, lambda: self._encoder.step(self._event(action, before, note), StepResult(*result)))
+        seq, episode, steps, seed, _, timestamp = before
+        moment = Moment(seq, episode, steps + 1, seed, self._network.keep_step(), timestamp)
+        self._note(moment, lambda: self._encoder.step(self._event(action, before, moment), StepResult(*result)))
         if self._under_way is not None:
             self._settle("")
 
     def ended(self, data: EpisodeEndData) -> None:
         """Tell that an episode ended."""
-        self._note(self._state.moment, None, lambda: self._encoder.ended(data))
+        self._note(self._state.moment, lambda: self._encoder.ended(data))
         if data.backend_error:
             self._settle(data.backend_error)
 
@@ -134,7 +133,7 @@ class Bridge:
             return False
         moment = self._state.moment
         data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=deadline_s)
-        self._note(moment, None, lambda: self._encoder.request(data))
+        self._note(moment, lambda: self._encoder.request(data))
         return True
 
     def take(self) -> Suggestion | None:
@@ -152,7 +151,7 @@ class Bridge:
         per_step = self._network.config.payments_per_step
         return EpisodeState(self._names, -(-self.settings.history // per_step))
 
-    def _note(self, moment: Moment, note: StepNote | None, encode: Callable[[], Chunk]) -> None:
+    def _note(self, moment: Moment, encode: Callable[[], Chunk]) -> None:
         """Remember a moment, and publish it when anybody listens.
 
         Whether anybody does is found out, and when nobody does noted, in one go: a client that joins meanwhile is
@@ -160,42 +159,35 @@ class Bridge:
         """
         state = self._state
         with state.lock:
-            if not self.listening:
-                self._remember(moment, note)
+            if self.paused or not (self._server.audience or self._pusher):
+                state.remember(moment)
                 return
         chunk = encode()
         with state.lock:
-            self._remember(moment._replace(seq=chunk.last_seq, timestamp=now()), note)
+            state.remember(moment._replace(seq=chunk.last_seq, timestamp=now()))
         self._server.publish(chunk)
         if self._pusher:
             self._pusher.offer(chunk.records)
 
-    def _remember(self, moment: Moment, note: StepNote | None) -> None:
-        """Keep a moment and its step."""
-        self._state.moment = moment
-        if note is not None:
-            self._state.notes.append(note)
-
-    def _event(self, action: Any, before: Moment, note: StepNote) -> StepEvents:
+    def _event(self, action: Any, before: Moment, after: Moment) -> StepEvents:
         """Gather the events of a step."""
         route, requested_msat, result = self._network.last_rebalance()
-        batch, outcomes, balances_msat = note.unpack()
-        before_msat = before.balances_msat()
+        before_msat = before.balances_msat
         return StepEvents(
-            episode=note.episode,
-            step=note.step,
-            seed=note.seed,
+            episode=after.episode,
+            step=before.steps,
+            seed=after.seed,
             action=action,
             rebalance_route=route,
             rebalance_amount_msat=requested_msat,
             rebalance=result,
-            batch=batch,
-            outcomes=outcomes,
+            batch=self._network.last_batch(),
+            outcomes=self._network.last_outcomes(),
             balances_before_msat=before_msat,
             balances_after_rebalance_msat=balances_after_rebalance(
                 self._names.topology, before_msat, route, result.applied_msat
             ),
-            balances_after_msat=balances_msat,
+            balances_after_msat=after.balances_msat,
             timestamp=datetime.now(UTC),
         )
 

@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.bridge.frames import encode
-from lnsim_gym.bridge.messages import ChannelEnd
-from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.names import ChannelEndName, WireNames
 
 __all__ = ["WINDOW", "ChannelBook"]
 
@@ -25,31 +24,26 @@ Int64 = npt.NDArray[np.int64]
 class _Traffic:
     """Payments whose first hop was one channel end."""
 
-    __slots__ = ("_amounts", "_settled", "_window", "count")
+    __slots__ = ("_amounts", "_settled", "_window", "avg_amount", "count", "success_rate")
 
     def __init__(self) -> None:
         self.count = self._settled = self._amounts = 0
+        self.success_rate = self.avg_amount = 0.0
         self._window: deque[tuple[bool, int]] = deque(maxlen=WINDOW)
 
     def add(self, settled: bool, amount: int) -> None:
         """Count a payment of an amount in sat."""
-        if len(self._window) == WINDOW:
-            old_settled, old_amount = self._window[0]
+        window = self._window
+        if len(window) == WINDOW:
+            old_settled, old_amount = window[0]
             self._settled -= old_settled
             self._amounts -= old_amount
-        self._window.append((settled, amount))
+        window.append((settled, amount))
         self.count += 1
         self._settled += settled
         self._amounts += amount
-
-    def fields(self) -> dict[str, Any]:
-        """Return the rolling fields of the envelope."""
-        payments = len(self._window) or 1
-        return {
-            "tx_count": self.count,
-            "success_rate": self._settled / payments,
-            "avg_amount": self._amounts / payments,
-        }
+        self.success_rate = self._settled / len(window)
+        self.avg_amount = self._amounts / len(window)
 
 
 class ChannelBook:
@@ -65,17 +59,30 @@ class ChannelBook:
         self._source: list[int] = arrays.source.tolist()
         self._traffic = [_Traffic() for _ in names.ends]
         self._sat = [-1] * len(names.ends)
+        self._fixed_json = [
+            encode({name: getattr(end, name) for name in ("node", "channel_id", "remote_pubkey", "capacity")})[1:-1]
+            for end in names.ends
+        ]
+        self._end_template = [_end_template(end) for end in names.ends]
         self._end_json = [b""] * len(names.ends)
         self._node_json: list[bytes | None] = [None] * len(names.nodes)
 
     def set_balances(self, balances_msat: Int64) -> list[int]:
         """Take over all balances, shape (channels, 2), and return the ends that changed by a sat or more."""
-        return self._take((balances_msat.reshape(-1) // 1000).tolist(), range(len(self._sat)))
+        told, self._sat = self._sat, (balances_msat.reshape(-1) // 1000).tolist()
+        changed = [end for end, (before, after) in enumerate(zip(told, self._sat, strict=True)) if before != after]
+        for end in changed:
+            self._forget(end & ~1)
+        return changed
 
     def update(self, channels: Iterable[int], balances_msat: Int64) -> None:
         """Take over the balances of some channels."""
-        flat_sat = {end: int(balances_msat[end >> 1, end & 1]) // 1000 for c in channels for end in (2 * c, 2 * c + 1)}
-        self._take(flat_sat, flat_sat)
+        for channel in channels:
+            end = 2 * channel
+            local, remote = balances_msat.item(end) // 1000, balances_msat.item(end + 1) // 1000
+            if self._sat[end] != local or self._sat[end + 1] != remote:
+                self._sat[end], self._sat[end + 1] = local, remote
+                self._forget(end)
 
     def balances_sat(self) -> list[int]:
         """Return the balances by channel end, in sat."""
@@ -98,33 +105,33 @@ class ChannelBook:
 
     def flat(self, end: int) -> dict[str, Any]:
         """Return the flat fields of a channel end."""
-        name = self.names.ends[end]
-        local = self._sat[end]
-        return {
-            "node": name.node,
-            "channel_id": name.channel_id,
-            "remote_pubkey": name.remote_pubkey,
-            "capacity": name.capacity,
-            "local_balance": local,
-            "remote_balance": self._sat[end ^ 1],
-            "balance_ratio": local / name.capacity,
-            **self._traffic[end].fields(),
-        }
+        fields: dict[str, Any] = msgspec.json.decode(b"{" + self.flat_json(end) + b"}")
+        return fields
 
-    def channels_json(self, *nodes: int) -> Any:
-        """Return the channels of some nodes, already encoded, to stand in a message."""
-        return msgspec.Raw(b"{" + b",".join([self._node(node) for node in nodes]) + b"}")
+    def flat_json(self, end: int) -> bytes:
+        """Return the flat fields of a channel end as the members of a JSON object, without its braces."""
+        local, traffic = self._sat[end], self._traffic[end]
+        return (
+            b'%b,"local_balance":%d,"remote_balance":%d,"balance_ratio":%a,'
+            b'"tx_count":%d,"success_rate":%a,"avg_amount":%a'
+        ) % (
+            self._fixed_json[end],
+            local,
+            self._sat[end ^ 1],
+            local / self.names.ends[end].capacity,
+            traffic.count,
+            traffic.success_rate,
+            traffic.avg_amount,
+        )
 
-    def _take(self, sat: Any, ends: Iterable[int]) -> list[int]:
-        """Take over balances by channel end, in sat, and forget the JSON of those that changed."""
-        changed = [end for end in ends if self._sat[end] != sat[end]]
-        for end in changed:
-            self._sat[end] = sat[end]
-        # Each end's JSON holds both balances, so both ends are made anew when either changed.
-        for end in {end ^ flip for end in changed for flip in (0, 1)}:
-            self._end_json[end] = b""
-            self._node_json[self._source[end]] = None
-        return changed
+    def channels_json(self, *nodes: int) -> bytes:
+        """Return the channels of some nodes as a JSON object."""
+        return b"{%b}" % b",".join([self._node(node) for node in nodes])
+
+    def _forget(self, end: int) -> None:
+        """Forget the JSON of a channel, given by its initiator's end; each end's holds both balances."""
+        self._end_json[end] = self._end_json[end + 1] = b""
+        self._node_json[self._source[end]] = self._node_json[self._source[end + 1]] = None
 
     def _node(self, node: int) -> bytes:
         """Return ``"name":[ends]`` of a node."""
@@ -136,15 +143,12 @@ class ChannelBook:
 
     def _encode_end(self, end: int) -> bytes:
         """Encode a channel end."""
-        name = self.names.ends[end]
-        encoded = self._end_json[end] = encode(
-            ChannelEnd(
-                channel_id=name.channel_id,
-                remote_pubkey=name.remote_pubkey,
-                remote_alias=name.remote_alias,
-                capacity=name.capacity,
-                local_balance=self._sat[end],
-                remote_balance=self._sat[end ^ 1],
-            )
-        )
+        encoded = self._end_json[end] = self._end_template[end] % (self._sat[end], self._sat[end ^ 1])
         return encoded
+
+
+def _end_template(name: ChannelEndName) -> bytes:
+    """Return what makes the JSON of a ``ChannelEnd`` from its two balances."""
+    names = ("channel_id", "remote_pubkey", "remote_alias", "capacity")
+    fixed = encode({key: getattr(name, key) for key in names})[:-1].replace(b"%", b"%%")
+    return fixed + b',"local_balance":%d,"remote_balance":%d}'

@@ -21,14 +21,14 @@ class Clock:
 
     def __init__(self) -> None:
         self._last_us = 0
-        self._second = -1
-        self._prefix = ""
+        self._second_ends_us = 0
+        self._prefix = b""
 
-    def tick(self) -> str:
+    def tick(self) -> bytes:
         """Return the time, or a microsecond after the last timestamp, whichever is later."""
-        self._last_us = max(time.time_ns() // 1000, self._last_us + 1)
-        second, micros = divmod(self._last_us, 1_000_000)
-        if second != self._second:
-            self._second = second
-            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._prefix}{micros:06d}"
+        us = self._last_us = max(time.time_ns() // 1000, self._last_us + 1)
+        if us >= self._second_ends_us:
+            second = us // 1_000_000
+            self._second_ends_us = 1_000_000 * (second + 1)
+            self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
+        return b"%b%06d" % (self._prefix, us % 1_000_000)

@@ -70,10 +70,10 @@ class Chunk:
         """Number of the last message, ``first_seq - 1`` when there is none."""
         return self.first_seq + len(self.frames) - 1
 
-    def add(self, message: msgspec.Struct) -> None:
-        """Append a message of one of the ``KINDS``."""
-        self.frames.append(text_frame(encode(message)))
-        self._bits.append(_KIND_BIT[message.type])  # type: ignore[attr-defined]
+    def add(self, kind: str, payload: bytes) -> None:
+        """Append an encoded message of one of the ``KINDS``."""
+        self.frames.append(text_frame(payload))
+        self._bits.append(_KIND_BIT[kind])
 
     def select(self, mask: int) -> tuple[bytes, int]:
         """Return the frames of some kinds as one string of bytes, and how many they are."""

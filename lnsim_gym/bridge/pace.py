@@ -12,7 +12,7 @@ from lnsim_gym.agents import Agent
 from lnsim_gym.agents.play import play
 from lnsim_gym.bridge.bridge import Bridge
 
-__all__ = ["play_paced", "wait_for_client"]
+__all__ = ["play_paced", "wait_for_clients"]
 
 _ENDLESS = 2**62
 
@@ -41,7 +41,7 @@ def play_paced(
             time.sleep(max(0.0, due_s - time.monotonic()))
 
 
-def wait_for_client(bridge: Bridge) -> None:
-    """Wait until a client is connected."""
-    while not bridge.counts().clients:
-        time.sleep(0.05)
+def wait_for_clients(bridge: Bridge, clients: int = 1) -> None:
+    """Wait until so many clients are connected."""
+    while bridge.counts().clients < clients:
+        time.sleep(0.02)

@@ -295,10 +295,10 @@ class BridgeServer:
         """Take a new client in and tell it where the episode stands."""
         with self._state.lock:
             self.audience += 1
-            moment, notes = self._state.moment, list(self._state.notes)
+            moment, made = self._state.moment, list(self._state.made)
         session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
         takes = not self._suggestions.refusal
-        state = self._state.describe(moment, notes, self._settings.history, takes)
+        state = self._state.describe(moment, made, self._settings.history, takes)
         session.reply(StateUpdate, data=state)
         greeting = ConnectionData(client_id=session.number, server_time=now(), message="connected to lnsim")
         session.reply(ConnectionStatus, data=greeting)
@@ -328,10 +328,10 @@ class BridgeServer:
         data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=0.0)
         self._spread(self._reply(RequestSuggestions, data=data), besides=asking)
 
-    def _spread(self, message: msgspec.Struct, besides: Session | None = None) -> None:
+    def _spread(self, message: Any, besides: Session | None = None) -> None:
         """Send a message that is not part of the episodes to everyone."""
         chunk = Chunk(first_seq=0, timeless=True)
-        chunk.add(message)
+        chunk.add(message.type, encode(message))
         for session in self._sessions.values():
             if session is not besides:
                 session.offer(chunk)

@@ -22,6 +22,8 @@ MAX_REPLIES: Final = 2000
 """Replies that wait for a client at most; one that asks on without reading is cut off."""
 MAX_EXCESS: Final = 10_000
 """Messages beyond its rate after which a client is cut off."""
+BATCH_BYTES: Final = 2**19
+"""Bytes written at once; a write for every step would cost more than the writing itself."""
 
 MakeReply = Callable[..., msgspec.Struct]
 
@@ -106,9 +108,7 @@ class Session:
                 self._tell_drops()
                 continue
             elif self._chunks:
-                frames, count = self._pop_chunk()
-                connection.transport.write(frames)
-                self.sent += count
+                connection.transport.writelines(self._pop_batch())
             else:
                 self._ready.clear()
                 await self._ready.wait()
@@ -135,6 +135,17 @@ class Session:
         self._bytes -= len(frames)
         self._messages -= count
         return frames, count
+
+    def _pop_batch(self) -> list[bytes]:
+        """Take out the oldest chunks that wait, as many as are worth one write, and count them as sent."""
+        batch: list[bytes] = []
+        size = 0
+        while self._chunks and size < BATCH_BYTES:
+            frames, count = self._pop_chunk()
+            batch.append(frames)
+            size += len(frames)
+            self.sent += count
+        return batch
 
     def _tell_drops(self) -> None:
         """Tell the client what it lost."""

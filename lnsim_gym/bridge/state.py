@@ -20,33 +20,30 @@ from lnsim_gym.bridge.encoder import describe_payments
 from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
 
-__all__ = ["EpisodeState", "Moment", "StepNote"]
+__all__ = ["EpisodeState", "KeptStep", "Moment"]
 
 Int64 = npt.NDArray[np.int64]
-
-
-class StepNote(NamedTuple):
-    """A step that was made."""
-
-    episode: int
-    step: int
-    seed: int
-    unpack: Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]
-    """Gives its payments, what became of them, and the balances after it."""
+KeptStep = tuple[PaymentBatch | None, PaymentOutcomes | None, Int64]
 
 
 class Moment(NamedTuple):
-    """Where the episode stands."""
+    """Where the episode stands: after its reset, or after a step."""
 
     seq: int
     """Number of the last message that was made before."""
     episode: int
     steps: int
     """Steps done; -1 before the first reset."""
-    balances_msat: Callable[[], Int64]
-    """Gives the balances, shape (channels, 2)."""
+    seed: int
+    kept: Callable[[], KeptStep]
+    """Gives the payments of the step, none after a reset, and the balances."""
     timestamp: str | None
     """When it was last told of."""
+
+    @property
+    def balances_msat(self) -> Int64:
+        """Balances, shape (channels, 2)."""
+        return self.kept()[2]
 
 
 class EpisodeState:
@@ -60,20 +57,30 @@ class EpisodeState:
     def __init__(self, names: WireNames, steps: int) -> None:
         self.lock = threading.Lock()
         """Held while a client joins, and while the stepping thread finds out whether anybody listens."""
-        self.moment = Moment(0, -1, -1, lambda: np.zeros((len(names.topology.channels), 2), np.int64), None)
-        self.notes: deque[StepNote] = deque(maxlen=steps)
+        nothing = np.zeros((len(names.topology.channels), 2), np.int64)
+        self.moment = Moment(0, -1, -1, 0, lambda: (None, None, nothing), None)
+        self.made: deque[Moment] = deque(maxlen=steps)
+        """The last steps, each as the moment after it."""
         self._names = names
 
-    def describe(self, moment: Moment, notes: list[StepNote], history: int, takes_suggestions: bool) -> StateData:
-        """Describe a moment and the transactions before it, at most ``history`` of them."""
+    def remember(self, moment: Moment) -> None:
+        """Take over a moment; the lock must be held."""
+        if moment.steps > max(self.moment.steps, 0):
+            self.made.append(moment)
+        self.moment = moment
+
+    def describe(self, moment: Moment, made: list[Moment], history: int, takes_suggestions: bool) -> StateData:
+        """Describe a moment and the transactions of the steps before it, at most ``history`` of them."""
         payments: list[Payment] = []
-        for note in notes:
-            payments += describe_payments(self._names, *note.unpack()[:2], note.episode, note.step, note.seed)
+        for step in made:
+            batch, outcomes, _ = step.kept()
+            if batch is not None and outcomes is not None:
+                payments += describe_payments(self._names, batch, outcomes, step.episode, step.steps - 1, step.seed)
         book = ChannelBook(self._names)
-        book.set_balances(moment.balances_msat())
-        begun = moment.steps >= 0
+        book.set_balances(moment.balances_msat)
+        nodes = range(len(self._names.nodes)) if moment.steps >= 0 else ()
         return StateData(
-            channels=book.channels_json(*range(len(self._names.nodes))) if begun else msgspec.Raw(b"{}"),  # type: ignore[arg-type]
+            channels=msgspec.Raw(book.channels_json(*nodes)),  # type: ignore[arg-type]
             transactions=payments[-history:],
             last_update=moment.timestamp,
             episode=moment.episode,

@@ -10,7 +10,7 @@ from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.messages import EpisodeEndData
 from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.environment import LightningNetEnv
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendError, ConfigError
 
 __all__ = ["StreamEpisodes"]
 
@@ -45,26 +45,28 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         self._network: LightningNetEnv = env.unwrapped
         self.bridge = Bridge(self._network, BridgeSettings.of(settings))
         """What clients are connected to; set ``bridge.paused`` to stop publishing for a while."""
-        self._seed = 0
         self._episode: _Tally | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment and tell that an episode began."""
         self._end(terminated=False, truncated=False, backend_error="")
         observation, info = self.env.reset(seed=seed, options=options)
-        self._seed = info["seed"]
         self._episode = _Tally(info["episode"])
         self.bridge.began(observation, info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
-        result = self.env.step(action)
+        try:
+            result = self.env.step(action)
+        except BackendError as fault:
+            self._end(terminated=False, truncated=True, backend_error=str(fault))
+            raise
         _, reward, terminated, truncated, info = result
         if not info["backend_error"]:
             if self._episode is not None:
-                self._episode.add(float(reward), info)
-            self.bridge.stepped(action, self._seed, result)
+                self._episode.add(reward, info)
+            self.bridge.stepped(action, result)
         if terminated or truncated:
             self._end(terminated, truncated, info["backend_error"])
         return result
@@ -90,10 +92,10 @@ class _Tally:
         self._steps = self._payments = self._succeeded = 0
         self._reward = 0.0
 
-    def add(self, reward: float, info: dict[str, Any]) -> None:
+    def add(self, reward: SupportsFloat, info: dict[str, Any]) -> None:
         """Count a step."""
         self._steps += 1
-        self._reward += reward
+        self._reward += float(reward)
         self._payments += info["payments"]
         self._succeeded += info["succeeded"]
 

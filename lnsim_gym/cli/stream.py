@@ -67,7 +67,7 @@ def stream(
     that has come in, and the client is told what became of it.
     """
     from lnsim_gym.bridge import StreamEpisodes  # noqa: PLC0415
-    from lnsim_gym.bridge.pace import play_paced, wait_for_client  # noqa: PLC0415
+    from lnsim_gym.bridge.pace import play_paced, wait_for_clients  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_steps, spinner  # noqa: PLC0415
 
     options: dict[str, Any] = {"host": host, "port": port, "origins": origin or [], "lens": lens}
@@ -79,7 +79,7 @@ def stream(
         player = _agent(agent, world, deadline, fallback)
         if wait:
             with spinner("waiting for a client"):
-                wait_for_client(world.bridge)
+                wait_for_clients(world.bridge)
         with shown_steps(f"{env}, {agent}", steps or 2**31) as tell:
             for info in play_paced(world, player, steps, seed, steps_per_second):
                 tell(info)

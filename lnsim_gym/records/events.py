@@ -124,12 +124,13 @@ def balances_per_payment(
         them.
     """
     before = balances_msat
+    routes, delivered_msat = outcomes.part_route.tolist(), outcomes.part_amount_msat.tolist()
     for payment, parts in enumerate(outcomes.parts.tolist()):
         after = before.copy() if parts else before
         for part in range(parts):
-            route = outcomes.part_route[payment, part]
-            delivered_msat = int(outcomes.part_amount_msat[payment, part])
-            _settle(topology, after.reshape(-1), tuple(route[route >= 0].tolist()), delivered_msat)
+            route = routes[payment][part]
+            hops = route if route[-1] >= 0 else route[: route.index(-1)]
+            _settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part])
         yield before, after
         before = after
 
