@@ -249,7 +249,8 @@ def test_scores_are_a_table_without_a_file(lnsim):
     assert "3 episodes" in out
 
 
-def test_ctrl_c_in_the_middle_of_a_run_leaves_files_that_can_be_read(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_interrupted_leaves_files_that_can_be_read(tmp_path, number, status):
     command = [sys.executable, "-c", "from lnsim_gym.cli import main; main()"]
     process = subprocess.Popen(
         [*command, "run", "--steps", "2000000", "--set", "max_episode_steps=10", "--record", tmp_path],
@@ -259,12 +260,12 @@ def test_ctrl_c_in_the_middle_of_a_run_leaves_files_that_can_be_read(tmp_path):
     )
     try:
         wait_for_rows(tmp_path, process, rows=60)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
+    assert process.returncode == status
     assert "Traceback" not in err
     rows = read_csv(tmp_path)
     assert {len(row) for row in rows} == {17}
