@@ -2,8 +2,10 @@
 
 import os
 import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,14 @@ BLOCKS = re.findall(r"(?:<!-- ([a-z ]+) -->\n)?```(bash|python)\n(.*?)```", READ
 SET_UP = "set up"
 TESTS = "test"
 SLOW = "slow"
-PROGRAMS = [code for _, language, code in BLOCKS if language == "python"]
-SHELL = [(mark, code) for mark, language, code in BLOCKS if language == "bash" and mark not in (SET_UP, TESTS)]
+STREAM = "stream"
+ELSEWHERE = ("client", "lens")  # run by the tests of the bridge, which start what they connect to
+PROGRAMS = [code for mark, language, code in BLOCKS if language == "python" and mark not in ELSEWHERE]
+SHELL = [
+    (mark, code)
+    for mark, language, code in BLOCKS
+    if language == "bash" and mark not in (SET_UP, TESTS, STREAM, *ELSEWHERE)
+]
 REAL_NODES = re.compile(r"--backend lnd|lnsim up")
 
 
@@ -55,6 +63,23 @@ def test_commands_on_real_nodes_run(commands, lnd_binaries, tmp_path):
         run(["bash", "-euc", commands], tmp_path)
     finally:
         run(["lnsim", "down"], tmp_path)
+
+
+def test_a_stream_and_its_client_run(tmp_path):
+    server, client = next(code for mark, _, code in BLOCKS if mark == STREAM).splitlines()
+    with subprocess.Popen([Path(sys.executable).with_name("lnsim"), *server.split()[1:]], cwd=tmp_path) as stream:
+        try:
+            while stream.poll() is None and not listens(6789):
+                time.sleep(0.05)
+            run([sys.executable, *client.split()[1:]], tmp_path, timeout_s=120)
+            assert stream.wait(timeout=60) == 0
+        finally:
+            stream.kill()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_set_up_and_tests_are_what_the_check_script_runs():

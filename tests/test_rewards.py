@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.episodes.backed import measure
+from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.rewards import TERMS, reward_weights
 

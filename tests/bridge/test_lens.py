@@ -219,7 +219,9 @@ def test_records_that_the_proxy_refuses_are_counted_and_not_sent_again():
         assert [record["number"] for record in proxy.records] == [1, 2]
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:5050", "https://127.0.0.1", "http://", "ftp://x", "http://x:y", "http://[::1"])
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:5050", "https://127.0.0.1", "http://", "ftp://x", "http://x:y", "http://[::1"]
+)
 def test_an_address_that_is_no_plain_http_is_refused(address):
     with pytest.raises(ConfigError, match="expected an address"):
         LensPusher(address)

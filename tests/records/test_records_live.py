@@ -68,7 +68,9 @@ def test_payments_of_real_nodes_have_hashes_routes_and_fees(live):
 
 
 def test_a_trace_of_the_simulator_is_done_again_by_real_nodes(live_launcher, tmp_path):
-    env = gym.make("LightningNet-v0", backend="simulator", payments_per_step=10, traffic={"median_amount_sat": 150_000.0})
+    env = gym.make(
+        "LightningNet-v0", backend="simulator", payments_per_step=10, traffic={"median_amount_sat": 150_000.0}
+    )
     network = env.unwrapped
     writer = TraceWriter(tmp_path / "t", network.topology, network.config.payment, backend="simulator")
     play(env, [writer], steps=3)
