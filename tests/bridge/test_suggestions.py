@@ -71,7 +71,7 @@ def test_a_suggestion_in_every_form_is_queued_told_to_all_and_applied_to_the_sat
     step()
     applied = client.until("suggestion_ack")["data"]
     assert applied == {**queued, "status": "applied", "fee_msat": 0}
-    told = next(message for message in client.messages if message["type"] == "step")["data"]["rebalance"]
+    told = next(message for message in client.caught_up() if message["type"] == "step")["data"]["rebalance"]
     assert (told["status"], told["applied"], told["route"]) == ("applied", 40_000, ["lnd-alice", "lnd-bob"])
 
 
