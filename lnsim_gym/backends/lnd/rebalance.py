@@ -21,8 +21,9 @@ from lnsim_gym.backends.lnd.proto import lightning_pb2, router_pb2
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendLost, InvalidAction
 from lnsim_gym.network import Topology
+from lnsim_gym.network.routes import hop_amounts_msat
 
-__all__ = ["Rebalancer", "check_route", "hop_amounts_msat"]
+__all__ = ["Rebalancer", "check_route"]
 
 _FINAL_CLTV_DELTA: Final = 83
 """Blocks: the default of an invoice, 80, and the padding that LND adds when it sends."""
@@ -115,19 +116,6 @@ class Rebalancer:
             detail=f"failure code {code} from node {attempt.failure.failure_source_index} of the route",
             payment_hash=payment_hash,
         )
-
-
-def hop_amounts_msat(topology: Topology, route: tuple[int, ...], amount_msat: int) -> list[int]:
-    """Return what each hop of a route carries in msat, so that an amount arrives.
-
-    Computed backward from the receiver: each forwarder adds ``base + amount * ppm / 1,000,000``, floored.
-    """
-    arrays = topology.arrays
-    amounts = [amount_msat]
-    for direction in reversed(route[1:]):
-        fee_msat = arrays.fee_base_msat[direction] + amounts[0] * arrays.fee_rate_ppm[direction] // 1_000_000
-        amounts.insert(0, amounts[0] + int(fee_msat))
-    return amounts
 
 
 def check_route(topology: Topology, route: tuple[int, ...]) -> None:
