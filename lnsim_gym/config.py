@@ -17,7 +17,15 @@ from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
 
-__all__ = ["EnvironmentConfig", "EnvironmentFile", "StartBalances", "Variants", "environment_files", "read_environment"]
+__all__ = [
+    "ActionName",
+    "EnvironmentConfig",
+    "EnvironmentFile",
+    "StartBalances",
+    "Variants",
+    "environment_files",
+    "read_environment",
+]
 
 BackendName = Literal["simulator", "lnd"]
 ActionName = Literal["discrete", "multidiscrete", "box"]

@@ -1,22 +1,37 @@
-"""Recipes: the TOML files in ``agents/`` that name an agent and its settings."""
+"""Recipes: the TOML files in ``agents/`` that name an agent, its settings, and how it sees the environment."""
 
 from __future__ import annotations
 
 import inspect
 import tomllib
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, Literal, get_type_hints
 
+import gymnasium as gym
 import msgspec
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner import PlannerOracle
 from lnsim_gym.agents.rules import NoOp, RandomActions, Targeted
+from lnsim_gym.config import ActionName, EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.observations import ObservationName
 from lnsim_gym.paths import data_folder
+from lnsim_gym.schema import convert
 
-__all__ = ["POLICIES", "known_agents", "make_agent"]
+__all__ = [
+    "POLICIES",
+    "AlgorithmName",
+    "RuleRecipe",
+    "Trained",
+    "TrainedRecipe",
+    "View",
+    "known_agents",
+    "make_agent",
+    "read_recipe",
+    "view_of",
+]
 
 POLICIES: Final[dict[str, type[Agent]]] = {
     "noop": NoOp,
@@ -26,10 +41,105 @@ POLICIES: Final[dict[str, type[Agent]]] = {
 }
 """Agents by the ``policy`` of a recipe."""
 
+AlgorithmName = Literal["ppo", "maskable_ppo", "ppo_lstm", "dqn", "sac"]
+"""Algorithms of stable-baselines3 and sb3-contrib, as rl-baselines3-zoo names them."""
+
+
+class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings of an environment that only concern what an agent sees of it, and how its actions are written."""
+
+    observation: ObservationName | msgspec.UnsetType = msgspec.UNSET
+    observation_history: int | msgspec.UnsetType = msgspec.UNSET
+    action: ActionName | msgspec.UnsetType = msgspec.UNSET
+    action_sizes: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rule and its settings; in the file, the settings stand beside ``policy``."""
+
+    policy: str
+    """A key of ``POLICIES``."""
+    settings: dict[str, Any]
+    """Arguments of the agent's class."""
+    view: View = View()
+
+
+class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What came out of training."""
+
+    weights: str
+    """File of the policy, relative to the recipe's folder."""
+    seeds: list[int] = msgspec.field(default_factory=list)
+    """Seeds that were trained; ``weights`` are those of the first."""
+    command: str = ""
+    """The command that trained it."""
+    wall_time_s: float | None = None
+    """Duration of training one seed."""
+    success_rate: float | None = None
+    """Mean share of payments that settled, over the evaluation seeds."""
+
+
+class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An algorithm, what it trains on, and the policy that came out of it."""
+
+    algo: AlgorithmName
+    env: str
+    """Id of the environment it trains on."""
+    env_kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Settings of that environment that differ from the registered ones."""
+    hyperparams: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Hyperparameters, with the keys and values of rl-baselines3-zoo."""
+    trained: Trained | None = None
+    """The policy, once there is one."""
+
+    @property
+    def view(self) -> View:
+        """What the environment it trains on shows, in full, so that it sees the same in any other."""
+        try:
+            registered = gym.spec(self.env).kwargs
+        except gym.error.Error as unknown:
+            raise ConfigError(str(unknown)) from None
+        config = EnvironmentConfig.of({**registered, **self.env_kwargs})
+        return View(**{field: getattr(config, field) for field in View.__struct_fields__})
+
 
 def known_agents() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     return sorted(path.stem for path in data_folder("agents").glob("*.toml"))
+
+
+def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
+    """Read a recipe.
+
+    Args:
+        name: Name of a recipe that ships with the package, or path of a TOML file.
+
+    Raises:
+        ConfigError: There is no such recipe, or it does not have the form of one.
+    """
+    data = _read_file(name)
+    if "algo" in data:
+        return convert(data, TrainedRecipe, f"agent {name!r}")
+    policy = str(data.pop("policy", ""))
+    if policy not in POLICIES:
+        raise ConfigError(f"agent {name!r}: unknown policy {policy!r}.{did_you_mean(policy, POLICIES)}")
+    view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
+    return RuleRecipe(policy=policy, settings=data, view=view)
+
+
+def view_of(name: str) -> dict[str, Any]:
+    """Return the settings of an environment that an agent needs, to see it and to act in its own way.
+
+    Whoever makes an environment for an agent puts them over the environment's own settings.
+
+    Args:
+        name: Name of a recipe that ships with the package, or path of a TOML file.
+
+    Raises:
+        ConfigError: There is no such recipe, or it does not have the form of one.
+    """
+    view: dict[str, Any] = msgspec.to_builtins(read_recipe(name).view)
+    return view
 
 
 def make_agent(name: str, problem: Problem) -> Agent:
@@ -37,19 +147,18 @@ def make_agent(name: str, problem: Problem) -> Agent:
 
     Args:
         name: Name of a recipe that ships with the package, or path of a TOML file.
-        problem: The problem of the environment it will act on.
+        problem: The problem of the environment it will act on, with the settings of ``view_of(name)``.
 
     Raises:
         ConfigError: There is no such recipe, or a setting of it is unknown or impossible.
     """
-    recipe = _read_recipe(name)
-    policy = str(recipe.pop("policy", ""))
-    if policy not in POLICIES:
-        raise ConfigError(f"agent {name!r}: unknown policy {policy!r}.{did_you_mean(policy, POLICIES)}")
-    kind = POLICIES[policy]
+    recipe = read_recipe(name)
+    if isinstance(recipe, TrainedRecipe):
+        raise ConfigError(f"agent {name!r} has not been trained yet: run `lnsim train {name}`")
+    kind = POLICIES[recipe.policy]
     known = list(inspect.signature(kind).parameters)[1:]
     types = get_type_hints(kind.__init__)
-    for setting, value in recipe.items():
+    for setting, value in recipe.settings.items():
         if setting not in known:
             raise ConfigError(
                 f"agent {name!r}: unknown setting {setting!r}.{did_you_mean(setting, known)} "
@@ -59,11 +168,11 @@ def make_agent(name: str, problem: Problem) -> Agent:
             msgspec.convert(value, types[setting])
         except msgspec.ValidationError as wrong:
             raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
-    return kind(problem, **recipe)
+    return kind(problem, **recipe.settings)
 
 
-def _read_recipe(name: str) -> dict[str, Any]:
-    """Read a recipe by name or path."""
+def _read_file(name: str) -> dict[str, Any]:
+    """Read the TOML file of a recipe by name or path."""
     path = Path(name) if name.endswith(".toml") else data_folder("agents") / f"{name}.toml"
     if not path.is_file():
         known = known_agents()

@@ -95,7 +95,7 @@ def run(
     from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
 
-    world = make_environment(env, backend, launcher, network, topology, settings)
+    world = make_environment(env, backend, launcher, network, topology, settings, agent)
     try:
         inner: Any = world.unwrapped
         player = make_agent(agent, inner.problem)
@@ -135,7 +135,7 @@ def record(
     from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.trace import TraceWriter  # noqa: PLC0415
 
-    world = make_environment(env, backend, launcher, network, topology, settings)
+    world = make_environment(env, backend, launcher, network, topology, settings, agent)
     try:
         inner: Any = world.unwrapped
         config, problem = inner.config, inner.problem
@@ -187,9 +187,12 @@ def make_environment(
     network: str | None,
     topology: str | None,
     settings: list[str] | None,
+    agent: str,
 ) -> gym.Env[Any, Any]:
-    """Make the environment that the options of a command ask for."""
-    overrides = _parse_settings(settings or [])
+    """Make the environment that the options of a command ask for, as its agent sees it unless a setting differs."""
+    from lnsim_gym.agents import view_of  # noqa: PLC0415
+
+    overrides = {**view_of(agent), **_parse_settings(settings or [])}
     if backend is not None:
         overrides["backend"] = backend.value
     if topology is not None:

@@ -30,8 +30,11 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md instead of a table.")
     ] = None,
 ) -> None:
-    """Play agents on the same seeds of a simulated environment and compare them, with 95 % bootstrap intervals."""
-    from lnsim_gym.agents import make_agent  # noqa: PLC0415
+    """Play agents on the same seeds of a simulated environment and compare them, with 95 % bootstrap intervals.
+
+    Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all.
+    """
+    from lnsim_gym.agents import make_agent, view_of  # noqa: PLC0415
     from lnsim_gym.agents.evaluate import evaluate as play  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
     from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
@@ -40,9 +43,9 @@ def evaluate(
     chosen, spec = _seed_range(seeds), environment_spec(env)
     if out is not None:
         _require_writable(out)
-    task = Problem.of(EnvironmentConfig.of(spec.kwargs))
     steps = spec.max_episode_steps or 100
-    players = {name: make_agent(name, task) for name in agents}
+    tasks = {name: Problem.of(EnvironmentConfig.of({**spec.kwargs, **view_of(name)})) for name in agents}
+    players = {name: make_agent(name, task) for name, task in tasks.items()}
     scores = []
     with shown_progress() as tell:
         for name, agent in players.items():

@@ -72,7 +72,8 @@ def stream(
 
     options: dict[str, Any] = {"host": host, "port": port, "origins": origin or [], "lens": lens}
     options["token_file"] = None if token_file is None else str(token_file)
-    world = make_environment(env, backend, launcher, network, topology, settings)
+    acting = fallback if agent == "bridge" else agent
+    world = make_environment(env, backend, launcher, network, topology, settings, acting)
     try:
         world = StreamEpisodes(world, **options)
         typer.echo(f"streaming {env} on ws://{host}:{world.bridge.port}, Ctrl-C ends it", err=True)

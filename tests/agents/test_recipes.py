@@ -1,10 +1,15 @@
 """Recipes name a policy and its settings; anything unknown is refused with a hint."""
 
-import pytest
+import json
 
-from lnsim_gym.agents import known_agents, make_agent
+import pytest
+from typer.testing import CliRunner
+
+from lnsim_gym.agents import known_agents, make_agent, view_of
 from lnsim_gym.agents.recipes import POLICIES
 from lnsim_gym.agents.rules import RandomActions, Targeted
+from lnsim_gym.cli import make_app
+from lnsim_gym.cli.episodes import LauncherName, make_environment
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -41,6 +46,12 @@ def test_a_recipe_of_one_s_own_sets_what_it_names(tmp_path):
         ('policy = "planner_oracle"\nsizes = 4', "sizes in 1..3"),
         ('policy = "targeted"\nlow = "a"', "low"),
         ("policy = ", "Invalid value"),
+        ('policy = "noop"\nview = { observations = "flows" }', "Did you mean 'observation'"),
+        ('policy = "noop"\nview = { payments_per_step = 3 }', "view, does not fit its schema"),
+        ('policy = "noop"\nview = { observation = "flow" }', "'flow'"),
+        ('algo = "pp"\nenv = "LightningNet-v0"', "'pp'"),
+        ('algo = "ppo"', "`env`"),
+        ('algo = "ppo"\nenv = "LightningNet-v0"', "has not been trained yet: run `lnsim train"),
     ],
 )
 def test_a_recipe_at_fault_is_refused_with_a_hint(tmp_path, recipe, said):
@@ -53,3 +64,41 @@ def test_a_recipe_at_fault_is_refused_with_a_hint(tmp_path, recipe, said):
 def test_an_unknown_agent_is_refused_with_a_hint():
     with pytest.raises(ConfigError, match="Did you mean 'targeted'"):
         make_agent("targetted", PROBLEM)
+
+
+def test_an_agent_sees_the_environment_in_the_way_its_recipe_says(tmp_path):
+    (tmp_path / "mine.toml").write_text('policy = "targeted"\nview = { observation = "dict", action = "box" }\n')
+    assert view_of("targeted") == {}
+    assert view_of(str(tmp_path / "mine.toml")) == {"observation": "dict", "action": "box"}
+
+
+def test_a_trained_agent_sees_in_full_what_it_was_trained_on(tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'algo = "ppo"\nenv = "LightningNet-v0"\nenv_kwargs = { observation = "flows", payments_per_step = 3 }\n'
+    )
+    assert view_of(str(tmp_path / "mine.toml")) == {
+        "observation": "flows",
+        "observation_history": 4,
+        "action": "discrete",
+        "action_sizes": (0.05, 0.1, 0.2),
+    }
+
+
+def test_agents_of_one_comparison_play_the_same_world_each_through_its_own_view(tmp_path):
+    other = tmp_path / "other.toml"
+    other.write_text('policy = "targeted"\nview = { observation = "flows", action = "multidiscrete" }\n')
+    command = ["eval", "targeted", str(other), "--seeds", "5:9", "--out", str(tmp_path / "scores.json")]
+    assert CliRunner().invoke(make_app(), command).exit_code == 0
+    own, same = json.loads((tmp_path / "scores.json").read_text())
+    assert {**own, "agent": str(other)} == same
+
+
+def test_a_run_takes_the_view_of_its_agent_unless_told_otherwise(tmp_path):
+    (tmp_path / "mine.toml").write_text('policy = "noop"\nview = { observation = "flows", action = "box" }\n')
+    world = make_environment("LightningNet-v0", None, LauncherName.auto, None, None, None, str(tmp_path / "mine.toml"))
+    other = make_environment(
+        "LightningNet-v0", None, LauncherName.auto, None, None, ["action=discrete"], str(tmp_path / "mine.toml")
+    )
+    for env, action in ((world, "box"), (other, "discrete")):
+        config = env.unwrapped.config
+        assert (config.observation, config.action) == ("flows", action)
