@@ -23,6 +23,7 @@ from lnsim_gym.episodes.columns import (
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
+from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
 
 __all__ = ["FAILURE_NAMES", "REASON_NAMES", "LightningNetEnv"]
 
@@ -77,20 +78,20 @@ class LightningNetEnv(gym.Env[Any, Any]):
     ``action_mask`` (int8) and ``backend_error``. Keys and types never vary.
 
     Args:
-        render_mode: None.
+        render_mode: ``"human"`` draws a window at every reset and step; with ``"rgb_array"`` ``render`` returns a
+            picture, uint8 of shape (height, width, 3), with ``"ansi"`` a text; None draws nothing.
         **settings: Fields of ``EnvironmentConfig``.
 
     Raises:
         ConfigError: A setting is unknown, of the wrong type or out of range.
         InvalidAction: From ``step``, for an action outside the space.
+        MissingDependency: A package that ``render_mode`` needs is not installed.
         BackendError: From ``reset`` when the network cannot be brought up, and from ``step`` with ``on_fault="raise"``.
     """
 
-    metadata: dict[str, Any] = {"render_modes": [], "render_fps": 4}  # noqa: RUF012
+    metadata: dict[str, Any] = {"render_modes": [*RENDER_MODES], "render_fps": RENDER_FPS}  # noqa: RUF012
 
     def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
-        if render_mode is not None:
-            raise ConfigError(f"render_mode must be None, got {render_mode!r}")
         self.render_mode = render_mode
         self.config = EnvironmentConfig.of(settings)
         self.problem = Problem.of(self.config)
@@ -98,6 +99,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.observation_space = self.problem.layout.space
         self.settings = settings
         self._episodes: Episodes = open_episodes(self.problem)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
         columns = self._episodes.columns
         self._row, self._counts, self._terms = columns.observation[0], columns.counts[0], columns.terms[0]
         self._reward, self._allowed = columns.reward, columns.allowed
@@ -132,6 +134,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
             self._episodes.episodes[0] = episode - 1
         report = self._episodes.begin(self._all, start_msat)
         self._episode, self._step = int(self._episodes.episodes[0]), 0
+        if self._renderer is not None:
+            self._renderer.began(self._all)
         info = {
             "reset_rung": report.rung,
             "reset_seconds": report.seconds,
@@ -163,6 +167,20 @@ class LightningNetEnv(gym.Env[Any, Any]):
             return self._advance(action.row, action.amount_msat)
         row, amount_msat = self.problem.actions.decode_one(action)
         return self._advance(row, amount_msat)
+
+    def render(self) -> Any:
+        """Show the network as ``render_mode`` says; draws nothing without one.
+
+        Returns:
+            A picture, uint8 of shape (height, width, 3), a text, or None.
+        """
+        if self._renderer is None:
+            gym.logger.warn("render was called, but render_mode is None: pass it when the environment is made")
+            return None
+        if self._seed is None:
+            raise gym.error.ResetNeeded("call reset before the first render")
+        frames = self._renderer.render()
+        return None if frames is None else frames[0]
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
@@ -201,6 +219,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def close(self) -> None:
         """Release the network and everything made for it; harmless when closed already."""
         self._episodes.close()
+        if self._renderer is not None:
+            self._renderer.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle the settings alone: an unpickled environment starts anew."""
@@ -221,6 +241,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 raise
             return self._observation(), 0.0, False, True, self._lost(fault)
         self._step += 1
+        if self._renderer is not None:
+            self._renderer.stepped(self._all, np.array([row]))
         return self._observation(), self._reward.item(), False, False, self._info("")
 
     def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:

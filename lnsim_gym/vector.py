@@ -18,6 +18,7 @@ from lnsim_gym.episodes import Episodes, Problem, StepColumns
 from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
 from lnsim_gym.rewards import TERMS
 
 __all__ = ["LightningNetVectorEnv", "step_info"]
@@ -40,17 +41,19 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             step, which ignores the action), ``"SameStep"`` (at once, last observation in ``info["final_obs"]``) or
             ``"Disabled"`` (when told to, by ``reset(options={"reset_mask": mask})``).
         threads: Threads that share the networks; worth it from about 0.1 ms of work per step.
-        render_mode: None.
+        render_mode: ``"human"`` draws one window with the first networks at every reset and step; with ``"rgb_array"``
+            ``render`` returns a picture of each network, with ``"ansi"`` a text; None draws nothing.
         **settings: Fields of ``EnvironmentConfig``.
 
     Raises:
         ConfigError: A setting is unknown, of the wrong type or out of range.
+        MissingDependency: A package that ``render_mode`` needs is not installed.
         InvalidAction: From ``step``, for actions outside the space.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012
-        "render_modes": [],
-        "render_fps": 4,
+        "render_modes": [*RENDER_MODES],
+        "render_fps": RENDER_FPS,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
@@ -63,8 +66,6 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         render_mode: str | None = None,
         **settings: Any,
     ) -> None:
-        if render_mode is not None:
-            raise ConfigError(f"render_mode must be None, got {render_mode!r}")
         if num_envs < 1:
             raise ConfigError(f"num_envs must be at least 1, got {num_envs}")
         self.render_mode = render_mode
@@ -79,6 +80,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._episodes: Episodes = open_episodes(self.problem, num_envs, threads)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
         self._seeds: list[int] = []
         self._done = np.zeros(num_envs, np.bool_)
 
@@ -136,6 +138,19 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             self._done = truncations.copy()
         return self._observation(), rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
 
+    def render(self) -> tuple[Any, ...] | None:
+        """Show the networks as ``render_mode`` says; draws nothing without one.
+
+        Returns:
+            A picture of each network, uint8 of shape (height, width, 3), or a text of each, or None.
+        """
+        if self._renderer is None:
+            gym.logger.warn("render was called, but render_mode is None: pass it when the environment is made")
+            return None
+        if not self._seeds:
+            raise gym.error.ResetNeeded("call reset before the first render")
+        return self._renderer.render()
+
     def action_masks(self) -> Bool:
         """Return which actions the balances allow, shape (num_envs, mask length)."""
         return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
@@ -147,9 +162,9 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Release the networks, also those of an environment whose making failed."""
-        episodes: Episodes | None = getattr(self, "_episodes", None)
-        if episodes is not None:
-            episodes.close()
+        for made in (getattr(self, "_episodes", None), getattr(self, "_renderer", None)):
+            if made is not None:
+                made.close()
 
     def _advance(self, actions: Any, active: Bool) -> None:
         """Step the active environments."""
@@ -157,11 +172,15 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         amount_msat = np.zeros(self.num_envs, np.int64)
         row[active], amount_msat[active] = self.problem.actions.decode(np.asarray(actions)[active])
         self._episodes.step(active, row, amount_msat)
+        if self._renderer is not None:
+            self._renderer.stepped(active, row)
 
     def _begin(self, which: Bool) -> None:
         """Start the next episode of the chosen environments."""
         self._episodes.begin(which)
         self._done[which] = False
+        if self._renderer is not None:
+            self._renderer.began(which)
 
     def _same_step_info(self, ended: Bool) -> dict[str, Any]:
         """Start the next episode of those that ended; return infos with their last observation and info."""

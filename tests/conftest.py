@@ -11,6 +11,8 @@ from lnsim_gym.backends.lnd.launchers import choose_launcher
 from lnsim_gym.backends.lnd.nodes import Binaries, build_binaries, find_binaries
 from lnsim_gym.errors import LnsimError, MissingDependency
 
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display
+
 
 def _skip_or_fail(reason: str) -> None:
     """Skip what needs LND, or fail where LND is required to be there."""

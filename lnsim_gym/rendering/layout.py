@@ -1,0 +1,146 @@
+"""Where things are in a picture of a network: nodes on a circle when there are few, else placed by forces."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.network import Topology
+
+__all__ = ["Layout", "node_positions", "outward"]
+
+_MOST_ON_A_CIRCLE: Final = 12
+"""Most nodes that a circle holds without many crossings."""
+_ITERATIONS: Final = 200
+_MOST_WORK: Final = 2e8
+"""Most pairs of nodes to look at, over all iterations: about ten seconds."""
+
+_REACH: Final = 1.25
+"""Half the width and height of the picture; nodes lie within 1."""
+_LONGEST_INSIDE: Final = 3
+"""Longest names that fit into the nodes of a large network, in characters."""
+_MOST_INSIDE: Final = 120
+"""Most nodes large enough to hold a name."""
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+
+
+class Layout:
+    """Places of a topology's nodes and of lines between them, in a square of given size.
+
+    Args:
+        topology: What to place.
+        pixels: Width and height of the square.
+    """
+
+    def __init__(self, topology: Topology, pixels: int) -> None:
+        nodes, arrays = len(topology.nodes), topology.arrays
+        self.pixel = 2 * _REACH / pixels
+        """Size of a pixel in units of the positions."""
+        self.reach = _REACH
+        self.zoom = 1.0 if pixels >= 500 else 0.75
+        """Factor of sizes of texts and lines."""
+        self.few = nodes <= _MOST_ON_A_CIRCLE
+        """Whether there is room beside nodes and on channels."""
+        short = max(map(len, topology.nodes)) <= _LONGEST_INSIDE
+        self.names_inside = not self.few and short and nodes <= _MOST_INSIDE and pixels >= 500
+        self.node_radius = self.zoom * (13 if self.few else 11 if self.names_inside else 4)
+        """Radius of a node in pixels."""
+        self.position = node_positions(nodes, arrays.source[::2], arrays.destination[::2])
+        """Positions of the nodes, shape (nodes, 2)."""
+
+    def between(self, source: Int64, destination: Int64, gap: float = 0.0) -> tuple[Float64, Float64]:
+        """Return where lines between nodes start and stop, shape (lines, 2) each, a gap in pixels away from the nodes.
+
+        Args:
+            source: Node indices where the lines start.
+            destination: Node indices where they stop.
+            gap: Pixels between a node and the line.
+        """
+        start, stop = self.position[source], self.position[destination]
+        along = stop - start
+        length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
+        cut = along * np.minimum((self.node_radius + gap) * self.pixel / length, 0.4)
+        return start + cut, stop - cut
+
+
+def outward(start: Float64, stop: Float64) -> Float64:
+    """Return unit vectors across lines, away from the centre of the picture, shape (lines, 2)."""
+    along = stop - start
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
+    inward = (across * (start + stop)).sum(axis=1, keepdims=True) < 0
+    away: Float64 = np.where(inward, -across, across)
+    return away
+
+
+def node_positions(nodes: int, source: Int64, destination: Int64) -> Float64:
+    """Return where to draw each node.
+
+    Args:
+        nodes: Number of nodes.
+        source: Node index of one end of each channel.
+        destination: Node index of the other end.
+
+    Returns:
+        Positions in [-1, 1], shape (nodes, 2), the same for the same network.
+    """
+    if nodes <= _MOST_ON_A_CIRCLE:
+        angle = np.pi / 2 - 2 * np.pi * np.arange(nodes) / nodes
+        positions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        centred: Float64 = positions - (positions.max(axis=0) + positions.min(axis=0)) / 2
+        return centred
+    positions = _sunflower(np.bincount(np.concatenate([source, destination]), minlength=nodes))
+    return _separate(_fill_disc(_relax(positions, source, destination)))
+
+
+def _sunflower(degree: Int64) -> Float64:
+    """Place nodes evenly on a disc, the best connected in the centre."""
+    rank = np.empty(len(degree))
+    rank[np.argsort(-degree, kind="stable")] = np.arange(len(degree))
+    radius, angle = np.sqrt((rank + 0.5) / len(degree)), rank * np.pi * (3 - np.sqrt(5))
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+
+
+def _relax(positions: Float64, source: Int64, destination: Int64) -> Float64:
+    """Let channels pull and all nodes push each other (Fruchterman and Reingold, 1991)."""
+    nodes = len(positions)
+    rest = 1.6 / np.sqrt(nodes)
+    iterations = min(_ITERATIONS, int(_MOST_WORK / nodes**2))
+    for iteration in range(iterations):
+        apart = positions[:, None] - positions
+        squared = (apart**2).sum(axis=2) + 1e-9
+        force = (apart * (rest**2 / squared)[:, :, None]).sum(axis=1)
+        along = positions[source] - positions[destination]
+        pull = along * np.linalg.norm(along, axis=1, keepdims=True) / rest
+        np.add.at(force, source, -pull)
+        np.add.at(force, destination, pull)
+        force -= positions  # or parts that no channel joins would fly apart
+        length = np.linalg.norm(force, axis=1, keepdims=True) + 1e-9
+        positions = positions + force / length * np.minimum(length, 0.1 * (1 - iteration / iterations))
+    return positions
+
+
+def _fill_disc(positions: Float64) -> Float64:
+    """Move nodes along their radius so that the disc is filled evenly: forces crowd the well connected."""
+    positions = positions - positions.mean(axis=0)
+    radius = np.linalg.norm(positions, axis=1)
+    rank = np.empty(len(positions))
+    rank[radius.argsort(kind="stable")] = np.arange(len(positions))
+    even: Float64 = positions * (np.sqrt((rank + 0.5) / len(positions)) / np.maximum(radius, 1e-9))[:, None]
+    return even
+
+
+def _separate(positions: Float64) -> Float64:
+    """Push nodes apart that are closer than the room there is for each."""
+    room = 1.5 / np.sqrt(len(positions))
+    for _ in range(min(50, int(_MOST_WORK / len(positions) ** 2))):
+        apart = positions[:, None] - positions
+        distance = np.linalg.norm(apart, axis=2) + 1e-9
+        push = np.maximum(room - distance, 0) / distance
+        positions = positions + 0.25 * (apart * push[:, :, None]).sum(axis=1)
+        outside = np.linalg.norm(positions, axis=1, keepdims=True)
+        positions = positions / np.maximum(outside, 1)
+    return positions

@@ -1,0 +1,119 @@
+"""The network in a picture: nodes, and channels as bars in two colours."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from lnsim_gym.network import Topology
+from lnsim_gym.rendering.arrows import RebalanceArrows
+from lnsim_gym.rendering.layout import Layout
+from lnsim_gym.rendering.scene import Scene
+from lnsim_gym.rendering.style import DPI, INITIATOR, INK, PAPER, PEER, line_width, short_amount
+
+__all__ = ["NetworkView"]
+
+MOST_NAMED: Final = 8
+"""Most nodes that show their name where it fits neither beside nor into the nodes, the best connected first."""
+_LONGEST_NAME: Final = 12
+_AMOUNT_AT: Final = 0.19
+"""Where on its channel a balance is written, from the end that holds it."""
+
+
+class NetworkView:
+    """Shows scenes of one topology.
+
+    Args:
+        axes: Where to draw; square.
+        topology: What to draw.
+        pixels: Width and height of the axes.
+    """
+
+    def __init__(self, axes: Axes, topology: Topology, pixels: int) -> None:
+        self._axes, self._topology = axes, topology
+        self._layout = layout = Layout(topology, pixels)
+        arrays = topology.arrays
+        self._start, self._stop = layout.between(arrays.source[::2], arrays.destination[::2], gap=1.5)
+        axes.set(xlim=(-layout.reach, layout.reach), ylim=(-layout.reach, layout.reach))
+        axes.axis("off")
+        self._bars = self._make_bars()
+        self._nodes = self._make_nodes()
+        self._names = [self._make_name(node) for node in self._named()]
+        self._amounts = self._make_amounts() if layout.few else []
+        self._arrows = RebalanceArrows(axes, topology, layout)
+
+    def artists(self) -> list[Artist]:
+        """Return what is drawn, in drawing order."""
+        return [self._bars, *self._amounts, self._nodes, *self._names, *self._arrows.artists()]
+
+    def update(self, scene: Scene) -> bool:
+        """Show a scene; nothing here stands still."""
+        split = self._start + scene.shares[:, None] * (self._stop - self._start)
+        held = [np.stack([self._start, split], axis=1), np.stack([split, self._stop], axis=1)]
+        self._bars.set_segments(list(np.concatenate(held)))
+        for text, sat in zip(self._amounts, scene.balances_sat.ravel().tolist(), strict=False):
+            text.set_text(short_amount(sat))
+        self._arrows.update(scene.rebalance)
+        return False
+
+    def _named(self) -> list[int]:
+        """Return the nodes whose names are shown."""
+        nodes = len(self._topology.nodes)
+        if self._layout.few or self._layout.names_inside:
+            return list(range(nodes))
+        degree = np.bincount(self._topology.arrays.source, minlength=nodes)
+        best: list[int] = np.argsort(-degree, kind="stable")[:MOST_NAMED].tolist()
+        return best
+
+    def _make_bars(self) -> LineCollection:
+        """Make the bars: first what the initiators hold, then what their peers hold."""
+        thinnest, widest = (3.0, 13.0) if self._layout.few else (0.4, 5.0)
+        zoom = self._layout.zoom
+        width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)
+        colors = [INITIATOR] * len(width) + [PEER] * len(width)
+        bars = LineCollection([], linewidths=[*width, *width], colors=colors, capstyle="butt", animated=True)
+        self._axes.add_collection(bars)
+        return bars
+
+    def _make_nodes(self) -> PathCollection:
+        """Make the nodes: discs, or rings around their names."""
+        points = 2 * self._layout.node_radius * 72 / DPI
+        inside = self._layout.names_inside
+        x, y = self._layout.position.T
+        color, edge = (PAPER, INK) if inside else (INK, PAPER)
+        return self._axes.scatter(x, y, s=points**2, color=color, edgecolors=edge, linewidths=1, animated=True)
+
+    def _make_name(self, node: int) -> Text:
+        """Make the name of a node: outside the circle, into the node, or over it."""
+        layout, name = self._layout, self._topology.nodes[node]
+        x, y = layout.position[node]
+        if layout.names_inside:
+            return self._text(x, y, name, fontsize=6.5)
+        name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        if not layout.few:
+            stroke = [withStroke(linewidth=2.5, foreground=PAPER)]
+            return self._text(x, y, name, fontsize=layout.zoom * 9, path_effects=stroke)
+        away = 1 + (layout.node_radius + 8) * layout.pixel
+        side = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"
+        level = "center" if abs(y) < 0.3 else "bottom" if y > 0 else "top"
+        return self._text(away * x, away * y, name, ha=side, va=level, fontsize=layout.zoom * 12, fontweight="bold")
+
+    def _make_amounts(self) -> list[Text]:
+        """Make the balances, each on its own end of a channel."""
+        inward = _AMOUNT_AT * (self._stop - self._start)
+        places = np.stack([self._start + inward, self._stop - inward], axis=1).reshape(-1, 2).tolist()
+        texts = [self._text(x, y, fontsize=self._layout.zoom * 9) for x, y in places]
+        for index, text in enumerate(texts):
+            edge = PEER if index % 2 else INITIATOR
+            text.set_bbox({"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": edge, "linewidth": 1.2})
+        return texts
+
+    def _text(self, x: float, y: float, what: str = "", **style: Any) -> Text:
+        """Make a text that is drawn when told to."""
+        return self._axes.text(x, y, what, **{"ha": "center", "va": "center", "color": INK, "animated": True, **style})

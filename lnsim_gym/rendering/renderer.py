@@ -1,0 +1,122 @@
+"""The render modes: what ``env.render()`` returns, and when a window is drawn."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.episodes import Episodes
+from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
+from lnsim_gym.rendering.scene import Scene, Watcher
+from lnsim_gym.rendering.text import scene_text
+
+if TYPE_CHECKING:
+    from lnsim_gym.rendering.picture import Picture
+    from lnsim_gym.rendering.window import Window
+
+__all__ = ["RENDER_FPS", "RENDER_MODES", "Renderer"]
+
+RENDER_MODES: Final = ("human", "rgb_array", "ansi")
+"""``human`` draws a window at every reset and step, ``rgb_array`` gives pictures, ``ansi`` gives text."""
+RENDER_FPS: Final = 4
+"""Steps per second of windows and videos."""
+MOST_IN_A_WINDOW: Final = 9
+"""Most networks that a window shows, the first of a larger batch."""
+_NEEDS: Final = {"human": ("matplotlib", "pygame"), "rgb_array": ("matplotlib",), "ansi": ()}
+
+
+class Renderer:
+    """Shows the networks of an episode runner.
+
+    Args:
+        mode: One of ``RENDER_MODES``.
+        episodes: The runner.
+
+    Raises:
+        ConfigError: There is no such mode.
+        MissingDependency: A package that the mode needs is not installed.
+    """
+
+    def __init__(self, mode: str, episodes: Episodes) -> None:
+        _check(mode)
+        self._mode = mode
+        self._watchers = [Watcher(episodes, network) for network in range(episodes.networks)]
+        self._pictures: list[Picture] = []
+        self._window: Window | None = None
+
+    def began(self, which: npt.NDArray[np.bool_]) -> None:
+        """Take in that the chosen networks, shape (networks,), began an episode."""
+        for network in np.flatnonzero(which).tolist():
+            self._watchers[network].began()
+        self._show_window()
+
+    def stepped(self, which: npt.NDArray[np.bool_], row: npt.NDArray[np.int64]) -> None:
+        """Take in a step of the chosen networks, with rebalances over rows of the routes, both of shape (networks,)."""
+        for network in np.flatnonzero(which).tolist():
+            self._watchers[network].stepped(int(row[network]))
+        self._show_window()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """Return a picture or text of each network, or draw the window and return None."""
+        if self._mode == "human":
+            self._show_window()
+            return None
+        return tuple(self._frame(watcher.scene()) for watcher in self._watchers)
+
+    def close(self) -> None:
+        """Close the window; harmless when closed already."""
+        if self._window is not None:
+            self._window.close()
+
+    def _show_window(self) -> None:
+        """Draw the window, where there is one."""
+        if self._mode != "human":
+            return
+        from lnsim_gym.rendering.window import Window  # noqa: PLC0415
+
+        if self._window is None:
+            self._window = Window("Lightning network", RENDER_FPS)
+        if not self._window.closed:
+            shown = self._watchers[:MOST_IN_A_WINDOW]
+            self._window.show(_tiled([self._frame(watcher.scene()) for watcher in shown]))
+
+    def _frame(self, scene: Scene) -> Any:
+        """Return a picture or text of a scene."""
+        return scene_text(scene) if self._mode == "ansi" else self._picture(scene).draw(scene)
+
+    def _picture(self, scene: Scene) -> Picture:
+        """Return what draws the scene's topology: one picture serves all networks that are on it."""
+        from lnsim_gym.rendering.picture import Picture  # noqa: PLC0415
+
+        for picture in self._pictures:
+            if picture.shows(scene.topology):
+                return picture
+        self._pictures.append(Picture(scene.topology, tile=len(self._watchers) > 1))
+        return self._pictures[-1]
+
+
+def _check(mode: str) -> None:
+    """Refuse an unknown mode, and one whose packages are missing."""
+    if mode not in RENDER_MODES:
+        raise ConfigError(
+            f"unknown render_mode {mode!r}.{did_you_mean(mode, RENDER_MODES)} Known: {', '.join(RENDER_MODES)}, or None"
+        )
+    missing = [package for package in _NEEDS[mode] if importlib.util.find_spec(package) is None]
+    if missing:
+        raise MissingDependency(
+            f"render_mode {mode!r} needs {' and '.join(missing)}: run pip install 'lnsim_gym[render]'"
+        )
+
+
+def _tiled(pictures: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint8]:
+    """Return pictures of one size side by side in a grid, white where there are none left."""
+    columns = int(np.ceil(np.sqrt(len(pictures))))
+    rows = -(-len(pictures) // columns)
+    blank = [np.full_like(pictures[0], 255)] * (rows * columns - len(pictures))
+    cells = [*pictures, *blank]
+    return np.concatenate(
+        [np.concatenate(cells[row * columns : (row + 1) * columns], axis=1) for row in range(rows)], axis=0
+    )

@@ -1,0 +1,51 @@
+"""Colours and sizes of pictures. The colours are told apart with any kind of colour blindness (Okabe and Ito, 2008)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "APPLIED",
+    "DPI",
+    "FAINT",
+    "INITIATOR",
+    "INK",
+    "PAPER",
+    "PEER",
+    "REFUSED",
+    "line_width",
+    "short_amount",
+]
+
+INITIATOR: Final = "#0072B2"
+"""What the initiators of channels hold."""
+PEER: Final = "#E69F00"
+"""What their peers hold."""
+APPLIED: Final = "#00795A"
+"""A rebalance that was applied."""
+REFUSED: Final = "#C8102E"
+"""A rebalance that was refused."""
+INK: Final = "#222222"
+FAINT: Final = "#8A8A8A"
+PAPER: Final = "#FFFFFF"
+
+DPI: Final = 100
+"""Pixels per inch: sizes below and in the views are in points, 1/72 inch."""
+
+
+def line_width(capacity_sat: npt.NDArray[np.int64], thinnest: float, widest: float) -> npt.NDArray[np.float64]:
+    """Return the width of each channel's bar in points: it grows with the square root of the capacity."""
+    width: npt.NDArray[np.float64] = thinnest + (widest - thinnest) * np.sqrt(capacity_sat / capacity_sat.max())
+    return width
+
+
+def short_amount(sat: int) -> str:
+    """Return an amount in at most five characters: ``621k``, ``1.25M``."""
+    if sat < 1_000:
+        return str(sat)
+    if sat < 999_500:
+        return f"{sat / 1_000:.0f}k"
+    return f"{sat / 1_000_000:.3g}M"
