@@ -9,13 +9,14 @@ from typing import Any, Final, Literal, get_type_hints
 
 import gymnasium as gym
 import msgspec
+from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner import PlannerOracle
 from lnsim_gym.agents.rules import NoOp, RandomActions, Targeted
 from lnsim_gym.config import ActionName, EnvironmentConfig
 from lnsim_gym.episodes import Problem
-from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 from lnsim_gym.observations import ObservationName
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
@@ -30,6 +31,7 @@ __all__ = [
     "known_agents",
     "make_agent",
     "read_recipe",
+    "recipe_path",
     "view_of",
 ]
 
@@ -95,17 +97,55 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     @property
     def view(self) -> View:
         """What the environment it trains on shows, in full, so that it sees the same in any other."""
+        config = self.config
+        return View(**{field: getattr(config, field) for field in View.__struct_fields__})
+
+    @property
+    def config(self) -> EnvironmentConfig:
+        """The settings of the environment it trains on.
+
+        Raises:
+            ConfigError: There is no such environment, or a setting is unknown, of the wrong type or out of range.
+        """
+        settings = {**self._spec.kwargs, **self.env_kwargs}
+        settings.pop("max_episode_steps", None)
+        return EnvironmentConfig.of(settings)
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Steps of an episode of that environment."""
+        return int(self.env_kwargs.get("max_episode_steps", self._spec.max_episode_steps or 100))
+
+    @property
+    def _spec(self) -> EnvSpec:
+        """What is registered under the id of that environment."""
         try:
-            registered = gym.spec(self.env).kwargs
+            return gym.spec(self.env)
         except gym.error.Error as unknown:
             raise ConfigError(str(unknown)) from None
-        config = EnvironmentConfig.of({**registered, **self.env_kwargs})
-        return View(**{field: getattr(config, field) for field in View.__struct_fields__})
 
 
 def known_agents() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     return sorted(path.stem for path in data_folder("agents").glob("*.toml"))
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file of a recipe.
+
+    Args:
+        name: Name of a recipe that ships with the package, or path of a TOML file.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    path = Path(name) if name.endswith(".toml") else data_folder("agents") / f"{name}.toml"
+    if not path.is_file():
+        known = known_agents()
+        raise ConfigError(
+            f"unknown agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file"
+        )
+    return path
 
 
 def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
@@ -154,7 +194,7 @@ def make_agent(name: str, problem: Problem) -> Agent:
     """
     recipe = read_recipe(name)
     if isinstance(recipe, TrainedRecipe):
-        raise ConfigError(f"agent {name!r} has not been trained yet: run `lnsim train {name}`")
+        return _trained_agent(name, problem, recipe)
     kind = POLICIES[recipe.policy]
     known = list(inspect.signature(kind).parameters)[1:]
     types = get_type_hints(kind.__init__)
@@ -171,15 +211,22 @@ def make_agent(name: str, problem: Problem) -> Agent:
     return kind(problem, **recipe.settings)
 
 
+def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
+    """Build the agent of a trained recipe."""
+    if recipe.trained is None:
+        raise ConfigError(f"agent {name!r} has not been trained yet: run `lnsim train {name}`")
+    try:
+        from lnsim_gym.agents.trained import load_agent  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise MissingDependency(
+            f"trained agents need {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"
+        ) from None
+    return load_agent(name, problem, recipe, recipe_path(name).parent / recipe.trained.weights)
+
+
 def _read_file(name: str) -> dict[str, Any]:
     """Read the TOML file of a recipe by name or path."""
-    path = Path(name) if name.endswith(".toml") else data_folder("agents") / f"{name}.toml"
-    if not path.is_file():
-        known = known_agents()
-        raise ConfigError(
-            f"unknown agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file"
-        )
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(recipe_path(name).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"agent {name!r}: {problem}") from None

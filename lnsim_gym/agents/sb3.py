@@ -13,6 +13,7 @@ from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.environment import REASON_NAMES
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.columns import REBALANCE_REASON
+from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.rewards import TERMS
@@ -104,6 +105,16 @@ class LightningVecEnv(VecEnv):
         """Return which actions the balances allow, shape (n_envs, mask length)."""
         return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
 
+    def saved(self) -> list[npt.NDArray[Any]]:
+        """Return a copy of everything that the episodes are in the middle of, for ``restore``."""
+        return self._simulated().saved()
+
+    def restore(self, saved: list[npt.NDArray[Any]]) -> None:
+        """Go on, without a reset, where another ``LightningVecEnv`` of the same settings stood at its ``saved``."""
+        self._simulated().restore(saved)
+        self._started = True
+        self._reset_seeds()
+
     def close(self) -> None:
         """Release the networks."""
         self._episodes.close()
@@ -133,6 +144,12 @@ class LightningVecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:  # noqa: ARG002
         """Return False for each environment: nothing wraps them one by one."""
         return [False for _ in self._get_indices(indices)]
+
+    def _simulated(self) -> SimulatedEpisodes:
+        """Return the episodes, which real nodes could not put back where they were."""
+        if not isinstance(self._episodes, SimulatedEpisodes):
+            raise ConfigError("only episodes on the simulator can be saved and restored")
+        return self._episodes
 
     def _step_infos(self) -> list[dict[str, Any]]:
         """Return the info of each environment's step."""

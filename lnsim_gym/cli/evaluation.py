@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
     from lnsim_gym.backends.lnd.nodes import Progress
 
-__all__ = ["app"]
+__all__ = ["app", "seed_range"]
 
 app = typer.Typer()
 
@@ -40,7 +40,7 @@ def evaluate(
     from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
     from lnsim_gym.episodes import Problem  # noqa: PLC0415
 
-    chosen, spec = _seed_range(seeds), environment_spec(env)
+    chosen, spec = seed_range(seeds), environment_spec(env)
     if out is not None:
         _require_writable(out)
     steps = spec.max_episode_steps or 100
@@ -58,7 +58,7 @@ def _tell(tell: Progress, name: str, steps: int, done: int) -> None:
     tell(name, done, steps)
 
 
-def _seed_range(text: str) -> range:
+def seed_range(text: str) -> range:
     """Parse A:B."""
     try:
         first, last = (int(part) for part in text.split(":"))

@@ -97,6 +97,15 @@ class SimulatedEpisodes(Episodes):
         columns.cumulative[:] = cumulative
         columns.regime[:] = 0
 
+    def saved(self) -> list[npt.NDArray[Any]]:
+        """Return a copy of everything that episodes are in the middle of, for ``restore``."""
+        return [array.copy() for array in self._living()]
+
+    def restore(self, saved: list[npt.NDArray[Any]]) -> None:
+        """Go on where another runner of the same problem and size stood when ``saved`` was taken."""
+        for array, copy in zip(self._living(), saved, strict=True):
+            array[:] = copy
+
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
         kept = [copy() for copy in self._copiers(network)]
@@ -114,6 +123,11 @@ class SimulatedEpisodes(Episodes):
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def _living(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the arrays that change as episodes go on, working space left out."""
+        state = self._states[0]
+        return (*state.columns, *state.memories)
 
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""

@@ -1,0 +1,83 @@
+"""What is told of a training: its result, how to do it again, and the recipe that plays what came out."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+from importlib.metadata import version
+
+import msgspec
+
+from lnsim_gym import __version__
+from lnsim_gym.agents.evaluate import Score
+from lnsim_gym.agents.recipes import Trained
+
+__all__ = ["CurvePoint", "TrainingReport", "machine", "versions", "with_trained"]
+
+
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """An evaluation on the way."""
+
+    steps: int
+    """Steps trained by then, over all networks."""
+    success_rate: float
+    success_rate_low: float
+    success_rate_high: float
+
+    @classmethod
+    def of(cls, steps: int, score: Score) -> CurvePoint:
+        """Take what a curve shows of a score."""
+        return cls(
+            steps=steps,
+            success_rate=score.success_rate,
+            success_rate_low=score.success_rate_low,
+            success_rate_high=score.success_rate_high,
+        )
+
+
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The training of one seed."""
+
+    agent: str
+    algo: str
+    env: str
+    seed: int
+    command: str
+    """What was asked for."""
+    steps: int
+    """Steps trained, over all networks."""
+    wall_time_s: float
+    """Duration without the evaluations, over all parts of a training that was resumed."""
+    environment_share: float
+    """Share of it that the environment took."""
+    score: Score
+    """Of the last policy, which is the one that is kept, on the evaluation seeds."""
+    curve: list[CurvePoint]
+    """Evaluations on the way, on the same seeds, the last one included."""
+    threads: int
+    machine: str
+    versions: dict[str, str]
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    return f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of everything that a result depends on."""
+    packages = ("gymnasium", "numpy", "numba", "torch", "stable-baselines3", "sb3-contrib")
+    return {
+        "lnsim_gym": __version__,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+def with_trained(recipe: str, trained: Trained) -> str:
+    """Return the text of a recipe with what came out of its training, in place of what was there."""
+    kept = re.sub(r"(?ms)^\[trained\]$.*?(?=^\[|\Z)", "", recipe).rstrip()
+    values = msgspec.to_builtins(trained)
+    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if value is not None]
+    return "\n".join([kept, "", "[trained]", *lines, ""])

@@ -1,0 +1,187 @@
+"""A training that can be put away and taken up again: the environment, its wrappers, the model, and where it stands."""
+
+from __future__ import annotations
+
+import pickle
+import random
+import shutil
+import time
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import torch
+from sb3_contrib import RecurrentPPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+
+from lnsim_gym.agents.hyperparams import Hyperparameters
+from lnsim_gym.agents.recipes import TrainedRecipe
+from lnsim_gym.agents.sb3 import LightningVecEnv
+from lnsim_gym.agents.training.folder import TrainingFolder
+from lnsim_gym.agents.training.report import CurvePoint
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["FIRST_SEED", "Session"]
+
+FIRST_SEED: Final = 10_000_000
+"""Seeds of the networks begin here, ``n_envs`` for each seed of a training, far from those of evaluations."""
+
+
+class ClockedVecEnv(VecEnvWrapper):
+    """Measures the time that the steps of an environment take."""
+
+    def __init__(self, venv: VecEnv) -> None:
+        super().__init__(venv)
+        self.seconds = 0.0
+
+    def reset(self) -> Any:
+        """See ``VecEnv.reset``."""
+        return self.venv.reset()
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """See ``VecEnv.step_wait``."""
+        started = time.perf_counter()
+        result = self.venv.step_wait()
+        self.seconds += time.perf_counter() - started
+        return result
+
+
+class Session:
+    """The training of one seed.
+
+    Args:
+        recipe: What to train.
+        seed: Seed of the model; the networks get seeds of their own that follow from it.
+
+    Raises:
+        ConfigError: A setting of the recipe is unknown or impossible.
+    """
+
+    def __init__(self, recipe: TrainedRecipe, seed: int) -> None:
+        self.recipe, self.seed = recipe, seed
+        self.curve: list[CurvePoint] = []
+        self.wall_time_s = 0.0
+        """Time spent on training so far."""
+        self._hyperparameters = Hyperparameters.of(recipe)
+        n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
+        self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
+        self._clock = ClockedVecEnv(self._env)
+        self._monitor = VecMonitor(self._clock)
+        self.normalizer: VecNormalize | None = None
+        if self._hyperparameters.normalize is not None:
+            self.normalizer = VecNormalize(self._monitor, **self._hyperparameters.normalize)
+        self.model = self._fresh_model()
+        self._env.seed(first)
+
+    @property
+    def steps(self) -> int:
+        """Steps trained so far, over all networks."""
+        return self.model.num_timesteps
+
+    @property
+    def environment_s(self) -> float:
+        """Time that the environment took of it."""
+        return self._clock.seconds
+
+    @property
+    def planned_steps(self) -> int | None:
+        """Steps that the recipe asks for."""
+        return self._hyperparameters.n_timesteps
+
+    def save(self, folder: TrainingFolder) -> None:
+        """Write a checkpoint, all of it or nothing, in place of older ones."""
+        older = folder.last_checkpoint()
+        finished, unfinished = folder.checkpoints / f"{self.steps:012d}", folder.checkpoints / "unfinished"
+        if older == finished:
+            return
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        self.model.save(unfinished / "model.zip")
+        if self.normalizer is not None:
+            self.normalizer.save(str(unfinished / "vecnormalize.pkl"))
+        if isinstance(self.model, OffPolicyAlgorithm):
+            self.model.save_replay_buffer(unfinished / "replay_buffer.pkl")
+        (unfinished / "state.pkl").write_bytes(pickle.dumps(self._state()))
+        unfinished.rename(finished)
+        if older is not None:
+            shutil.rmtree(older)
+
+    def resume(self, folder: TrainingFolder) -> None:
+        """Go on exactly where the last checkpoint was written. Checkpoints are pickles: load only your own.
+
+        Raises:
+            ConfigError: There is no checkpoint, or one of other settings.
+        """
+        last = folder.last_checkpoint()
+        if last is None:
+            raise ConfigError(f"expected a checkpoint in {folder.checkpoints}, found none: start anew without --resume")
+        state = pickle.loads((last / "state.pkl").read_bytes())
+        mine = self._identity()
+        for key, value in state["identity"].items():
+            if mine[key] != value:
+                raise ConfigError(
+                    f"the checkpoint {last} was made with {key} {value}, now asked for is {mine[key]}: "
+                    "choose another --out"
+                )
+        if self.normalizer is not None:
+            self.normalizer = VecNormalize.load(str(last / "vecnormalize.pkl"), self._monitor)
+        venv = self.normalizer or self._monitor
+        self.model = type(self.model).load(last / "model.zip", venv, device="cpu", force_reset=False)
+        if isinstance(self.model, OffPolicyAlgorithm):
+            self.model.load_replay_buffer(last / "replay_buffer.pkl")
+        self._put_back(state)
+
+    def close(self) -> None:
+        """Release the networks."""
+        self._env.close()
+
+    def _fresh_model(self) -> BaseAlgorithm:
+        """Make the model."""
+        own = self._hyperparameters
+        kwargs: dict[str, Any] = {"policy_kwargs": own.policy_kwargs, "seed": self.seed, "device": "cpu"}
+        try:
+            return own.algorithm(own.policy, self.normalizer or self._monitor, **kwargs, **own.arguments)
+        except (TypeError, ValueError, AssertionError) as problem:
+            raise ConfigError(f"{own.algorithm.__name__} does not take the hyperparameters: {problem}") from None
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what must be equal for a training to go on."""
+        recipe = msgspec.to_builtins(self.recipe)
+        compared = {key: recipe[key] for key in ("algo", "env", "env_kwargs")}
+        hyperparams = {key: value for key, value in recipe["hyperparams"].items() if key != "n_timesteps"}
+        return {**compared, "hyperparams": hyperparams, "seed": self.seed}
+
+    def _state(self) -> dict[str, Any]:
+        """Return what a checkpoint needs beyond what stable-baselines3 saves."""
+        return {
+            "identity": self._identity(),
+            "curve": self.curve,
+            "wall_time_s": self.wall_time_s,
+            "environment_s": self._clock.seconds,
+            "env": self._env.saved(),
+            "monitor": (self._monitor.episode_returns, self._monitor.episode_lengths),
+            "returns": None if self.normalizer is None else self.normalizer.returns,
+            "memory": self.model._last_lstm_states if isinstance(self.model, RecurrentPPO) else None,
+            "python": random.getstate(),
+            "numpy": np.random.get_state(),
+            "torch": torch.get_rng_state(),
+            "actions": self.model.action_space.np_random.bit_generator.state,
+        }
+
+    def _put_back(self, state: dict[str, Any]) -> None:
+        """Put back what ``_state`` returned."""
+        self.curve, self.wall_time_s = state["curve"], state["wall_time_s"]
+        self._clock.seconds = state["environment_s"]
+        self._env.restore(state["env"])
+        self._monitor.episode_returns, self._monitor.episode_lengths = state["monitor"]
+        if self.normalizer is not None:
+            self.normalizer.returns = state["returns"]
+        if isinstance(self.model, RecurrentPPO):
+            self.model._last_lstm_states = state["memory"]
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"])
+        self.model.action_space.np_random.bit_generator.state = state["actions"]

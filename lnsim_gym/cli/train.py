@@ -1,0 +1,189 @@
+"""The command that trains agents."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lnsim_gym.cli.episodes import written
+from lnsim_gym.cli.evaluation import seed_range
+from lnsim_gym.errors import ConfigError, MissingDependency
+
+if TYPE_CHECKING:
+    from lnsim_gym.agents.training.folder import TrainingFolder
+    from lnsim_gym.agents.training.report import CurvePoint, TrainingReport
+    from lnsim_gym.agents.training.watch import Tell
+
+__all__ = ["app"]
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="Name of an agent that learns, or a recipe file.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the training.")] = 0,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Seeds A:B, one training each, B left out.")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps over all networks; by default those of the recipe.")
+    ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option("--every", min=1, help="Steps between evaluations, each with a checkpoint; a tenth by default."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for everything; runs/RECIPE by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoints in the folder.")] = False,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")] = 1,
+) -> None:
+    """Train an agent in the simulator.
+
+    Each seed gets a folder OUT/seed-N: policy, report, checkpoints, and a log for TensorBoard. OUT/RECIPE.toml is the
+    trained agent, with the policy of the first seed, for `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
+    """
+    from lnsim_gym.agents.recipes import TrainedRecipe, read_recipe, recipe_path  # noqa: PLC0415
+
+    source, todo = recipe_path(recipe), range(seed, seed + 1) if seeds is None else seed_range(seeds)
+    learner = read_recipe(recipe)
+    if not isinstance(learner, TrainedRecipe):
+        raise ConfigError(f"agent {recipe!r} is a rule and has nothing to learn: name a recipe that has `algo`")
+    learn = _training()
+    name, text = source.stem, source.read_text(encoding="utf-8")
+    folders = _prepared(out or Path("runs") / name, todo, resume)
+    options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
+    reports = []
+    for one, folder in folders.items():
+        going_on = resume and folder.last_checkpoint() is not None
+        with _requests_to_stop() as request, _shown(f"{name}, seed {one}") as tell:
+            report = learn(
+                name, learner, one, folder, resume=going_on, tell=tell, stopped=lambda: request() is not None, **options
+            )
+        if report is None:
+            typer.echo(f"stopped with a checkpoint in {folder.checkpoints}: the same with --resume goes on", err=True)
+            sys.exit(128 + (request() or 0))
+        _print(report)
+        reports.append(report)
+    _conclude(name, text, reports, folders[todo[0]])
+
+
+def _training() -> Callable[..., TrainingReport | None]:
+    """Import what trains."""
+    try:
+        from lnsim_gym.agents.training.run import train as learn  # noqa: PLC0415
+    except ModuleNotFoundError as missing:
+        raise MissingDependency(
+            f"training needs {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"
+        ) from None
+    return learn
+
+
+def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:
+    """Make a folder for each seed; refuse folders that hold another training, or nothing to resume."""
+    from lnsim_gym.agents.training.folder import TrainingFolder  # noqa: PLC0415
+
+    folders = {seed: TrainingFolder(out / f"seed-{seed}") for seed in seeds}
+    begun = [folder for folder in folders.values() if folder.last_checkpoint() is not None or folder.report.exists()]
+    if begun and not resume:
+        raise ConfigError(f"{begun[0].path} holds a training already: choose another --out, or --resume it")
+    if resume and not begun:
+        raise ConfigError(f"expected a checkpoint in {out / f'seed-{seeds[0]}'} to --resume from, found none")
+    for folder in folders.values():
+        with written(folder.path):
+            folder.path.mkdir(parents=True, exist_ok=True)
+    return folders
+
+
+@contextmanager
+def _requests_to_stop() -> Iterator[Callable[[], int | None]]:
+    """Catch the first Ctrl-C or request to terminate; a second one acts as usual.
+
+    Yields:
+        A function that returns the number of the signal, once there was one.
+    """
+    caught: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def put_back() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        del frame
+        caught.append(number)
+        put_back()
+
+    for number in usual:
+        signal.signal(number, catch)
+    try:
+        yield lambda: caught[0] if caught else None
+    finally:
+        put_back()
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[Tell]:
+    """Show a training: a bar on a terminal, a line for each evaluation elsewhere."""
+    if sys.stderr.isatty():
+        from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
+
+        with shown_progress() as bar:
+            yield lambda done, total, last: bar(f"{what}{_rate(last)}", done, total)
+        return
+    shown: list[CurvePoint] = []
+
+    def tell(done: int, total: int, last: CurvePoint | None) -> None:
+        if last is not None and last not in shown:
+            shown.append(last)
+            typer.echo(f"{what}: {done:,} of {total:,} steps{_rate(last)}", err=True)
+
+    yield tell
+
+
+def _rate(last: CurvePoint | None) -> str:
+    """Return what to show of the last evaluation."""
+    return "" if last is None else f", success rate {last.success_rate:.3f}"
+
+
+def _print(report: TrainingReport) -> None:
+    """Print the result of one seed."""
+    score = report.score
+    typer.echo(
+        f"{report.agent}, seed {report.seed}: success rate {score.success_rate:.4f} "
+        f"({score.success_rate_low:.4f} .. {score.success_rate_high:.4f}) over {score.episodes} episodes, "
+        f"{report.steps:,} steps in {report.wall_time_s:.1f} s, {report.environment_share:.1%} of it in the environment"
+    )
+
+
+def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: TrainingFolder) -> None:
+    """Write the recipe of the trained agent, and print how the seeds compare."""
+    from lnsim_gym.agents.recipes import Trained  # noqa: PLC0415
+    from lnsim_gym.agents.training.report import with_trained  # noqa: PLC0415
+
+    rates = [report.score.success_rate for report in reports]
+    mean = statistics.mean(rates)
+    trained = Trained(
+        weights=f"{first.path.name}/{first.policy.name}",
+        seeds=[report.seed for report in reports],
+        command=reports[0].command,
+        wall_time_s=round(reports[0].wall_time_s, 1),
+        success_rate=round(mean, 4),
+    )
+    written_recipe = first.path.parent / f"{name}.toml"
+    with written(written_recipe):
+        written_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
+    if len(rates) > 1:
+        typer.echo(
+            f"{name}, {len(rates)} seeds: mean success rate {mean:.4f}, standard deviation "
+            f"{statistics.stdev(rates):.4f}, {min(rates):.4f} .. {max(rates):.4f}"
+        )
+    typer.echo(f"trained agent in {written_recipe}: lnsim eval {written_recipe}")
