@@ -1,4 +1,4 @@
-"""The last rebalance in a picture: an arrow over each hop, and the amount."""
+"""The last rebalance in a picture: an arrow over each hop, and the amount where there is room for it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RebalanceArrows:
         route = list(rebalance.route) if rebalance else []
         for place, arrow in enumerate(self._arrows):
             arrow.set_visible(place < len(route))
-        self._amount.set_visible(rebalance is not None)
+        self._amount.set_visible(rebalance is not None and self._layout.few)
         if rebalance is None:
             return
         start, stop = self._layout.between(self._arrays.source[route], self._arrays.destination[route], gap=2)

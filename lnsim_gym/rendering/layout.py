@@ -17,8 +17,6 @@ _ITERATIONS: Final = 200
 _MOST_WORK: Final = 2e8
 """Most pairs of nodes to look at, over all iterations: about ten seconds."""
 
-_REACH: Final = 1.25
-"""Half the width and height of the picture; nodes lie within 1."""
 _LONGEST_INSIDE: Final = 3
 """Longest names that fit into the nodes of a large network, in characters."""
 _MOST_INSIDE: Final = 120
@@ -38,15 +36,17 @@ class Layout:
 
     def __init__(self, topology: Topology, pixels: int) -> None:
         nodes, arrays = len(topology.nodes), topology.arrays
-        self.pixel = 2 * _REACH / pixels
-        """Size of a pixel in units of the positions."""
-        self.reach = _REACH
-        self.zoom = 1.0 if pixels >= 500 else 0.75
-        """Factor of sizes of texts and lines."""
         self.few = nodes <= _MOST_ON_A_CIRCLE
         """Whether there is room beside nodes and on channels."""
         short = max(map(len, topology.nodes)) <= _LONGEST_INSIDE
         self.names_inside = not self.few and short and nodes <= _MOST_INSIDE and pixels >= 500
+        """Whether nodes are rings around their names."""
+        self.reach = 1.08 if self.names_inside else 1.25
+        """Half the width and height of the square; nodes lie within 1."""
+        self.pixel = 2 * self.reach / pixels
+        """Size of a pixel in units of the positions."""
+        self.zoom = 1.0 if pixels >= 500 else 0.75
+        """Factor of sizes of texts and lines."""
         self.node_radius = self.zoom * (13 if self.few else 11 if self.names_inside else 4)
         """Radius of a node in pixels."""
         self.position = node_positions(nodes, arrays.source[::2], arrays.destination[::2])

@@ -14,8 +14,8 @@ from matplotlib.text import Text
 from lnsim_gym.network import Topology
 from lnsim_gym.rendering.arrows import RebalanceArrows
 from lnsim_gym.rendering.layout import Layout
-from lnsim_gym.rendering.scene import Scene
-from lnsim_gym.rendering.style import DPI, INITIATOR, INK, PAPER, PEER, line_width, short_amount
+from lnsim_gym.rendering.scene import Rebalance, Scene
+from lnsim_gym.rendering.style import APPLIED, DPI, INITIATOR, INK, PAPER, PEER, REFUSED, line_width, short_amount
 
 __all__ = ["NetworkView"]
 
@@ -40,6 +40,7 @@ class NetworkView:
         self._layout = layout = Layout(topology, pixels)
         arrays = topology.arrays
         self._start, self._stop = layout.between(arrays.source[::2], arrays.destination[::2], gap=1.5)
+        self._order = np.argsort(-arrays.capacity_sat, kind="stable")  # thin bars over wide ones
         axes.set(xlim=(-layout.reach, layout.reach), ylim=(-layout.reach, layout.reach))
         axes.axis("off")
         self._bars = self._make_bars()
@@ -55,12 +56,24 @@ class NetworkView:
     def update(self, scene: Scene) -> bool:
         """Show a scene; nothing here stands still."""
         split = self._start + scene.shares[:, None] * (self._stop - self._start)
-        held = [np.stack([self._start, split], axis=1), np.stack([split, self._stop], axis=1)]
-        self._bars.set_segments(list(np.concatenate(held)))
+        held = np.stack([self._start, split, split, self._stop], axis=1)[self._order]
+        self._bars.set_segments(list(held.reshape(-1, 2, 2)))
         for text, sat in zip(self._amounts, scene.balances_sat.ravel().tolist(), strict=False):
             text.set_text(short_amount(sat))
         self._arrows.update(scene.rebalance)
+        self._ring(scene.rebalance)
         return False
+
+    def _ring(self, rebalance: Rebalance | None) -> None:
+        """Ring the nodes of a rebalance, which are hard to find in a large network."""
+        if self._layout.few:
+            return
+        nodes = len(self._topology.nodes)
+        edges, widths = [INK if self._layout.names_inside else PAPER] * nodes, [1.0] * nodes
+        for name in rebalance.nodes if rebalance else ():
+            node = self._topology.node_index[name]
+            edges[node], widths[node] = REFUSED if rebalance and rebalance.refused else APPLIED, 3.0
+        self._nodes.set(edgecolors=edges, linewidths=widths)
 
     def _named(self) -> list[int]:
         """Return the nodes whose names are shown."""
@@ -72,12 +85,12 @@ class NetworkView:
         return best
 
     def _make_bars(self) -> LineCollection:
-        """Make the bars: first what the initiators hold, then what their peers hold."""
+        """Make the bars: of each channel what its initiator holds and what its peer holds."""
         thinnest, widest = (3.0, 13.0) if self._layout.few else (0.4, 5.0)
         zoom = self._layout.zoom
-        width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)
-        colors = [INITIATOR] * len(width) + [PEER] * len(width)
-        bars = LineCollection([], linewidths=[*width, *width], colors=colors, capstyle="butt", animated=True)
+        width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)[self._order]
+        bars = LineCollection([], linewidths=np.repeat(width, 2), capstyle="butt", animated=True)
+        bars.set_color([INITIATOR, PEER] * len(width))
         self._axes.add_collection(bars)
         return bars
 

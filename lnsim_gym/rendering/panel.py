@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from lnsim_gym.rendering.scene import Rebalance, Scene
+from lnsim_gym.rendering.scene import DRY, Rebalance, Scene
 from lnsim_gym.rendering.style import APPLIED, FAINT, INITIATOR, INK, PEER, REFUSED
 
 __all__ = ["Caption", "Panel", "SuccessChart"]
@@ -37,11 +37,12 @@ class Panel:
         self._still(412, "rebalance", fontsize=10, color=FAINT)
         self._amount = self._text(434, fontsize=13, fontweight="bold")
         self._route = self._text(456, fontsize=10, va="top", linespacing=1.35)
+        self._dry = self._text(540, fontsize=10)
         self._legend()
 
     def artists(self) -> list[Artist]:
         """Return what is drawn anew for every scene."""
-        return [self._place, self._seed, self._rate, self._last, self._amount, self._route]
+        return [self._place, self._seed, self._rate, self._last, self._amount, self._route, self._dry]
 
     def update(self, scene: Scene) -> bool:
         """Show a scene; what stands still never changes."""
@@ -53,6 +54,8 @@ class Panel:
         else:
             self._rate.set_text("-")
             self._last.set_text("no payments yet")
+        ends = scene.balances_sat.size
+        self._dry.set_text(f"{scene.dry_ends:,} of {ends:,} channel ends below {DRY:.0%}")
         self._show(scene.rebalance)
         return False
 
@@ -74,10 +77,10 @@ class Panel:
 
     def _legend(self) -> None:
         """Say once what the colours mean."""
-        for y, color, what in ((568, INITIATOR, "held by the channel's initiator"), (590, PEER, "held by its peer")):
+        for y, color, what in ((572, INITIATOR, "held by the channel's initiator"), (594, PEER, "held by its peer")):
             self._axes.add_patch(Rectangle((0, y - 6), 22, 12, color=color))
             self._still(y, what, x=30, fontsize=9)
-        self._still(612, "wider bar: larger capacity; amounts in sat", fontsize=9, color=FAINT)
+        self._still(616, "wider bar: larger capacity; amounts in sat", fontsize=9, color=FAINT)
 
     def _text(self, y: float, **style: Any) -> Text:
         """Make a text that changes."""

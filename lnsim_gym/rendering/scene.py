@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,11 @@ from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import REBALANCE_REQUESTED
 from lnsim_gym.network import Topology
 
-__all__ = ["Rebalance", "Scene", "Watcher"]
+__all__ = ["DRY", "Rebalance", "Scene", "Watcher"]
 
-_WHY = {
+DRY: Final = 0.1
+"""Share of a channel's funds below which an end is dry."""
+_WHY: Final = {
     RebalanceReason.NONE: "",
     RebalanceReason.INSUFFICIENT_LOCAL_BALANCE: "{payer} cannot spend that much on this channel",
     RebalanceReason.AMOUNT_OUT_OF_RANGE: "a channel on the way takes no such amount",
@@ -68,6 +71,12 @@ class Scene:
         """Share of each channel's funds that its initiator holds, shape (channels,)."""
         held: npt.NDArray[np.float64] = self.balances_sat[:, 0] / self.balances_sat.sum(axis=1)
         return held
+
+    @property
+    def dry_ends(self) -> int:
+        """How many channel ends hold less than a tenth of their channel's funds."""
+        shares = self.shares
+        return int((shares < DRY).sum() + (shares > 1 - DRY).sum())
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:

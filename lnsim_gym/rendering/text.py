@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.rendering.scene import Rebalance, Scene
+from lnsim_gym.rendering.scene import DRY, Rebalance, Scene
 
 __all__ = ["rebalance_text", "scene_text"]
 
@@ -41,6 +41,7 @@ def _header(scene: Scene) -> Iterator[str]:
         last = f"{scene.succeeded[-1]} of {scene.payments}"
         yield f"success rate  {scene.rates_so_far[-1]:.1%}, {last} in the last step  {rates}"
     yield f"rebalance     {rebalance_text(scene.rebalance)}"
+    yield f"dry ends      {scene.dry_ends:,} of {scene.balances_sat.size:,} below {DRY:.0%}"
 
 
 def _channels(scene: Scene) -> Iterator[str]:
@@ -48,8 +49,11 @@ def _channels(scene: Scene) -> Iterator[str]:
     topology, shares = scene.topology, scene.shares
     shown = np.arange(len(shares))
     if len(shares) > MOST_CHANNELS:
-        shown = np.abs(shares - 0.5).argsort(kind="stable")[::-1][:MOST_CHANNELS]
-        yield f"the {MOST_CHANNELS} most one-sided of {len(shares):,} channels"
+        touched = [direction >> 1 for direction in scene.rebalance.route] if scene.rebalance else []
+        one_sided = np.abs(shares - 0.5)
+        one_sided[touched] = 1.0
+        shown = one_sided.argsort(kind="stable")[::-1][:MOST_CHANNELS]
+        yield f"{MOST_CHANNELS} of {len(shares):,} channels: those of the rebalance, then the most one-sided"
     channels = [topology.channels[index] for index in shown]
     initiators = max(len(channel.initiator) for channel in channels)
     peers = max(len(channel.peer) for channel in channels)
@@ -59,7 +63,7 @@ def _channels(scene: Scene) -> Iterator[str]:
         filled = round(float(shares[index]) * _BAR)
         yield (
             f"{channel.initiator:>{initiators}} {own:>{digits},} {'█' * filled}{'░' * (_BAR - filled)} "
-            f"{other:<{digits},} {channel.peer:<{peers}} {_mark(scene.rebalance, index)}"
+            f"{other:>{digits},} {channel.peer:<{peers}} {_mark(scene.rebalance, index)}"
         ).rstrip()
 
 

@@ -1,0 +1,212 @@
+"""Render modes keep Gymnasium's contract, and cost nothing when there is none."""
+
+import subprocess
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import RecordVideo
+
+import lnsim_gym  # noqa: F401
+from lnsim_gym.actions import NO_OP
+from lnsim_gym.backends.base import PaymentOptions
+from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.backed import BackendEpisodes
+from lnsim_gym.errors import ConfigError, MissingDependency
+from lnsim_gym.rendering import RENDER_MODES, Renderer
+
+pytest.importorskip("matplotlib", reason="needs the extra 'render'")
+pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")
+
+
+def make(mode, **settings):
+    return gym.make("LightningNet-v0", render_mode=mode, **settings)
+
+
+@pytest.mark.parametrize("mode", RENDER_MODES)
+@pytest.mark.filterwarnings("error")
+def test_gymnasiums_checker_finds_nothing_in_any_mode(mode):
+    check_env(make(mode).unwrapped)
+
+
+@pytest.mark.parametrize("mode", RENDER_MODES)
+def test_rendering_changes_no_episode(mode):
+    shown, plain = make(mode), make(None)
+    first, _ = shown.reset(seed=3)
+    np.testing.assert_array_equal(first, plain.reset(seed=3)[0])
+    for action in (0, 1, 30, 42):
+        shown.render()
+        observation, reward, *_ = shown.step(action)
+        expected, expected_reward, *_ = plain.step(action)
+        np.testing.assert_array_equal(observation, expected)
+        assert reward == expected_reward
+    shown.close()
+
+
+def test_a_picture_does_not_depend_on_the_pictures_before_it():
+    often, once = make("rgb_array"), make("rgb_array")
+    for env in (often, once):
+        env.reset(seed=5)
+    for action in range(0, 42, 3):
+        kept = often.render()
+        copy = kept.copy()
+        often.step(action)
+        once.step(action)
+    last = often.render()
+    np.testing.assert_array_equal(last, once.render())
+    np.testing.assert_array_equal(last, often.render())
+    np.testing.assert_array_equal(kept, copy)
+    assert not np.array_equal(kept, last)
+    assert last.dtype == np.uint8
+    assert last.ndim == 3
+    assert all(size % 2 == 0 for size in last.shape[:2])
+
+
+def test_a_window_shows_the_picture_at_every_reset_and_step_until_it_is_closed():
+    window, array = make("human"), make("rgb_array")
+    for env in (window, array):
+        env.reset(seed=2)
+    for action in (0, 7):
+        np.testing.assert_array_equal(window_pixels(), array.render())
+        window.step(action)
+        array.step(action)
+    assert window.render() is None
+    np.testing.assert_array_equal(window_pixels(), array.render())
+    window.close()
+    assert not pygame.display.get_init()
+    window.close()
+
+
+def window_pixels():
+    return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+
+
+def test_a_window_that_a_person_closed_stays_closed_and_the_episode_goes_on():
+    env = make("human")
+    env.reset(seed=2)
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    env.step(0)
+    assert not pygame.display.get_init()
+    *_, info = env.step(0)
+    assert info["step"] == 2
+    assert not pygame.display.get_init()
+    env.close()
+
+
+def test_an_episode_becomes_a_video(tmp_path):
+    moviepy = pytest.importorskip("moviepy", reason="needs the extra 'render'")
+    env = RecordVideo(make("rgb_array", max_episode_steps=7), str(tmp_path / "videos"))
+    env.reset(seed=0)
+    while not env.step(env.action_space.sample())[3]:
+        pass
+    env.close()
+    (file,) = tmp_path.glob("videos/*.mp4")
+    with moviepy.VideoFileClip(str(file)) as clip:
+        assert clip.size == [960, 640]
+        assert clip.fps == env.metadata["render_fps"]
+        assert clip.duration == pytest.approx(8 / clip.fps, abs=0.6)
+        assert clip.get_frame(0).mean() > 200  # a picture on white
+
+
+def test_a_vector_environment_renders_each_network():
+    modes = {mode: gym.make_vec("LightningNet-v0", num_envs=3, render_mode=mode) for mode in RENDER_MODES}
+    for env in modes.values():
+        env.reset(seed=4)
+        env.step(np.array([1, 0, 9]))
+    frames, texts = modes["rgb_array"].render(), modes["ansi"].render()
+    assert [text.splitlines()[0] for text in texts] == [f"seed {seed}, episode 0, step 1" for seed in (4, 5, 6)]
+    single = make("ansi")
+    single.reset(seed=6)
+    single.step(9)
+    assert single.render() == texts[2]
+    assert len({frame.tobytes() for frame in frames}) == 3
+    assert modes["human"].render() is None
+    height, width, _ = frames[0].shape
+    window = window_pixels()
+    assert window.shape == (2 * height, 2 * width, 3)
+    np.testing.assert_array_equal(window[:height, width:], frames[1])
+    np.testing.assert_array_equal(window[height:, :width], frames[2])
+    assert (window[height:, width:] == 255).all()
+    for env in modes.values():
+        env.close()
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_a_vector_environment_shows_the_next_episode_after_a_reset(mode):
+    env = gym.make_vec("LightningNet-v0", num_envs=2, render_mode="ansi", max_episode_steps=2, autoreset_mode=mode)
+    env.reset(seed=4)
+    for _ in range(3 if mode == "NextStep" else 2):
+        env.step(np.zeros(2, int))
+    assert env.render()[1].splitlines()[:2] == ["seed 5, episode 1, step 0", "rebalance     none"]
+
+
+def test_networks_behind_any_backend_are_rendered():
+    problem = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
+    episodes = BackendEpisodes(problem, SimulatorBackend(problem.topology, PaymentOptions()))
+    renderers = [Renderer(mode, episodes) for mode in ("rgb_array", "ansi")]
+    reference = [make(mode) for mode in ("rgb_array", "ansi")]
+    everyone = np.ones(1, np.bool_)
+    episodes.seed(0, 9)
+    episodes.begin(everyone)
+    for renderer, env in zip(renderers, reference, strict=True):
+        renderer.began(everyone)
+        env.reset(seed=9)
+    row, amount_msat = problem.actions.decode_one(5)
+    for (step_row, step_msat), action in (((row, amount_msat), 5), ((NO_OP, 0), 0)):
+        episodes.step_one(step_row, step_msat)
+        for renderer, env in zip(renderers, reference, strict=True):
+            renderer.stepped(everyone, np.array([step_row]))
+            env.step(action)
+            np.testing.assert_array_equal(renderer.render()[0], env.render())
+    episodes.close()
+
+
+def test_without_a_render_mode_nothing_is_loaded_or_drawn():
+    program = (
+        "import sys, gymnasium as gym, lnsim_gym\n"
+        "env = gym.make('LightningNet-v0')\nenv.reset(seed=0)\nenv.step(0)\n"
+        "assert env.unwrapped.render() is None\n"
+        "assert not {'matplotlib', 'pygame'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "render_mode is None" in done.stderr
+
+
+@pytest.mark.parametrize(("mode", "package"), [("rgb_array", "matplotlib"), ("human", "pygame")])
+def test_a_missing_package_is_named_with_what_to_install(mode, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependency, match=rf"needs {package}: run pip install 'lnsim_gym\[render\]'"):
+        make(mode)
+    make("ansi").close()
+
+
+def test_an_unknown_mode_is_refused_with_a_suggestion():
+    with pytest.raises(ConfigError, match="Did you mean 'rgb_array'"):
+        make("rgb_aray").unwrapped
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_render_before_reset_is_refused(vector):
+    env = gym.make_vec("LightningNet-v0", num_envs=2, render_mode="ansi") if vector else make("ansi").unwrapped
+    with pytest.raises(gym.error.ResetNeeded):
+        env.render()
+
+
+@pytest.mark.parametrize(("environment", "limit_ms"), [("LightningNet-v0", 60), ("LightningNet100-v0", 300)])
+def test_a_picture_is_drawn_quickly(environment, limit_ms):
+    env = gym.make(environment, render_mode="rgb_array")
+    env.reset(seed=0)
+    env.render()
+    spent_ms = []
+    for action in range(1, 10):
+        env.step(action)
+        start = time.process_time()
+        env.render()
+        spent_ms.append(1000 * (time.process_time() - start))
+    assert np.median(spent_ms) < limit_ms

@@ -1,0 +1,158 @@
+"""What pictures and texts show is what happened."""
+
+import re
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import lnsim_gym  # noqa: F401
+from lnsim_gym.network.load import load_topology
+from lnsim_gym.rendering.layout import node_positions
+
+pytest.importorskip("matplotlib", reason="needs the extra 'render'")
+from lnsim_gym.rendering.style import APPLIED, INITIATOR, PEER, REFUSED, line_width, short_amount  # noqa: E402
+
+NETWORK = slice(0, 640)
+"""Columns of a picture that show the network."""
+
+
+def make(mode, env="LightningNet-v0", **settings):
+    return gym.make(env, render_mode=mode, **settings)
+
+
+def pixels(picture, color):
+    wanted = [int(color[place : place + 2], 16) for place in (1, 3, 5)]
+    return int((picture == wanted).all(axis=2).sum())
+
+
+def with_shares(topology, shares):
+    initiator = (topology.owned_total_msat * shares).astype(np.int64)
+    return np.stack([initiator, topology.owned_total_msat - initiator], axis=1)
+
+
+@pytest.mark.parametrize("environment", ["LightningNet-v0", "LightningNet100-v0"])
+def test_the_bars_are_split_at_the_balances(environment):
+    env = make("rgb_array", environment)
+    topology = env.unwrapped.topology
+    blue = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        env.reset(seed=0, options={"balances_msat": with_shares(topology, np.full(len(topology.channels), share))})
+        picture = env.render()[:, NETWORK]
+        blue.append(pixels(picture, INITIATOR) / (pixels(picture, INITIATOR) + pixels(picture, PEER)))
+    np.testing.assert_allclose(blue, [0, 0.25, 0.5, 0.75, 1], atol=0.08)
+
+
+def test_a_larger_capacity_is_a_wider_bar():
+    widths = line_width(np.array([10_000, 1_000_000, 4_000_000]), 1.0, 9.0)
+    assert widths[0] < widths[1] < widths[2] == 9.0
+    assert widths[1] == pytest.approx(5.0)
+
+
+def picture_after(env, action):
+    env.reset(seed=0)
+    info = env.step(action)[4]
+    return env.render(), info["rebalance"]
+
+
+@pytest.mark.parametrize("environment", ["LightningNet-v0", "LightningNet100-v0"])
+@pytest.mark.parametrize("operation", ["push", "circular"])
+def test_a_rebalance_is_green_when_applied_and_red_when_refused(environment, operation):
+    env = make("rgb_array", environment, operation=operation, start_balances={"low": 0.0, "high": 1.0})
+    _, info = env.reset(seed=0)
+    refused = int(np.flatnonzero(info["action_mask"] == 0)[0])
+    colors = {}
+    for action in [0, refused, *np.flatnonzero(info["action_mask"])[1:40].tolist()]:
+        picture, rebalance = picture_after(env, action)
+        kind = "none" if action == 0 else "refused" if rebalance["refused"] else "applied"
+        colors[kind] = pixels(picture[:, NETWORK], APPLIED), pixels(picture[:, NETWORK], REFUSED)
+        if len(colors) == 3:
+            break
+    assert colors["none"] == (0, 0)
+    assert colors["applied"][0] > 100 > colors["applied"][1]
+    assert colors["refused"][1] > 100 > colors["refused"][0]
+
+
+def test_a_text_tells_balances_rates_and_rebalances():
+    env = make("ansi")
+    network = env.unwrapped
+    env.reset(seed=7)
+    assert env.render().splitlines()[:2] == ["seed 7, episode 0, step 0", "rebalance     none"]
+    succeeded, refusals = [], 0
+    for action in [3] * 6:
+        *_, info = env.step(action)
+        text = env.render()
+        succeeded.append(info["succeeded"])
+        rate = sum(succeeded) / (20 * len(succeeded))
+        assert f"success rate  {rate:.1%}, {succeeded[-1]} of 20 in the last step" in text
+        lines = re.findall(r"^ *(\w+) +([\d,]+) ([█░]+) +([\d,]+) (\w+)", text, re.MULTILINE)
+        for (initiator, own, bar, other, peer), channel, balances in zip(
+            lines, network.topology.channels, network.balances_msat() // 1000, strict=True
+        ):
+            assert (initiator, peer) == (channel.initiator, channel.peer)
+            assert [int(own.replace(",", "")), int(other.replace(",", ""))] == balances.tolist()
+            assert bar.count("█") / len(bar) == pytest.approx(balances[0] / balances.sum(), abs=0.5 / len(bar) + 1e-9)
+        asked = f"alice → bob, {info['rebalance']['requested_sat']:,} sat"
+        why = ", refused: alice cannot spend that much on this channel" if info["rebalance"]["refused"] else ""
+        assert f"rebalance     {asked}{why}\n" in text
+        assert f"{'refused' if why else 'rebalanced'}\n" in text
+        refusals += bool(why)
+    assert 0 < refusals < 6
+
+
+def test_a_refused_cycle_names_the_node_that_could_not_forward():
+    env = make("ansi", operation="circular", start_balances={"low": 0.0, "high": 1.0})
+    network = env.unwrapped
+    env.reset(seed=0)
+    told = set()
+    for action in range(1, env.action_space.n):
+        env.reset(seed=0)
+        env.step(action)
+        route, _, result = network.last_rebalance()
+        if result.failure_source_index > 0:
+            failing = network.topology.nodes[network.topology.arrays.source[route[result.failure_source_index]]]
+            assert f"refused: {failing} lacks the balance to forward it" in env.render()
+            told.add(failing)
+    assert len(told) > 1
+
+
+def test_the_text_of_a_large_network_shows_the_channels_of_the_rebalance_first():
+    env = make("ansi", "LightningNet100-v0")
+    env.reset(seed=0)
+    env.step(2401 - 6)
+    channel = env.unwrapped.topology.channels[399]
+    lines = env.render().splitlines()
+    first = next(place for place, line in enumerate(lines) if "of 400 channels" in line) + 1
+    assert lines[first].split()[0] == channel.initiator
+    assert channel.peer in lines[first].split()
+    assert len(lines) == first + 20
+
+
+def test_an_episode_longer_than_the_chart_makes_it_grow():
+    env = make("rgb_array", max_episode_steps=60)
+    env.reset(seed=0)
+    axis = slice(355, 375), slice(660, 960)
+    marks = []
+    for step in range(1, 61):
+        env.step(0)
+        if step in (1, 25, 26, 50, 51, 60):
+            marks.append(env.render()[axis].tobytes())
+    assert marks[0] == marks[1] != marks[2] == marks[3] != marks[4] == marks[5]
+
+
+@pytest.mark.parametrize("topology", ["default", "scale_free(nodes = 100, channels = 400, seed = 7)"])
+def test_nodes_lie_apart_within_the_picture_and_always_at_the_same_place(topology):
+    network = load_topology(topology)
+    source, destination = network.arrays.source[::2], network.arrays.destination[::2]
+    positions = node_positions(len(network.nodes), source, destination)
+    np.testing.assert_array_equal(positions, node_positions(len(network.nodes), source, destination))
+    assert (np.abs(positions) <= 1).all()
+    distance = np.linalg.norm(positions[:, None] - positions, axis=2) + 10 * np.eye(len(positions))
+    assert distance.min() > 0.75 / np.sqrt(len(positions))
+
+
+@pytest.mark.parametrize(
+    ("sat", "shown"), [(0, "0"), (999, "999"), (1_000, "1k"), (999_499, "999k"), (999_500, "1M"), (85_942_866, "85.9M")]
+)
+def test_short_amounts(sat, shown):
+    assert short_amount(sat) == shown
