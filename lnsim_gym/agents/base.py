@@ -60,3 +60,15 @@ class Agent(ABC):
         rows = observation["balances"] if isinstance(observation, dict) else observation
         shares: Float64 = rows[:, : self.problem.layout.directions].astype(np.float64)
         return shares.reshape(len(rows), -1, 2)
+
+    def balances_msat(self, observation: Any) -> Int64:
+        """Read the balances from observations of any kind, rounded to whole sat.
+
+        Returns:
+            Balances that the channels can hold, in msat, shape (n, channels, 2), initiator first.
+        """
+        topology = self.problem.topology
+        shares, total_sat = self.balance_shares(observation), topology.owned_total_msat // 1000
+        initiator_sat = np.rint(shares[:, :, 0] * topology.arrays.capacity_sat).astype(np.int64)
+        initiator_sat = np.clip(initiator_sat, topology.arrays.reserve_msat // 1000, total_sat)
+        return 1000 * np.stack([initiator_sat, total_sat - initiator_sat], axis=2)

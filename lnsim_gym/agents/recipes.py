@@ -13,7 +13,20 @@ from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner import PlannerOracle
-from lnsim_gym.agents.rules import NoOp, RandomActions, Targeted
+from lnsim_gym.agents.rules import (
+    Autoloop,
+    Lndg,
+    MostUnbalanced,
+    NoOp,
+    Proportional,
+    RandomActions,
+    RebalanceLnd,
+    Regolancer,
+    Ring,
+    Targeted,
+    TargetTable,
+    Threshold,
+)
 from lnsim_gym.config import ActionName, EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
@@ -39,6 +52,15 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "noop": NoOp,
     "random": RandomActions,
     "targeted": Targeted,
+    "target_table": TargetTable,
+    "ring": Ring,
+    "threshold": Threshold,
+    "most_unbalanced": MostUnbalanced,
+    "proportional": Proportional,
+    "autoloop": Autoloop,
+    "lndg": Lndg,
+    "regolancer": Regolancer,
+    "rebalance_lnd": RebalanceLnd,
     "planner_oracle": PlannerOracle,
 }
 """Agents by the ``policy`` of a recipe."""

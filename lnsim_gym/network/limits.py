@@ -71,20 +71,20 @@ def spendable_msat(balances_msat: Int64, capacity_sat: Int64, fee_per_kw: Int64)
     keeps its reserve only, but can send no more than dust while the initiator could not pay for one more output.
 
     Args:
-        balances_msat: Balances as ``ListChannels`` reports them, in msat, initiator first, shape (channels, 2).
+        balances_msat: Balances as ``ListChannels`` reports them, in msat, initiator first, shape (..., channels, 2).
         capacity_sat: Channel capacities in sat, shape (channels,).
         fee_per_kw: Commitment fee rates in sat per kilo-weight, shape (channels,).
 
     Returns:
-        Spendable amounts in msat, shape (channels, 2), initiator first, never negative.
+        Spendable amounts in msat, of the same shape, never negative.
     """
     reserve_msat = 1000 * channel_reserve_sat(capacity_sat)
     fee_msat = 1000 * commit_fee_sat(fee_per_kw)
-    initiator_msat = balances_msat[:, 0] + fee_msat - reserve_msat
+    initiator_msat = balances_msat[..., 0] + fee_msat - reserve_msat
     buffer_msat = 1000 * (2 * fee_per_kw * (BASE_COMMIT_WEIGHT + 2 * HTLC_WEIGHT) // 1000)
     next_fee_msat = fee_msat + 1000 * (fee_per_kw * HTLC_WEIGHT // 1000)
 
-    peer_msat = np.maximum(balances_msat[:, 1] - reserve_msat, 0)
+    peer_msat = np.maximum(balances_msat[..., 1] - reserve_msat, 0)
     dust_only = initiator_msat < next_fee_msat
     peer_msat = np.where(dust_only, np.minimum(peer_msat, 1000 * DUST_LIMIT_SAT - 1), peer_msat)
-    return np.stack([np.maximum(initiator_msat - buffer_msat, 0), peer_msat], axis=1).astype(np.int64)
+    return np.stack([np.maximum(initiator_msat - buffer_msat, 0), peer_msat], axis=-1).astype(np.int64)

@@ -247,7 +247,7 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return np.stack([initiator_msat, self.owned_total_msat - initiator_msat], axis=1)
 
     def spendable_msat(self, balances_msat: Int64) -> Int64:
-        """Largest HTLC in msat each channel end can add, shape (channels, 2), for balances of that shape."""
+        """Largest HTLC in msat each channel end can add, for balances of the same shape (..., channels, 2)."""
         return spendable_msat(balances_msat, self.arrays.capacity_sat, self.arrays.fee_per_kw)
 
     def check_balances_msat(self, balances_msat: npt.ArrayLike) -> Int64:

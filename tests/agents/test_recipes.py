@@ -19,15 +19,17 @@ PROBLEM = Problem.of(EnvironmentConfig.of({}))
 
 def test_every_rule_and_the_planner_ship_as_recipes():
     assert set(POLICIES) <= set(known_agents())
+    circular = Problem.of(EnvironmentConfig.of({"operation": "circular"}))
     for name, kind in POLICIES.items():
-        assert type(make_agent(name, PROBLEM)) is kind
+        own = circular if "circular" in getattr(kind, "OPERATIONS", ("push",))[:1] else PROBLEM
+        assert type(make_agent(name, own)) is kind
 
 
 def test_a_recipe_of_one_s_own_sets_what_it_names(tmp_path):
     (tmp_path / "mine.toml").write_text('policy = "targeted"\nlow = 0.1\nhigh = 0.9\nsize = 0.1\n')
     agent = make_agent(str(tmp_path / "mine.toml"), PROBLEM)
     assert isinstance(agent, Targeted)
-    assert (agent.low, agent.high, agent.size) == (0.1, 0.9, 1)
+    assert (agent.low, agent.high, agent.size) == (0.1, 0.9, 0.1)
     (tmp_path / "mine.toml").write_text('policy = "random"\nmasked = false\n')
     agent = make_agent(str(tmp_path / "mine.toml"), PROBLEM)
     assert isinstance(agent, RandomActions)

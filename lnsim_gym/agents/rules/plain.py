@@ -1,0 +1,49 @@
+"""Agents that look at no balances: doing nothing, and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.actions import NO_OP
+from lnsim_gym.agents.base import Agent
+from lnsim_gym.episodes import Problem
+
+__all__ = ["NoOp", "RandomActions"]
+
+
+class NoOp(Agent):
+    """Never rebalances."""
+
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+        """See ``Agent.act``."""
+        idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
+        return self.problem.actions.encode(idle, np.zeros(len(idle), np.int64))
+
+
+class RandomActions(Agent):
+    """Draws rebalances uniformly, among those the balances allow when it is masked.
+
+    Args:
+        problem: The problem of the environment it acts on.
+        masked: Whether to leave out what the action mask forbids.
+    """
+
+    def __init__(self, problem: Problem, masked: bool = True) -> None:
+        super().__init__(problem)
+        self.masked = masked
+
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+        """See ``Agent.act``."""
+        actions, mask = self.problem.actions, info["action_mask"]
+        sizes = len(actions.sizes)
+        weights = np.ones((len(mask), 1 + len(self.problem.needed_msat)))
+        if self.masked and mask.shape == weights.shape:
+            weights = mask.astype(np.float64)
+        cumulative = weights.cumsum(axis=1)
+        choice = (cumulative <= rng.random((len(mask), 1)) * cumulative[:, -1:]).sum(axis=1) - 1
+        row = np.where(choice < 0, NO_OP, choice // sizes)
+        return actions.encode(row, np.maximum(choice, 0) % sizes)
