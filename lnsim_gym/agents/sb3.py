@@ -16,6 +16,7 @@ from lnsim_gym.episodes.columns import REBALANCE_REASON
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.rendering import RENDER_FPS, Renderer
 from lnsim_gym.rewards import TERMS
 
 __all__ = ["LightningVecEnv"]
@@ -34,11 +35,14 @@ class LightningVecEnv(VecEnv):
         n_envs: Number of networks.
         seed: Seed of environment 0; random by default.
         threads: Threads that share the networks; worth it from about 0.1 ms of work per step.
+        render_mode: ``"rgb_array"`` lets ``render`` return the networks in one picture, as
+            ``VecVideoRecorder`` needs it; None draws nothing.
         info: Whether ``infos`` holds more than the end of an episode; without it a step of many networks is quicker.
         **settings: Fields of ``EnvironmentConfig`` that differ from the registered ones, and ``max_episode_steps``.
 
     Raises:
         ConfigError: A setting is unknown, of the wrong type or out of range.
+        MissingDependency: A package that ``render_mode`` needs is not installed.
     """
 
     def __init__(
@@ -48,20 +52,25 @@ class LightningVecEnv(VecEnv):
         seed: int | None = None,
         threads: int = 1,
         info: bool = True,
+        render_mode: str | None = None,
         **settings: Any,
     ) -> None:
         self.spec = gym.spec(env_id)
         self.max_episode_steps: int | None = settings.pop("max_episode_steps", self.spec.max_episode_steps)
         if n_envs < 1:
             raise ConfigError(f"n_envs must be at least 1, got {n_envs}")
+        if render_mode not in (None, "rgb_array"):
+            raise ConfigError(f"render_mode of a LightningVecEnv must be None or 'rgb_array', got {render_mode!r}")
         self.config = EnvironmentConfig.of({**self.spec.kwargs, **settings})
         self.problem = Problem.of(self.config)
-        self.render_mode: str | None = None
+        self.render_mode = render_mode
         self._info = info
         self._episodes = open_episodes(self.problem, n_envs, threads)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
         self._actions: npt.NDArray[Any] = np.zeros(0)
         self._started = False
         super().__init__(n_envs, self.problem.layout.space, self.problem.actions.space)
+        self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
         if seed is not None:
             self.seed(seed)
 
@@ -77,7 +86,7 @@ class LightningVecEnv(VecEnv):
         self._started = True
         self._reset_seeds()
         self._reset_options()
-        self._episodes.begin(everyone)
+        self._begin(everyone)
         self.reset_infos = [{"episode_number": int(number)} for number in self._episodes.episodes]
         return self._observation()
 
@@ -93,7 +102,10 @@ class LightningVecEnv(VecEnv):
         """
         episodes = self._episodes
         row, amount_msat = self.problem.actions.decode(self._actions)
-        episodes.step(np.ones(self.num_envs, np.bool_), row, amount_msat)
+        everyone = np.ones(self.num_envs, np.bool_)
+        episodes.step(everyone, row, amount_msat)
+        if self._renderer is not None:
+            self._renderer.stepped(everyone, row)
         rewards = episodes.columns.reward.astype(np.float32)
         dones = episodes.steps >= (self.max_episode_steps or np.inf)
         infos = self._step_infos() if self._info else [{} for _ in range(self.num_envs)]
@@ -104,6 +116,10 @@ class LightningVecEnv(VecEnv):
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions the balances allow, shape (n_envs, mask length)."""
         return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
+
+    def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
+        """Return a picture of each network, uint8 of shape (height, width, 3), for ``render``."""
+        return [] if self._renderer is None else list(self._renderer.render() or ())
 
     def saved(self) -> list[npt.NDArray[Any]]:
         """Return a copy of everything that the episodes are in the middle of, for ``restore``."""
@@ -166,7 +182,13 @@ class LightningVecEnv(VecEnv):
         for index in np.flatnonzero(dones).tolist():
             row = {key: value[index] for key, value in last.items()} if isinstance(last, dict) else last[index]
             infos[index] |= {"terminal_observation": row, "TimeLimit.truncated": True}
-        self._episodes.begin(dones)
+        self._begin(dones)
+
+    def _begin(self, which: npt.NDArray[np.bool_]) -> None:
+        """Start the next episode of the chosen environments."""
+        self._episodes.begin(which)
+        if self._renderer is not None:
+            self._renderer.began(which)
 
     def _observation(self) -> Any:
         """Return fresh observations."""

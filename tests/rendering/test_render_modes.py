@@ -145,6 +145,27 @@ def test_a_vector_environment_shows_the_next_episode_after_a_reset(mode):
     assert env.render()[1].splitlines()[:2] == ["seed 5, episode 1, step 0", "rebalance     none"]
 
 
+def test_stable_baselines3_gets_the_pictures_of_all_networks_as_one(tmp_path):
+    vec_env = pytest.importorskip("stable_baselines3.common.vec_env", reason="needs the extra 'train'")
+    from lnsim_gym.agents.sb3 import LightningVecEnv  # noqa: PLC0415
+
+    settings = {"render_mode": "rgb_array", "max_episode_steps": 3}
+    native = LightningVecEnv("LightningNet-v0", 2, seed=4, **settings)
+    vector = gym.make_vec("LightningNet-v0", num_envs=2, autoreset_mode="SameStep", **settings)
+    films = vec_env.VecVideoRecorder(native, str(tmp_path), lambda step: step == 0, video_length=4)
+    films.reset()
+    vector.reset(seed=4)
+    for _ in range(5):
+        np.testing.assert_array_equal(films.render(), np.concatenate(vector.render()))
+        films.step(np.array([1, 5]))
+        vector.step(np.array([1, 5]))
+    films.close()
+    assert len(list(tmp_path.glob("*.mp4"))) == 1
+    assert LightningVecEnv("LightningNet-v0").get_images() == []
+    with pytest.raises(ConfigError, match="None or 'rgb_array', got 'human'"):
+        LightningVecEnv("LightningNet-v0", render_mode="human")
+
+
 def test_networks_behind_any_backend_are_rendered():
     problem = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
     episodes = BackendEpisodes(problem, SimulatorBackend(problem.topology, PaymentOptions()))
@@ -186,9 +207,10 @@ def test_a_missing_package_is_named_with_what_to_install(mode, package, monkeypa
     make("ansi").close()
 
 
+@pytest.mark.filterwarnings("ignore:.*not in the possible render_modes")
 def test_an_unknown_mode_is_refused_with_a_suggestion():
     with pytest.raises(ConfigError, match="Did you mean 'rgb_array'"):
-        make("rgb_aray").unwrapped
+        make("rgb_aray")
 
 
 @pytest.mark.parametrize("vector", [False, True])

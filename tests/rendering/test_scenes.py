@@ -9,9 +9,9 @@ import pytest
 import lnsim_gym  # noqa: F401
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
+from lnsim_gym.rendering.style import APPLIED, INITIATOR, PEER, REFUSED, line_width, short_amount
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
-from lnsim_gym.rendering.style import APPLIED, INITIATOR, PEER, REFUSED, line_width, short_amount  # noqa: E402
 
 NETWORK = slice(0, 640)
 """Columns of a picture that show the network."""
