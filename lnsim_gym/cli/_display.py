@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
@@ -22,6 +25,7 @@ __all__ = [
     "print_statistics",
     "print_status",
     "score_cells",
+    "shown_frames",
     "shown_progress",
     "shown_steps",
     "spinner",
@@ -76,6 +80,27 @@ def shown_steps(what: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]],
                 console.print(f"{what}: step {done} of {steps}, {rate}", soft_wrap=True)
             if info["backend_error"]:
                 console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
+
+        yield tell
+
+
+@contextmanager
+def shown_frames(render: Callable[[], str], fps: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Show the network after each step: one frame in place of the other on a terminal, one after the other elsewhere.
+
+    Yields:
+        A function to call with the info of each step.
+    """
+    console = Console()
+    if not console.is_terminal:
+        yield lambda _: print(render(), end="\n\n")
+        return
+    with Live(console=console, auto_refresh=False) as live:
+
+        def tell(info: Mapping[str, Any]) -> None:
+            del info
+            live.update(Text(render()), refresh=True)
+            time.sleep(1 / fps)
 
         yield tell
 

@@ -56,6 +56,13 @@ class LauncherName(StrEnum):
     process = "process"
 
 
+class RenderMode(StrEnum):
+    """How a run is shown while it goes on."""
+
+    ansi = "ansi"
+    human = "human"
+
+
 EnvironmentId = Annotated[str, typer.Option("--env", "-e", help="Id of the environment.")]
 World = Annotated[
     BackendName | None, typer.Option("--backend", "-b", help="simulator or lnd; by default what the environment says.")
@@ -79,6 +86,9 @@ def run(
     steps: Steps = 100,
     seed: Seed = 0,
     record: Annotated[Path | None, typer.Option("--record", "-r", help="Folder for CSV and Parquet files.")] = None,
+    render: Annotated[
+        RenderMode | None, typer.Option("--render", help="Show every step: ansi as text, human in a window.")
+    ] = None,
     launcher: Launcher = LauncherName.auto,
     network: Network = None,
     topology: Topology = None,
@@ -91,11 +101,13 @@ def run(
     """
     from lnsim_gym.agents import make_agent  # noqa: PLC0415
     from lnsim_gym.agents.play import play  # noqa: PLC0415
-    from lnsim_gym.cli._display import print_statistics, shown_steps, spinner  # noqa: PLC0415
+    from lnsim_gym.cli._display import print_statistics, shown_frames, shown_steps, spinner  # noqa: PLC0415
     from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
+    from lnsim_gym.rendering import RENDER_FPS  # noqa: PLC0415
 
-    world = make_environment(env, backend, launcher, network, topology, settings, agent)
+    shown = [] if render is None else [f'render_mode = "{render.value}"']
+    world = make_environment(env, backend, launcher, network, topology, [*(settings or []), *shown], agent)
     try:
         inner: Any = world.unwrapped
         player = make_agent(agent, inner.problem)
@@ -105,7 +117,9 @@ def run(
         files = [] if record is None else _file_recorders(record, inner)
         recorders: list[Recorder] = [statistics, *files]
         world = RecordEpisodes(world, recorders)
-        with shown_steps(f"{env}, {agent}", steps) as tell:
+        as_text = render is RenderMode.ansi
+        display = shown_frames(inner.render, RENDER_FPS) if as_text else shown_steps(f"{env}, {agent}", steps)
+        with display as tell:
             for _, info in play(world, player, steps, seed):
                 tell(info)
     finally:

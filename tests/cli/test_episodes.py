@@ -54,6 +54,22 @@ def read_parquet(folder, table):
     return [row for path in paths for row in pyarrow.parquet.read_table(path).to_pylist()]
 
 
+def test_a_run_shows_every_step_as_text_when_asked(lnsim):
+    status, out, _ = lnsim("run", "--steps", "3", "--seed", "4", "--render", "ansi")
+    assert status == 0
+    assert [line for line in out.splitlines() if line.startswith("seed")] == [
+        f"seed 4, episode 0, step {step}" for step in (1, 2, 3)
+    ]
+
+
+def test_a_run_opens_a_window_when_asked_and_closes_it(lnsim):
+    pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")
+    status, out, _ = lnsim("run", "--steps", "2", "--render", "human")
+    assert status == 0
+    assert "succeeded" in out
+    assert not pygame.display.get_init()
+
+
 def test_a_run_leaves_a_csv_of_17_columns_and_parquet_of_the_same_events(lnsim, tmp_path):
     status, out, _ = lnsim("run", "--steps", "5", "--seed", "1", "--record", tmp_path)
     assert status == 0
