@@ -74,8 +74,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     **Info of a step.** ``payments``, ``succeeded`` (counts), ``volume_sat``, ``fees_msat``, ``failures`` (counts by
     LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term).
-    Info of a reset: ``reset_rung``, ``reset_seconds``. Both have ``seed``, ``episode``, ``step`` (steps done),
-    ``action_mask`` (int8) and ``backend_error``. Keys and types never vary.
+    Info of a reset: ``reset_rung``, ``reset_seconds``. Both have ``seed``, ``episode_number``, ``step`` (steps
+    done), ``action_mask`` (int8) and ``backend_error``. Keys and types never vary.
 
     Args:
         render_mode: ``"human"`` draws a window at every reset and step; with ``"rgb_array"`` ``render`` returns a
@@ -140,7 +140,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
             "reset_rung": report.rung,
             "reset_seconds": report.seconds,
             "seed": self._seed,
-            "episode": self._episode,
+            "episode_number": self._episode,
             "step": self._step,
             "action_mask": self._mask(),
             "backend_error": "",
@@ -299,7 +299,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "rebalanced_share": terms[4],
             },
             "seed": self._seed,
-            "episode": self._episode,
+            "episode_number": self._episode,
             "step": self._step,
             "action_mask": self._mask(),
             "backend_error": backend_error,

@@ -50,7 +50,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         spec = self._network.spec
         self._steps = 0
         self._start = EpisodeStart(
-            episode=info["episode"],
+            episode=info["episode_number"],
             seed=info["seed"],
             start_balances_msat=self._network.balances_msat(),
             timestamp=datetime.now(UTC),

@@ -219,7 +219,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         mask = self.problem.actions.mask(self._episodes.columns.allowed)
         return {
             "seed": np.where(which, np.array(self._seeds), 0),
-            "episode": np.where(which, self._episodes.episodes, 0),
+            "episode_number": np.where(which, self._episodes.episodes, 0),
             "step": np.where(which, self._episodes.steps, 0),
             "action_mask": np.where(which[:, None], mask, np.int8(0)),
             "backend_error": errors,

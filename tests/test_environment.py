@@ -187,7 +187,7 @@ def test_reset_takes_start_balances_and_an_episode_number():
     later, _ = env.reset()
     jumped, info = env.reset(seed=5, options={"episode": 1})
     np.testing.assert_array_equal(jumped, later)
-    assert info["episode"] == 1
+    assert info["episode_number"] == 1
     wanted = env.unwrapped.topology.start_balances_msat()
     env.reset(options={"balances_msat": wanted})
     np.testing.assert_array_equal(env.unwrapped.balances_msat(), wanted)

@@ -102,7 +102,7 @@ def test_disabled_autoreset_resets_the_environments_of_the_mask_alone():
     observation, info = env.reset(options=options)
     assert options == {"reset_mask": mask}
     np.testing.assert_array_equal(env.unwrapped.balances_msat()[~mask], before[~mask])
-    np.testing.assert_array_equal(info["_episode"], mask)
+    np.testing.assert_array_equal(info["_episode_number"], mask)
     for index in np.flatnonzero(mask):
         single.reset(seed=9 + int(index))
         expected, _ = single.reset()

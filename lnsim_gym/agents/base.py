@@ -24,7 +24,7 @@ class Agent(ABC):
         problem: The problem of the environment it acts on.
     """
 
-    INFO: Final = ("action_mask", "seed", "episode", "step")
+    INFO: Final = ("action_mask", "seed", "episode_number", "step")
     """Entries of info that an agent may read."""
 
     def __init__(self, problem: Problem) -> None:
@@ -36,7 +36,7 @@ class Agent(ABC):
 
         Args:
             observation: Observations stacked along a first axis of length n, or a dict of such arrays.
-            info: ``action_mask`` (n, mask length), ``seed``, ``episode`` and ``step`` (n,), as infos have them.
+            info: ``action_mask`` (n, mask length), ``seed``, ``episode_number`` and ``step`` (n,), as infos have them.
             rng: Source of any randomness.
 
         Returns:

@@ -68,7 +68,7 @@ def evaluate(
         info = {
             "action_mask": problem.actions.mask(columns.allowed),
             "seed": episodes.seeds.copy(),
-            "episode": episodes.episodes.copy(),
+            "episode_number": episodes.episodes.copy(),
             "step": episodes.steps.copy(),
         }
         actions = agent.act(problem.layout.present(columns.observation), info, rng)

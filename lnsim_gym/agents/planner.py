@@ -109,7 +109,7 @@ class PlannerOracle(Agent):
     def _places(self, info: Mapping[str, Any]) -> tuple[list[int], list[int], list[int]]:
         """Return seed, episode and demand regime of each network."""
         regimes = np.asarray(info["step"]) // self.problem.traffic.redraw_every_steps
-        return [int(seed) for seed in info["seed"]], np.asarray(info["episode"]).tolist(), regimes.tolist()
+        return [int(seed) for seed in info["seed"]], np.asarray(info["episode_number"]).tolist(), regimes.tolist()
 
 
 _NETWORKS_AT_ONCE = 64

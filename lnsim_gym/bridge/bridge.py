@@ -104,7 +104,9 @@ class Bridge:
         self.suggestions.clear("a new episode began")
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
-        moment = Moment(self._encoder.seq, info["episode"], 0, info["seed"], lambda: (None, None, balances_msat), now())
+        moment = Moment(
+            self._encoder.seq, info["episode_number"], 0, info["seed"], lambda: (None, None, balances_msat), now()
+        )
         self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info))
 
     def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:

@@ -141,7 +141,7 @@ class Encoder:
         chunk = self._chunk()
         for end in self._book.set_balances(balances_msat):
             self._add_update(chunk, end)
-        data = ResetData(episode=info["episode"], seed=info["seed"], observation=observation, info=info)
+        data = ResetData(episode=info["episode_number"], seed=info["seed"], observation=observation, info=info)
         self._add(chunk, Reset, data)
         return chunk
 

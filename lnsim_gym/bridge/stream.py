@@ -51,7 +51,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         """Reset the environment and tell that an episode began."""
         self._end(terminated=False, truncated=False, backend_error="")
         observation, info = self.env.reset(seed=seed, options=options)
-        self._episode = _Tally(info["episode"])
+        self._episode = _Tally(info["episode_number"])
         self.bridge.began(observation, info)
         return observation, info
 

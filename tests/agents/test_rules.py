@@ -26,7 +26,7 @@ def info_of(problem, count, allowed=None):
     """Info of a batch of networks; everything is allowed unless said otherwise."""
     if allowed is None:
         allowed = np.ones((count, 1 + problem.needed_msat.size), np.int8)
-    place = {name: np.zeros(count, np.int64) for name in ("seed", "episode", "step")}
+    place = {name: np.zeros(count, np.int64) for name in ("seed", "episode_number", "step")}
     return {"action_mask": problem.actions.mask(allowed), **place}
 
 

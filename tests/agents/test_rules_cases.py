@@ -49,7 +49,7 @@ def chosen(agent, initiator_shares, step=0, seed=0):
     observation = (balances_msat.ravel() * problem.per_capacity).astype(np.float32)[None]
     free_msat = topology.spendable_msat(balances_msat).ravel()
     allowed = np.concatenate([[1], free_msat[problem.first_direction] >= problem.needed_msat]).astype(np.int8)[None]
-    place = {"seed": np.zeros(1, np.int64), "episode": np.zeros(1, np.int64), "step": np.array([step])}
+    place = {"seed": np.zeros(1, np.int64), "episode_number": np.zeros(1, np.int64), "step": np.array([step])}
     info = {"action_mask": problem.actions.mask(allowed), **place}
     (row,), (amount_msat,) = problem.actions.decode(agent.act(observation, info, np.random.default_rng(seed)))
     if row == NO_OP:

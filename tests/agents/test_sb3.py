@@ -97,3 +97,16 @@ def test_what_cannot_be_done_is_refused():
     env.reset()
     with pytest.raises(InvalidAction):
         env.step(np.array([99, 0]))
+
+
+def test_a_single_environment_trains_and_its_episodes_are_counted():
+    model = PPO("MlpPolicy", gym.make(ID, max_episode_steps=20), n_steps=64, batch_size=64, n_epochs=1, device="cpu")
+    model.learn(128)
+    assert [episode["l"] for episode in model.ep_info_buffer] == [20] * 6
+
+
+def test_gymnasium_counts_the_episodes_of_a_vector():
+    env = gym.wrappers.vector.RecordEpisodeStatistics(gym.make_vec(ID, 2, vector_kwargs=None, max_episode_steps=5))
+    env.reset(seed=0)
+    infos = [env.step(np.zeros(2, int))[-1] for _ in range(5)]
+    assert infos[-1]["episode"]["l"].tolist() == [5, 5]

@@ -86,7 +86,7 @@ def test_the_same_seed_and_actions_give_the_same_episodes(make_pair, variation):
     infos = step_both(simulated, live, 6)
     reset_both(simulated, live)
     infos += step_both(simulated, live, 3)
-    assert [info["episode"] for info in infos] == [0] * 6 + [1] * 3
+    assert [info["episode_number"] for info in infos] == [0] * 6 + [1] * 3
     assert 0 < sum(info["succeeded"] for info in infos) < 9 * 8
     assert any(info["rebalance"]["applied_sat"] for info in infos)
 
