@@ -78,14 +78,15 @@ class Hyperparameters:
                 f"the hyperparameter policy must be one of {', '.join(names)}, got {policy!r}."
                 f"{did_you_mean(policy, names)}"
             )
-        own = {key: values.pop(key, None) for key in _OWN[1:]}
+        own = {"policy_kwargs": {}, "n_envs": 1, "n_timesteps": None, "normalize": False}
+        own |= {key: values.pop(key) for key in own if key in values}
         arguments = {key: _argument(algorithm, key, value) for key, value in values.items()}
         return cls(
             algorithm=algorithm,
             policy=policy,
-            policy_kwargs=_converted("policy_kwargs", _table(own["policy_kwargs"] or {}, "policy_kwargs"), dict),
+            policy_kwargs=_converted("policy_kwargs", _table(own["policy_kwargs"], "policy_kwargs"), dict),
             arguments=arguments,
-            n_envs=_at_least_1("n_envs", own["n_envs"] or 1),
+            n_envs=_at_least_1("n_envs", own["n_envs"]),
             n_timesteps=None if own["n_timesteps"] is None else _at_least_1("n_timesteps", own["n_timesteps"]),
             normalize=_normalize(own["normalize"], arguments.get("gamma")),
         )
@@ -137,7 +138,7 @@ def _at_least_1(key: str, value: Any) -> int:
 
 def _normalize(value: Any, gamma: float | None) -> dict[str, Any] | None:
     """Return the arguments of ``VecNormalize``; it discounts as the algorithm does."""
-    if value is None or value is False:
+    if value is False:
         return None
     from stable_baselines3.common.vec_env import VecNormalize  # noqa: PLC0415
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pprint
 import shlex
 import signal
 import statistics
@@ -19,6 +20,7 @@ from lnsim_gym.cli.evaluation import seed_range
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
+    from lnsim_gym.agents.recipes import TrainedRecipe
     from lnsim_gym.agents.training.folder import TrainingFolder
     from lnsim_gym.agents.training.report import CurvePoint, TrainingReport
     from lnsim_gym.agents.training.watch import Tell
@@ -45,6 +47,9 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoints in the folder.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")] = 1,
+    zoo: Annotated[
+        Path | None, typer.Option("--zoo", help="Only write this .py, a configuration file for rl-baselines3-zoo.")
+    ] = None,
 ) -> None:
     """Train an agent in the simulator.
 
@@ -57,6 +62,9 @@ def train(
     learner = read_recipe(recipe)
     if not isinstance(learner, TrainedRecipe):
         raise ConfigError(f"agent {recipe!r} is a rule and has nothing to learn: name a recipe that has `algo`")
+    if zoo is not None:
+        _write_for_zoo(learner, zoo)
+        return
     learn = _training()
     name, text = source.stem, source.read_text(encoding="utf-8")
     folders = _prepared(out or Path("runs") / name, todo, resume)
@@ -74,6 +82,19 @@ def train(
         _print(report)
         reports.append(report)
     _conclude(name, text, reports, folders[todo[0]])
+
+
+def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
+    """Write what rl-baselines3-zoo needs to train the same, and print how."""
+    if recipe.algo == "maskable_ppo":
+        raise ConfigError("rl-baselines3-zoo has no maskable_ppo: choose another recipe")
+    if file.suffix != ".py":
+        raise ConfigError(f"expected a file ending in .py, got {file}")
+    settings = {recipe.env: {**recipe.hyperparams, "env_kwargs": recipe.env_kwargs}}
+    with written(file):
+        file.write_text(f"hyperparams = {pprint.pformat(settings, sort_dicts=False)}\n", encoding="utf-8")
+    call = ["--algo", recipe.algo, "--env", recipe.env, "--gym-packages", "lnsim_gym", "--conf-file", str(file)]
+    typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
 
 
 def _training() -> Callable[..., TrainingReport | None]:

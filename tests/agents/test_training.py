@@ -1,0 +1,225 @@
+"""Every algorithm trains, stops and goes on to the same weights, and its policy file acts as the trained model does."""
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import VecNormalize
+
+from lnsim_gym.agents import make_agent, view_of
+from lnsim_gym.agents.hyperparams import ALGORITHMS
+from lnsim_gym.agents.recipes import Trained, read_recipe, recipe_path
+from lnsim_gym.agents.sb3 import LightningVecEnv
+from lnsim_gym.agents.training.folder import TrainingFolder
+from lnsim_gym.agents.training.report import with_trained
+from lnsim_gym.agents.training.run import train
+from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.episodes import Problem
+from lnsim_gym.errors import ConfigError
+
+ROLLOUTS = {"n_envs": 3, "n_steps": 20, "batch_size": 30, "n_epochs": 1, "n_timesteps": 240}
+REPLAYS = {"n_envs": 2, "learning_starts": 40, "buffer_size": 150, "batch_size": 8, "n_timesteps": 200}
+SMALL = {
+    "ppo": {**ROLLOUTS, "normalize": True},
+    "maskable_ppo": {**ROLLOUTS, "learning_rate": 3e-3},
+    "ppo_lstm": ROLLOUTS,
+    "dqn": {**REPLAYS, "normalize": {"norm_reward": False}, "target_update_interval": 30},
+    "sac": REPLAYS,
+}
+SEEDS = range(3, 6)
+
+
+def small_recipe(algo):
+    recipe = read_recipe(algo)
+    return msgspec.structs.replace(recipe, hyperparams={**recipe.hyperparams, **SMALL[algo]})
+
+
+def new_folder(path):
+    path.mkdir(parents=True)
+    return TrainingFolder(path)
+
+
+def weights(folder):
+    with np.load(folder.policy, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def after(rollouts):
+    """Return what asks to stop after a number of rollouts."""
+    left = iter(range(2 * rollouts, -1, -1))
+    return lambda: next(left, 0) == 0
+
+
+def problem_of(name):
+    return Problem.of(EnvironmentConfig.of({**gym.spec("LightningNet-v0").kwargs, **view_of(name)}))
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path):
+    recipe = small_recipe(algo)
+    whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
+    report = train(algo, recipe, 7, whole, seeds=SEEDS)
+    assert train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after(2 if "ppo" in algo else 60)) is None
+    stopped_at = int(parts.last_checkpoint().name)
+    assert 0 < stopped_at < report.steps
+    resumed = train(algo, recipe, 7, parts, seeds=SEEDS, resume=True)
+    assert resumed.score == report.score
+    train(algo, recipe, 8, other, seeds=SEEDS)
+    same, different = weights(parts), weights(other)
+    for key, array in weights(whole).items():
+        np.testing.assert_array_equal(array, same[key], err_msg=key)
+    assert any(not np.array_equal(array, different[key]) for key, array in weights(whole).items())
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, tmp_path):
+    recipe, folder = small_recipe(algo), new_folder(tmp_path / "seed-0")
+    train(algo, recipe, 0, folder, seeds=SEEDS)
+    own = tmp_path / "own.toml"
+    own.write_text(with_trained(recipe_path(algo).read_text(), Trained(weights="seed-0/policy.npz")))
+    agent = make_agent(str(own), problem_of(str(own)))
+    assert folder.policy.stat().st_size < (folder.last_checkpoint() / "model.zip").stat().st_size
+
+    model = ALGORITHMS[algo].load(folder.last_checkpoint() / "model.zip", device="cpu")
+    env = LightningVecEnv("LightningNet-v0", 5, seed=1, max_episode_steps=12, **recipe.env_kwargs)
+    if (folder.last_checkpoint() / "vecnormalize.pkl").exists():
+        env = VecNormalize.load(folder.last_checkpoint() / "vecnormalize.pkl", env)
+        env.training = False
+    seen, memory, starts = env.reset(), None, np.ones(5, bool)
+    taken = set()
+    for step in range(30):
+        masks = env.env_method("action_masks")
+        raw = env.get_original_obs() if isinstance(env, VecNormalize) else seen
+        info = {"step": np.full(5, step % 12), "action_mask": np.stack(masks).astype(np.int8)}
+        acted = agent.act(raw, info, np.random.default_rng(0))
+        if algo == "maskable_ppo":
+            expected, _ = model.predict(seen, deterministic=True, action_masks=np.stack(masks))
+        else:
+            expected, memory = model.predict(seen, memory, starts, deterministic=True)
+        np.testing.assert_array_equal(acted, expected)
+        seen, _, starts, _ = env.step(expected)
+        taken |= {action.tobytes() for action in expected}
+    assert len(taken) > 1
+
+
+def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):
+    from stable_baselines3 import PPO  # noqa: PLC0415
+
+    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "run")
+    train("ppo", recipe, 0, folder, seeds=SEEDS, stopped=after(2))
+    half = PPO.load(folder.last_checkpoint() / "model.zip", device="cpu")
+    assert half.policy.optimizer.param_groups[0]["lr"] == half.lr_schedule(half._current_progress_remaining)
+    assert 0 < half.policy.optimizer.param_groups[0]["lr"] < 1e-3
+    train("ppo", recipe, 0, folder, seeds=SEEDS, resume=True)
+    whole = PPO.load(folder.last_checkpoint() / "model.zip", device="cpu")
+    assert whole.policy.optimizer.param_groups[0]["lr"] == 0
+
+
+def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
+    folder, told = new_folder(tmp_path / "run"), []
+    report = train(
+        "mine",
+        small_recipe("ppo"),
+        2,
+        folder,
+        every=60,
+        seeds=SEEDS,
+        command="asked",
+        tell=lambda *args: told.append(args),
+    )
+    saved = msgspec.json.decode(folder.report.read_bytes())
+    assert saved == msgspec.to_builtins(report)
+    assert [point["steps"] for point in saved["curve"]] == [60, 120, 180, 240]
+    assert saved["curve"][-1]["success_rate"] == saved["score"]["success_rate"]
+    assert (saved["agent"], saved["seed"], saved["steps"], saved["command"]) == ("mine", 2, 240, "asked")
+    assert 0 < saved["environment_share"] < 1
+    assert saved["wall_time_s"] > 0
+    assert {"torch", "stable-baselines3", "lnsim_gym"} <= saved["versions"].keys()
+    assert [done for done, *_ in told] == sorted(done for done, *_ in told)
+    assert told[-1][:2] == (240, 240)
+    assert list(folder.log.glob("events.out.tfevents.*"))
+
+
+def test_only_the_last_checkpoint_is_kept_and_one_of_another_recipe_is_not_resumed(tmp_path):
+    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "run")
+    train("ppo", recipe, 0, folder, every=60, seeds=SEEDS)
+    assert [path.name for path in folder.checkpoints.iterdir()] == [f"{240:012d}"]
+    other = msgspec.structs.replace(recipe, hyperparams={**recipe.hyperparams, "gamma": 0.5})
+    with pytest.raises(ConfigError, match="was made with hyperparams"):
+        train("ppo", other, 0, folder, resume=True)
+    with pytest.raises(ConfigError, match="was made with seed 0, now asked for is 1"):
+        train("ppo", recipe, 1, folder, resume=True)
+    with pytest.raises(ConfigError, match="found none"):
+        train("ppo", recipe, 0, TrainingFolder(tmp_path / "empty"), resume=True)
+    longer = train("ppo", recipe, 0, folder, steps=300, seeds=SEEDS, resume=True)
+    assert longer.steps == 300
+
+
+@pytest.mark.parametrize(
+    ("hyperparams", "said"),
+    [
+        ({"n_step": 5}, "unknown hyperparameter 'n_step' of ppo. Did you mean 'n_steps'"),
+        ({"seed": 5}, "unknown hyperparameter 'seed'"),
+        ({"n_steps": "many"}, "n_steps does not fit"),
+        ({"gamma": "high"}, "gamma does not fit"),
+        ({"n_envs": 0}, "n_envs must be an integer >= 1"),
+        ({"n_timesteps": 2.5}, "n_timesteps must be an integer >= 1"),
+        ({"policy": "MlpPolcy"}, "Did you mean 'MlpPolicy'"),
+        ({"policy": 5}, "policy does not fit"),
+        ({"learning_rate": "cos_1e-3"}, "as in 'lin_3e-4'"),
+        ({"learning_rate": "lin_fast"}, "as in 'lin_3e-4'"),
+        ({"normalize": {"norm_obss": True}}, "Did you mean 'norm_obs'"),
+        ({"policy_kwargs": {"net_arc": [8]}}, "net_arc"),
+        ({"policy_kwargs": "dict(net_arch=open('x'))"}, "must be a table or as in"),
+        ({"policy_kwargs": "dict(activation_fn=nn.Tan)"}, "must be a table or as in"),
+        ({"policy_kwargs": "__import__('os').getcwd()"}, "must be a table or as in"),
+        ({"batch_size": 1}, "PPO does not take the hyperparameters"),
+        ({"n_timesteps": None}, "give --steps"),
+    ],
+    ids=str,
+)
+def test_hyperparameters_at_fault_are_refused(hyperparams, said, tmp_path):
+    recipe = small_recipe("ppo")
+    wanted = {key: value for key, value in {**recipe.hyperparams, **hyperparams}.items() if value is not None}
+    with pytest.raises(ConfigError) as refusal:
+        train("ppo", msgspec.structs.replace(recipe, hyperparams=wanted), 0, TrainingFolder(tmp_path))
+    assert said in str(refusal.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"env": "LightningNett-v0"}, "LightningNett"),
+        ({"env": "LightningNetLive-v0"}, "training needs the simulator"),
+        ({"env_kwargs": {"observations": "flows"}}, "Did you mean 'observation'"),
+        ({"env_kwargs": {"action": "box"}}, "maskable_ppo|MaskablePPO"),
+    ],
+    ids=str,
+)
+def test_environments_at_fault_are_refused(changes, said, tmp_path):
+    recipe = small_recipe("maskable_ppo")
+    with pytest.raises(ConfigError, match=said):
+        train("mine", msgspec.structs.replace(recipe, **changes), 0, TrainingFolder(tmp_path))
+
+
+def test_a_policy_that_cannot_play_is_refused(tmp_path):
+    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "seed-0")
+    train("ppo", recipe, 0, folder, seeds=SEEDS)
+    own = tmp_path / "own.toml"
+    own.write_text(with_trained(recipe_path("ppo").read_text(), Trained(weights="seed-0/policy.npz")))
+    other = Problem.of(EnvironmentConfig.of({"topology": "ring(nodes = 4)", **view_of(str(own))}))
+    with pytest.raises(ConfigError, match=r"was trained for observations Box\(.*this environment has Box"):
+        make_agent(str(own), other)
+    own.write_text(own.read_text().replace("128, 128", "64, 64"))
+    with pytest.raises(ConfigError, match="does not fit the recipe"):
+        make_agent(str(own), problem_of(str(own)))
+    folder.policy.write_bytes(b"nothing")
+    with pytest.raises(ConfigError, match="is no policy file"):
+        make_agent(str(own), problem_of(str(own)))
+    folder.policy.unlink()
+    with pytest.raises(ConfigError, match="is missing"):
+        make_agent(str(own), problem_of(str(own)))
