@@ -14,6 +14,20 @@ from lnsim_gym.errors import LnsimError, MissingDependency
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display
 
 
+SHARED = {
+    "docker": ("test_docker_live", "test_network_live"),
+    "port 6789": ("test_readme", "test_notebooks"),
+}
+"""Modules whose tests share something that exists once, and so never run side by side."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module together when several processes share the work, for its live network's sake."""
+    groups = {module: name for name, modules in SHARED.items() for module in modules}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.stem, item.path.as_posix())))
+
+
 def _skip_or_fail(reason: str) -> None:
     """Skip what needs LND, or fail where LND is required to be there."""
     if os.environ.get("LNSIM_REQUIRE_LND") == "1":
