@@ -100,7 +100,9 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     observation: ObservationName = "balances"
     """Kind of observation."""
     observation_history: int = 4
-    """Steps of flows kept by the observations that have them."""
+    """Steps of flows kept by the observations ``flows`` and ``dict``."""
+    observation_averages: tuple[int, ...] = (2, 4, 8, 16)
+    """Steps over which the observation ``averages`` averages flows."""
     reward: str | dict[str, float] = "success_rate"
     """Reward preset, or weights of reward terms."""
     payment: PaymentOptions = PaymentOptions()

@@ -63,6 +63,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
     - ``flows``, shape ``(2C + K * (2C + 2N),)``: the same, then for each of the last K steps, newest first, the amount
       settled over each direction / capacity (cut at 1), and the share of the batch that failed, by sender and by
       receiver.
+    - ``averages``, shape ``(2C + (1 + A) * (2C + 2N),)``: the same with the last step, followed by exponential averages
+      over each of the A numbers of steps in ``observation_averages`` (a new step weighs 2 / (n + 1)).
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
     **Reward.** The weighted sum of the terms of ``rewards.TERMS``; by default the share of the batch that settled.

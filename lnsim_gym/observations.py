@@ -19,9 +19,10 @@ from lnsim_gym.network import Topology
 
 __all__ = ["ObservationLayout", "ObservationName", "observe_balances", "observe_flows"]
 
-ObservationName = Literal["balances", "flows", "dict"]
+ObservationName = Literal["balances", "flows", "averages", "dict"]
 Float32 = npt.NDArray[np.float32]
 MAX_HISTORY: Final = 256
+MAX_AVERAGED_STEPS: Final = 10_000
 
 
 @outlined
@@ -48,9 +49,10 @@ def observe_flows(
     per_capacity: Any,
     nodes: Any,
     history: Any,
+    averaging: Any,
     row: Any,
 ) -> None:
-    """Shift the history of flows by one step and write the last step's in front of it.
+    """Write the last step's flows in front of the history of flows, or of their averages.
 
     A step's features are, in this order: amount settled over each direction as a share of the capacity, cut at 1;
     share of the batch that failed, by sender; the same by receiver.
@@ -64,13 +66,16 @@ def observe_flows(
         part_route: Directions of the parts, padded with -1, shape (payments, max_parts, hops).
         per_capacity: ``1 / (1000 * capacity_sat)`` in direction order, shape (directions,).
         nodes: Number of nodes.
-        history: Steps kept.
+        history: Steps kept, or one more than there are averages.
+        averaging: Weight of the last step in each exponential average, shape (history - 1,); empty to keep the last
+            steps instead.
         row: Observation row, filled behind its first ``directions`` entries.
     """
     directions = per_capacity.shape[0]
     features = directions + 2 * nodes
-    for place in range(directions + history * features - 1, directions + features - 1, -1):
-        row[place] = row[place - features]
+    if averaging.shape[0] == 0:
+        for place in range(directions + history * features - 1, directions + features - 1, -1):
+            row[place] = row[place - features]
     for place in range(directions, directions + features):
         row[place] = 0.0
     failed_share = np.float32(1.0 / source.shape[0])
@@ -86,6 +91,10 @@ def observe_flows(
                 row[directions + direction] += np.float32(part_amount_msat[payment, part] * per_capacity[direction])
     for place in range(directions, directions + features):
         row[place] = min(row[place], np.float32(1.0))
+    for average in range(averaging.shape[0]):
+        for place in range(directions, directions + features):
+            averaged = place + (average + 1) * features
+            row[averaged] += averaging[average] * (row[place] - row[averaged])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +103,50 @@ class ObservationLayout:
 
     ``balances``: ``row[2 * c]`` and ``row[2 * c + 1]`` are the initiator's and the peer's balance of channel c, as
     shares of its capacity. ``flows`` adds the last ``history`` steps, newest first, each with the features of
-    ``observe_flows``. ``dict`` is ``flows`` with one entry per feature.
+    ``observe_flows``. ``averages`` adds those of the last step, then their exponential averages over each of some
+    numbers of steps. ``dict`` is ``flows`` with one entry per feature.
     """
 
     name: ObservationName
     directions: int
     nodes: int
     history: int
+    """Blocks of features behind the balances."""
     split: bool
     """Whether observations are dicts with one entry per feature."""
+    averages: tuple[int, ...] = ()
+    """Steps that each block behind the first averages over; empty where the blocks are single steps."""
 
     @classmethod
-    def of(cls, name: ObservationName, topology: Topology, history: int) -> ObservationLayout:
+    def of(
+        cls, name: ObservationName, topology: Topology, history: int, averages: tuple[int, ...]
+    ) -> ObservationLayout:
         """Return the layout of that name on a topology.
 
+        Args:
+            name: Kind of observation.
+            topology: The network.
+            history: Steps of flows kept by ``flows`` and ``dict``.
+            averages: Steps that ``averages`` averages over.
+
         Raises:
-            ConfigError: ``history`` is out of range.
+            ConfigError: ``history`` or ``averages`` is out of range.
         """
         if not 1 <= history <= MAX_HISTORY:
             raise ConfigError(f"observation_history must lie in 1..{MAX_HISTORY}, got {history}")
-        kept = 0 if name == "balances" else history
-        return cls(name, 2 * len(topology.channels), len(topology.nodes), kept, name == "dict")
+        if not (1 <= len(averages) <= MAX_HISTORY and all(2 <= steps <= MAX_AVERAGED_STEPS for steps in averages)):
+            raise ConfigError(
+                f"observation_averages must be 1..{MAX_HISTORY} numbers of steps in 2..{MAX_AVERAGED_STEPS:,}, "
+                f"got {list(averages)}"
+            )
+        kept = {"balances": 0, "averages": 1 + len(averages)}.get(name, history)
+        used = averages if name == "averages" else ()
+        return cls(name, 2 * len(topology.channels), len(topology.nodes), kept, name == "dict", used)
+
+    @property
+    def averaging(self) -> Float32:
+        """Weight of a new step in each average: 2 / (n + 1) for n steps, the usual span of exponential smoothing."""
+        return np.array([2 / (steps + 1) for steps in self.averages], np.float32)
 
     @property
     def features(self) -> int:

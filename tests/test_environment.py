@@ -153,6 +153,20 @@ def test_the_observation_is_the_balances_as_shares_of_the_capacity():
     np.testing.assert_allclose(observation, exact, atol=1e-7)
 
 
+def test_averages_follow_the_flows_of_each_step():
+    last, averaged = make(observation="flows", observation_history=1), make(observation="averages")
+    expected = np.zeros((5, 24), np.float32)
+    for _, (seen, *_), (got, *_) in zip(range(30), rollout(last, 3, 30), rollout(averaged, 3, 30), strict=False):
+        expected[0] = seen[14:]
+        expected[1:] += (2 / np.array([[3], [5], [9], [17]])) * (expected[0] - expected[1:])
+        np.testing.assert_array_equal(got[:14], seen[:14])
+        np.testing.assert_allclose(got[14:].reshape(5, 24), expected, atol=1e-6)
+        assert got in averaged.observation_space
+    assert expected[1:].any(axis=1).all()
+    with pytest.raises(ConfigError, match="numbers of steps"):
+        make(observation="averages", observation_averages=[1])
+
+
 def test_flows_and_failures_are_those_of_the_batch():
     env = make(observation="dict", observation_history=2, traffic={"median_amount_sat": 100_000})
     env.reset(seed=1)

@@ -74,6 +74,7 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     observation: ObservationName | msgspec.UnsetType = msgspec.UNSET
     observation_history: int | msgspec.UnsetType = msgspec.UNSET
+    observation_averages: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
     action: ActionName | msgspec.UnsetType = msgspec.UNSET
     action_sizes: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
 

@@ -61,10 +61,14 @@ def _observe(balances_msat: Any, free_msat: Any, limits: Any, row: Any, allowed:
 
 
 @kernel
-def _observe_flows(batch: Any, outcomes: Any, per_capacity: Any, nodes: Any, history: Any, row: Any) -> None:
-    """Shift the history of flows; see ``observe_flows``."""
+def _observe_flows(batch: Any, outcomes: Any, per_capacity: Any, nodes: Any, kept: Any, row: Any) -> None:
+    """Note the flows of a step; see ``observe_flows``."""
     succeeded, parts, amount_msat, route = outcomes
-    observe_flows(batch[0], batch[1], succeeded, parts, amount_msat, route, per_capacity, nodes, history, row)
+    history, averaging = kept
+    source, destination = batch
+    observe_flows(
+        source, destination, succeeded, parts, amount_msat, route, per_capacity, nodes, history, averaging, row
+    )
 
 
 class BackendEpisodes(Episodes):
@@ -168,14 +172,14 @@ class BackendEpisodes(Episodes):
         )
 
     def _observe_flows(self) -> None:
-        """Shift the history of flows in the observation."""
+        """Note the flows of the step in the observation."""
         columns, problem, layout = self.columns, self.problem, self.problem.layout
         _observe_flows(
             (columns.source[0], columns.destination[0]),
             (columns.succeeded[0], columns.parts[0], columns.part_amount_msat[0], columns.part_route[0]),
             problem.per_capacity,
             layout.nodes,
-            layout.history,
+            (layout.history, layout.averaging),
             columns.observation[0],
         )
 

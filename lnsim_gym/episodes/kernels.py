@@ -227,7 +227,7 @@ def _outcomes_at(address: Any, index: Any) -> Any:
 
 @outlined
 def _measure(address: Any, index: Any, unit_msat: Any) -> None:
-    """Count, compute the reward, and shift the history of flows where the observation has one."""
+    """Count, compute the reward, and note the flows where the observation has them."""
     succeeded, amount_msat = _read(address, "columns.succeeded")[index], _read(address, "columns.amount_msat")[index]
     _read(address, "columns.reward")[index] = measure_step(
         amount_msat,
@@ -250,6 +250,7 @@ def _measure(address: Any, index: Any, unit_msat: Any) -> None:
             _read(address, "problem.per_capacity")[_read(address, "columns.variant")[index]],
             _read(address, "nodes"),
             _read(address, "history"),
+            _read(address, "averaging"),
             _read(address, "columns.observation")[index],
         )
 

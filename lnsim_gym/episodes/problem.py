@@ -68,7 +68,9 @@ class Problem:
             traffic=compile_traffic(config.traffic, topology),
             routes=routes,
             actions=actions,
-            layout=ObservationLayout.of(config.observation, topology, config.observation_history),
+            layout=ObservationLayout.of(
+                config.observation, topology, config.observation_history, config.observation_averages
+            ),
             weights=reward_weights(config.reward),
             per_capacity=np.repeat(1.0 / (1000.0 * topology.arrays.capacity_sat), 2),
             first_direction=np.repeat(routes.directions[:, 0], len(config.action_sizes)).astype(np.int64),

@@ -95,6 +95,7 @@ class EpisodeState(NamedTuple):
     weights: Float64  # (terms,) reward weights
     nodes: int
     history: int
+    averaging: npt.NDArray[np.float32]  # (averages,) see ``observe_flows``
 
 
 def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64, Int64, Int64]) -> EpisodeState:
@@ -135,6 +136,7 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
         weights=problem.weights,
         nodes=problem.layout.nodes,
         history=problem.layout.history,
+        averaging=problem.layout.averaging,
     )
 
 

@@ -16,7 +16,12 @@ VARIATIONS = [
     {"observation": "flows", "start_balances": {"low": 0.0, "high": 1.0}},
     {"operation": "circular", "action_sizes": [0.01, 0.3], "rebalance_fee_limit_ppm": 500},
     {"operation": "circular", "circular_max_hops": 5, "action": "box"},
-    {"payment": {"mission_control": "per_episode"}, "traffic": {"median_amount_sat": 60_000}},
+    {
+        "payment": {"mission_control": "per_episode"},
+        "traffic": {"median_amount_sat": 60_000},
+        "observation": "averages",
+        "observation_averages": [3, 12],
+    },
     {"payment": {"mission_control": "per_episode"}, "traffic": "simln", "operation": "circular"},
     {"payment": {"max_parts": 16}, "traffic": {"median_amount_sat": 150_000}},
     {
