@@ -10,7 +10,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 import lnsim_gym  # noqa: F401
+from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.agents.rules import NoOp
 from lnsim_gym.agents.sb3 import LightningVecEnv
+from lnsim_gym.agents.trained import TrainedAgent
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.rewards import TERMS
 
@@ -110,3 +113,13 @@ def test_gymnasium_counts_the_episodes_of_a_vector():
     env.reset(seed=0)
     infos = [env.step(np.zeros(2, int))[-1] for _ in range(5)]
     assert infos[-1]["episode"]["l"].tolist() == [5, 5]
+
+
+def test_ppo_learns_to_beat_doing_nothing():
+    env = LightningVecEnv(ID, 64, seed=0)
+    model = PPO("MlpPolicy", env, n_steps=64, batch_size=512, learning_rate=1e-3, device="cpu", seed=0)
+    model.learn(40_000)
+    seeds = range(3_000_000, 3_000_100)
+    learned = evaluate("learned", TrainedAgent(env.problem, model.policy), seeds, 100)
+    idle = evaluate("noop", NoOp(env.problem), seeds, 100)
+    assert learned.success_rate_low > idle.success_rate_high + 0.05
