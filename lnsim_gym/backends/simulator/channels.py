@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lnsim_gym.backends.simulator.layout import DUST_BELOW, FEE_PER_KW, KEEP, NEED, RESERVE
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, DUST_LIMIT_SAT, HTLC_WEIGHT
 
@@ -32,9 +31,9 @@ def can_add(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any
     """
     if htlcs[direction >> 1] != 0:
         return _can_add_to_busy(network, balances, htlcs, direction, amount)
-    if amount > balances[direction] - network.policy[direction, KEEP]:
+    if amount > balances[direction] - network.policy[direction].keep_msat:
         return False
-    return amount < NON_DUST_MSAT or balances[direction ^ 1] >= network.policy[direction, NEED]
+    return amount < NON_DUST_MSAT or balances[direction ^ 1] >= network.policy[direction].need_msat
 
 
 @fused
@@ -43,10 +42,8 @@ def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     channel = direction >> 1
     if htlcs[channel] != 0:
         return _spendable_of_busy(network, balances, htlcs[channel], direction)
-    free = balances[direction] - network.policy[direction, KEEP]
-    if free <= 0:
-        return 0
-    if direction & 1 and balances[direction ^ 1] < network.commitment[channel, DUST_BELOW]:
+    free = max(balances[direction] - network.policy[direction].keep_msat, 0)
+    if direction & 1 and balances[direction ^ 1] < network.commitment[channel].dust_below_msat:
         return min(free, NON_DUST_MSAT - 1)
     return free
 
@@ -61,7 +58,7 @@ def _fee_msat(fee_per_kw: Any, htlcs: Any) -> Any:
 def _spendable_of_busy(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth of a channel end with HTLCs in flight."""
     channel = direction >> 1
-    rate, reserve = network.commitment[channel, FEE_PER_KW], network.commitment[channel, RESERVE]
+    rate, reserve = network.commitment[channel].fee_per_kw, network.commitment[channel].reserve_msat
     initiator = balances[direction & ~1] + _fee_msat(rate, 0) - reserve
     if direction & 1 == 0:
         return max(initiator - _fee_msat(2 * rate, htlcs + 2), 0)
@@ -79,5 +76,5 @@ def _can_add_to_busy(network: Any, balances: Any, htlcs: Any, direction: Any, am
         return False
     if direction & 1 == 0 or amount < NON_DUST_MSAT:
         return True
-    rate, reserve = network.commitment[channel, FEE_PER_KW], network.commitment[channel, RESERVE]
+    rate, reserve = network.commitment[channel].fee_per_kw, network.commitment[channel].reserve_msat
     return balances[direction ^ 1] + _fee_msat(rate, 0) - _fee_msat(rate, htlcs[channel] + 1) >= reserve

@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from lnsim_gym.backends.simulator.layout import BOOSTED, CAPACITY, KNOWN
+import numpy as np
+
+from lnsim_gym.backends.simulator.layout import BOOSTED, KNOWN
 from lnsim_gym.compiled import fused, outlined
 
 __all__ = [
@@ -34,8 +36,8 @@ HALF_LIFE_MS: Final = 3_600_000.0
 """Age in ms at which a failure counts half (``DefaultPenaltyHalfLife``, one hour)."""
 RELAX_MS: Final = 60_000
 """A failure at a higher amount is ignored this soon after one at a lower amount, in ms."""
-FLAT_BELOW: Final = 0.07
-"""Share of the capacity below which the capacity factor is 1 to the last bit."""
+FLAT_SHIFT: Final = 4
+"""Amounts below the capacity shifted by this have a capacity factor of 1 to the last bit."""
 
 
 @fused
@@ -47,7 +49,7 @@ def _failure_weight(age_ms: Any) -> Any:
 @fused
 def _capacity_factor(amount: Any, capacity: Any) -> Any:
     """Return how an amount close to the capacity lowers the probability (``capacityFactor``)."""
-    if amount < FLAT_BELOW * capacity:
+    if amount < capacity >> FLAT_SHIFT:
         return 1.0
     if amount > capacity:
         return 0.0
@@ -56,70 +58,76 @@ def _capacity_factor(amount: Any, capacity: Any) -> Any:
 
 
 @fused
-def probability(network: Any, knowledge: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
+def probability(policy: Any, knowledge: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
     """Return the estimated probability that a forwarding node passes an amount on (``PairProbability``).
 
     Args:
-        network: The network.
+        policy: Policy of the direction.
         knowledge: What the sender knows.
         node: The forwarding node, not the sender itself.
         direction: Direction out of that node.
         amount: Amount in msat.
         now: Simulated time in ms.
     """
-    apriori = HOP_PROBABILITY * _capacity_factor(amount, network.policy[direction, CAPACITY])
+    apriori = HOP_PROBABILITY * _capacity_factor(amount, policy.capacity_msat)
     place = knowledge.first[node]
     if place == 0:
         return apriori
     total, weight, met = apriori, 1.0, False
     while place != 0:
-        other = place - 1
+        other = np.uint32(place - 1)
         met = met or other == direction
-        if amount <= knowledge.success[other]:
+        record = knowledge.record[other]
+        if amount <= record.success_msat:
             total += SUCCESS_PROBABILITY
             weight += 1.0
-        elif knowledge.failure_ms[other] >= 0 and amount >= knowledge.failure[other]:
-            weight += _failure_weight(now - knowledge.failure_ms[other])
-        place = knowledge.next[other]
-    if met and amount <= knowledge.success[direction]:
-        return SUCCESS_PROBABILITY
-    if not met or knowledge.failure_ms[direction] < 0 or amount < knowledge.failure[direction]:
+        elif record.failure_ms >= 0 and amount >= record.failure_msat:
+            weight += _failure_weight(now - record.failure_ms)
+        place = record.next
+    if not met:
         return total / weight
-    return total / weight * (1.0 - _failure_weight(now - knowledge.failure_ms[direction]))
+    record = knowledge.record[direction]
+    if amount <= record.success_msat:
+        return SUCCESS_PROBABILITY
+    if record.failure_ms < 0 or amount < record.failure_msat:
+        return total / weight
+    return total / weight * (1.0 - _failure_weight(now - record.failure_ms))
 
 
-@outlined
+@fused
 def _know(sources: Any, knowledge: Any, direction: Any) -> Any:
-    """Make a blank record of a direction unless there is one, keeping each node's list in order."""
-    node, place = sources[direction], direction + 1
+    """Return the record of a direction, made blank unless there is one; each node's list keeps its order."""
+    node, place = sources[direction], np.int32(direction + 1)
     following = knowledge.first[node]
-    previous = 0
+    previous = np.int32(0)
     while following != 0 and following < place:
         previous = following
-        following = knowledge.next[following - 1]
+        following = knowledge.record[np.uint32(following - 1)].next
+    record = knowledge.record[direction]
     if following == place:
-        return
-    knowledge.next[direction] = following
+        return record
+    record.next = following
     if previous == 0:
         knowledge.first[node] = place
     else:
-        knowledge.next[previous - 1] = place
-    knowledge.success[direction] = 0
-    knowledge.failure[direction] = 0
-    knowledge.failure_ms[direction] = -1
-    knowledge.slot[direction] = 0
+        knowledge.record[np.uint32(previous - 1)].next = place
+    record.success_msat = 0
+    record.failure_msat = 0
+    record.failure_ms = -1
+    record.slot = 0
     knowledge.known[knowledge.counter[KNOWN]] = direction
     knowledge.counter[KNOWN] += 1
+    return record
 
 
 @outlined
 def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) -> Any:
     """Record that an amount passed a direction (``setLastPairResult``)."""
-    _know(sources, knowledge, direction)
+    record = _know(sources, knowledge, direction)
     knowledge.counter[BOOSTED] = 1
-    knowledge.success[direction] = max(knowledge.success[direction], amount)
-    if knowledge.failure_ms[direction] >= 0 and amount >= knowledge.failure[direction]:
-        knowledge.failure[direction] = amount + 1
+    record.success_msat = max(record.success_msat, amount)
+    if record.failure_ms >= 0 and amount >= record.failure_msat:
+        record.failure_msat = amount + 1
 
 
 @outlined
@@ -132,17 +140,17 @@ def learn_carried(sources: Any, knowledge: Any, route: Any, sent: Any, hops: Any
         _learn_success(sources, knowledge, route[hop], sent[hop])
 
 
-@outlined
+@fused
 def learn_failure(sources: Any, knowledge: Any, direction: Any, amount: Any, now: Any) -> Any:
     """Record that an amount failed at a direction for want of balance (``setLastPairResult``)."""
-    _know(sources, knowledge, direction)
-    then = knowledge.failure_ms[direction]
-    if then >= 0 and amount > knowledge.failure[direction] and now - then < RELAX_MS:
+    record = _know(sources, knowledge, direction)
+    then = record.failure_ms
+    if then >= 0 and amount > record.failure_msat and now - then < RELAX_MS:
         return
-    knowledge.failure_ms[direction] = now
-    knowledge.failure[direction] = amount
-    if amount <= knowledge.success[direction]:
-        knowledge.success[direction] = amount - 1
+    record.failure_ms = now
+    record.failure_msat = amount
+    if amount <= record.success_msat:
+        record.success_msat = amount - 1
 
 
 @fused
@@ -159,16 +167,15 @@ def recall(sources: Any, knowledge: Any, memory: Any, sender: Any) -> Any:
     """Load what a sender remembers; only for networks whose senders do."""
     place = memory.first[sender]
     while place != 0:
-        record = place - 1
-        direction = memory.direction[record]
-        _know(sources, knowledge, direction)
-        knowledge.success[direction] = memory.success[record]
-        knowledge.failure[direction] = memory.failure[record]
-        knowledge.failure_ms[direction] = memory.failure_ms[record]
-        knowledge.slot[direction] = place
-        if memory.success[record] > 0:
+        index = np.uint32(place - 1)
+        record = _know(sources, knowledge, memory.direction[index])
+        record.success_msat = memory.success[index]
+        record.failure_msat = memory.failure[index]
+        record.failure_ms = memory.failure_ms[index]
+        record.slot = place
+        if memory.success[index] > 0:
             knowledge.counter[BOOSTED] = 1
-        place = memory.next[record]
+        place = memory.next[index]
 
 
 @outlined
@@ -176,7 +183,8 @@ def remember(knowledge: Any, memory: Any, sender: Any) -> Any:
     """Store what a sender knows, as far as there is room; only for networks whose senders remember."""
     for index in range(knowledge.counter[KNOWN]):
         direction = knowledge.known[index]
-        place = knowledge.slot[direction]
+        record = knowledge.record[direction]
+        place = record.slot
         if place == 0:
             if memory.used[0] == memory.next.size:
                 continue
@@ -185,6 +193,6 @@ def remember(knowledge: Any, memory: Any, sender: Any) -> Any:
             memory.direction[place - 1] = direction
             memory.next[place - 1] = memory.first[sender]
             memory.first[sender] = place
-        memory.success[place - 1] = knowledge.success[direction]
-        memory.failure[place - 1] = knowledge.failure[direction]
-        memory.failure_ms[place - 1] = knowledge.failure_ms[direction]
+        memory.success[place - 1] = record.success_msat
+        memory.failure[place - 1] = record.failure_msat
+        memory.failure_ms[place - 1] = record.failure_ms

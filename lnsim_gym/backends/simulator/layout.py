@@ -20,8 +20,10 @@ __all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Parts", "Scratch", "Se
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
+UInt64 = npt.NDArray[np.uint64]
 UInt32 = npt.NDArray[np.uint32]
 Float64 = npt.NDArray[np.float64]
+Records = npt.NDArray[np.void]
 
 MAX_PARTS: Final = 16
 """Most parts in flight at once (LND's default ``max_parts``)."""
@@ -30,40 +32,54 @@ MAX_BOUND_HOPS: Final = 32
 UNREACHABLE: Final = 255
 """Hop distance of a node that no route reaches."""
 
-# Columns of ``Network.policy``: one row of 64 bytes, a cache line, for each direction.
-MAX_HTLC: Final = 0
-MIN_HTLC: Final = 1
-FEE_BASE: Final = 2
-FEE_RATE: Final = 3
-TIME_LOCK: Final = 4
-CAPACITY: Final = 5
-KEEP: Final = 6
-"""Part of the balance that an idle channel end cannot spend, in msat."""
-NEED: Final = 7
-"""Balance of the other end below which only dust can be sent, in msat; 0 for the initiator."""
-
-# Columns of ``Network.commitment``, one row for each channel.
-FEE_PER_KW: Final = 0
-RESERVE: Final = 1
-DUST_BELOW: Final = 2
-"""Initiator's balance below which the peer of an idle channel sees no more than dust as spendable, in msat."""
-
-# Columns of ``Scratch.label``, one cache line for each node.
-STAMP: Final = 0
-DISTANCE: Final = 1
-WEIGHT: Final = 2
-RECEIVED: Final = 3
-PROBABILITY: Final = 4
-"""Read and written through ``Scratch.label_float``, the same memory as float64."""
-DIRECTION: Final = 5
-LOCK: Final = 6
-"""Blocks of time lock from this node to the target, plus 2^32 for each hop."""
-KEY: Final = 7
-"""Place in the queue; -1 once expanded or never queued."""
-
-# Entries of ``Scratch.counter``.
-SEARCHES: Final = 0
-QUEUED: Final = 1
+POLICY: Final = np.dtype(
+    [
+        ("max_htlc_msat", np.int64),
+        ("min_htlc_msat", np.int64),
+        ("fee_base_msat", np.int64),
+        ("fee_rate_ppm", np.int64),
+        ("time_lock", np.int64),  # blocks
+        ("capacity_msat", np.int64),
+        ("keep_msat", np.int64),  # part of the balance that an idle channel end cannot spend
+        ("need_msat", np.int64),  # balance of the other end below which only dust can be sent; 0 for the initiator
+    ]
+)
+"""What there is to know of a direction: 64 bytes, a cache line."""
+COMMITMENT: Final = np.dtype(
+    [
+        ("fee_per_kw", np.int64),
+        ("reserve_msat", np.int64),
+        ("dust_below_msat", np.int64),  # initiator's balance below which the peer of an idle channel can send only dust
+    ]
+)
+"""What there is to know of a channel."""
+LEAST_FEE: Final = np.dtype([("base_msat", np.int64), ("rate_ppm", np.int64)])
+"""Fees that no way from one node to another falls below, see ``reach``."""
+LABEL: Final = np.dtype(
+    [
+        ("stamp", np.int64),  # search that the rest belongs to
+        ("distance", np.int64),
+        ("weight", np.int64),
+        ("received_msat", np.int64),  # what the node must get
+        ("probability", np.float64),
+        ("direction", np.uint64),  # the way's first
+        ("lock", np.int64),  # blocks of time lock from the node to the target, plus 2^32 for each hop
+        ("key", np.int64),  # place in the queue; -1 once expanded or never queued
+    ]
+)
+"""Best known way from a node to the target of a search: a cache line."""
+ENTRY: Final = np.dtype([("key", np.int64), ("node", np.uint64)])
+"""A node to expand."""
+RECORD: Final = np.dtype(
+    [
+        ("next", np.int32),  # 1 + the next known direction of the same node, or 0
+        ("slot", np.int32),  # 1 + place in the sender's memory, or 0
+        ("success_msat", np.int64),  # largest amount known to pass
+        ("failure_msat", np.int64),  # smallest amount known to fail
+        ("failure_ms", np.int64),  # when it failed, or -1
+    ]
+)
+"""What a sender knows of a direction."""
 
 # Entries of ``Knowledge.counter``.
 KNOWN: Final = 0
@@ -75,13 +91,15 @@ BOOSTED: Final = 1
 class Network(NamedTuple):
     """A topology as the engine reads it. Incoming directions lie grouped by receiving node."""
 
-    first_incoming: Int32  # (nodes + 1,) offsets into the two columns below
+    first_incoming: UInt32  # (nodes + 1,) offsets into the two columns below
     neighbour: UInt32  # (directions,) sending node of each incoming direction
     incoming: UInt32  # (directions,) that direction
     source: UInt32  # (directions,) sending node, by direction
     destination: UInt32  # (directions,) receiving node, by direction
-    policy: Int64  # (directions, 8) max_htlc, min_htlc, fees, time lock, capacity, KEEP, NEED; msat, ppm, blocks
-    commitment: Int64  # (channels, 3) sat per kilo-weight, reserve in msat, DUST_BELOW in msat
+    policy: Records  # (directions,) POLICY
+    commitment: Records  # (channels,) COMMITMENT
+    neighbours: UInt64  # (nodes,) set of the nodes that each has a channel with, up to 64 nodes
+    least_fee: Records  # (nodes, nodes) LEAST_FEE from the first to the second, up to 64 nodes
     hops: UInt8  # (rows, nodes) hop distances from the sender that owns the row
     hop_owner: Int32  # (rows,) sender that owns the row, or -1
     bound: Float64  # (2, MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1) least cost of the way to the sender, see search
@@ -91,12 +109,8 @@ class Knowledge(NamedTuple):
     """What the sender of the current payment knows of directions; empty between payments."""
 
     first: Int32  # (nodes,) 1 + first direction out of the node that is known, or 0
-    next: Int32  # (directions,) 1 + the next one of the same node, or 0
-    success: Int64  # (directions,) largest amount known to pass, msat
-    failure: Int64  # (directions,) smallest amount known to fail, msat
-    failure_ms: Int64  # (directions,) when it failed, or -1
-    slot: Int32  # (directions,) 1 + place in the sender's memory, or 0
-    known: Int32  # (directions,) the known directions, in the order learned
+    record: Records  # (directions,) RECORD
+    known: UInt32  # (directions,) the known directions, in the order learned
     counter: Int64  # (2,) KNOWN, BOOSTED
 
 
@@ -115,11 +129,9 @@ class Parts(NamedTuple):
 class Scratch(NamedTuple):
     """Working space of one thread; its content between calls means nothing. Never share it between threads."""
 
-    label: Int64  # (nodes, 8) best known way from each node to the target
-    label_float: Float64  # the same memory
-    queue_key: Int64  # (directions + 1,) binary heap of nodes to expand
-    queue_node: UInt32  # (directions + 1,)
-    counter: Int64  # (2,) SEARCHES, QUEUED
+    label: Records  # (nodes,) LABEL
+    queue: Records  # (directions + 1,) ENTRY: binary heap
+    searches: Int64  # (1,) how many there were
     route: UInt32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
@@ -175,6 +187,8 @@ def network_at(networks: Any, index: Any) -> Any:
         networks.destination[index],
         networks.policy[index],
         networks.commitment[index],
+        networks.neighbours[index],
+        networks.least_fee[index],
         networks.hops[index],
         networks.hop_owner[index],
         networks.bound[index],

@@ -13,7 +13,6 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
-from lnsim_gym.backends.simulator.layout import MAX_HTLC, MIN_HTLC
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
 from lnsim_gym.backends.simulator.settling import (
@@ -62,7 +61,7 @@ def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes
 def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
     sender, target = ends
-    fee_limit, max_attempts, now, _ = limits
+    fee_limit, max_attempts, now, _, remembers = limits
     outcomes, index = outcome
     attempts = 0
     while attempts < max_attempts:
@@ -74,9 +73,11 @@ def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         refused = first_refusal(network, balances, scratch, hops)
         if refused == 0:
             _settle_single(balances, scratch, amount, hops, outcomes, index)
-            learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, hops)
+            if remembers:
+                learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, hops)
             return NONE
-        learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, refused)
+        if refused > 1:
+            learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, refused)
         learn_failure(network.source, scratch.knowledge, scratch.route[refused], scratch.sent[refused], now)
     return TIMEOUT
 
@@ -85,7 +86,7 @@ def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
 def _can_carry(network: Any, balances: Any, scratch: Any, direction: Any, amount: Any) -> Any:
     """Return whether one of the sender's own channels can carry an amount."""
     policy = network.policy[direction]
-    if amount < policy[MIN_HTLC] or amount > policy[MAX_HTLC]:
+    if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
         return False
     return can_add(network, balances, scratch.htlcs, direction, amount)
 
@@ -239,8 +240,8 @@ def _pay_with(
     if source != destination and amount_msat > 0:
         if memory.first.size > 0:
             recall(network.source, scratch.knowledge, memory, source)
-        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts)
-        ends = (source, destination)
+        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, memory.first.size > 0)
+        ends = (np.uint32(source), np.uint32(destination))
         outcome = (outcomes, index)
         reason = send(network, balances, scratch, ends, amount_msat, limits, outcome)
         if memory.first.size > 0:

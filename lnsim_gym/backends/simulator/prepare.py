@@ -10,16 +10,22 @@ import numpy as np
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 from lnsim_gym.backends.simulator.bounds import bound_table, build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
+    COMMITMENT,
+    ENTRY,
+    LABEL,
     MAX_PARTS,
-    Int64,
+    POLICY,
+    RECORD,
     Knowledge,
     Memory,
     Network,
     Outcomes,
     Parts,
+    Records,
     Scratch,
     Settings,
 )
+from lnsim_gym.backends.simulator.reach import least_fees, neighbour_sets
 from lnsim_gym.network import NetworkArrays, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 
@@ -58,13 +64,15 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
     rows = max(1, min(count, HOP_TABLE_BYTES // count))
     network = Network(
-        first_incoming=offsets.astype(np.int32),
+        first_incoming=offsets.astype(np.uint32),
         neighbour=arrays.source[order].astype(np.uint32),
         incoming=order.astype(np.uint32),
         source=arrays.source.astype(np.uint32),
         destination=arrays.destination.astype(np.uint32),
         policy=_policy_rows(arrays),
         commitment=_commitment_rows(arrays),
+        neighbours=neighbour_sets(arrays, count),
+        least_fee=least_fees(arrays, count),
         hops=np.zeros((rows, count), np.uint8),
         hop_owner=np.full(rows, -1, np.int32),
         bound=bound_table(),
@@ -74,43 +82,40 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
     return network
 
 
-def _policy_rows(arrays: NetworkArrays) -> Int64:
+def _policy_rows(arrays: NetworkArrays) -> Records:
     """Return the policy rows with what an idle channel keeps back (see ``channels``)."""
     rate, reserve = arrays.fee_per_kw, arrays.reserve_msat
     idle_fee = 1000 * commit_fee_sat(rate)
     fee_buffer = 1000 * (2 * rate * (BASE_COMMIT_WEIGHT + 2 * HTLC_WEIGHT) // 1000)
     one_more = np.maximum(1000 * (rate * HTLC_WEIGHT // 1000), 1000 * commit_fee_sat(rate, htlcs=1) - idle_fee)
-    keep = np.stack([reserve - idle_fee + fee_buffer, reserve], axis=1).ravel()
-    need = np.stack([np.zeros_like(reserve), reserve + one_more], axis=1).ravel()
-    columns = (
-        arrays.max_htlc_msat,
-        arrays.min_htlc_msat,
-        arrays.fee_base_msat,
-        arrays.fee_rate_ppm,
-        arrays.time_lock_delta,
-        1000 * np.repeat(arrays.capacity_sat, 2),
-        keep,
-        need,
-    )
-    return np.ascontiguousarray(np.stack(columns, axis=1).astype(np.int64))
+    rows = np.zeros(len(arrays.source), POLICY)
+    rows["max_htlc_msat"] = arrays.max_htlc_msat
+    rows["min_htlc_msat"] = arrays.min_htlc_msat
+    rows["fee_base_msat"] = arrays.fee_base_msat
+    rows["fee_rate_ppm"] = arrays.fee_rate_ppm
+    rows["time_lock"] = arrays.time_lock_delta
+    rows["capacity_msat"] = 1000 * np.repeat(arrays.capacity_sat, 2)
+    rows["keep_msat"] = np.stack([reserve - idle_fee + fee_buffer, reserve], axis=1).ravel()
+    rows["need_msat"] = np.stack([np.zeros_like(reserve), reserve + one_more], axis=1).ravel()
+    return rows
 
 
-def _commitment_rows(arrays: NetworkArrays) -> Int64:
+def _commitment_rows(arrays: NetworkArrays) -> Records:
     """Return the commitment rows."""
-    dust_below = arrays.reserve_msat + 1000 * (arrays.fee_per_kw * HTLC_WEIGHT // 1000)
-    return np.ascontiguousarray(np.stack([arrays.fee_per_kw, arrays.reserve_msat, dust_below], axis=1).astype(np.int64))
+    rows = np.zeros(len(arrays.fee_per_kw), COMMITMENT)
+    rows["fee_per_kw"] = arrays.fee_per_kw
+    rows["reserve_msat"] = arrays.reserve_msat
+    rows["dust_below_msat"] = arrays.reserve_msat + 1000 * (arrays.fee_per_kw * HTLC_WEIGHT // 1000)
+    return rows
 
 
 def make_scratch(network: Network) -> Scratch:
     """Make the working space of one thread, large enough for any network of the same shape."""
     nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
-    label = _aligned((nodes + PAD, 8))
     return Scratch(
-        label=label,
-        label_float=label.view(np.float64),
-        queue_key=np.zeros(directions + 1 + PAD, np.int64),
-        queue_node=np.zeros(directions + 1 + PAD, np.uint32),
-        counter=np.zeros(2 + PAD, np.int64),
+        label=_aligned(nodes + PAD, LABEL),
+        queue=np.zeros(directions + 1 + PAD, ENTRY),
+        searches=np.zeros(1 + PAD, np.int64),
         route=np.zeros(MAX_ROUTE_HOPS + PAD, np.uint32),
         sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
         knowledge=_make_knowledge(nodes, directions),
@@ -136,21 +141,17 @@ def _make_knowledge(nodes: int, directions: int) -> Knowledge:
     """Make a sender's knowledge, empty."""
     return Knowledge(
         first=np.zeros(nodes + PAD, np.int32),
-        next=np.zeros(directions + PAD, np.int32),
-        success=np.zeros(directions + PAD, np.int64),
-        failure=np.zeros(directions + PAD, np.int64),
-        failure_ms=np.zeros(directions + PAD, np.int64),
-        slot=np.zeros(directions + PAD, np.int32),
-        known=np.zeros(directions + PAD, np.int32),
+        record=np.zeros(directions + PAD, RECORD),
+        known=np.zeros(directions + PAD, np.uint32),
         counter=np.zeros(2 + PAD, np.int64),
     )
 
 
-def _aligned(shape: tuple[int, int]) -> Int64:
-    """Return zeros whose rows of 8 start at cache lines."""
-    raw = np.zeros(shape[0] * shape[1] + 8, np.int64)
-    skip = (-raw.ctypes.data % 64) // 8
-    return raw[skip : skip + shape[0] * shape[1]].reshape(shape)
+def _aligned(count: int, row: np.dtype[np.void]) -> Records:
+    """Return zeroed rows of which the first starts at a cache line."""
+    raw = np.zeros(count * row.itemsize + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip : skip + count * row.itemsize].view(row)
 
 
 def make_memory(network: Network, options: PaymentOptions, networks: int | None = None) -> Memory:

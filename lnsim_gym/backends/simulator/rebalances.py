@@ -9,7 +9,6 @@ import numpy as np
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
-from lnsim_gym.backends.simulator.layout import FEE_BASE, FEE_RATE, MAX_HTLC, MIN_HTLC, TIME_LOCK
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
@@ -31,11 +30,11 @@ def _build_route(network: Any, balances: Any, scratch: Any, route: Any, length: 
         direction = route[hop]
         policy = network.policy[direction]
         scratch.sent[hop] = amount
-        if amount < policy[MIN_HTLC] or amount > policy[MAX_HTLC]:
+        if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
             return AMOUNT_OUT_OF_RANGE
         if hop > 0:
-            blocks += policy[TIME_LOCK]
-            amount += policy[FEE_BASE] + amount * policy[FEE_RATE] // 1_000_000
+            blocks += policy.time_lock
+            amount += policy.fee_base_msat + amount * policy.fee_rate_ppm // 1_000_000
     if not can_add(network, balances, scratch.htlcs, route[0], scratch.sent[0]):
         return INSUFFICIENT_LOCAL_BALANCE
     return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER

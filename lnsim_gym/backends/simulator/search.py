@@ -22,26 +22,8 @@ from lnsim_gym.backends.base import MAX_ROUTE_HOPS
 from lnsim_gym.backends.simulator.bounds import own_hop_row
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
-from lnsim_gym.backends.simulator.layout import (
-    BOOSTED,
-    DIRECTION,
-    DISTANCE,
-    FEE_BASE,
-    FEE_RATE,
-    KEY,
-    LOCK,
-    MAX_BOUND_HOPS,
-    MAX_HTLC,
-    MIN_HTLC,
-    PROBABILITY,
-    QUEUED,
-    RECEIVED,
-    SEARCHES,
-    STAMP,
-    TIME_LOCK,
-    UNREACHABLE,
-    WEIGHT,
-)
+from lnsim_gym.backends.simulator.layout import BOOSTED, KNOWN, MAX_BOUND_HOPS, UNREACHABLE
+from lnsim_gym.backends.simulator.reach import is_cut_off
 from lnsim_gym.compiled import fused, outlined
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
@@ -59,9 +41,9 @@ MAX_LOCK_BLOCKS: Final = 2016 - 80 - 3
 FAR: Final = np.int64(2**62)
 """More than any distance."""
 ONE_HOP: Final = 2**32
-"""One hop in the ``LOCK`` column of a label."""
+"""One hop in the ``lock`` of a label."""
 BLOCKS: Final = 2**32 - 1
-"""Mask of the blocks in the ``LOCK`` column of a label."""
+"""Mask of the blocks in the ``lock`` of a label."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
 FIRST_GUESS: Final = 1.1
@@ -91,38 +73,51 @@ def direct_channel(network: Any, sender: Any, target: Any) -> Any:
 
 
 @fused
-def _push(scratch: Any, key: Any, node: Any) -> Any:
-    """Put a node into the queue."""
-    place = scratch.counter[QUEUED]
-    scratch.counter[QUEUED] = place + 1
+def _push(queue: Any, queued: Any, key: Any, node: Any) -> Any:
+    """Put a node into a queue of that length."""
+    place = queued
     while place > 0:
         parent = (place - 1) >> 1
-        if scratch.queue_key[parent] <= key:
+        if queue[parent].key <= key:
             break
-        scratch.queue_key[place] = scratch.queue_key[parent]
-        scratch.queue_node[place] = scratch.queue_node[parent]
+        queue[place].key = queue[parent].key
+        queue[place].node = queue[parent].node
         place = parent
-    scratch.queue_key[place] = key
-    scratch.queue_node[place] = node
+    queue[place].key = key
+    queue[place].node = node
 
 
 @fused
-def _pop(scratch: Any) -> Any:
-    """Drop the first entry of the queue."""
-    last = scratch.counter[QUEUED] - 1
-    scratch.counter[QUEUED] = last
-    key, node = scratch.queue_key[last], scratch.queue_node[last]
+def _drop_first(queue: Any, left: Any) -> Any:
+    """Drop the first entry of a queue, which leaves so many."""
+    key, node = queue[left].key, queue[left].node
     place, child = 0, 1
-    while child < last:
-        if child + 1 < last and scratch.queue_key[child + 1] < scratch.queue_key[child]:
+    while child < left:
+        if child + 1 < left and queue[child + 1].key < queue[child].key:
             child += 1
-        if key <= scratch.queue_key[child]:
+        if key <= queue[child].key:
             break
-        scratch.queue_key[place] = scratch.queue_key[child]
-        scratch.queue_node[place] = scratch.queue_node[child]
+        queue[place].key = queue[child].key
+        queue[place].node = queue[child].node
         place, child = child, 2 * child + 1
-    scratch.queue_key[place] = key
-    scratch.queue_node[place] = node
+    queue[place].key = key
+    queue[place].node = node
+
+
+@fused
+def _next(labels: Any, queue: Any, queued: Any, key: Any, node: Any, limit: Any) -> Any:
+    """Return the key and node to expand next, a candidate or the first of the queue, and how many stay queued."""
+    while queued > 0 and queue[0].key < key:
+        if key < limit:
+            _push(queue, queued, key, node)
+            queued += 1
+        key, node = queue[0].key, np.uint32(queue[0].node)
+        queued -= 1
+        _drop_first(queue, queued)
+        if labels[node].key == key:
+            break
+        key = FAR  # the node has a better way since
+    return key, node, queued
 
 
 @fused
@@ -130,34 +125,33 @@ def _relax_sender(network: Any, balances: Any, scratch: Any, sender: Any, direct
     """Offer the sender a way over one of its own channels; return its best distance or ``FAR``."""
     weight, received, likely, lock = way
     label, policy = scratch.label[sender], network.policy[direction]
-    known = label[STAMP] == scratch.counter[SEARCHES]
-    best = label[DISTANCE] if known else FAR
+    known = label.stamp == scratch.searches[0]
+    best = label.distance if known else FAR
     likely *= SUCCESS_PROBABILITY
-    if received > policy[MAX_HTLC] or received < policy[MIN_HTLC] or likely < MIN_PROBABILITY:
-        return best
-    distance = np.int64(np.float64(weight) + cost / likely)
-    if known and not _is_better(scratch, sender, distance, likely, direction):
+    if received > policy.max_htlc_msat or received < policy.min_htlc_msat or likely < MIN_PROBABILITY:
         return best
     if not can_add(network, balances, scratch.htlcs, direction, received):
         return best
-    label[STAMP] = scratch.counter[SEARCHES]
-    label[DISTANCE] = distance
-    label[RECEIVED] = received
-    scratch.label_float[sender, PROBABILITY] = likely
-    label[DIRECTION] = direction
-    label[LOCK] = lock + ONE_HOP
+    distance = np.int64(np.float64(weight) + cost / likely)
+    if known and not _is_better(label, distance, likely, direction):
+        return best
+    label.stamp = scratch.searches[0]
+    label.distance = distance
+    label.received_msat = received
+    label.probability = likely
+    label.direction = direction
+    label.lock = lock + ONE_HOP
     return distance
 
 
 @fused
-def _is_better(scratch: Any, node: Any, distance: Any, likely: Any, direction: Any) -> Any:
-    """Return whether a way beats the one a node has: distance, then probability, then document order."""
-    label = scratch.label[node]
-    if distance != label[DISTANCE]:
-        return distance < label[DISTANCE]
-    if likely != scratch.label_float[node, PROBABILITY]:
-        return likely > scratch.label_float[node, PROBABILITY]
-    return direction < label[DIRECTION]
+def _is_better(label: Any, distance: Any, likely: Any, direction: Any) -> Any:
+    """Return whether a way beats a label: distance, then probability, then document order."""
+    if distance != label.distance:
+        return distance < label.distance
+    if likely != label.probability:
+        return likely > label.probability
+    return direction < label.direction
 
 
 @fused
@@ -165,27 +159,27 @@ def _relax(network: Any, scratch: Any, node: Any, direction: Any, cost: Any, now
     """Offer a forwarding node a way; return its new distance, or -1 when it keeps what it has."""
     weight, received, likely, lock = way
     policy, label = network.policy[direction], scratch.label[node]
-    if received > policy[MAX_HTLC] or received < policy[MIN_HTLC]:
+    if received > policy.max_htlc_msat or received < policy.min_htlc_msat:
         return np.int64(-1)
-    lock += policy[TIME_LOCK]
+    lock += policy.time_lock
     if lock & BLOCKS > MAX_LOCK_BLOCKS:
         return np.int64(-1)
-    likely *= probability(network, scratch.knowledge, node, direction, received, now)
+    likely *= probability(policy, scratch.knowledge, node, direction, received, now)
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
-    fee = policy[FEE_BASE] + np.int64(np.uint64(received * policy[FEE_RATE]) // np.uint64(1_000_000))
-    locked = received * policy[TIME_LOCK] * RISK_FACTOR_BILLIONTHS
+    fee = policy.fee_base_msat + np.int64(np.uint64(received * policy.fee_rate_ppm) // np.uint64(1_000_000))
+    locked = received * policy.time_lock * RISK_FACTOR_BILLIONTHS
     weight += fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
     distance = np.int64(np.float64(weight) + cost / likely)
-    if label[STAMP] == scratch.counter[SEARCHES] and not _is_better(scratch, node, distance, likely, direction):
+    if label.stamp == scratch.searches[0] and not _is_better(label, distance, likely, direction):
         return np.int64(-1)
-    label[STAMP] = scratch.counter[SEARCHES]
-    label[DISTANCE] = distance
-    label[WEIGHT] = weight
-    label[RECEIVED] = received + fee
-    scratch.label_float[node, PROBABILITY] = likely
-    label[DIRECTION] = direction
-    label[LOCK] = lock + ONE_HOP
+    label.stamp = scratch.searches[0]
+    label.distance = distance
+    label.weight = weight
+    label.received_msat = received + fee
+    label.probability = likely
+    label.direction = direction
+    label.lock = lock + ONE_HOP
     return distance
 
 
@@ -219,23 +213,24 @@ def _search(
     plan: Any,
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached."""
-    hop_row, bounds, cost, step, limit = plan
-    scratch.counter[SEARCHES] += 1
-    scratch.counter[QUEUED] = 0
-    stamp = scratch.counter[SEARCHES]
-    scratch.label[target, STAMP] = stamp
-    scratch.label[target, DISTANCE] = -1
-    node, distance = np.int64(target), np.int64(cost)
+    hops_to, bounds, cost, step, limit = plan
+    labels, queue = scratch.label, scratch.queue
+    scratch.searches[0] += 1
+    labels[target].stamp = scratch.searches[0]
+    labels[target].distance = -1
+    node, distance, queued = target, np.int64(cost), np.int64(0)
     way = (np.int64(0), np.int64(amount), 1.0, np.int64(0))
     reached = False
     while True:
+        next_key, next_node = FAR, np.uint32(0)
         received = way[1]
         if received - amount <= fee_limit and way[3] < MAX_ROUTE_HOPS * ONE_HOP:
             gain = np.int64(cost / way[2] * step) - SLACK_PER_HOP
             reach = _reach(bounds, cost, distance + gain, limit)
             for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
                 neighbour = network.neighbour[place]
-                if network.hops[hop_row, neighbour] > reach:
+                hops = hops_to[neighbour]
+                if hops > reach:
                     continue
                 direction = network.incoming[place]
                 if neighbour == sender:
@@ -246,23 +241,20 @@ def _search(
                     continue
                 found = _relax(network, scratch, neighbour, direction, cost, now, way)
                 if found >= 0:
-                    hops = min(network.hops[hop_row, neighbour], MAX_BOUND_HOPS)
-                    key = found + _still_to_go(bounds, cost, hops)
-                    scratch.label[neighbour, KEY] = key
+                    key = found + _still_to_go(bounds, cost, min(hops, MAX_BOUND_HOPS))
+                    labels[neighbour].key = key
+                    if key < next_key:
+                        key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
                     if key < limit:
-                        _push(scratch, key, neighbour)
-        while True:
-            if scratch.counter[QUEUED] == 0 or scratch.queue_key[0] >= limit:
-                return reached
-            key = scratch.queue_key[0]
-            node = np.int64(scratch.queue_node[0])
-            _pop(scratch)
-            if scratch.label[node, KEY] == key:
-                break
-        label = scratch.label[node]
-        label[KEY] = -1
-        distance = label[DISTANCE]
-        way = (label[WEIGHT], label[RECEIVED], scratch.label_float[node, PROBABILITY], label[LOCK])
+                        _push(queue, queued, key, neighbour)
+                        queued += 1
+        next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
+        if next_key >= limit:
+            return reached
+        label = labels[node]
+        label.key = -1
+        distance = label.distance
+        way = (label.weight, label.received_msat, label.probability, label.lock)
 
 
 @fused
@@ -284,20 +276,24 @@ def find_route(
     Returns:
         Number of hops, 0 when there is no route.
     """
+    sender, target = np.uint32(sender), np.uint32(target)
     row = own_hop_row(network, sender)
     if network.hops[row, target] == UNREACHABLE:
+        return np.int64(0)
+    tried = network.neighbours.size > 0 and scratch.knowledge.counter[KNOWN] > 0
+    if tried and is_cut_off(network, balances, scratch, sender, target, amount, now):
         return np.int64(0)
     apart = min(network.hops[row, target], MAX_BOUND_HOPS)
     boosted = scratch.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
     limit = FAR
-    if not boosted:
+    if not boosted and not tried:
         limit = np.int64(cost * (1.0 / likely + network.bound[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False
     while True:
-        plan = (row, network.bound[boosted, apart], cost, step, limit)
+        plan = (network.hops[row], network.bound[boosted, apart], cost, step, limit)
         reached = _search(network, balances, scratch, sender, target, amount, fee_limit, now, plan)
         if reached or limit == FAR:
             break
@@ -310,12 +306,12 @@ def find_route(
 @fused
 def _unwind(network: Any, scratch: Any, sender: Any, target: Any, amount: Any) -> Any:
     """Read the route from the labels, sender first; return its number of hops."""
-    node, hops = np.int64(sender), np.int64(0)
+    node, hops = sender, np.int64(0)
     while node != target:
-        direction = scratch.label[node, DIRECTION]
-        node = np.int64(network.destination[direction])
+        direction = scratch.label[node].direction
+        node = network.destination[direction]
         scratch.route[hops] = direction
-        scratch.sent[hops] = amount if node == target else scratch.label[node, RECEIVED]
+        scratch.sent[hops] = amount if node == target else scratch.label[node].received_msat
         hops += 1
     return hops
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.backends.simulator.engine import spendable
 from lnsim_gym.compiled import kernel
+from lnsim_gym.network import Channel, Topology
 from lnsim_gym.network.generators import scale_free
 from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
@@ -63,6 +64,21 @@ def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
 def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, step_ms):
     topology, engine, oracle = both(rng, max_parts=max_parts, remember=True)
     assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
+
+
+def test_a_part_takes_the_channel_to_a_leaf_that_could_not_carry_the_whole():
+    channels = [
+        Channel(initiator="a", peer="leaf", capacity_sat=1_000_000, initiator_balance_sat=400_000),
+        Channel(initiator="a", peer="b", capacity_sat=1_000_000, initiator_balance_sat=900_000),
+        Channel(initiator="b", peer="c", capacity_sat=1_000_000, initiator_balance_sat=20_000),
+    ]
+    topology = Topology(nodes=("a", "leaf", "b", "c"), channels=tuple(channels))
+    balances, options = topology.start_balances_msat(), {"max_parts": 4, "remember": True}
+    engine, oracle = CompiledNetwork(topology, balances, **options), OracleNetwork(topology, balances, **options)
+    for target, amount_msat, attempts in ((3, 19_000_000, 1), (1, 600_000_000, 2)):
+        payment = engine.pay(0, target, amount_msat, 10_000_000)
+        assert payment == oracle.pay(0, target, amount_msat, 10_000_000)
+        assert (payment.succeeded, payment.attempts) == (False, attempts)
 
 
 @settings(max_examples=120, deadline=None)
