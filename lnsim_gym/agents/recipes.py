@@ -1,4 +1,27 @@
-"""Recipes: the TOML files in ``agents/`` that name an agent, its settings, and how it sees the environment."""
+"""Recipes: the TOML files in ``agents/`` that name an agent, its settings, and how it sees the environment.
+
+The recipe of a rule has its ``policy``, the settings of that policy, and perhaps a ``[view]``::
+
+    policy = "targeted"
+    low = 0.3
+    high = 0.7
+
+That of an agent that learns has its ``algo`` and ``env``, perhaps ``[env_kwargs]``, and ``[hyperparams]`` as in
+rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills in ``[trained]``; the copy plays::
+
+    algo = "ppo"
+    env = "LightningNet-v0"
+    env_kwargs = { observation = "flows" }
+
+    [hyperparams]
+    n_timesteps = 400_000
+    policy = "MlpPolicy"
+    n_envs = 64
+    learning_rate = "lin_1e-3"
+
+    [trained]
+    weights = "seed-0/policy.npz"
+"""
 
 from __future__ import annotations
 
@@ -12,7 +35,7 @@ import msgspec
 from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.planner import PlannerOracle
+from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.rules import (
     Autoloop,
     Lndg,
@@ -61,6 +84,8 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "lndg": Lndg,
     "regolancer": Regolancer,
     "rebalance_lnd": RebalanceLnd,
+    "forecast": Forecast,
+    "planner": Planner,
     "planner_oracle": PlannerOracle,
 }
 """Agents by the ``policy`` of a recipe."""
@@ -237,7 +262,9 @@ def make_agent(name: str, problem: Problem) -> Agent:
 def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
     """Build the agent of a trained recipe."""
     if recipe.trained is None:
-        raise ConfigError(f"agent {name!r} has not been trained yet: run `lnsim train {name}`")
+        raise ConfigError(
+            f"agent {name!r} has not been trained yet: run `lnsim train {name}`, and name the recipe that it writes"
+        )
     try:
         from lnsim_gym.agents.trained import load_agent  # noqa: PLC0415
     except ModuleNotFoundError as missing:

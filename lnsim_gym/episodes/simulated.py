@@ -80,22 +80,35 @@ class SimulatedEpisodes(Episodes):
         self._which[0] = True
         self._step_networks(self._address, 0, 1)
 
-    def imagine(self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seed: int) -> None:
-        """Start every network from given balances and a given demand that stays, with payments of a seed of its own.
+    def imagine(
+        self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seeds: npt.NDArray[np.uint64]
+    ) -> None:
+        """Start every network from given balances and a given demand, with payments of seeds of its own.
 
-        For planning: step as usual afterwards, for less than ``redraw_every_steps`` steps.
+        For planning: step as usual afterwards, at most ``redraw_every_steps`` steps.
 
         Args:
             balances_msat: Balances, shape (networks, channels, 2).
             cumulative: Weights of senders and receivers as ``draw_weights`` gives them, shape (networks, 2, nodes).
-            seed: Seed of the payments of network 0; network i gets ``seed + i``.
+                They stay until ``imagine_demand``.
+            seeds: Seeds of the payments, shape (networks,).
         """
-        for network in range(self.networks):
-            self.seed(network, seed + network)
-        self.begin(np.ones(self.networks, np.bool_), balances_msat)
+        self.seeds[:] = seeds
+        self.episodes[:] = -1
+        everyone = np.ones(self.networks, np.bool_)
+        self.begin(everyone, balances_msat)
+        self.imagine_demand(everyone, cumulative)
+
+    def imagine_demand(self, which: Bool, cumulative: npt.NDArray[np.float64]) -> None:
+        """Give another demand to networks that were started by ``imagine``.
+
+        Args:
+            which: The networks it is for, shape (networks,).
+            cumulative: As for ``imagine``.
+        """
         columns = self._states[0].columns
-        columns.cumulative[:] = cumulative
-        columns.regime[:] = 0
+        columns.cumulative[which] = cumulative[which]
+        columns.regime[which] = 0
 
     def saved(self) -> list[npt.NDArray[Any]]:
         """Return a copy of everything that episodes are in the middle of, for ``restore``."""

@@ -17,12 +17,12 @@ from lnsim_gym.errors import ConfigError
 PROBLEM = Problem.of(EnvironmentConfig.of({}))
 
 
-def test_every_rule_and_the_planner_ship_as_recipes():
+def test_every_rule_and_every_planner_ships_as_a_recipe():
     assert set(POLICIES) <= set(known_agents())
-    circular = Problem.of(EnvironmentConfig.of({"operation": "circular"}))
     for name, kind in POLICIES.items():
-        own = circular if "circular" in getattr(kind, "OPERATIONS", ("push",))[:1] else PROBLEM
-        assert type(make_agent(name, own)) is kind
+        operation = "circular" if name in ("lndg", "regolancer", "rebalance_lnd") else "push"
+        problem = Problem.of(EnvironmentConfig.of({"operation": operation, **view_of(name)}))
+        assert type(make_agent(name, problem)) is kind
 
 
 def test_a_recipe_of_one_s_own_sets_what_it_names(tmp_path):

@@ -80,27 +80,47 @@ class Rule(Agent):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         shares = self.balance_shares(observation).reshape(len(info["step"]), -1)
-        urgency, wanted = self.wishes(shares, info, rng)
+        row, size = self.ranked(*self.wishes(shares, info, rng), self.carried(observation, info["action_mask"]), 1)
+        return self.problem.actions.encode(row[:, 0], size[:, 0])
+
+    def ranked(self, urgency: Float64, wanted: Float64 | float, carried: Bool, count: int) -> tuple[Int64, Int64]:
+        """Return the most urgent rebalances that balances carry.
+
+        Args:
+            urgency: As ``wishes`` returns it.
+            wanted: Amounts, as ``wishes`` returns them.
+            carried: As ``carried`` returns it.
+            count: How many rebalances to return.
+
+        Returns:
+            Rows, most urgent first, ``NO_OP`` where nothing more is wished for, and indices of sizes, both of shape
+            (n, count).
+        """
         distance = np.abs(self.sizes - np.broadcast_to(wanted, urgency.shape)[:, :, None])
-        distance[~self._carried(observation, info)] = np.inf
+        distance[~carried] = np.inf
         size = distance.argmin(axis=2)
         possible = np.isfinite(distance.min(axis=2)) & (wanted >= self.sizes[0] / 2)
         urgency = np.where(possible, urgency, NEVER)
-        row = urgency.argmax(axis=1)
-        picked = np.arange(len(row)), row
-        return self.problem.actions.encode(np.where(urgency[picked] > NEVER, row, NO_OP), size[picked])
+        row = urgency.argmax(axis=1)[:, None] if count == 1 else np.argsort(-urgency, axis=1, kind="stable")[:, :count]
+        idle = np.take_along_axis(urgency, row, axis=1) == NEVER
+        return np.where(idle, NO_OP, row), np.where(idle, 0, np.take_along_axis(size, row, axis=1))
 
-    def _carried(self, observation: Any, info: Mapping[str, Any]) -> Bool:
-        """Return which rebalances every node on the way can send, shape (n, rows, sizes)."""
-        topology, routes = self.problem.topology, self.problem.routes
-        free_msat = topology.spendable_msat(self.balances_msat(observation))
+    def carried(self, observation: Any, action_mask: npt.NDArray[np.int8]) -> Bool:
+        """Return which rebalances every node on the way can send, shape (n, rows, sizes).
+
+        Args:
+            observation: Observations, as for ``act``.
+            action_mask: Their action masks, shape (n, mask length).
+        """
+        shape = (len(action_mask), *self.needed_msat.shape[1:])
+        exact = action_mask.shape[1] == 1 + self.problem.needed_msat.size  # where an observation is rounded
+        carried: Bool = action_mask[:, 1:].reshape(shape) > 0 if exact else np.ones(shape, np.bool_)
+        if exact and len(self.needed_msat) == 1:
+            return carried
+        free_msat = self.problem.topology.spendable_msat(self.balances_msat(observation))
         free_msat = free_msat.reshape(len(free_msat), -1)
-        carried: Bool = np.ones((len(free_msat), *self.needed_msat.shape[1:]), np.bool_)
-        for direction, needed_msat in zip(routes.directions.T, self.needed_msat, strict=True):
-            carried &= free_msat[:, direction, None] >= needed_msat
-        mask = info["action_mask"]
-        if mask.shape[1] == 1 + self.problem.needed_msat.size:  # exact, where an observation is rounded
-            carried &= mask[:, 1:].reshape(carried.shape).astype(np.bool_)
+        for direction, needed_msat in zip(self.problem.routes.directions.T, self.needed_msat, strict=True):
+            carried = carried & (free_msat[:, direction, None] >= needed_msat)
         return carried
 
 
