@@ -53,8 +53,10 @@ def train(
 ) -> None:
     """Train an agent in the simulator.
 
-    Each seed gets a folder OUT/seed-N: policy, report, checkpoints, and a log for TensorBoard. OUT/RECIPE.toml is the
-    trained agent, with the policy of the first seed, for `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
+    A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn or sac), `env`, `[env_kwargs]`, and
+    `[hyperparams]` with the keys of rl-baselines3-zoo. Each seed gets a folder OUT/seed-N with policy, report,
+    checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
+    `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
     """
     from lnsim_gym.agents.recipes import TrainedRecipe, read_recipe, recipe_path  # noqa: PLC0415
 

@@ -74,12 +74,20 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     assert any(not np.array_equal(array, different[key]) for key, array in weights(whole).items())
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
-def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, tmp_path):
+@pytest.mark.parametrize(
+    ("algo", "observation"), [*((algo, "flows") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
+)
+def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, observation, tmp_path):
     recipe, folder = small_recipe(algo), new_folder(tmp_path / "seed-0")
+    text = recipe_path(algo).read_text()
+    if observation == "dict":
+        policy = "MultiInputLstmPolicy" if algo == "ppo_lstm" else "MultiInputPolicy"
+        text = text.replace('"flows"', '"dict"').replace(recipe.hyperparams["policy"], policy)
+        recipe.env_kwargs["observation"] = "dict"
+        recipe.hyperparams["policy"] = policy
     train(algo, recipe, 0, folder, seeds=SEEDS)
     own = tmp_path / "own.toml"
-    own.write_text(with_trained(recipe_path(algo).read_text(), Trained(weights="seed-0/policy.npz")))
+    own.write_text(with_trained(text, Trained(weights="seed-0/policy.npz")))
     agent = make_agent(str(own), problem_of(str(own)))
     assert folder.policy.stat().st_size < (folder.last_checkpoint() / "model.zip").stat().st_size
 
@@ -156,6 +164,9 @@ def test_only_the_last_checkpoint_is_kept_and_one_of_another_recipe_is_not_resum
         train("ppo", recipe, 0, TrainingFolder(tmp_path / "empty"), resume=True)
     longer = train("ppo", recipe, 0, folder, steps=300, seeds=SEEDS, resume=True)
     assert longer.steps == 300
+    (folder.last_checkpoint() / "state.pkl").write_bytes(b"")
+    with pytest.raises(ConfigError, match="is damaged"):
+        train("ppo", recipe, 0, folder, resume=True)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pickle
 import random
 import shutil
 import time
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -22,7 +23,7 @@ from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import CurvePoint
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, RecordError
 
 __all__ = ["FIRST_SEED", "Session"]
 
@@ -92,47 +93,45 @@ class Session:
         return self._hyperparameters.n_timesteps
 
     def save(self, folder: TrainingFolder) -> None:
-        """Write a checkpoint, all of it or nothing, in place of older ones."""
-        older = folder.last_checkpoint()
+        """Write a checkpoint, all of it or nothing, and remove older ones.
+
+        Raises:
+            RecordError: It cannot be written.
+        """
         finished, unfinished = folder.checkpoints / f"{self.steps:012d}", folder.checkpoints / "unfinished"
-        if older == finished:
+        if folder.last_checkpoint() == finished:
             return
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir(parents=True)
-        self.model.save(unfinished / "model.zip")
-        if self.normalizer is not None:
-            self.normalizer.save(str(unfinished / "vecnormalize.pkl"))
-        if isinstance(self.model, OffPolicyAlgorithm):
-            self.model.save_replay_buffer(unfinished / "replay_buffer.pkl")
-        (unfinished / "state.pkl").write_bytes(pickle.dumps(self._state()))
-        unfinished.rename(finished)
-        if older is not None:
-            shutil.rmtree(older)
+        try:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            self._write(unfinished)
+            unfinished.rename(finished)
+            for older in folder.checkpoints.iterdir():
+                if older != finished:
+                    shutil.rmtree(older)
+        except OSError as problem:
+            raise RecordError(f"cannot write the checkpoint {finished} ({problem}): make room, then --resume") from None
 
     def resume(self, folder: TrainingFolder) -> None:
         """Go on exactly where the last checkpoint was written. Checkpoints are pickles: load only your own.
 
         Raises:
-            ConfigError: There is no checkpoint, or one of other settings.
+            ConfigError: There is no checkpoint, one of other settings, or one that is damaged.
         """
         last = folder.last_checkpoint()
         if last is None:
             raise ConfigError(f"expected a checkpoint in {folder.checkpoints}, found none: start anew without --resume")
-        state = pickle.loads((last / "state.pkl").read_bytes())
-        mine = self._identity()
-        for key, value in state["identity"].items():
-            if mine[key] != value:
-                raise ConfigError(
-                    f"the checkpoint {last} was made with {key} {value}, now asked for is {mine[key]}: "
-                    "choose another --out"
-                )
-        if self.normalizer is not None:
-            self.normalizer = VecNormalize.load(str(last / "vecnormalize.pkl"), self._monitor)
-        venv = self.normalizer or self._monitor
-        self.model = type(self.model).load(last / "model.zip", venv, device="cpu", force_reset=False)
-        if isinstance(self.model, OffPolicyAlgorithm):
-            self.model.load_replay_buffer(last / "replay_buffer.pkl")
-        self._put_back(state)
+        try:
+            state = pickle.loads((last / "state.pkl").read_bytes())
+            self._require_mine(last, state["identity"])
+            self._read(last)
+            self._put_back(state)
+        except (OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as problem:
+            if isinstance(problem, ConfigError):
+                raise
+            raise ConfigError(
+                f"the checkpoint {last} is damaged ({problem}): remove its folder, and start anew"
+            ) from None
 
     def close(self) -> None:
         """Release the networks."""
@@ -146,6 +145,34 @@ class Session:
             return own.algorithm(own.policy, self.normalizer or self._monitor, **kwargs, **own.arguments)
         except (TypeError, ValueError, AssertionError) as problem:
             raise ConfigError(f"{own.algorithm.__name__} does not take the hyperparameters: {problem}") from None
+
+    def _write(self, folder: Path) -> None:
+        """Write the files of a checkpoint."""
+        self.model.save(folder / "model.zip")
+        if self.normalizer is not None:
+            self.normalizer.save(str(folder / "vecnormalize.pkl"))
+        if isinstance(self.model, OffPolicyAlgorithm):
+            self.model.save_replay_buffer(folder / "replay_buffer.pkl")
+        (folder / "state.pkl").write_bytes(pickle.dumps(self._state()))
+
+    def _read(self, folder: Path) -> None:
+        """Read the files of a checkpoint, but for the state."""
+        if self.normalizer is not None:
+            self.normalizer = VecNormalize.load(str(folder / "vecnormalize.pkl"), self._monitor)
+        venv = self.normalizer or self._monitor
+        self.model = type(self.model).load(folder / "model.zip", venv, device="cpu", force_reset=False)
+        if isinstance(self.model, OffPolicyAlgorithm):
+            self.model.load_replay_buffer(folder / "replay_buffer.pkl")
+
+    def _require_mine(self, checkpoint: Path, identity: dict[str, Any]) -> None:
+        """Refuse a checkpoint of another training."""
+        mine = self._identity()
+        for key, value in identity.items():
+            if mine[key] != value:
+                raise ConfigError(
+                    f"the checkpoint {checkpoint} was made with {key} {value}, now asked for is {mine[key]}: "
+                    "choose another --out"
+                )
 
     def _identity(self) -> dict[str, Any]:
         """Return what must be equal for a training to go on."""
