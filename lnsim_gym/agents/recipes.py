@@ -35,7 +35,7 @@ import msgspec
 from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.planner import PlannerOracle
+from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.rules import (
     Autoloop,
     Lndg,
@@ -84,6 +84,8 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "lndg": Lndg,
     "regolancer": Regolancer,
     "rebalance_lnd": RebalanceLnd,
+    "forecast": Forecast,
+    "planner": Planner,
     "planner_oracle": PlannerOracle,
 }
 """Agents by the ``policy`` of a recipe."""
