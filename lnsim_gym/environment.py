@@ -101,7 +101,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.observation_space = self.problem.layout.space
         self.settings = settings
         self._episodes: Episodes = open_episodes(self.problem)
-        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         columns = self._episodes.columns
         self._row, self._counts, self._terms = columns.observation[0], columns.counts[0], columns.terms[0]
         self._reward, self._allowed = columns.reward, columns.allowed

@@ -80,7 +80,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._episodes: Episodes = open_episodes(self.problem, num_envs, threads)
-        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         self._seeds: list[int] = []
         self._done = np.zeros(num_envs, np.bool_)
 

@@ -66,11 +66,11 @@ class LightningVecEnv(VecEnv):
         self.render_mode = render_mode
         self._info = info
         self._episodes = open_episodes(self.problem, n_envs, threads)
-        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes)
         self._actions: npt.NDArray[Any] = np.zeros(0)
         self._started = False
         super().__init__(n_envs, self.problem.layout.space, self.problem.actions.space)
         self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
+        self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         if seed is not None:
             self.seed(seed)
 

@@ -48,11 +48,11 @@ class RebalanceArrows:
         route = list(rebalance.route) if rebalance else []
         for place, arrow in enumerate(self._arrows):
             arrow.set_visible(place < len(route))
-        self._amount.set_visible(rebalance is not None and self._layout.few)
+        self._amount.set_visible(rebalance is not None and self._layout.roomy)
         if rebalance is None:
             return
         start, stop = self._layout.between(self._arrays.source[route], self._arrays.destination[route], gap=2)
-        if self._layout.few:
+        if self._layout.roomy:
             aside = outward(start, stop) * _ASIDE * self._layout.zoom * self._layout.pixel
             inward = 0.2 * (stop - start)
             start, stop = start + inward + aside, stop - inward + aside

@@ -8,15 +8,20 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.network import Topology
+from lnsim_gym.rendering.style import short_name
 
 __all__ = ["Layout", "node_positions", "outward"]
 
 _MOST_ON_A_CIRCLE: Final = 12
 """Most nodes that a circle holds without many crossings."""
 _ITERATIONS: Final = 200
-_MOST_WORK: Final = 2e8
-"""Most pairs of nodes to look at, over all iterations: about ten seconds."""
+_MOST_WORK: Final = 1e7
+"""Most pairs of nodes to look at, over all iterations: a few seconds."""
+_MOST_PLACED: Final = 3_000
+"""Most nodes for which all pairs are looked at: more stay where they begin."""
 
+_MOST_ROOMY: Final = 15
+"""Most channels between few nodes that leave room for amounts."""
 _LONGEST_INSIDE: Final = 3
 """Longest names that fit into the nodes of a large network, in characters."""
 _MOST_INSIDE: Final = 120
@@ -36,18 +41,21 @@ class Layout:
 
     def __init__(self, topology: Topology, pixels: int) -> None:
         nodes, arrays = len(topology.nodes), topology.arrays
+        self.zoom = 1.0 if pixels >= 500 else 0.75
+        """Factor of sizes of texts and lines."""
         self.few = nodes <= _MOST_ON_A_CIRCLE
-        """Whether there is room beside nodes and on channels."""
+        """Whether there is room beside the nodes."""
+        self.roomy = self.few and len(topology.channels) <= _MOST_ROOMY
+        """Whether there is room on and beside the channels too."""
         short = max(map(len, topology.nodes)) <= _LONGEST_INSIDE
         self.names_inside = not self.few and short and nodes <= _MOST_INSIDE and pixels >= 500
         """Whether nodes are rings around their names."""
-        self.reach = 1.08 if self.names_inside else 1.25
+        beside = _name_room(topology, self.zoom) / (pixels / 2) if self.few else 0.0
+        self.reach = 1 / (1 - beside) if self.few else 1.08 if self.names_inside else 1.2
         """Half the width and height of the square; nodes lie within 1."""
         self.pixel = 2 * self.reach / pixels
         """Size of a pixel in units of the positions."""
-        self.zoom = 1.0 if pixels >= 500 else 0.75
-        """Factor of sizes of texts and lines."""
-        self.node_radius = self.zoom * (13 if self.few else 11 if self.names_inside else 4)
+        self.node_radius = self.zoom * (13 if self.few else 11 if self.names_inside else min(4, 60 / np.sqrt(nodes)))
         """Radius of a node in pixels."""
         self.position = node_positions(nodes, arrays.source[::2], arrays.destination[::2])
         """Positions of the nodes, shape (nodes, 2)."""
@@ -65,6 +73,12 @@ class Layout:
         length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
         cut = along * np.minimum((self.node_radius + gap) * self.pixel / length, 0.4)
         return start + cut, stop - cut
+
+
+def _name_room(topology: Topology, zoom: float) -> float:
+    """Return the pixels that names beside the nodes need."""
+    longest = max(len(short_name(name)) for name in topology.nodes)
+    return zoom * max(26 + 9.5 * longest, 64)
 
 
 def outward(start: Float64, stop: Float64) -> Float64:
@@ -108,11 +122,9 @@ def _relax(positions: Float64, source: Int64, destination: Int64) -> Float64:
     """Let channels pull and all nodes push each other (Fruchterman and Reingold, 1991)."""
     nodes = len(positions)
     rest = 1.6 / np.sqrt(nodes)
-    iterations = min(_ITERATIONS, int(_MOST_WORK / nodes**2))
+    iterations = _affordable(_ITERATIONS, nodes)
     for iteration in range(iterations):
-        apart = positions[:, None] - positions
-        squared = (apart**2).sum(axis=2) + 1e-9
-        force = (apart * (rest**2 / squared)[:, :, None]).sum(axis=1)
+        force = _pushed(positions, rest**2 / _squared_distances(positions))
         along = positions[source] - positions[destination]
         pull = along * np.linalg.norm(along, axis=1, keepdims=True) / rest
         np.add.at(force, source, -pull)
@@ -121,6 +133,24 @@ def _relax(positions: Float64, source: Int64, destination: Int64) -> Float64:
         length = np.linalg.norm(force, axis=1, keepdims=True) + 1e-9
         positions = positions + force / length * np.minimum(length, 0.1 * (1 - iteration / iterations))
     return positions
+
+
+def _squared_distances(positions: Float64) -> Float64:
+    """Return the squared distances between all nodes, never 0, shape (nodes, nodes)."""
+    squared = (positions**2).sum(axis=1)
+    distances: Float64 = np.maximum(squared[:, None] + squared - 2 * positions @ positions.T, 1e-9)
+    return distances
+
+
+def _pushed(positions: Float64, weights: Float64) -> Float64:
+    """Return the sum over all other nodes of the way from there, weighted, shape (nodes, 2)."""
+    away: Float64 = positions * weights.sum(axis=1, keepdims=True) - weights @ positions
+    return away
+
+
+def _affordable(iterations: int, nodes: int) -> int:
+    """Return how many iterations over all pairs of nodes to make."""
+    return min(iterations, int(_MOST_WORK / nodes**2)) if nodes <= _MOST_PLACED else 0
 
 
 def _fill_disc(positions: Float64) -> Float64:
@@ -136,11 +166,9 @@ def _fill_disc(positions: Float64) -> Float64:
 def _separate(positions: Float64) -> Float64:
     """Push nodes apart that are closer than the room there is for each."""
     room = 1.5 / np.sqrt(len(positions))
-    for _ in range(min(50, int(_MOST_WORK / len(positions) ** 2))):
-        apart = positions[:, None] - positions
-        distance = np.linalg.norm(apart, axis=2) + 1e-9
-        push = np.maximum(room - distance, 0) / distance
-        positions = positions + 0.25 * (apart * push[:, :, None]).sum(axis=1)
+    for _ in range(_affordable(50, len(positions))):
+        distance = np.sqrt(_squared_distances(positions))
+        positions = positions + 0.25 * _pushed(positions, np.maximum(room / distance - 1, 0))
         outside = np.linalg.norm(positions, axis=1, keepdims=True)
         positions = positions / np.maximum(outside, 1)
     return positions

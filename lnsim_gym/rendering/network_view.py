@@ -15,13 +15,26 @@ from lnsim_gym.network import Topology
 from lnsim_gym.rendering.arrows import RebalanceArrows
 from lnsim_gym.rendering.layout import Layout
 from lnsim_gym.rendering.scene import Rebalance, Scene
-from lnsim_gym.rendering.style import APPLIED, DPI, INITIATOR, INK, PAPER, PEER, REFUSED, line_width, short_amount
+from lnsim_gym.rendering.style import (
+    APPLIED,
+    DPI,
+    INITIATOR,
+    INK,
+    PAPER,
+    PEER,
+    REFUSED,
+    line_width,
+    short_amount,
+    short_name,
+)
 
 __all__ = ["NetworkView"]
 
 MOST_NAMED: Final = 8
 """Most nodes that show their name where it fits neither beside nor into the nodes, the best connected first."""
-_LONGEST_NAME: Final = 12
+_NAME_WIDTH: Final = 80
+_NAME_HEIGHT: Final = 18
+"""Pixels that a name needs for itself."""
 _AMOUNT_AT: Final = 0.19
 """Where on its channel a balance is written, from the end that holds it."""
 
@@ -46,7 +59,7 @@ class NetworkView:
         self._bars = self._make_bars()
         self._nodes = self._make_nodes()
         self._names = [self._make_name(node) for node in self._named()]
-        self._amounts = self._make_amounts() if layout.few else []
+        self._amounts = self._make_amounts() if layout.roomy else []
         self._arrows = RebalanceArrows(axes, topology, layout)
 
     def artists(self) -> list[Artist]:
@@ -66,10 +79,10 @@ class NetworkView:
 
     def _ring(self, rebalance: Rebalance | None) -> None:
         """Ring the nodes of a rebalance, which are hard to find in a large network."""
-        if self._layout.few:
+        if self._layout.roomy:
             return
         nodes = len(self._topology.nodes)
-        edges, widths = [INK if self._layout.names_inside else PAPER] * nodes, [1.0] * nodes
+        edges, widths = [INK if self._layout.names_inside else PAPER] * nodes, [self._edge_width()] * nodes
         for name in rebalance.nodes if rebalance else ():
             node = self._topology.node_index[name]
             edges[node], widths[node] = REFUSED if rebalance and rebalance.refused else APPLIED, 3.0
@@ -81,12 +94,17 @@ class NetworkView:
         if self._layout.few or self._layout.names_inside:
             return list(range(nodes))
         degree = np.bincount(self._topology.arrays.source, minlength=nodes)
-        best: list[int] = np.argsort(-degree, kind="stable")[:MOST_NAMED].tolist()
-        return best
+        place = self._layout.position / self._layout.pixel
+        named: list[int] = []
+        for node in np.argsort(-degree, kind="stable").tolist():
+            apart = np.abs(place[named] - place[node])
+            if len(named) < MOST_NAMED and not ((apart[:, 0] < _NAME_WIDTH) & (apart[:, 1] < _NAME_HEIGHT)).any():
+                named.append(node)
+        return named
 
     def _make_bars(self) -> LineCollection:
         """Make the bars: of each channel what its initiator holds and what its peer holds."""
-        thinnest, widest = (3.0, 13.0) if self._layout.few else (0.4, 5.0)
+        thinnest, widest = (3.0, 13.0) if self._layout.roomy else (0.4, 5.0)
         zoom = self._layout.zoom
         width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)[self._order]
         bars = LineCollection([], linewidths=np.repeat(width, 2), capstyle="butt", animated=True)
@@ -100,15 +118,20 @@ class NetworkView:
         inside = self._layout.names_inside
         x, y = self._layout.position.T
         color, edge = (PAPER, INK) if inside else (INK, PAPER)
-        return self._axes.scatter(x, y, s=points**2, color=color, edgecolors=edge, linewidths=1, animated=True)
+        return self._axes.scatter(
+            x, y, s=points**2, color=color, edgecolors=edge, linewidths=self._edge_width(), animated=True
+        )
+
+    def _edge_width(self) -> float:
+        """Return the width of the edge of a node in points."""
+        return min(1.0, self._layout.node_radius / 4)
 
     def _make_name(self, node: int) -> Text:
         """Make the name of a node: outside the circle, into the node, or over it."""
-        layout, name = self._layout, self._topology.nodes[node]
+        layout, name = self._layout, short_name(self._topology.nodes[node])
         x, y = layout.position[node]
         if layout.names_inside:
             return self._text(x, y, name, fontsize=6.5)
-        name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
         if not layout.few:
             stroke = [withStroke(linewidth=2.5, foreground=PAPER)]
             return self._text(x, y, name, fontsize=layout.zoom * 9, path_effects=stroke)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,15 +35,16 @@ class Renderer:
     Args:
         mode: One of ``RENDER_MODES``.
         episodes: The runner.
+        metadata: The environment's; its ``render_fps`` is the pace of a window, and may change.
 
     Raises:
         ConfigError: There is no such mode.
         MissingDependency: A package that the mode needs is not installed.
     """
 
-    def __init__(self, mode: str, episodes: Episodes) -> None:
+    def __init__(self, mode: str, episodes: Episodes, metadata: Mapping[str, Any]) -> None:
         _check(mode)
-        self._mode = mode
+        self._mode, self._metadata = mode, metadata
         self._watchers = [Watcher(episodes, network) for network in range(episodes.networks)]
         self._pictures: list[Picture] = []
         self._window: Window | None = None
@@ -78,10 +80,10 @@ class Renderer:
         from lnsim_gym.rendering.window import Window  # noqa: PLC0415
 
         if self._window is None:
-            self._window = Window("Lightning network", RENDER_FPS)
+            self._window = Window("Lightning network")
         if not self._window.closed:
             shown = self._watchers[:MOST_IN_A_WINDOW]
-            self._window.show(_tiled([self._frame(watcher.scene()) for watcher in shown]))
+            self._window.show(_tiled([self._frame(watcher.scene()) for watcher in shown]), self._metadata["render_fps"])
 
     def _frame(self, scene: Scene) -> Any:
         """Return a picture or text of a scene."""

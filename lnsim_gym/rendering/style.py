@@ -18,6 +18,7 @@ __all__ = [
     "REFUSED",
     "line_width",
     "short_amount",
+    "short_name",
 ]
 
 INITIATOR: Final = "#0072B2"
@@ -40,6 +41,11 @@ def line_width(capacity_sat: npt.NDArray[np.int64], thinnest: float, widest: flo
     """Return the width of each channel's bar in points: it grows with the square root of the capacity."""
     width: npt.NDArray[np.float64] = thinnest + (widest - thinnest) * np.sqrt(capacity_sat / capacity_sat.max())
     return width
+
+
+def short_name(name: str) -> str:
+    """Return a node's name in at most twelve characters."""
+    return name if len(name) <= 12 else f"{name[:11]}…"
 
 
 def short_amount(sat: int) -> str:

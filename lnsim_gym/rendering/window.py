@@ -17,22 +17,26 @@ class Window:
 
     Args:
         title: Title of the window.
-        fps: Most pictures per second; ``show`` waits as long as that takes.
     """
 
-    def __init__(self, title: str, fps: float) -> None:
+    def __init__(self, title: str) -> None:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pygame's own use of setuptools
             import pygame  # noqa: PLC0415
         self._pygame = pygame
-        self._title, self._fps = title, fps
+        self._title = title
         self._screen: Any = None
         self._clock = pygame.time.Clock()
         self.closed = False
 
-    def show(self, picture: npt.NDArray[np.uint8]) -> None:
-        """Show a picture, uint8 of shape (height, width, 3), and answer the window system."""
+    def show(self, picture: npt.NDArray[np.uint8], fps: float) -> None:
+        """Show a picture and answer the window system.
+
+        Args:
+            picture: uint8 of shape (height, width, 3).
+            fps: Most pictures per second: waits until it is time for the next one.
+        """
         pygame = self._pygame
         if self.closed:
             return
@@ -43,7 +47,7 @@ class Window:
             pygame.display.set_caption(self._title)
         self._screen.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
         pygame.display.flip()
-        self._clock.tick(self._fps)
+        self._clock.tick(fps)
         if pygame.event.get(pygame.QUIT):
             self.close()
         else:

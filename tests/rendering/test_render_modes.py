@@ -15,13 +15,21 @@ from lnsim_gym.actions import NO_OP
 from lnsim_gym.backends.base import PaymentOptions
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.config import EnvironmentConfig
+from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
 from lnsim_gym.errors import ConfigError, MissingDependency
-from lnsim_gym.rendering import RENDER_MODES, Renderer
+from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
+from lnsim_gym.vector import LightningNetVectorEnv
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")
+
+
+@pytest.fixture(autouse=True)
+def quick_windows(monkeypatch):
+    for kind in (LightningNetEnv, LightningNetVectorEnv):
+        monkeypatch.setitem(kind.metadata, "render_fps", 1000)
 
 
 def make(mode, **settings):
@@ -86,6 +94,17 @@ def window_pixels():
     return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
 
 
+def test_a_window_waits_for_its_pace(monkeypatch):
+    monkeypatch.setitem(LightningNetEnv.metadata, "render_fps", 10)
+    env = make("human")
+    env.reset(seed=0)
+    start = time.perf_counter()
+    for _ in range(3):
+        env.step(0)
+    assert time.perf_counter() - start >= 0.25
+    env.close()
+
+
 def test_a_window_that_a_person_closed_stays_closed_and_the_episode_goes_on():
     env = make("human")
     env.reset(seed=2)
@@ -98,7 +117,8 @@ def test_a_window_that_a_person_closed_stays_closed_and_the_episode_goes_on():
     env.close()
 
 
-def test_an_episode_becomes_a_video(tmp_path):
+def test_an_episode_becomes_a_video(tmp_path, monkeypatch):
+    monkeypatch.setitem(LightningNetEnv.metadata, "render_fps", RENDER_FPS)
     moviepy = pytest.importorskip("moviepy", reason="needs the extra 'render'")
     env = RecordVideo(make("rgb_array", max_episode_steps=7), str(tmp_path / "videos"))
     env.reset(seed=0)
@@ -108,7 +128,7 @@ def test_an_episode_becomes_a_video(tmp_path):
     (file,) = tmp_path.glob("videos/*.mp4")
     with moviepy.VideoFileClip(str(file)) as clip:
         assert clip.size == [960, 640]
-        assert clip.fps == env.metadata["render_fps"]
+        assert clip.fps == RENDER_FPS
         assert clip.duration == pytest.approx(8 / clip.fps, abs=0.6)
         assert clip.get_frame(0).mean() > 200  # a picture on white
 
@@ -169,7 +189,7 @@ def test_stable_baselines3_gets_the_pictures_of_all_networks_as_one(tmp_path):
 def test_networks_behind_any_backend_are_rendered():
     problem = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
     episodes = BackendEpisodes(problem, SimulatorBackend(problem.topology, PaymentOptions()))
-    renderers = [Renderer(mode, episodes) for mode in ("rgb_array", "ansi")]
+    renderers = [Renderer(mode, episodes, LightningNetEnv.metadata) for mode in ("rgb_array", "ansi")]
     reference = [make(mode) for mode in ("rgb_array", "ansi")]
     everyone = np.ones(1, np.bool_)
     episodes.seed(0, 9)

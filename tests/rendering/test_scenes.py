@@ -151,6 +151,24 @@ def test_nodes_lie_apart_within_the_picture_and_always_at_the_same_place(topolog
     assert distance.min() > 0.75 / np.sqrt(len(positions))
 
 
+def test_nodes_of_a_huge_network_are_placed_without_looking_at_all_pairs():
+    ring = np.arange(20_000)
+    positions = node_positions(20_000, ring, np.roll(ring, 1))
+    assert (np.abs(positions) <= 1).all()
+    assert len(np.unique(positions, axis=0)) == 20_000
+
+
+def test_long_names_are_cut_and_stay_within_the_picture():
+    names = [f"a rather long name {index}" for index in range(3)]
+    pairs = [(0, 1), (1, 2), (2, 0)]
+    channels = [{"initiator": names[a], "peer": names[b], "capacity_sat": 1_000_000} for a, b in pairs]
+    env = make("rgb_array", topology={"nodes": names, "channels": channels})
+    env.reset(seed=0)
+    picture = env.render()
+    for edge in (picture[:, :2], picture[:, 636:640], picture[:2], picture[-2:]):
+        assert (edge == 255).all()
+
+
 @pytest.mark.parametrize(
     ("sat", "shown"), [(0, "0"), (999, "999"), (1_000, "1k"), (999_499, "999k"), (999_500, "1M"), (85_942_866, "85.9M")]
 )
