@@ -31,6 +31,7 @@ assert sim_actions == real_actions
 assert sim_rewards == real_rewards
 assert all(balances_equal for *_, balances_equal, _ in rows)
 assert len(set(sim_rewards)) > 1 and any(sim_actions)
+assert (simulated.render() == real.render()).all()
 assert not any(answers(node) for node in nodes)
 """,
     "04_outside_model": """
