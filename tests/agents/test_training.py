@@ -9,9 +9,10 @@ pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
 import gymnasium as gym
 from stable_baselines3.common.vec_env import VecNormalize
 
-from lnsim_gym.agents import make_agent, view_of
-from lnsim_gym.agents.hyperparams import ALGORITHMS
-from lnsim_gym.agents.recipes import Trained, read_recipe, recipe_path
+from lnsim_gym.agents import known_agents, make_agent, view_of
+from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.agents.hyperparams import ALGORITHMS, Hyperparameters
+from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import with_trained
@@ -111,6 +112,17 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
         seen, _, starts, _ = env.step(expected)
         taken |= {action.tobytes() for action in expected}
     assert len(taken) > 1
+
+
+@pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
+def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
+    recipe, problem = read_recipe(name), problem_of(name)
+    policy = Hyperparameters.of(recipe).make_policy(problem.layout.space, problem.actions.space)
+    assert policy.action_space == problem.actions.space
+    assert Hyperparameters.of(recipe).n_timesteps >= 100_000
+    if recipe.trained is not None:
+        idle = evaluate("noop", make_agent("noop", problem), SEEDS, 100)
+        assert evaluate(name, make_agent(name, problem), SEEDS, 100).success_rate > idle.success_rate + 0.1
 
 
 def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):
