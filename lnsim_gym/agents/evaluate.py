@@ -1,4 +1,4 @@
-"""Playing agents on the same seeds, and what comes out of it, with intervals."""
+"""Playing agents on the same seeds, on any backend, and what comes out of it, with intervals."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.episodes.columns import COUNTS
-from lnsim_gym.episodes.simulated import SimulatedEpisodes
+from lnsim_gym.episodes import Episodes
+from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
+from lnsim_gym.episodes.start import open_episodes
 
 __all__ = ["Score", "evaluate"]
+
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
 
 RESAMPLES = 2_000
 """Resamples of a bootstrap interval."""
@@ -44,62 +48,103 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def evaluate(
-    name: str, agent: Agent, seeds: range, steps: int, tell: Callable[[int], None] | None = None, threads: int = 1
+    name: str,
+    agent: Agent,
+    seeds: range,
+    steps: int,
+    tell: Callable[[int, int], None] | None = None,
+    threads: int = 1,
 ) -> Score:
-    """Let an agent play one simulated episode of each seed.
+    """Let an agent play one episode of each seed: all at once in the simulator, one by one on real nodes.
 
     Args:
         name: How to call the agent in the result.
-        agent: Who plays.
+        agent: Who plays, in the world that the config of its problem names.
         seeds: Seeds, one episode each.
         steps: Steps of an episode.
-        tell: Called with the number of steps done, after each.
-        threads: Threads that share the networks.
+        tell: Called after each step with the number of steps done, and of those to do.
+        threads: Threads that share simulated networks.
+
+    Raises:
+        BackendError: Real nodes could not be brought up, or were lost.
     """
-    problem, count = agent.problem, len(seeds)
-    episodes = SimulatedEpisodes(problem, count, threads)
-    everyone, rng = np.ones(count, np.bool_), np.random.default_rng(seeds.start)
-    for network, seed in enumerate(seeds):
-        episodes.seed(network, seed)
-    episodes.begin(everyone)
-    columns = episodes.columns
-    counts, reward, asked, refused = np.zeros_like(columns.counts), np.zeros(count), 0, 0
-    for step in range(steps):
-        info = {
-            "action_mask": problem.actions.mask(columns.allowed),
-            "seed": episodes.seeds.copy(),
-            "episode_number": episodes.episodes.copy(),
-            "step": episodes.steps.copy(),
-        }
-        actions = agent.act(problem.layout.present(columns.observation), info, rng)
-        row, amount_msat = problem.actions.decode(actions)
-        episodes.step(everyone, row, amount_msat)
-        counts += columns.counts
-        reward += columns.reward
-        asked += int((row >= 0).sum())
-        refused += int((columns.counts[:, COUNTS.index("rebalance_reason")] != 0).sum())
-        if tell is not None:
-            tell(step + 1)
-    episodes.close()
-    mean = dict(zip(COUNTS, counts.mean(axis=0).tolist(), strict=True))
-    rates = counts[:, 0] / (steps * columns.source.shape[1])
-    low, high = _bootstrap(rates)
-    return Score(
-        agent=name,
-        episodes=count,
-        success_rate=float(rates.mean()),
-        success_rate_low=low,
-        success_rate_high=high,
-        reward=float(reward.mean()),
-        volume_sat=mean["volume_msat"] / 1000,
-        routing_fees_sat=mean["fees_msat"] / 1000,
-        rebalanced_sat=mean["rebalance_applied_msat"] / 1000,
-        rebalance_fees_sat=mean["rebalance_fee_msat"] / 1000,
-        refused=refused / asked if asked else 0.0,
-    )
+    at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
+    episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds.start)
+    tally = _Tally(len(seeds), steps)
+    try:
+        for first in range(0, len(seeds), at_once):
+            for network, seed in enumerate(seeds[first : first + at_once]):
+                episodes.seed(network, seed)
+            episodes.begin(np.ones(at_once, np.bool_))
+            for step in range(steps):
+                row = _step(agent, episodes, rng)
+                tally.add(slice(first, first + at_once), row, episodes)
+                if tell is not None:
+                    tell(first // at_once * steps + step + 1, len(seeds) // at_once * steps)
+    finally:
+        episodes.close()
+    return tally.score(name)
 
 
-def _bootstrap(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
+    """Let the agent choose and do a step on every network; return the rows it chose."""
+    actions, columns = agent.problem.actions, episodes.columns
+    info = {
+        "action_mask": actions.mask(columns.allowed),
+        "seed": episodes.seeds.copy(),
+        "episode_number": episodes.episodes.copy(),
+        "step": episodes.steps.copy(),
+    }
+    chosen = agent.act(agent.problem.layout.present(columns.observation), info, rng)
+    row, amount_msat = actions.decode(chosen)
+    episodes.step(np.ones(episodes.networks, np.bool_), row, amount_msat)
+    return row
+
+
+class _Tally:
+    """Sums over the steps of each episode.
+
+    Args:
+        episodes: Number of episodes.
+        steps: Steps of each.
+    """
+
+    def __init__(self, episodes: int, steps: int) -> None:
+        self.steps = steps
+        self.counts: Int64 = np.zeros((episodes, len(COUNTS)), np.int64)
+        self.reward: Float64 = np.zeros(episodes)
+        self.payments = self.asked = self.refused = 0
+
+    def add(self, which: slice, row: Int64, episodes: Episodes) -> None:
+        """Add the step that some episodes just did, with rebalances over these rows."""
+        columns = episodes.columns
+        self.counts[which] += columns.counts
+        self.reward[which] += columns.reward
+        self.payments = columns.source.shape[1]
+        self.asked += int((row >= 0).sum())
+        self.refused += int((columns.counts[:, REBALANCE_REASON] != 0).sum())
+
+    def score(self, name: str) -> Score:
+        """Return the means over episodes."""
+        mean = dict(zip(COUNTS, self.counts.mean(axis=0).tolist(), strict=True))
+        rates = self.counts[:, 0] / (self.steps * self.payments)
+        low, high = _bootstrap(rates)
+        return Score(
+            agent=name,
+            episodes=len(rates),
+            success_rate=float(rates.mean()),
+            success_rate_low=low,
+            success_rate_high=high,
+            reward=float(self.reward.mean()),
+            volume_sat=mean["volume_msat"] / 1000,
+            routing_fees_sat=mean["fees_msat"] / 1000,
+            rebalanced_sat=mean["rebalance_applied_msat"] / 1000,
+            rebalance_fees_sat=mean["rebalance_fee_msat"] / 1000,
+            refused=self.refused / self.asked if self.asked else 0.0,
+        )
+
+
+def _bootstrap(values: Float64) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean (Efron, 1979)."""
     rng = np.random.default_rng(0)
     picks = rng.integers(len(values), size=(RESAMPLES, len(values)))

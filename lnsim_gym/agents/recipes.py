@@ -64,10 +64,12 @@ __all__ = [
     "Trained",
     "TrainedRecipe",
     "View",
+    "build_rule",
     "known_agents",
     "make_agent",
     "read_recipe",
     "recipe_path",
+    "settings_of",
     "view_of",
 ]
 
@@ -243,6 +245,20 @@ def make_agent(name: str, problem: Problem) -> Agent:
     recipe = read_recipe(name)
     if isinstance(recipe, TrainedRecipe):
         return _trained_agent(name, problem, recipe)
+    return build_rule(name, recipe, problem)
+
+
+def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
+    """Build the agent of a rule's recipe.
+
+    Args:
+        name: How errors call it.
+        recipe: The rule and its settings.
+        problem: As for ``make_agent``.
+
+    Raises:
+        ConfigError: A setting is unknown or impossible.
+    """
     kind = POLICIES[recipe.policy]
     known = list(inspect.signature(kind).parameters)[1:]
     types = get_type_hints(kind.__init__)
@@ -257,6 +273,13 @@ def make_agent(name: str, problem: Problem) -> Agent:
         except msgspec.ValidationError as wrong:
             raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
     return kind(problem, **recipe.settings)
+
+
+def settings_of(recipe: RuleRecipe) -> dict[str, Any]:
+    """Return all settings of a rule, those that the recipe leaves out with their defaults."""
+    parameters = list(inspect.signature(POLICIES[recipe.policy]).parameters.values())[1:]
+    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return {**defaults, **recipe.settings}
 
 
 def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -30,6 +31,9 @@ __all__ = [
     "shown_steps",
     "spinner",
 ]
+
+WIDEST: Final = 1_000
+"""Columns of the widest table of scores."""
 
 
 @contextmanager
@@ -144,6 +148,7 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
         "volume (sat)",
         "routing fees (sat)",
         "rebalanced (sat)",
+        "their fees (sat)",
         "refused",
     ]
     return [header] + [
@@ -154,6 +159,7 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
             f"{score.volume_sat:,.0f}",
             f"{score.routing_fees_sat:,.0f}",
             f"{score.rebalanced_sat:,.0f}",
+            f"{score.rebalance_fees_sat:,.0f}",
             f"{score.refused:.1%}",
         ]
         for score in scores
@@ -161,15 +167,20 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
 
 
 def print_scores(scores: Sequence[Score]) -> None:
-    """Print scores as a table; amounts are means over episodes."""
+    """Print scores as a table that is never cut, however narrow the terminal; amounts are means over episodes."""
     header, *rows = score_cells(scores)
     name, *columns = header
     table = Table(
-        name, *(Column(column, justify="right") for column in columns), caption=f"{scores[0].episodes} episodes"
+        Column(name, no_wrap=True),
+        *(Column(column, justify="right", no_wrap=True) for column in columns),
+        caption=f"{scores[0].episodes} episodes",
+        box=SIMPLE_HEAD,
     )
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    console.width = max(console.width, Console(width=WIDEST).measure(table).maximum)
+    console.print(table)
 
 
 def print_status(status: NetworkStatus) -> None:

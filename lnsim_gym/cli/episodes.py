@@ -33,6 +33,7 @@ __all__ = [
     "Topology",
     "World",
     "app",
+    "environment_overrides",
     "environment_spec",
     "make_environment",
     "written",
@@ -204,6 +205,21 @@ def make_environment(
     agent: str,
 ) -> gym.Env[Any, Any]:
     """Make the environment that the options of a command ask for, as its agent sees it unless a setting differs."""
+    import gymnasium  # noqa: PLC0415
+
+    overrides = environment_overrides(backend, launcher, network, topology, settings, agent)
+    return gymnasium.make(environment_spec(env), **overrides)
+
+
+def environment_overrides(
+    backend: BackendName | None,
+    launcher: LauncherName,
+    network: str | None,
+    topology: str | None,
+    settings: list[str] | None,
+    agent: str,
+) -> dict[str, Any]:
+    """Return what the options of a command and the view of its agent change of a registered environment."""
     from lnsim_gym.agents import view_of  # noqa: PLC0415
 
     overrides = {**view_of(agent), **_parse_settings(settings or [])}
@@ -219,9 +235,7 @@ def make_environment(
     limit = overrides.get("max_episode_steps", 1)
     if not isinstance(limit, int) or limit < 1:
         raise ConfigError(f"max_episode_steps must be an integer >= 1, got {limit!r}")
-    import gymnasium  # noqa: PLC0415
-
-    return gymnasium.make(environment_spec(env), **overrides)
+    return overrides
 
 
 def environment_spec(env: str) -> EnvSpec:

@@ -1,61 +1,128 @@
-"""The command that compares agents on equal seeds."""
+"""Commands that compare agents on equal seeds, and that tune a rule by such comparisons."""
 
 from __future__ import annotations
 
+import tomllib
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lnsim_gym.cli.episodes import environment_spec, written
+from lnsim_gym.cli.episodes import (
+    BackendName,
+    EnvironmentId,
+    Launcher,
+    LauncherName,
+    Network,
+    Settings,
+    Topology,
+    World,
+    environment_overrides,
+    environment_spec,
+    written,
+)
 from lnsim_gym.errors import ConfigError
 
 if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
-    from lnsim_gym.backends.lnd.nodes import Progress
+    from lnsim_gym.episodes import Problem
 
 __all__ = ["app", "seed_range"]
 
 app = typer.Typer()
 
+FIRST_SEED: Final = 1_000_000
+"""First seed that agents are compared on unless told otherwise."""
+EPISODES: Final = 500
+"""Episodes of a comparison unless told otherwise."""
+SHOWN_TRIALS: Final = 10
+"""Combinations that tuning shows."""
+
+Episodes = Annotated[
+    int | None, typer.Option("--episodes", min=1, help=f"Play the first so many seeds; {EPISODES} by default.")
+]
+Seeds = Annotated[
+    str | None, typer.Option("--seeds", help=f"Seeds A:B, one episode each, B left out; from {FIRST_SEED} by default.")
+]
+Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that share simulated networks.")]
+
 
 @app.command("eval")
 def evaluate(
     agents: Annotated[list[str], typer.Argument(help="Names of agents, or recipe files.")],
-    env: Annotated[str, typer.Option("--env", "-e", help="Id of the environment.")] = "LightningNet-v0",
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds A:B, one episode each, B left out.")] = "1000000:1000500",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that share the networks.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md instead of a table.")
-    ] = None,
+    env: EnvironmentId = "LightningNet-v0",
+    episodes: Episodes = None,
+    seeds: Seeds = None,
+    backend: World = None,
+    threads: Threads = 1,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md too.")] = None,
+    launcher: Launcher = LauncherName.auto,
+    network: Network = None,
+    topology: Topology = None,
+    settings: Settings = None,
 ) -> None:
-    """Play agents on the same seeds of a simulated environment and compare them, with 95 % bootstrap intervals.
+    """Play agents on the same seeds of an environment and compare them, with 95 % bootstrap intervals.
 
-    Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all.
+    Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all: the
+    simulator, or with `--backend lnd` real nodes, which play one episode after another.
     """
-    from lnsim_gym.agents import make_agent, view_of  # noqa: PLC0415
+    from lnsim_gym.agents import make_agent  # noqa: PLC0415
     from lnsim_gym.agents.evaluate import evaluate as play  # noqa: PLC0415
-    from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
-    from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
-    from lnsim_gym.episodes import Problem  # noqa: PLC0415
+    from lnsim_gym.cli._display import print_scores, shown_progress  # noqa: PLC0415
 
-    chosen, spec = seed_range(seeds), environment_spec(env)
+    chosen = _chosen_seeds(seeds, episodes)
     if out is not None:
         _require_writable(out)
-    steps = spec.max_episode_steps or 100
-    tasks = {name: Problem.of(EnvironmentConfig.of({**spec.kwargs, **view_of(name)})) for name in agents}
-    players = {name: make_agent(name, task) for name, task in tasks.items()}
+    players = {}
+    for name in agents:
+        overrides = environment_overrides(backend, launcher, network, topology, settings, name)
+        problem, steps = _task(env, overrides)
+        players[name] = make_agent(name, problem), steps
     scores = []
     with shown_progress() as tell:
-        for name, agent in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(_tell, tell, name, steps), threads))
-    _report(scores, out)
+        for name, (agent, steps) in players.items():
+            scores.append(play(name, agent, chosen, steps, partial(tell, name), threads))
+    print_scores(scores)
+    if out is not None:
+        _write(scores, out)
 
 
-def _tell(tell: Progress, name: str, steps: int, done: int) -> None:
-    """Report how many steps an agent has done."""
-    tell(name, done, steps)
+@app.command()
+def tune(
+    agent: Annotated[str, typer.Argument(help="Name of a rule, or its recipe file.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Recipe to write, with the best settings.")],
+    tried: Annotated[
+        list[str] | None,
+        typer.Option("--try", help="Values of a setting, as NAME=V1,V2; by default five of each that is a share."),
+    ] = None,
+    env: EnvironmentId = "LightningNet-v0",
+    episodes: Episodes = None,
+    seeds: Seeds = "2000000:2000500",
+    threads: Threads = 1,
+    topology: Topology = None,
+    settings: Settings = None,
+) -> None:
+    """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
+    from lnsim_gym.agents.recipes import RuleRecipe, read_recipe  # noqa: PLC0415
+    from lnsim_gym.agents.search import default_grid, recipe_text, search  # noqa: PLC0415
+    from lnsim_gym.cli._display import print_scores, shown_progress  # noqa: PLC0415
+
+    chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
+    if not isinstance(recipe, RuleRecipe):
+        raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
+    overrides = environment_overrides(BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
+    problem, steps = _task(env, overrides)
+    grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
+    with written(out):
+        out.touch()
+    with shown_progress() as tell:
+        trials = search(recipe, grid, problem, chosen, steps, partial(tell, agent), threads)
+    print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
+    best = trials[0]
+    reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
+    out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
+    typer.echo(f"written to {out}")
 
 
 def seed_range(text: str) -> range:
@@ -69,6 +136,38 @@ def seed_range(text: str) -> range:
     return range(first, last)
 
 
+def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
+    """Return the seeds to play."""
+    if seeds is None:
+        return range(FIRST_SEED, FIRST_SEED + (episodes or EPISODES))
+    given = seed_range(seeds)
+    if episodes is not None and episodes > len(given):
+        raise ConfigError(f"expected at most as many episodes as seeds, got {episodes} episodes of {seeds}")
+    return given[:episodes]
+
+
+def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
+    """Return the problem of an environment with some settings of its own, and the steps of an episode."""
+    from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
+    from lnsim_gym.episodes import Problem  # noqa: PLC0415
+
+    spec = environment_spec(env)
+    steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100
+    return Problem.of(EnvironmentConfig.of({**spec.kwargs, **overrides})), steps
+
+
+def _values(text: str) -> tuple[str, list[Any]]:
+    """Parse NAME=V1,V2."""
+    name, equals, values = text.partition("=")
+    try:
+        parsed: list[Any] = tomllib.loads(f"values = [{values}]")["values"]
+    except tomllib.TOMLDecodeError:
+        parsed = []
+    if not (name and equals and parsed):
+        raise ConfigError(f"expected --try NAME=V1,V2 with values as in TOML, got {text!r}")
+    return name, parsed
+
+
 def _require_writable(out: Path) -> None:
     """Refuse a file that could not be written in the end, before the work begins."""
     if out.suffix not in (".json", ".csv", ".md"):
@@ -77,16 +176,12 @@ def _require_writable(out: Path) -> None:
         out.touch()
 
 
-def _report(scores: list[Score], out: Path | None) -> None:
-    """Print a table, or write a file of the kind its name says."""
+def _write(scores: list[Score], out: Path) -> None:
+    """Write a file of the kind its name says."""
     import msgspec  # noqa: PLC0415
 
     rows = [msgspec.to_builtins(score) for score in scores]
-    if out is None:
-        from lnsim_gym.cli._display import print_scores  # noqa: PLC0415
-
-        print_scores(scores)
-    elif out.suffix == ".json":
+    if out.suffix == ".json":
         out.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2))
     elif out.suffix == ".csv":
         import csv  # noqa: PLC0415
@@ -101,5 +196,4 @@ def _report(scores: list[Score], out: Path | None) -> None:
         header, *lines = score_cells(scores)
         rule = ["---", *("---:" for _ in header[1:])]
         out.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *lines)), encoding="utf-8")
-    if out is not None:
-        typer.echo(f"written to {out}")
+    typer.echo(f"written to {out}")
