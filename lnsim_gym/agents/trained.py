@@ -26,7 +26,7 @@ from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["ObservationStatistics", "TrainedAgent", "load_agent", "save_policy"]
+__all__ = ["ObservationStatistics", "TrainedAgent", "load_agent"]
 
 _CRITICS: Final = (
     "value_net.",
@@ -107,22 +107,16 @@ class TrainedAgent(Agent):
         actions, self._memory = self._policy.predict(observation, self._memory, starts, deterministic=True)
         return actions
 
-
-def save_policy(path: Path, policy: BasePolicy, statistics: ObservationStatistics | None) -> None:
-    """Write a policy file.
-
-    Args:
-        path: The file, ending in ``.npz``.
-        policy: The policy.
-        statistics: What observations are normalised with, if they are.
-    """
-    arrays = {f"policy/{name}": tensor.numpy() for name, tensor in policy.state_dict().items() if not _is_critic(name)}
-    if statistics is not None:
-        arrays |= {f"mean/{key}": mean for key, mean in statistics.mean.items()}
-        arrays |= {f"scale/{key}": scale for key, scale in statistics.scale.items()}
-        arrays["clip"] = np.array(statistics.clip)
-    spaces = np.array([str(policy.observation_space), str(policy.action_space)])
-    np.savez_compressed(path, spaces=spaces, **arrays)
+    def save(self, path: Path) -> None:
+        """Write the policy file, whose name ends in ``.npz``."""
+        weights = self._policy.state_dict()
+        arrays = {f"policy/{name}": tensor.numpy() for name, tensor in weights.items() if not _is_critic(name)}
+        if self._statistics is not None:
+            arrays |= {f"mean/{key}": mean for key, mean in self._statistics.mean.items()}
+            arrays |= {f"scale/{key}": scale for key, scale in self._statistics.scale.items()}
+            arrays["clip"] = np.array(self._statistics.clip)
+        spaces = np.array([str(self._policy.observation_space), str(self._policy.action_space)])
+        np.savez_compressed(path, spaces=spaces, **arrays)
 
 
 def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path) -> TrainedAgent:

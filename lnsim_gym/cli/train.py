@@ -9,6 +9,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -101,12 +102,11 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
 
 def _training() -> Callable[..., TrainingReport | None]:
     """Import what trains."""
-    try:
-        from lnsim_gym.agents.training.run import train as learn  # noqa: PLC0415
-    except ModuleNotFoundError as missing:
-        raise MissingDependency(
-            f"training needs {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"
-        ) from None
+    for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
+        if find_spec(needed) is None:
+            raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
+    from lnsim_gym.agents.training.run import train as learn  # noqa: PLC0415
+
     return learn
 
 

@@ -9,8 +9,8 @@ import msgspec
 import torch
 from stable_baselines3.common.logger import configure
 
+from lnsim_gym.agents.evaluate import Score, evaluate
 from lnsim_gym.agents.recipes import TrainedRecipe
-from lnsim_gym.agents.trained import ObservationStatistics, save_policy
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import CurvePoint, TrainingReport, machine, versions
 from lnsim_gym.agents.training.session import Session
@@ -73,30 +73,16 @@ def train(
     if resume:
         session.resume(folder)
     session.model.set_logger(configure(str(folder.log), ["tensorboard"]))
-    watch = Watch(
-        session,
-        name,
-        Problem.of(recipe.config),
-        seeds,
-        total,
-        every or max(total // 10, 1),
-        folder,
-        threads,
-        tell,
-        stopped,
-    )
-    try:
-        if session.steps < total:
-            session.model.learn(total - session.steps, watch, reset_num_timesteps=not resume)
-        score = watch.evaluate()
-        session.model.logger.dump(session.steps)
-        watch.save()
-    except Stopped:
+    problem = Problem.of(recipe.config)
+
+    def play() -> Score:
+        return evaluate(name, session.agent(problem), seeds, recipe.max_episode_steps, threads=threads)
+
+    watch = Watch(session, folder, total, every or max(total // 10, 1), play, tell, stopped)
+    score = _learn(session, watch, total, resume)
+    if score is None:
         return None
-    finally:
-        session.model.logger.close()
-        session.close()
-    save_policy(folder.policy, session.model.policy, ObservationStatistics.of(session.normalizer))
+    session.agent(problem).save(folder.policy)
     report = TrainingReport(
         agent=name,
         algo=recipe.algo,
@@ -114,6 +100,22 @@ def train(
     )
     folder.report.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     return report
+
+
+def _learn(session: Session, watch: Watch, total: int, resumed: bool) -> Score | None:
+    """Train up to a number of steps and return the last evaluation, or None when the training was stopped."""
+    try:
+        if session.steps < total:
+            session.model.learn(total - session.steps, watch, reset_num_timesteps=not resumed)
+        score = watch.evaluate()
+        session.model.logger.dump(session.steps)
+        watch.save()
+    except Stopped:
+        return None
+    finally:
+        session.model.logger.close()
+        session.close()
+    return score
 
 
 def _last_of_each_step(curve: list[CurvePoint]) -> list[CurvePoint]:

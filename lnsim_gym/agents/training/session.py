@@ -21,8 +21,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 from lnsim_gym.agents.hyperparams import Hyperparameters
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.sb3 import LightningVecEnv
+from lnsim_gym.agents.trained import ObservationStatistics, TrainedAgent
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import CurvePoint
+from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, RecordError
 
 __all__ = ["FIRST_SEED", "Session"]
@@ -71,9 +73,9 @@ class Session:
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
         self._clock = ClockedVecEnv(self._env)
         self._monitor = VecMonitor(self._clock)
-        self.normalizer: VecNormalize | None = None
+        self._normalizer: VecNormalize | None = None
         if self._hyperparameters.normalize is not None:
-            self.normalizer = VecNormalize(self._monitor, **self._hyperparameters.normalize)
+            self._normalizer = VecNormalize(self._monitor, **self._hyperparameters.normalize)
         self.model = self._fresh_model()
         self._env.seed(first)
 
@@ -91,6 +93,10 @@ class Session:
     def planned_steps(self) -> int | None:
         """Steps that the recipe asks for."""
         return self._hyperparameters.n_timesteps
+
+    def agent(self, problem: Problem) -> TrainedAgent:
+        """Return an agent that acts by the policy as it is."""
+        return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer))
 
     def save(self, folder: TrainingFolder) -> None:
         """Write a checkpoint, all of it or nothing, and remove older ones.
@@ -142,24 +148,24 @@ class Session:
         own = self._hyperparameters
         kwargs: dict[str, Any] = {"policy_kwargs": own.policy_kwargs, "seed": self.seed, "device": "cpu"}
         try:
-            return own.algorithm(own.policy, self.normalizer or self._monitor, **kwargs, **own.arguments)
+            return own.algorithm(own.policy, self._normalizer or self._monitor, **kwargs, **own.arguments)
         except (TypeError, ValueError, AssertionError) as problem:
             raise ConfigError(f"{own.algorithm.__name__} does not take the hyperparameters: {problem}") from None
 
     def _write(self, folder: Path) -> None:
         """Write the files of a checkpoint."""
         self.model.save(folder / "model.zip")
-        if self.normalizer is not None:
-            self.normalizer.save(str(folder / "vecnormalize.pkl"))
+        if self._normalizer is not None:
+            self._normalizer.save(str(folder / "vecnormalize.pkl"))
         if isinstance(self.model, OffPolicyAlgorithm):
             self.model.save_replay_buffer(folder / "replay_buffer.pkl")
         (folder / "state.pkl").write_bytes(pickle.dumps(self._state()))
 
     def _read(self, folder: Path) -> None:
         """Read the files of a checkpoint, but for the state."""
-        if self.normalizer is not None:
-            self.normalizer = VecNormalize.load(str(folder / "vecnormalize.pkl"), self._monitor)
-        venv = self.normalizer or self._monitor
+        if self._normalizer is not None:
+            self._normalizer = VecNormalize.load(str(folder / "vecnormalize.pkl"), self._monitor)
+        venv = self._normalizer or self._monitor
         self.model = type(self.model).load(folder / "model.zip", venv, device="cpu", force_reset=False)
         if isinstance(self.model, OffPolicyAlgorithm):
             self.model.load_replay_buffer(folder / "replay_buffer.pkl")
@@ -190,7 +196,7 @@ class Session:
             "environment_s": self._clock.seconds,
             "env": self._env.saved(),
             "monitor": (self._monitor.episode_returns, self._monitor.episode_lengths),
-            "returns": None if self.normalizer is None else self.normalizer.returns,
+            "returns": None if self._normalizer is None else self._normalizer.returns,
             "memory": self.model._last_lstm_states if isinstance(self.model, RecurrentPPO) else None,
             "python": random.getstate(),
             "numpy": np.random.get_state(),
@@ -204,8 +210,8 @@ class Session:
         self._clock.seconds = state["environment_s"]
         self._env.restore(state["env"])
         self._monitor.episode_returns, self._monitor.episode_lengths = state["monitor"]
-        if self.normalizer is not None:
-            self.normalizer.returns = state["returns"]
+        if self._normalizer is not None:
+            self._normalizer.returns = state["returns"]
         if isinstance(self.model, RecurrentPPO):
             self.model._last_lstm_states = state["memory"]
         random.setstate(state["python"])

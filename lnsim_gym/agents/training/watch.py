@@ -8,12 +8,10 @@ from typing import Protocol
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lnsim_gym.agents.evaluate import Score, evaluate
-from lnsim_gym.agents.trained import ObservationStatistics, TrainedAgent
+from lnsim_gym.agents.evaluate import Score
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import CurvePoint
 from lnsim_gym.agents.training.session import Session
-from lnsim_gym.episodes import Problem
 
 __all__ = ["Stopped", "Tell", "Watch"]
 
@@ -34,13 +32,10 @@ class Watch(BaseCallback):
 
     Args:
         session: The training.
-        name: How to call the agent in scores.
-        problem: The problem that evaluations are played on.
-        seeds: Seeds of the evaluations.
+        folder: Where checkpoints go.
         total: Steps that it is to have in the end.
         every: Steps from one evaluation, with its checkpoint, to the next.
-        folder: Where checkpoints go.
-        threads: Threads that share the networks of an evaluation.
+        play: Plays an evaluation with the policy as it is.
         tell: Is told about progress.
         stopped: Says whether to stop.
     """
@@ -48,33 +43,27 @@ class Watch(BaseCallback):
     def __init__(
         self,
         session: Session,
-        name: str,
-        problem: Problem,
-        seeds: range,
+        folder: TrainingFolder,
         total: int,
         every: int,
-        folder: TrainingFolder,
-        threads: int,
+        play: Callable[[], Score],
         tell: Tell,
         stopped: Callable[[], bool],
     ) -> None:
         super().__init__()
-        self._session, self._name, self._problem, self._seeds = session, name, problem, seeds
-        self._total, self._every, self._folder, self._threads = total, every, folder, threads
-        self._tell, self._stopped = tell, stopped
+        self._session, self._folder, self._total, self._every = session, folder, total, every
+        self._play, self._tell, self._stopped = play, tell, stopped
         self._next = every * (session.steps // every + 1)
         self._resumed_at = time.perf_counter()
 
     def evaluate(self) -> Score:
-        """Let the policy, as it is, play the evaluation seeds, and note the result; this time does not count."""
+        """Play an evaluation and note the result; this time does not count."""
         self._count_time()
-        session = self._session
-        agent = TrainedAgent(self._problem, session.model.policy, ObservationStatistics.of(session.normalizer))
-        steps = session.recipe.max_episode_steps
-        score = evaluate(self._name, agent, self._seeds, steps, threads=self._threads)
-        session.curve.append(CurvePoint.of(session.steps, score))
-        session.model.logger.record("eval/success_rate", score.success_rate)
-        session.model.logger.record("eval/mean_reward", score.reward)
+        score = self._play()
+        self._session.curve.append(CurvePoint.of(self._session.steps, score))
+        logger = self._session.model.logger
+        logger.record("eval/success_rate", score.success_rate)
+        logger.record("eval/mean_reward", score.reward)
         self._resumed_at = time.perf_counter()
         self._report()
         return score
