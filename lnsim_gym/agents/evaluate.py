@@ -13,7 +13,7 @@ from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
 from lnsim_gym.episodes.start import open_episodes
 
-__all__ = ["Score", "evaluate"]
+__all__ = ["Score", "behind", "evaluate"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -45,6 +45,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Fees paid for them."""
     refused: float
     """Share of rebalances that were refused."""
+    success_rates: tuple[float, ...]
+    """Share of payments that settled in each episode, in the order of the seeds."""
 
 
 def evaluate(
@@ -84,6 +86,18 @@ def evaluate(
     finally:
         episodes.close()
     return tally.score(name)
+
+
+def behind(score: Score, best: Score) -> tuple[float, float, float]:
+    """Compare two agents that played the same seeds, episode by episode.
+
+    What makes an episode hard is hard for both, so that the interval is much narrower than those of the two means.
+
+    Returns:
+        How much higher the success rate of ``best`` is, and the ends of the 95 % bootstrap interval of that.
+    """
+    differences = np.array(best.success_rates) - np.array(score.success_rates)
+    return float(differences.mean()), *_bootstrap(differences)
 
 
 def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
@@ -141,6 +155,7 @@ class _Tally:
             rebalanced_sat=mean["rebalance_applied_msat"] / 1000,
             rebalance_fees_sat=mean["rebalance_fee_msat"] / 1000,
             refused=self.refused / self.asked if self.asked else 0.0,
+            success_rates=tuple(rates.tolist()),
         )
 
 

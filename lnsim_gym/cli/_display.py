@@ -140,11 +140,15 @@ def print_statistics(statistics: Statistics) -> None:
 
 
 def score_cells(scores: Sequence[Score]) -> list[list[str]]:
-    """Return a table of scores as text, header first."""
+    """Return a table of scores on the same seeds as text, header first."""
+    from lnsim_gym.agents.evaluate import behind  # noqa: PLC0415
+
+    best = max(scores, key=lambda score: score.success_rate)
     header = [
         "agent",
         "success rate",
         "95 % interval",
+        "behind the best, paired",
         "volume (sat)",
         "routing fees (sat)",
         "rebalanced (sat)",
@@ -156,6 +160,7 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
             score.agent,
             f"{score.success_rate:.4f}",
             f"{score.success_rate_low:.4f} .. {score.success_rate_high:.4f}",
+            "" if score is best else "{:.4f} ({:.4f} .. {:.4f})".format(*behind(score, best)),
             f"{score.volume_sat:,.0f}",
             f"{score.routing_fees_sat:,.0f}",
             f"{score.rebalanced_sat:,.0f}",

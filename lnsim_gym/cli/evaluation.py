@@ -187,7 +187,8 @@ def _write(scores: list[Score], out: Path) -> None:
         import csv  # noqa: PLC0415
 
         with out.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            columns = [column for column in rows[0] if column != "success_rates"]
+            writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
     else:

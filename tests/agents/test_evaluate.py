@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.agents import make_agent
-from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.agents.evaluate import behind, evaluate
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 
@@ -31,6 +31,17 @@ def test_the_interval_brackets_the_mean_and_narrows_with_more_seeds(name):
     for score in (few, many):
         assert score.success_rate_low < score.success_rate < score.success_rate_high
     assert many.success_rate_high - many.success_rate_low < 0.5 * (few.success_rate_high - few.success_rate_low)
+
+
+def test_agents_are_compared_seed_by_seed():
+    best, idle = (score_of(name, seeds=range(40, 240)) for name in ("targeted", "noop"))
+    assert np.mean(best.success_rates) == pytest.approx(best.success_rate)
+    assert best.success_rates[:6] == score_of("targeted").success_rates
+    difference, low, high = behind(idle, best)
+    assert low < difference < high
+    assert difference == pytest.approx(best.success_rate - idle.success_rate)
+    assert high - low < best.success_rate_high - best.success_rate_low + idle.success_rate_high - idle.success_rate_low
+    assert behind(best, best) == (0.0, 0.0, 0.0)
 
 
 def test_a_single_seed_gives_an_interval_of_one_point():
