@@ -70,11 +70,12 @@ def test_liquidity_moves_to_where_payments_will_come_from():
     """Nine of ten payments come from b, so a's end is to hold a tenth and b's nine."""
     problem = Problem.of(EnvironmentConfig.of({"topology": network("ab")}))
     rule = TowardLoad(problem, evenness=0.0)
-    rule.load = np.array([[0.1, 0.9]] * 3)
+    rule.targets = rule.targets_for(np.array([[0.1, 0.9]] * 3))
     urgency, amount = rule.wishes(np.array([[0.5, 0.5], [0.1, 0.9], [0.0, 1.0]]), {}, np.random.default_rng(0))
     assert amount[:, 0] == pytest.approx([0.4, 0.0, -0.1])
     assert np.isfinite(urgency).tolist() == [[True, False], [False, False], [False, True]]
     rule.evenness = 1e9
+    rule.targets = rule.targets_for(np.array([[0.1, 0.9]] * 3))
     assert rule.wishes(np.array([[0.5, 0.5]] * 3), {}, np.random.default_rng(0))[1] == pytest.approx(0, abs=1e-6)
 
 

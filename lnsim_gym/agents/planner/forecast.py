@@ -21,7 +21,7 @@ __all__ = ["Forecast", "TowardLoad"]
 class TowardLoad(Rule):
     """Moves ends towards shares of their channel in proportion to the payments expected in their direction.
 
-    The end farthest above its share gives. ``load`` says what is expected, and is set before wishes are asked for.
+    The end farthest above its share gives. Whoever uses the rule sets ``targets`` before it asks for wishes.
 
     Args:
         problem: The problem of the environment it acts on.
@@ -29,13 +29,21 @@ class TowardLoad(Rule):
             much makes all channels even.
     """
 
-    load: Float64  # (n, directions)
+    targets: Float64
+    """Share of its channel that each end is to hold, shape (n, directions)."""
 
     def __init__(self, problem: Problem, evenness: float = 0.1) -> None:
         super().__init__(problem)
         if evenness < 0:
             raise ConfigError(f"evenness must be at least 0, got {evenness}")
         self.evenness = evenness
+
+    def targets_for(self, load: Float64) -> Float64:
+        """Return the targets that an expected load means, both of shape (n, directions)."""
+        load = load + self.evenness * load.mean(axis=1, keepdims=True)
+        both_ways = load.reshape(len(load), -1, 2).sum(axis=2).repeat(2, axis=1)
+        targets: Float64 = load / both_ways
+        return targets
 
     def wishes(
         self,
@@ -44,9 +52,7 @@ class TowardLoad(Rule):
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        load = self.load + self.evenness * self.load.mean(axis=1, keepdims=True)
-        both_ways = load.reshape(len(load), -1, 2).sum(axis=2).repeat(2, axis=1)
-        surplus = shares - load / both_ways
+        surplus = shares - self.targets
         amount = np.minimum(surplus[:, self.giver], -surplus[:, self.taker])
         return np.where(amount > 0, amount, NEVER), amount
 
@@ -70,5 +76,5 @@ class Forecast(TowardLoad):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         self._estimator.observe(observation, info["step"])
-        self.load = self._estimator.load(self.samples, rng)
+        self.targets = self.targets_for(self._estimator.load(self.samples, rng))
         return super().act(observation, info, rng)

@@ -112,7 +112,7 @@ class RolloutPlanner(Agent):
         self, observation: Any, info: Mapping[str, Any], load: Float64, rng: np.random.Generator
     ) -> tuple[Int64, Int64]:
         """Return rows and sizes of the candidates, doing nothing first, shape (n, 1 + candidates)."""
-        self._rule.load = load
+        self._rule.targets = self._rule.targets_for(load)
         shares = self.balance_shares(observation).reshape(len(load), -1)
         carried = self._rule.carried(observation, info["action_mask"])
         row, size = self._rule.ranked(*self._rule.wishes(shares, info, rng), carried, self.candidates)
@@ -155,23 +155,26 @@ class RolloutPlanner(Agent):
             for weights in (demand.now, demand.later)
         )
         row, size = (np.repeat(column.ravel(), samples) for column in candidates)
-        redraw, load, later_load = spread(left), spread(demand.load), spread(demand.later_load)
+        redraw = spread(left)
+        targets, later_targets = (spread(self._rule.targets_for(load)) for load in (demand.load, demand.later_load))
         model = self._model(networks)
         model.imagine(spread(balances_msat), now, np.tile(seeds[futures], count * tried))
         everyone, total = np.ones(networks, np.bool_), np.zeros(networks)
         for step in range(self.horizon):
-            if (redraw == step).any():
-                model.imagine_demand(redraw == step, later)
+            redrawn = redraw == step
+            if redrawn.any():
+                model.imagine_demand(redrawn, later)
+                targets[redrawn] = later_targets[redrawn]
             if step > 0:
-                row, size = self._follow(model, np.where((redraw <= step)[:, None], later_load, load))
+                row, size = self._follow(model, targets)
             model.step(everyone, row, np.where(row == NO_OP, 0, self.problem.actions.amounts_msat[row, size]))
             total += model.columns.reward
         rewards: Float64 = total.reshape(count, tried, samples).sum(axis=2)
         return rewards
 
-    def _follow(self, model: SimulatedEpisodes, load: Float64) -> tuple[Int64, Int64]:
+    def _follow(self, model: SimulatedEpisodes, targets: Float64) -> tuple[Int64, Int64]:
         """Return what the rule does on each network of a model, as rows and sizes."""
-        columns, self._rule.load = model.columns, load
+        columns, self._rule.targets = model.columns, targets
         shares = columns.observation.astype(np.float64)
         wishes = self._rule.wishes(shares, {}, _NO_CHANCE)
         row, size = self._rule.ranked(*wishes, self._rule.carried(columns.observation, columns.allowed), 1)

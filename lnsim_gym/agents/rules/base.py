@@ -96,14 +96,14 @@ class Rule(Agent):
             Rows, most urgent first, ``NO_OP`` where nothing more is wished for, and indices of sizes, both of shape
             (n, count).
         """
-        distance = np.abs(self.sizes - np.broadcast_to(wanted, urgency.shape)[:, :, None])
-        distance[~carried] = np.inf
-        size = distance.argmin(axis=2)
-        possible = np.isfinite(distance.min(axis=2)) & (wanted >= self.sizes[0] / 2)
+        possible = carried.any(axis=2) & (wanted >= self.sizes[0] / 2)
         urgency = np.where(possible, urgency, NEVER)
         row = urgency.argmax(axis=1)[:, None] if count == 1 else np.argsort(-urgency, axis=1, kind="stable")[:, :count]
         idle = np.take_along_axis(urgency, row, axis=1) == NEVER
-        return np.where(idle, NO_OP, row), np.where(idle, 0, np.take_along_axis(size, row, axis=1))
+        wanted = np.take_along_axis(np.broadcast_to(wanted, urgency.shape), row, axis=1)
+        distance = np.abs(self.sizes - wanted[:, :, None])
+        distance[~carried[np.arange(len(row))[:, None], row]] = np.inf
+        return np.where(idle, NO_OP, row), np.where(idle, 0, distance.argmin(axis=2))
 
     def carried(self, observation: Any, action_mask: npt.NDArray[np.int8]) -> Bool:
         """Return which rebalances every node on the way can send, shape (n, rows, sizes).
