@@ -37,6 +37,8 @@ NO_OP: Final = -1
 MAX_REBALANCE_ROUTES: Final = 20_000
 """Most routes an action space may offer."""
 
+_INTEGERS: Final = (int, np.integer)
+
 Operation = Literal["push", "circular"]
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -199,6 +201,11 @@ class ActionScheme(ABC):
             A fresh int8 array of shape (batch, mask length), 1 where an action is allowed; the no-op always is.
         """
 
+    def mask_one(self, allowed: Int8) -> Int8:
+        """Turn what one network's balances allow, shape (1 + rows * sizes,), into a mask; see ``mask``."""
+        mask: Int8 = self.mask(allowed[None])[0]
+        return mask
+
 
 class DiscreteActions(ActionScheme):
     """``Discrete(1 + rows * sizes)``: 0 does nothing, ``1 + row * sizes + size`` sends that size over that row."""
@@ -222,7 +229,7 @@ class DiscreteActions(ActionScheme):
 
     def decode_one(self, action: Any) -> tuple[int, int]:
         """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
-        if isinstance(action, int | np.integer) and 0 <= action < len(self._rebalances):
+        if isinstance(action, _INTEGERS) and 0 <= action < len(self._rebalances):
             return self._rebalances[action]
         return super().decode_one(action)
 
@@ -232,6 +239,10 @@ class DiscreteActions(ActionScheme):
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per action."""
+        return allowed.copy()
+
+    def mask_one(self, allowed: Int8) -> Int8:
+        """See ``ActionScheme.mask_one``."""
         return allowed.copy()
 
 

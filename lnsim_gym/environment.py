@@ -104,7 +104,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         columns = self._episodes.columns
         self._row, self._counts, self._terms = columns.observation[0], columns.counts[0], columns.terms[0]
-        self._reward, self._allowed = columns.reward, columns.allowed
+        self._reward, self._allowed = columns.reward, columns.allowed[0]
+        self._decode_one, self._mask_one = self.problem.actions.decode_one, self.problem.actions.mask_one
         self._payments = self.config.payments_per_step
         self._seed: int | None = None
         self._all = np.ones(1, np.bool_)
@@ -167,7 +168,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if isinstance(action, ExactRebalance):
             action.check(self.problem.routes)
             return self._advance(action.row, action.amount_msat)
-        row, amount_msat = self.problem.actions.decode_one(action)
+        row, amount_msat = self._decode_one(action)
         return self._advance(row, amount_msat)
 
     def render(self) -> Any:
@@ -265,8 +266,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _mask(self) -> npt.NDArray[np.int8]:
         """Return a fresh action mask."""
-        mask: npt.NDArray[np.int8] = self.problem.actions.mask(self._allowed)[0]
-        return mask
+        return self._mask_one(self._allowed)
 
     def _info(self, backend_error: str) -> dict[str, Any]:
         """Return the info of the step that was just made; written out, as every step comes here."""
@@ -303,7 +303,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
             "seed": self._seed,
             "episode_number": self._episode,
             "step": self._step,
-            "action_mask": self._mask(),
+            "action_mask": self._mask_one(self._allowed),
             "backend_error": backend_error,
         }
 
