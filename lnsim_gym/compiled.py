@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 
 from lnsim_gym.kernel_cache import KernelCache
 
@@ -15,8 +17,51 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False}
 """No GIL, and no counting of references to arrays: it would cost more than the work itself."""
-_CALLEE: Final[dict[str, Any]] = {**_KERNEL, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Options of functions that only compiled code calls: the wrapper for Python would take most of the compile time."""
+
+
+class _Nowhere:
+    """Stands for the generator of machine code where none is generated."""
+
+    @staticmethod
+    def set_env(name: str, environment: Any) -> None:
+        """Drop what machine code would find constants in."""
+
+
+class _Part(JITCodeLibrary):
+    """Code of a part of kernels. They optimise it and turn it into machine code, so by itself it stays as it is."""
+
+    codegen = _Nowhere
+
+    def _optimize_functions(self, ll_module: Any) -> None:
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002
+        """Return 0, numba's word for: there is no such machine code."""
+        self._ensure_finalized()  # type: ignore[no-untyped-call]
+        return 0
+
+
+class _PartCompiler(Compiler):
+    """numba's compiler for parts of kernels."""
+
+    def __init__(self, typing_context: Any, target_context: Any, _library: Any, *rest: Any) -> None:
+        part = _Part(target_context.codegen(), "part")  # type: ignore[no-untyped-call]
+        super().__init__(typing_context, target_context, part, *rest)  # type: ignore[no-untyped-call]
+
+
+_CALLEE: Final[dict[str, Any]] = {
+    **_KERNEL,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": _PartCompiler,
+}
+"""Options of functions that only compiled code calls: what they need not have would take most of the compile time."""
 
 
 def kernel(function: F) -> F:

@@ -37,7 +37,7 @@ from lnsim_gym.observations import observe_balances, observe_flows
 from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream
 
-__all__ = ["reset_networks", "step_networks", "step_networks_in_parts"]
+__all__ = ["note_flows", "reset_networks", "step_networks", "step_networks_in_parts"]
 
 FEE_LIMIT_EXCEEDED: Final = int(RebalanceReason.FEE_LIMIT_EXCEEDED)
 
@@ -70,6 +70,27 @@ def step_networks(address: int, begin: int, end: int) -> None:
 def step_networks_in_parts(address: int, begin: int, end: int) -> None:
     """Do one step as ``step_networks``, payments in several parts if they must be."""
     _step_range(_pay_in_parts, address, begin, end)
+
+
+@kernel
+def note_flows(address: int, begin: int, end: int) -> None:
+    """Note the flows of the step just done on the marked networks of a range, for observations that have them."""
+    which = _read(address, "columns.which")
+    for index in range(begin, end):
+        if which[index]:
+            observe_flows(
+                _read(address, "columns.source")[index],
+                _read(address, "columns.destination")[index],
+                _read(address, "columns.succeeded")[index],
+                _read(address, "columns.parts")[index],
+                _read(address, "columns.part_amount_msat")[index],
+                _read(address, "columns.part_route")[index],
+                _read(address, "problem.per_capacity")[_read(address, "columns.variant")[index]],
+                _read(address, "nodes"),
+                _read(address, "history"),
+                _read(address, "averaging"),
+                _read(address, "columns.observation")[index],
+            )
 
 
 @inlined
@@ -138,7 +159,7 @@ def _rebalance(address: Any, index: Any) -> Any:
     reason, fee_msat, failure_index = send_over(
         network_at(_read(address, "networks"), variant),
         _read(address, "columns.balances_msat")[index],
-        _read(address, "scratch"),
+        _read(address, "scratch.work"),
         memory_at(_read(address, "memories"), index),
         _read(address, "problem.route")[variant, row],
         _read(address, "problem.route_hops")[variant, row],
@@ -227,7 +248,7 @@ def _outcomes_at(address: Any, index: Any) -> Any:
 
 @outlined
 def _measure(address: Any, index: Any, unit_msat: Any) -> None:
-    """Count, compute the reward, and note the flows where the observation has them."""
+    """Count, and compute the reward."""
     succeeded, amount_msat = _read(address, "columns.succeeded")[index], _read(address, "columns.amount_msat")[index]
     _read(address, "columns.reward")[index] = measure_step(
         amount_msat,
@@ -239,20 +260,6 @@ def _measure(address: Any, index: Any, unit_msat: Any) -> None:
         _read(address, "columns.counts")[index],
         _read(address, "columns.terms")[index],
     )
-    if _read(address, "history") > 0:
-        observe_flows(
-            _read(address, "columns.source")[index],
-            _read(address, "columns.destination")[index],
-            succeeded,
-            _read(address, "columns.parts")[index],
-            _read(address, "columns.part_amount_msat")[index],
-            _read(address, "columns.part_route")[index],
-            _read(address, "problem.per_capacity")[_read(address, "columns.variant")[index]],
-            _read(address, "nodes"),
-            _read(address, "history"),
-            _read(address, "averaging"),
-            _read(address, "columns.observation")[index],
-        )
 
 
 @outlined
@@ -260,7 +267,7 @@ def _observe(address: Any, index: Any) -> None:
     """Observe the balances and mark the rebalances that they allow."""
     variant = _read(address, "columns.variant")[index]
     balances, free = _read(address, "columns.balances_msat")[index], _read(address, "columns.spendable_msat")[index]
-    network, htlcs = network_at(_read(address, "networks"), variant), _read(address, "scratch.htlcs")
+    network, htlcs = network_at(_read(address, "networks"), variant), _read(address, "scratch.work.htlcs")
     per_capacity = _read(address, "problem.per_capacity")[variant]
     observe_balances(balances, per_capacity, _read(address, "columns.observation")[index])
     for direction in range(balances.shape[0]):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
 from lnsim_gym.episodes.binding import describe
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
-from lnsim_gym.episodes.kernels import reset_networks, step_networks, step_networks_in_parts
+from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.episodes.state import make_state, with_scratch
@@ -54,6 +54,7 @@ class SimulatedEpisodes(Episodes):
         ]
         self._address = self._ranges[0][0]
         self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
+        self._has_flows = problem.layout.history > 0
         self._which, self._row, self._rebalance_msat = state.columns[:3]
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
@@ -72,6 +73,8 @@ class SimulatedEpisodes(Episodes):
         self._row[:] = row
         self._rebalance_msat[:] = amount_msat
         self._run(self._step_networks)
+        if self._has_flows:
+            self._run(note_flows)
 
     def step_one(self, row: int, amount_msat: int) -> None:
         """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment."""
@@ -79,10 +82,10 @@ class SimulatedEpisodes(Episodes):
         self._rebalance_msat[0] = amount_msat
         self._which[0] = True
         self._step_networks(self._address, 0, 1)
+        if self._has_flows:
+            note_flows(self._address, 0, 1)
 
-    def imagine(
-        self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seeds: npt.NDArray[np.uint64]
-    ) -> None:
+    def imagine(self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seeds: npt.NDArray[np.uint64]) -> None:
         """Start every network from given balances and a given demand, with payments of seeds of its own.
 
         For planning: step as usual afterwards, at most ``redraw_every_steps`` steps.

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.compiled import inlined, outlined
+from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.traffic.random import PURPOSE_PAYMENTS, PURPOSE_START, PURPOSE_WEIGHTS, advance, stream, uniform, word
 
 __all__ = [
@@ -65,7 +65,7 @@ class TrafficProgram(NamedTuple):
     """Simulated time from one payment to the next, in ms."""
 
 
-@inlined
+@fused
 def _quantile(table: Any, unit: Any) -> Any:
     """Read a quantile table at a uniform number, with linear interpolation."""
     place = unit * TABLE_CELLS
@@ -73,7 +73,7 @@ def _quantile(table: Any, unit: Any) -> Any:
     return table[cell] + (place - cell) * (table[cell + 1] - table[cell])
 
 
-@inlined
+@fused
 def _pick(cumulative: Any, row: Any, target: Any) -> Any:
     """Return the first index whose cumulative weight exceeds the target."""
     last = cumulative.shape[1] - 1
@@ -92,7 +92,7 @@ def _pick(cumulative: Any, row: Any, target: Any) -> Any:
     return low
 
 
-@inlined
+@fused
 def _below(state: Any, count: Any) -> Any:
     """Return a uniform integer in 0..count-1 from a stream state."""
     return np.int64(uniform(state) * count)
@@ -129,7 +129,7 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
         cumulative[1, node] = taken
 
 
-@inlined
+@fused
 def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     """Draw a receiver by weight among all nodes but the sender."""
     before = cumulative[1, sender - 1] if sender > 0 else 0.0
@@ -143,13 +143,13 @@ def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     return receiver
 
 
-@inlined
+@fused
 def _other(sender: Any, draw: Any) -> Any:
     """Map 0..nodes-2 to every node but the sender."""
     return draw + 1 if draw >= sender else draw
 
 
-@inlined
+@fused
 def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
     """Draw a receiver by pattern: a direct peer, a node that is none, or anyone else."""
     first, last = program.first_neighbour[sender], program.first_neighbour[sender + 1]
@@ -176,7 +176,7 @@ def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
     return _other(sender, _below(choice, others))
 
 
-@inlined
+@fused
 def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any:
     """Draw a log-normal amount whose spread follows from the capacities of the pair."""
     limit = min(program.node_capacity_sat[sender], program.node_capacity_sat[receiver]) / 2.0

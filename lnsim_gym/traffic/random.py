@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.compiled import inlined
+from lnsim_gym.compiled import fused
 
 __all__ = [
     "PURPOSE_PAYMENTS",
@@ -40,7 +40,7 @@ _SHIFT_30, _SHIFT_27, _SHIFT_31, _SHIFT_11 = np.uint64(30), np.uint64(27), np.ui
 _TO_UNIT = 2.0**-53
 
 
-@inlined
+@fused
 def word(state: Any) -> Any:
     """Return the 64 random bits of a stream state (the SplitMix64 finalizer)."""
     mixed = (state ^ (state >> _SHIFT_30)) * _MULTIPLY_1
@@ -48,19 +48,19 @@ def word(state: Any) -> Any:
     return mixed ^ (mixed >> _SHIFT_31)
 
 
-@inlined
+@fused
 def advance(state: Any) -> Any:
     """Return the next state of a stream."""
     return state + _GAMMA
 
 
-@inlined
+@fused
 def uniform(state: Any) -> Any:
     """Return the float64 in [0, 1) of a stream state."""
     return np.float64(word(state) >> _SHIFT_11) * _TO_UNIT
 
 
-@inlined
+@fused
 def stream(seed: Any, episode: Any, step: Any, purpose: Any) -> Any:
     """Return the start state of the stream for a purpose within a step of an episode.
 

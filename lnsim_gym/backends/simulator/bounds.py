@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -10,10 +10,10 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE, Float64
 from lnsim_gym.compiled import fused, kernel, outlined
 
-__all__ = ["bound_table", "build_hop_row", "build_hop_rows", "own_hop_row"]
+__all__ = ["BOUND", "build_hop_row", "build_hop_rows", "own_hop_row"]
 
 
-def bound_table() -> Float64:
+def _bound_table() -> Float64:
     """Return the least cost, in attempt costs, of the way from a node to the sender.
 
     Entry ``[b, H, h]`` is for targets ``H`` hops from the sender and nodes ``h`` hops from it; ``b`` says whether
@@ -28,6 +28,10 @@ def bound_table() -> Float64:
                 table[boosted, target, hops] = table[boosted, target, hops - 1] + (1 / step - 1) * cost_so_far
     lowered: Float64 = table * (1 - 1e-9)
     return lowered
+
+
+BOUND: Final = _bound_table()
+"""See ``_bound_table``."""
 
 
 @outlined

@@ -30,7 +30,7 @@ def can_add(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any
         amount: Its amount in msat.
     """
     if htlcs[direction >> 1] != 0:
-        return _can_add_to_busy(network, balances, htlcs, direction, amount)
+        return _can_add_to_busy(network.commitment[direction >> 1], balances, htlcs[direction >> 1], direction, amount)
     if amount > balances[direction] - network.policy[direction].keep_msat:
         return False
     return amount < NON_DUST_MSAT or balances[direction ^ 1] >= network.policy[direction].need_msat
@@ -41,7 +41,7 @@ def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth that LND's link reports for a channel end, in msat (``AvailableBalance``)."""
     channel = direction >> 1
     if htlcs[channel] != 0:
-        return _spendable_of_busy(network, balances, htlcs[channel], direction)
+        return _spendable_of_busy(network.commitment[channel], balances, htlcs[channel], direction)
     free = max(balances[direction] - network.policy[direction].keep_msat, 0)
     if direction & 1 and balances[direction ^ 1] < network.commitment[channel].dust_below_msat:
         return min(free, NON_DUST_MSAT - 1)
@@ -55,10 +55,9 @@ def _fee_msat(fee_per_kw: Any, htlcs: Any) -> Any:
 
 
 @outlined
-def _spendable_of_busy(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
+def _spendable_of_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth of a channel end with HTLCs in flight."""
-    channel = direction >> 1
-    rate, reserve = network.commitment[channel].fee_per_kw, network.commitment[channel].reserve_msat
+    rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
     initiator = balances[direction & ~1] + _fee_msat(rate, 0) - reserve
     if direction & 1 == 0:
         return max(initiator - _fee_msat(2 * rate, htlcs + 2), 0)
@@ -69,12 +68,11 @@ def _spendable_of_busy(network: Any, balances: Any, htlcs: Any, direction: Any) 
 
 
 @outlined
-def _can_add_to_busy(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any) -> Any:
+def _can_add_to_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any, amount: Any) -> Any:
     """Return whether a channel end with HTLCs in flight can add one more."""
-    channel = direction >> 1
-    if amount > _spendable_of_busy(network, balances, htlcs[channel], direction):
+    if amount > _spendable_of_busy(commitment, balances, htlcs, direction):
         return False
     if direction & 1 == 0 or amount < NON_DUST_MSAT:
         return True
-    rate, reserve = network.commitment[channel].fee_per_kw, network.commitment[channel].reserve_msat
-    return balances[direction ^ 1] + _fee_msat(rate, 0) - _fee_msat(rate, htlcs[channel] + 1) >= reserve
+    rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
+    return balances[direction ^ 1] + _fee_msat(rate, 0) - _fee_msat(rate, htlcs + 1) >= reserve

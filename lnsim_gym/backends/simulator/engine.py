@@ -8,10 +8,10 @@ outcomes, index) -> settled``
     One payment to its end; everything about it is written into row ``index`` of ``outcomes``.
 ``pay_whole`` of the same arguments
     The same for ``max_parts = 1``, at half the compile time.
-``send_over(network, balances, scratch, memory, route, length, amount_msat, now_ms) ->
+``send_over(network, balances, scratch.work, memory, route, length, amount_msat, now_ms) ->
 (reason, fee_msat, failure_index)``
     A pinned route: push or circular rebalance.
-``spendable(network, balances, scratch.htlcs, direction) -> msat``
+``spendable(network, balances, scratch.work.htlcs, direction) -> msat``
     What a channel end can send.
 ``fee_limit_msat(settings, amount_msat) -> msat``
     The fee limit of ``PaymentOptions``.
@@ -144,5 +144,7 @@ def send_pinned(
     network: Any, balances: Any, scratch: Any, memory: Any, route: Any, amount_msat: Any, now_ms: Any
 ) -> tuple[int, int, int]:
     """Send over a pinned route, as ``send_over`` does, with a route array of just the right length."""
-    result: tuple[int, int, int] = send_over(network, balances, scratch, memory, route, route.size, amount_msat, now_ms)
+    result: tuple[int, int, int] = send_over(
+        network, balances, scratch.work, memory, route, route.size, amount_msat, now_ms
+    )
     return result

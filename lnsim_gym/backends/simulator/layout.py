@@ -15,7 +15,18 @@ import numpy.typing as npt
 
 from lnsim_gym.compiled import inlined
 
-__all__ = ["Knowledge", "Memory", "Network", "Outcomes", "Parts", "Scratch", "Settings", "memory_at", "network_at"]
+__all__ = [
+    "Knowledge",
+    "Memory",
+    "Network",
+    "Outcomes",
+    "Parts",
+    "Scratch",
+    "Settings",
+    "Workspace",
+    "memory_at",
+    "network_at",
+]
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -102,7 +113,6 @@ class Network(NamedTuple):
     least_fee: Records  # (nodes, nodes) LEAST_FEE from the first to the second, up to 64 nodes
     hops: UInt8  # (rows, nodes) hop distances from the sender that owns the row
     hop_owner: Int32  # (rows,) sender that owns the row, or -1
-    bound: Float64  # (2, MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1) least cost of the way to the sender, see search
 
 
 class Knowledge(NamedTuple):
@@ -126,8 +136,8 @@ class Parts(NamedTuple):
     next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
 
 
-class Scratch(NamedTuple):
-    """Working space of one thread; its content between calls means nothing. Never share it between threads."""
+class Workspace(NamedTuple):
+    """What searches and attempts work on."""
 
     label: Records  # (nodes,) LABEL
     queue: Records  # (directions + 1,) ENTRY: binary heap
@@ -136,6 +146,12 @@ class Scratch(NamedTuple):
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
     htlcs: Int32  # (channels,) non-dust HTLCs in flight
+
+
+class Scratch(NamedTuple):
+    """Working space of one thread; its content between calls means nothing. Never share it between threads."""
+
+    work: Workspace
     parts: Parts
 
 
@@ -191,7 +207,6 @@ def network_at(networks: Any, index: Any) -> Any:
         networks.least_fee[index],
         networks.hops[index],
         networks.hop_owner[index],
-        networks.bound[index],
     )
 
 

@@ -145,7 +145,7 @@ def _forget_part(parts: Any, part: Any, count: Any) -> Any:
 
 @fused
 def _next_part(
-    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, fee_limit: Any, may_split: Any, now: Any
+    network: Any, balances: Any, work: Any, ends: Any, amount: Any, fee_limit: Any, may_split: Any, now: Any
 ) -> Any:
     """Find a route for what remains, or for half of it and so on (``RequestRoute``).
 
@@ -155,12 +155,12 @@ def _next_part(
     sender, target = ends
     hops, reason = np.int64(0), NO_ROUTE
     while True:
-        largest, total = survey(network, balances, scratch, sender)
+        largest, total = survey(network, balances, work, sender)
         if total < amount:
             reason = INSUFFICIENT_BALANCE
             break
         if largest >= amount:
-            hops = find_route_called(network, balances, scratch, sender, target, amount, fee_limit, now)
+            hops = find_route_called(network, balances, work, sender, target, amount, fee_limit, now)
         if hops > 0:
             reason = NONE
             break
@@ -177,8 +177,8 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any
     for part in range(count):
         route, sent, hops = parts.route[part], parts.sent[part], np.int64(parts.hops[part])
         for hop in range(hops):
-            _drop(balances, scratch.htlcs, route[hop], sent[hop])
-        learn_carried(network.source, scratch.knowledge, route, sent, hops)
+            _drop(balances, scratch.work.htlcs, route[hop], sent[hop])
+        learn_carried(network.source, scratch.work.knowledge, route, sent, hops)
         if settled:
             settle(balances, route, sent, hops)
             outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
@@ -206,17 +206,18 @@ def pay_in_parts(
     """
     fee_limit, max_attempts, now = limits
     outcomes, index = outcome
-    parts, htlcs = scratch.parts, scratch.htlcs
+    parts, work = scratch.parts, scratch.work
+    htlcs = work.htlcs
     remaining, budget, count, attempts, reason, clock = amount, fee_limit, np.int64(0), 0, NONE, np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
             _run_until(network, balances, htlcs, parts, count, clock)
             split = count + 1 < max_parts
-            hops, part, reason = _next_part(network, balances, scratch, ends, remaining, budget, split, now)
+            hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, htlcs, parts, scratch.route, scratch.sent, (count, hops), clock)
+                _launch(balances, htlcs, parts, work.route, work.sent, (count, hops), clock)
                 clock += LAUNCH_MS
-                budget -= scratch.sent[0] - part
+                budget -= work.sent[0] - part
                 remaining -= part
                 count += 1
                 attempts += 1
@@ -233,7 +234,7 @@ def pay_in_parts(
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part
-        learn_carried(network.source, scratch.knowledge, route, sent, refused)
-        learn_failure(network.source, scratch.knowledge, route[refused], sent[refused], now)
+        learn_carried(network.source, work.knowledge, route, sent, refused)
+        learn_failure(network.source, work.knowledge, route[refused], sent[refused], now)
         _forget_part(parts, back, count)
         count -= 1

@@ -39,95 +39,95 @@ def fee_limit_msat(settings: Any, amount: Any) -> Any:
 
 
 @fused
-def first_refusal(network: Any, balances: Any, scratch: Any, hops: Any) -> Any:
-    """Return the position of the first forwarder that refuses the route in ``scratch``, 0 when none does."""
+def first_refusal(network: Any, balances: Any, work: Any, hops: Any) -> Any:
+    """Return the position of the first forwarder that refuses the route in ``work``, 0 when none does."""
     for hop in range(1, hops):
-        if not can_add(network, balances, scratch.htlcs, scratch.route[hop], scratch.sent[hop]):
+        if not can_add(network, balances, work.htlcs, work.route[hop], work.sent[hop]):
             return hop
     return 0
 
 
 @inlined
-def _settle_single(balances: Any, scratch: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
-    """Settle the route in ``scratch`` as the whole payment and write its outcome."""
-    settle(balances, scratch.route, scratch.sent, hops)
-    outcomes.fee_msat[index] = scratch.sent[0] - amount
+def _settle_single(balances: Any, work: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
+    """Settle the route in ``work`` as the whole payment and write its outcome."""
+    settle(balances, work.route, work.sent, hops)
+    outcomes.fee_msat[index] = work.sent[0] - amount
     outcomes.parts[index] = 1
-    write_part(outcomes, index, np.int64(0), amount, scratch.route, hops)
+    write_part(outcomes, index, np.int64(0), amount, work.route, hops)
     blank(outcomes, index, np.int64(1))
 
 
 @inlined
-def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
+def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
     sender, target = ends
     fee_limit, max_attempts, now, _, remembers = limits
     outcomes, index = outcome
     attempts = 0
     while attempts < max_attempts:
-        hops = find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
+        hops = find_route(network, balances, work, sender, target, amount, fee_limit, now)
         if hops == 0:
             return NO_ROUTE
         attempts += 1
         outcomes.attempts[index] = attempts
-        refused = first_refusal(network, balances, scratch, hops)
+        refused = first_refusal(network, balances, work, hops)
         if refused == 0:
-            _settle_single(balances, scratch, amount, hops, outcomes, index)
+            _settle_single(balances, work, amount, hops, outcomes, index)
             if remembers:
-                learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, hops)
+                learn_carried(network.source, work.knowledge, work.route, work.sent, hops)
             return NONE
         if refused > 1:
-            learn_carried(network.source, scratch.knowledge, scratch.route, scratch.sent, refused)
-        learn_failure(network.source, scratch.knowledge, scratch.route[refused], scratch.sent[refused], now)
+            learn_carried(network.source, work.knowledge, work.route, work.sent, refused)
+        learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], now)
     return TIMEOUT
 
 
 @fused
-def _can_carry(network: Any, balances: Any, scratch: Any, direction: Any, amount: Any) -> Any:
+def _can_carry(network: Any, balances: Any, work: Any, direction: Any, amount: Any) -> Any:
     """Return whether one of the sender's own channels can carry an amount."""
     policy = network.policy[direction]
     if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
         return False
-    return can_add(network, balances, scratch.htlcs, direction, amount)
+    return can_add(network, balances, work.htlcs, direction, amount)
 
 
 @inlined
 def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part and return the failure reason."""
-    sender, target = ends
+    work, (sender, target) = scratch.work, ends
     direct = direct_channel(network, sender, target)
-    if direct >= 0 and _can_carry(network, balances, scratch, direct, amount):  # no other route can be cheaper
-        return _send_directly(balances, scratch, direct, amount, outcome)
-    largest, total = survey(network, balances, scratch, sender)
+    if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
+        return _send_directly(balances, work, direct, amount, outcome)
+    largest, total = survey(network, balances, work, sender)
     if total < amount:
         return INSUFFICIENT_BALANCE
     if largest < amount:
         return NO_ROUTE
-    return _pay_at_once(network, balances, scratch, ends, amount, limits, outcome)
+    return _pay_at_once(network, balances, work, ends, amount, limits, outcome)
 
 
 @inlined
 def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment, in several parts if it must be, and return the failure reason."""
-    sender, target = ends
+    work, (sender, target) = scratch.work, ends
     direct = direct_channel(network, sender, target)
-    if direct >= 0 and _can_carry(network, balances, scratch, direct, amount):
-        return _send_directly(balances, scratch, direct, amount, outcome)
+    if direct >= 0 and _can_carry(network, balances, work, direct, amount):
+        return _send_directly(balances, work, direct, amount, outcome)
     if amount < 2 * MIN_SHARD_MSAT or limits[3] == 1:
         return _send_whole(network, balances, scratch, ends, amount, limits, outcome)
-    _, total = survey(network, balances, scratch, sender)
+    _, total = survey(network, balances, work, sender)
     if total < amount:
         return INSUFFICIENT_BALANCE
     return pay_in_parts(network, balances, scratch, ends, amount, limits[:3], limits[3], outcome)
 
 
 @inlined
-def _send_directly(balances: Any, scratch: Any, direct: Any, amount: Any, outcome: Any) -> Any:
+def _send_directly(balances: Any, work: Any, direct: Any, amount: Any, outcome: Any) -> Any:
     """Settle a payment over the channel that joins its two nodes."""
-    scratch.route[0] = direct
-    scratch.sent[0] = amount
+    work.route[0] = direct
+    work.sent[0] = amount
     outcome[0].attempts[outcome[1]] = 1
-    _settle_single(balances, scratch, amount, np.int64(1), outcome[0], outcome[1])
+    _settle_single(balances, work, amount, np.int64(1), outcome[0], outcome[1])
     return NONE
 
 
@@ -239,14 +239,14 @@ def _pay_with(
     reason = ERROR
     if source != destination and amount_msat > 0:
         if memory.first.size > 0:
-            recall(network.source, scratch.knowledge, memory, source)
+            recall(network.source, scratch.work.knowledge, memory, source)
         limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, memory.first.size > 0)
         ends = (np.uint32(source), np.uint32(destination))
         outcome = (outcomes, index)
         reason = send(network, balances, scratch, ends, amount_msat, limits, outcome)
         if memory.first.size > 0:
-            remember(scratch.knowledge, memory, source)
-        forget(network.source, scratch.knowledge)
+            remember(scratch.work.knowledge, memory, source)
+        forget(network.source, scratch.work.knowledge)
     if reason != NONE:
         blank(outcomes, index, np.int64(0))
     outcomes.failure_reason[index] = reason

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
-from lnsim_gym.backends.simulator.bounds import bound_table, build_hop_rows
+from lnsim_gym.backends.simulator.bounds import build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
     COMMITMENT,
     ENTRY,
@@ -24,6 +24,7 @@ from lnsim_gym.backends.simulator.layout import (
     Records,
     Scratch,
     Settings,
+    Workspace,
 )
 from lnsim_gym.backends.simulator.reach import least_fees, neighbour_sets
 from lnsim_gym.network import NetworkArrays, Topology
@@ -75,7 +76,6 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
         least_fee=least_fees(arrays, count),
         hops=np.zeros((rows, count), np.uint8),
         hop_owner=np.full(rows, -1, np.int32),
-        bound=bound_table(),
     )
     if count <= PREBUILT_NODES:
         build_hop_rows(network)
@@ -112,7 +112,7 @@ def _commitment_rows(arrays: NetworkArrays) -> Records:
 def make_scratch(network: Network) -> Scratch:
     """Make the working space of one thread, large enough for any network of the same shape."""
     nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
-    return Scratch(
+    work = Workspace(
         label=_aligned(nodes + PAD, LABEL),
         queue=np.zeros(directions + 1 + PAD, ENTRY),
         searches=np.zeros(1 + PAD, np.int64),
@@ -120,8 +120,8 @@ def make_scratch(network: Network) -> Scratch:
         sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
         knowledge=_make_knowledge(nodes, directions),
         htlcs=np.zeros(directions // 2 + PAD, np.int32),
-        parts=_make_parts(),
     )
+    return Scratch(work, _make_parts())
 
 
 def _make_parts() -> Parts:

@@ -68,19 +68,19 @@ def _least(network: Any, node: Any, target: Any, amount: Any) -> Any:
 
 
 @fused
-def is_cut_off(network: Any, balances: Any, scratch: Any, sender: Any, target: Any, amount: Any, now: Any) -> Any:
+def is_cut_off(network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, now: Any) -> Any:
     """Return whether no route can lead from a sender to a target; False may be wrong, True never is."""
     todo = np.uint64(0)
     for place in range(network.first_incoming[sender], network.first_incoming[sender + 1]):
         node = network.neighbour[place]
         least = _least(network, node, target, amount)
-        if can_add(network, balances, scratch.htlcs, network.incoming[place] ^ 1, least):
+        if can_add(network, balances, work.htlcs, network.incoming[place] ^ 1, least):
             todo |= ONE << np.uint64(node)
     goal, seen = ONE << np.uint64(target), todo | (ONE << np.uint64(sender))
     while todo != 0 and seen & goal == 0:
         node = np.uint32(_first_bit(todo))
         todo &= todo - ONE
-        ahead = network.neighbours[node] & ~_refused(network, scratch.knowledge, node, target, amount, now)
+        ahead = network.neighbours[node] & ~_refused(network, work.knowledge, node, target, amount, now)
         todo |= ahead & ~seen
         seen |= ahead
     return seen & goal == 0

@@ -23,25 +23,25 @@ OTHER: Final = int(RebalanceReason.OTHER)
 
 
 @fused
-def _build_route(network: Any, balances: Any, scratch: Any, route: Any, length: Any, amount: Any) -> Any:
-    """Price a route from its end into ``scratch.sent`` and return why it cannot be used, or ``APPLIED``."""
+def _build_route(network: Any, balances: Any, work: Any, route: Any, length: Any, amount: Any) -> Any:
+    """Price a route from its end into ``work.sent`` and return why it cannot be used, or ``APPLIED``."""
     blocks = np.int64(0)
     for hop in range(length - 1, -1, -1):
         direction = route[hop]
         policy = network.policy[direction]
-        scratch.sent[hop] = amount
+        work.sent[hop] = amount
         if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
             return AMOUNT_OUT_OF_RANGE
         if hop > 0:
             blocks += policy.time_lock
             amount += policy.fee_base_msat + amount * policy.fee_rate_ppm // 1_000_000
-    if not can_add(network, balances, scratch.htlcs, route[0], scratch.sent[0]):
+    if not can_add(network, balances, work.htlcs, route[0], work.sent[0]):
         return INSUFFICIENT_LOCAL_BALANCE
     return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER
 
 
 @fused
-def _first_refusal(network: Any, balances: Any, scratch: Any, route: Any, length: Any) -> Any:
+def _first_refusal(network: Any, balances: Any, work: Any, route: Any, length: Any) -> Any:
     """Return the position of the first forwarder that refuses, 0 when none does.
 
     A forwarder also refuses to send an HTLC back over the channel it came from.
@@ -49,21 +49,21 @@ def _first_refusal(network: Any, balances: Any, scratch: Any, route: Any, length
     for hop in range(1, length):
         if route[hop] == route[hop - 1] ^ 1:
             return hop
-        if not can_add(network, balances, scratch.htlcs, route[hop], scratch.sent[hop]):
+        if not can_add(network, balances, work.htlcs, route[hop], work.sent[hop]):
             return hop
     return 0
 
 
 @outlined
 def send_over(
-    network: Any, balances: Any, scratch: Any, memory: Any, route: Any, length: Any, amount_msat: Any, now_ms: Any
+    network: Any, balances: Any, work: Any, memory: Any, route: Any, length: Any, amount_msat: Any, now_ms: Any
 ) -> Any:
     """Send an amount over a pinned route, settled at once or refused.
 
     Args:
         network: ``Network``.
         balances: Balances in msat by direction, shape (directions,), changed when it settles.
-        scratch: ``Scratch`` of this thread.
+        work: ``Scratch.work`` of this thread.
         memory: ``Memory`` of this network; the first node learns from the outcome.
         route: Direction indices in order; one (push), or a cycle over distinct channels (circular).
         length: How many of them count, 1 to ``MAX_ROUTE_HOPS``.
@@ -75,20 +75,20 @@ def send_over(
     """
     if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
         return OTHER, np.int64(0), -1
-    reason = _build_route(network, balances, scratch, route, length, amount_msat)
+    reason = _build_route(network, balances, work, route, length, amount_msat)
     if reason != APPLIED:
         return reason, np.int64(0), 0 if reason == OTHER else -1
     sender = network.source[route[0]]
-    refused = _first_refusal(network, balances, scratch, route, length)
+    refused = _first_refusal(network, balances, work, route, length)
     if memory.first.size > 0:
-        recall(network.source, scratch.knowledge, memory, sender)
+        recall(network.source, work.knowledge, memory, sender)
         carried = length if refused == 0 else refused
-        learn_carried(network.source, scratch.knowledge, route, scratch.sent, carried)
+        learn_carried(network.source, work.knowledge, route, work.sent, carried)
         if refused > 0:
-            learn_failure(network.source, scratch.knowledge, route[refused], scratch.sent[refused], now_ms)
-        remember(scratch.knowledge, memory, sender)
-        forget(network.source, scratch.knowledge)
+            learn_failure(network.source, work.knowledge, route[refused], work.sent[refused], now_ms)
+        remember(work.knowledge, memory, sender)
+        forget(network.source, work.knowledge)
     if refused > 0:
         return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
-    settle(balances, route, scratch.sent, length)
-    return APPLIED, scratch.sent[0] - amount_msat, -1
+    settle(balances, route, work.sent, length)
+    return APPLIED, work.sent[0] - amount_msat, -1

@@ -19,7 +19,7 @@ from typing import Any, Final
 import numpy as np
 
 from lnsim_gym.backends.base import MAX_ROUTE_HOPS
-from lnsim_gym.backends.simulator.bounds import own_hop_row
+from lnsim_gym.backends.simulator.bounds import BOUND, own_hop_row
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
 from lnsim_gym.backends.simulator.layout import BOOSTED, KNOWN, MAX_BOUND_HOPS, UNREACHABLE
@@ -51,11 +51,11 @@ FIRST_GUESS: Final = 1.1
 
 
 @fused
-def survey(network: Any, balances: Any, scratch: Any, sender: Any) -> Any:
+def survey(network: Any, balances: Any, work: Any, sender: Any) -> Any:
     """Return the largest bandwidth of the sender's own channels and their sum, in msat (``getOutgoingBalance``)."""
     largest, total = np.int64(0), np.int64(0)
     for place in range(network.first_incoming[sender], network.first_incoming[sender + 1]):
-        free = spendable(network, balances, scratch.htlcs, network.incoming[place] ^ 1)
+        free = spendable(network, balances, work.htlcs, network.incoming[place] ^ 1)
         total += free
         largest = max(largest, free)
     return largest, total
@@ -121,21 +121,21 @@ def _next(labels: Any, queue: Any, queued: Any, key: Any, node: Any, limit: Any)
 
 
 @fused
-def _relax_sender(network: Any, balances: Any, scratch: Any, sender: Any, direction: Any, cost: Any, way: Any) -> Any:
+def _relax_sender(network: Any, balances: Any, work: Any, sender: Any, direction: Any, cost: Any, way: Any) -> Any:
     """Offer the sender a way over one of its own channels; return its best distance or ``FAR``."""
     weight, received, likely, lock = way
-    label, policy = scratch.label[sender], network.policy[direction]
-    known = label.stamp == scratch.searches[0]
+    label, policy = work.label[sender], network.policy[direction]
+    known = label.stamp == work.searches[0]
     best = label.distance if known else FAR
     likely *= SUCCESS_PROBABILITY
     if received > policy.max_htlc_msat or received < policy.min_htlc_msat or likely < MIN_PROBABILITY:
         return best
-    if not can_add(network, balances, scratch.htlcs, direction, received):
+    if not can_add(network, balances, work.htlcs, direction, received):
         return best
     distance = np.int64(np.float64(weight) + cost / likely)
     if known and not _is_better(label, distance, likely, direction):
         return best
-    label.stamp = scratch.searches[0]
+    label.stamp = work.searches[0]
     label.distance = distance
     label.received_msat = received
     label.probability = likely
@@ -155,25 +155,25 @@ def _is_better(label: Any, distance: Any, likely: Any, direction: Any) -> Any:
 
 
 @fused
-def _relax(network: Any, scratch: Any, node: Any, direction: Any, cost: Any, now: Any, way: Any) -> Any:
+def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: Any, way: Any) -> Any:
     """Offer a forwarding node a way; return its new distance, or -1 when it keeps what it has."""
     weight, received, likely, lock = way
-    policy, label = network.policy[direction], scratch.label[node]
+    policy, label = network.policy[direction], work.label[node]
     if received > policy.max_htlc_msat or received < policy.min_htlc_msat:
         return np.int64(-1)
     lock += policy.time_lock
     if lock & BLOCKS > MAX_LOCK_BLOCKS:
         return np.int64(-1)
-    likely *= probability(policy, scratch.knowledge, node, direction, received, now)
+    likely *= probability(policy, work.knowledge, node, direction, received, now)
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
     fee = policy.fee_base_msat + np.int64(np.uint64(received * policy.fee_rate_ppm) // np.uint64(1_000_000))
     locked = received * policy.time_lock * RISK_FACTOR_BILLIONTHS
     weight += fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
     distance = np.int64(np.float64(weight) + cost / likely)
-    if label.stamp == scratch.searches[0] and not _is_better(label, distance, likely, direction):
+    if label.stamp == work.searches[0] and not _is_better(label, distance, likely, direction):
         return np.int64(-1)
-    label.stamp = scratch.searches[0]
+    label.stamp = work.searches[0]
     label.distance = distance
     label.weight = weight
     label.received_msat = received + fee
@@ -204,7 +204,7 @@ def _reach(bounds: Any, cost: Any, lower: Any, limit: Any) -> Any:
 def _search(
     network: Any,
     balances: Any,
-    scratch: Any,
+    work: Any,
     sender: Any,
     target: Any,
     amount: Any,
@@ -214,9 +214,9 @@ def _search(
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached."""
     hops_to, bounds, cost, step, limit = plan
-    labels, queue = scratch.label, scratch.queue
-    scratch.searches[0] += 1
-    labels[target].stamp = scratch.searches[0]
+    labels, queue = work.label, work.queue
+    work.searches[0] += 1
+    labels[target].stamp = work.searches[0]
     labels[target].distance = -1
     node, distance, queued = target, np.int64(cost), np.int64(0)
     way = (np.int64(0), np.int64(amount), 1.0, np.int64(0))
@@ -234,12 +234,12 @@ def _search(
                     continue
                 direction = network.incoming[place]
                 if neighbour == sender:
-                    found = _relax_sender(network, balances, scratch, sender, direction, cost, way)
+                    found = _relax_sender(network, balances, work, sender, direction, cost, way)
                     if found < limit:
                         limit = found
                         reached = True
                     continue
-                found = _relax(network, scratch, neighbour, direction, cost, now, way)
+                found = _relax(network, work, neighbour, direction, cost, now, way)
                 if found >= 0:
                     key = found + _still_to_go(bounds, cost, min(hops, MAX_BOUND_HOPS))
                     labels[neighbour].key = key
@@ -259,14 +259,14 @@ def _search(
 
 @fused
 def find_route(
-    network: Any, balances: Any, scratch: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
+    network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
 ) -> Any:
-    """Find the route that LND would try next and leave it in ``scratch.route`` and ``scratch.sent``.
+    """Find the route that LND would try next and leave it in ``work.route`` and ``work.sent``.
 
     Args:
         network: The network.
         balances: Balances in msat by direction, reduced by what is in flight.
-        scratch: Working space; holds what the sender knows and the HTLCs in flight.
+        work: Working space; holds what the sender knows and the HTLCs in flight.
         sender: Paying node.
         target: Receiving node, another one.
         amount: Amount to deliver in msat.
@@ -280,45 +280,45 @@ def find_route(
     row = own_hop_row(network, sender)
     if network.hops[row, target] == UNREACHABLE:
         return np.int64(0)
-    tried = network.neighbours.size > 0 and scratch.knowledge.counter[KNOWN] > 0
-    if tried and is_cut_off(network, balances, scratch, sender, target, amount, now):
+    tried = network.neighbours.size > 0 and work.knowledge.counter[KNOWN] > 0
+    if tried and is_cut_off(network, balances, work, sender, target, amount, now):
         return np.int64(0)
     apart = min(network.hops[row, target], MAX_BOUND_HOPS)
-    boosted = scratch.knowledge.counter[BOOSTED]
+    boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
     limit = FAR
     if not boosted and not tried:
-        limit = np.int64(cost * (1.0 / likely + network.bound[0, apart, apart - 1] + FIRST_GUESS))
+        limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False
     while True:
-        plan = (network.hops[row], network.bound[boosted, apart], cost, step, limit)
-        reached = _search(network, balances, scratch, sender, target, amount, fee_limit, now, plan)
+        plan = (network.hops[row], BOUND[boosted, apart], cost, step, limit)
+        reached = _search(network, balances, work, sender, target, amount, fee_limit, now, plan)
         if reached or limit == FAR:
             break
         limit = FAR
     if not reached:
         return np.int64(0)
-    return _unwind(network, scratch, sender, target, amount)
+    return _unwind(network, work, sender, target, amount)
 
 
 @fused
-def _unwind(network: Any, scratch: Any, sender: Any, target: Any, amount: Any) -> Any:
+def _unwind(network: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
     """Read the route from the labels, sender first; return its number of hops."""
     node, hops = sender, np.int64(0)
     while node != target:
-        direction = scratch.label[node].direction
+        direction = work.label[node].direction
         node = network.destination[direction]
-        scratch.route[hops] = direction
-        scratch.sent[hops] = amount if node == target else scratch.label[node].received_msat
+        work.route[hops] = direction
+        work.sent[hops] = amount if node == target else work.label[node].received_msat
         hops += 1
     return hops
 
 
 @outlined
 def find_route_called(
-    network: Any, balances: Any, scratch: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
+    network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
 ) -> Any:
     """``find_route`` as a call, for callers that are not in a hurry: it need not be compiled into them."""
-    return find_route(network, balances, scratch, sender, target, amount, fee_limit, now)
+    return find_route(network, balances, work, sender, target, amount, fee_limit, now)

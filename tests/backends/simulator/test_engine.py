@@ -102,7 +102,7 @@ def test_an_amount_of_nothing_is_an_error_and_moves_no_money(amount_msat):
 @kernel
 def read_spendable(network, balances, scratch, out):
     for direction in range(out.size):
-        out[direction] = spendable(network, balances, scratch.htlcs, direction)
+        out[direction] = spendable(network, balances, scratch.work.htlcs, direction)
 
 
 @settings(max_examples=200, deadline=None)
