@@ -147,6 +147,8 @@ def test_planners_play_any_traffic(traffic):
         (PlannerOracle, {"variants": {"count": 2}}, {}, "leave out variants"),
         (Forecast, {"variants": {"count": 2}, **FLOWS}, {}, "leave out variants"),
         (Forecast, FLOWS, {"evenness": -1.0}, "evenness"),
+        (Forecast, {"topology": "ring(nodes = 31)", **FLOWS}, {}, "at most 30 nodes, got 31"),
+        (PlannerOracle, {"topology": "ring(nodes = 180)"}, {}, "about 100 nodes at most, got 180"),
         (Forecast, FLOWS, {"samples": 0}, "samples must be at least 1"),
     ],
 )

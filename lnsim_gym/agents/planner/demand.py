@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from lnsim_gym.agents.base import Float64, Int64
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.source import draw_weights
 
 __all__ = ["ExpectedLoad", "drawn_demand", "log_weights", "of_log_weights"]
+
+MAX_PAIR_DIRECTIONS: Final = 10_000_000
+"""Most pairs of nodes times directions that a load is worked out for: about 100 nodes with 500 channels."""
 
 
 def drawn_demand(program: TrafficProgram, seed: int, episode: int, regime: int) -> Float64:
@@ -46,10 +52,18 @@ class ExpectedLoad:
 
     Args:
         topology: The network.
+
+    Raises:
+        ConfigError: The network is too large.
     """
 
     def __init__(self, topology: Topology) -> None:
         nodes, arrays = len(topology.nodes), topology.arrays
+        if nodes * nodes * len(arrays.source) > MAX_PAIR_DIRECTIONS:
+            raise ConfigError(
+                f"planners need a network of about 100 nodes at most, got {nodes} nodes and {len(topology.channels)} "
+                "channels: use a rule such as 'targeted'"
+            )
         hops, paths = _shortest_paths(topology)
         source, destination = arrays.source, arrays.destination
         on_path = hops[:, None, source] + 1 + hops.T[None, :, destination] == hops[:, :, None]

@@ -21,6 +21,8 @@ FIT_NETWORKS: Final = 500
 """Simulated networks that the estimate is fitted to."""
 FIT_REGIMES: Final = 4
 """Demand regimes that each of them goes through."""
+MAX_NODES: Final = 30
+"""Most nodes of a network whose demand is estimated: the fit takes minutes beyond."""
 LONGEST_MEMORY: Final = 50
 """Steps since a redraw after which nothing more is learned of a regime."""
 RIDGE: Final = 10.0
@@ -40,7 +42,8 @@ class DemandEstimator:
         problem: The problem of the environment; its observation must be ``flows`` or ``dict``.
 
     Raises:
-        ConfigError: The observation has no flows, or the problem varies from episode to episode.
+        ConfigError: The observation has no flows, the problem varies from episode to episode, or the network is too
+            large.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -48,6 +51,11 @@ class DemandEstimator:
             raise ConfigError(
                 "estimating the demand needs observation 'flows' or 'dict', got 'balances': "
                 "set it in the [view] of the recipe"
+            )
+        if problem.layout.nodes > MAX_NODES:
+            raise ConfigError(
+                f"estimating the demand needs a network of at most {MAX_NODES} nodes, got {problem.layout.nodes}: "
+                "use a rule such as 'targeted'"
             )
         self.problem, self.model = problem, imagined_problem(problem, observation="flows", observation_history=1)
         self._expected_load = ExpectedLoad(problem.topology)
