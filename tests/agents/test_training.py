@@ -15,7 +15,7 @@ from lnsim_gym.agents.hyperparams import ALGORITHMS, Hyperparameters
 from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.training.folder import TrainingFolder
-from lnsim_gym.agents.training.report import with_trained
+from lnsim_gym.agents.training.report import TrainingReport, with_trained
 from lnsim_gym.agents.training.run import train
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
@@ -151,7 +151,7 @@ def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
         tell=lambda *args: told.append(args),
     )
     saved = msgspec.json.decode(folder.report.read_bytes())
-    assert saved == msgspec.to_builtins(report)
+    assert msgspec.json.decode(folder.report.read_bytes(), type=TrainingReport) == report
     assert [point["steps"] for point in saved["curve"]] == [60, 120, 180, 240]
     assert saved["curve"][-1]["success_rate"] == saved["score"]["success_rate"]
     assert (saved["agent"], saved["seed"], saved["steps"], saved["command"]) == ("mine", 2, 240, "asked")
