@@ -57,13 +57,13 @@ class RolloutPlanner(Agent):
     def __init__(
         self,
         problem: Problem,
-        horizon: int = 8,
-        candidates: int = 6,
-        samples: int = 8,
-        finalists: int = 3,
-        more_samples: int = 24,
-        evenness: float = 0.1,
-        threads: int = 1,
+        horizon: int,
+        candidates: int,
+        samples: int,
+        finalists: int,
+        more_samples: int,
+        evenness: float,
+        threads: int,
     ) -> None:
         super().__init__(problem)
         if not 1 <= horizon <= problem.traffic.redraw_every_steps:
