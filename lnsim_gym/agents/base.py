@@ -27,6 +27,9 @@ class Agent(ABC):
     INFO: Final = ("action_mask", "seed", "episode_number", "step")
     """Entries of info that an agent may read."""
 
+    threads: int = 1
+    """Threads that an agent which simulates may use."""
+
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
 

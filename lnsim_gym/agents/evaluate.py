@@ -65,12 +65,13 @@ def evaluate(
         seeds: Seeds, one episode each.
         steps: Steps of an episode.
         tell: Called after each step with the number of steps done, and of those to do.
-        threads: Threads that share simulated networks.
+        threads: Threads that share simulated networks, those of the agent too.
 
     Raises:
         BackendError: Real nodes could not be brought up, or were lost.
     """
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
+    agent.threads = max(agent.threads, threads)
     episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds.start)
     tally = _Tally(len(seeds), steps)
     try:

@@ -116,6 +116,15 @@ def test_the_same_place_and_chance_give_the_same_plan():
     assert plans[0] == plans[1] == plans[2]
 
 
+def test_threads_of_a_comparison_share_the_rollouts_and_change_nothing():
+    agents = PlannerOracle(PROBLEM, **FEW), PlannerOracle(PROBLEM, **FEW)
+    alone, shared = (
+        evaluate("oracle", agent, range(3), 5, threads=threads) for threads, agent in enumerate(agents, start=1)
+    )
+    assert alone == shared
+    assert [agent.threads for agent in agents] == [1, 2]
+
+
 @pytest.mark.parametrize(("kind", "problem"), [(PlannerOracle, PROBLEM), (Planner, SEEING)])
 def test_a_plan_does_not_depend_on_who_else_is_planned_for(kind, problem):
     """Also in a crowd larger than what is rolled out at once."""
