@@ -105,6 +105,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             if seeds[index] is not None:
                 self._episodes.seed(int(index), int(seeds[index]))  # type: ignore[arg-type]
                 self._seeds[index] = int(seeds[index])  # type: ignore[arg-type]
+        self._seed_column = np.array(self._seeds)
         self._begin(which)
         return self._observation(), self._reset_info(which)
 
@@ -214,15 +215,13 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _place(self, which: Bool) -> dict[str, Any]:
         """Return the entries that infos of steps and of resets share."""
-        errors = np.full(self.num_envs, None, dtype=object)
-        errors[which] = ""
         mask = self.problem.actions.mask(self._episodes.columns.allowed)
         return {
-            "seed": np.where(which, np.array(self._seeds), 0),
-            "episode_number": np.where(which, self._episodes.episodes, 0),
-            "step": np.where(which, self._episodes.steps, 0),
-            "action_mask": np.where(which[:, None], mask, np.int8(0)),
-            "backend_error": errors,
+            "seed": _where(which, self._seed_column),
+            "episode_number": _where(which, self._episodes.episodes),
+            "step": _where(which, self._episodes.steps),
+            "action_mask": _where(which, mask),
+            "backend_error": _where(which, np.full(self.num_envs, "", dtype=object), None),
         }
 
     def _reset_mask(self, options: dict[str, Any]) -> Bool:
@@ -271,19 +270,19 @@ def step_info(columns: StepColumns, which: Bool) -> dict[str, Any]:
         columns: What happened, for n networks.
         which: The networks that stepped, shape (n,); entries of the others are 0, False or None.
     """
-    counts = dict(zip(COUNTS, np.where(which[:, None], columns.counts, 0).T.copy(), strict=True))
-    failures = np.where(which[:, None], columns.counts[:, FIRST_FAILURE + 1 :], 0).T.copy()
-    terms = np.where(which[:, None], columns.terms, 0.0).T.copy()
+    rows = np.ascontiguousarray(_where(which, columns.counts).T)
+    counts, failures = dict(zip(COUNTS, rows, strict=True)), rows[FIRST_FAILURE + 1 :]
+    terms = np.ascontiguousarray(_where(which, columns.terms).T)
     reason = counts["rebalance_reason"]
     rebalance = {
         "requested_sat": counts["rebalance_requested_msat"] // 1000,
         "applied_sat": counts["rebalance_applied_msat"] // 1000,
         "fee_msat": counts["rebalance_fee_msat"],
         "refused": reason != 0,
-        "reason": np.where(which, _REASONS[reason], None),
+        "reason": _where(which, _REASONS[reason], None),
     }
     return {
-        "payments": np.where(which, columns.source.shape[1], 0),
+        "payments": which * columns.source.shape[1],
         "succeeded": counts["succeeded"],
         "volume_sat": counts["volume_msat"] // 1000,
         "fees_msat": counts["fees_msat"],
@@ -291,6 +290,15 @@ def step_info(columns: StepColumns, which: Bool) -> dict[str, Any]:
         "rebalance": _masked(rebalance, which),
         "rewards": _masked(dict(zip(TERMS, terms, strict=True)), which),
     }
+
+
+def _where(which: Bool, values: npt.NDArray[Any], other: Any = 0) -> npt.NDArray[Any]:
+    """Return a fresh array of what belongs to the chosen environments; mostly all are, which costs a copy only."""
+    if which.all():
+        return values.copy()
+    fresh = np.full_like(values, other)
+    fresh[which] = values[which]
+    return fresh
 
 
 def _masked(infos: dict[str, Any], which: Bool) -> dict[str, Any]:
