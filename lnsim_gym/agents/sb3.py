@@ -17,7 +17,6 @@ from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.rendering import RENDER_FPS, Renderer
-from lnsim_gym.rewards import TERMS
 
 __all__ = ["LightningVecEnv"]
 
@@ -168,11 +167,18 @@ class LightningVecEnv(VecEnv):
         return self._episodes
 
     def _step_infos(self) -> list[dict[str, Any]]:
-        """Return the info of each environment's step."""
+        """Return the info of each environment's step; written out, as every step comes here."""
         columns = self._episodes.columns
         reasons = columns.counts[:, REBALANCE_REASON].tolist()
         return [
-            {**dict(zip(TERMS, terms, strict=True)), "rebalance_reason": REASON_NAMES[reason]}
+            {
+                "success_rate": terms[0],
+                "volume_rate": terms[1],
+                "routing_fees_sat": terms[2],
+                "rebalance_fees_sat": terms[3],
+                "rebalanced_share": terms[4],
+                "rebalance_reason": REASON_NAMES[reason],
+            }
             for terms, reason in zip(columns.terms.tolist(), reasons, strict=True)
         ]
 
