@@ -12,6 +12,7 @@ pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
 
 from typer.testing import CliRunner
 
+from lnsim_gym.agents.recipes import read_recipe
 from lnsim_gym.cli import make_app
 from lnsim_gym.errors import LnsimError
 
@@ -125,8 +126,8 @@ def test_rl_zoo_is_told_the_same_hyperparameters(tmp_path):
     assert f"rl_zoo3.train --algo ppo --env LightningNet-v0 --gym-packages lnsim_gym --conf-file {file}" in said
     told = {}
     exec(file.read_text(), told)
-    assert told["hyperparams"]["LightningNet-v0"]["learning_rate"] == "lin_1e-3"
-    assert told["hyperparams"]["LightningNet-v0"]["env_kwargs"]["observation"] == "flows"
+    recipe = read_recipe("ppo")
+    assert told["hyperparams"] == {"LightningNet-v0": {**recipe.hyperparams, "env_kwargs": recipe.env_kwargs}}
 
 
 def test_torch_is_loaded_only_for_what_has_been_trained():

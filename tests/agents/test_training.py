@@ -76,14 +76,16 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
 
 
 @pytest.mark.parametrize(
-    ("algo", "observation"), [*((algo, "flows") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
+    ("algo", "observation"), [*((algo, "its own") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
 )
 def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, observation, tmp_path):
     recipe, folder = small_recipe(algo), new_folder(tmp_path / "seed-0")
     text = recipe_path(algo).read_text()
     if observation == "dict":
         policy = "MultiInputLstmPolicy" if algo == "ppo_lstm" else "MultiInputPolicy"
-        text = text.replace('"flows"', '"dict"').replace(recipe.hyperparams["policy"], policy)
+        text = text.replace(f'"{recipe.env_kwargs["observation"]}"', '"dict"').replace(
+            recipe.hyperparams["policy"], policy
+        )
         recipe.env_kwargs["observation"] = "dict"
         recipe.hyperparams["policy"] = policy
     train(algo, recipe, 0, folder, seeds=SEEDS)
