@@ -35,7 +35,7 @@ import msgspec
 from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
+from lnsim_gym.agents.planner import FeaturesName, Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.rules import (
     Autoloop,
     Lndg,
@@ -139,6 +139,8 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Id of the environment it trains on."""
     env_kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
     """Settings of that environment that differ from the registered ones."""
+    features: FeaturesName | None = None
+    """What is put behind each observation: ``demand`` adds an estimate of the demand (``DemandFeatures``)."""
     hyperparams: dict[str, Any] = msgspec.field(default_factory=dict)
     """Hyperparameters, with the keys and values of rl-baselines3-zoo."""
     trained: Trained | None = None

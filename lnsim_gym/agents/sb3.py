@@ -120,6 +120,11 @@ class LightningVecEnv(VecEnv):
         """Return a picture of each network, uint8 of shape (height, width, 3), for ``render``."""
         return [] if self._renderer is None else list(self._renderer.render() or ())
 
+    @property
+    def steps(self) -> npt.NDArray[np.int64]:
+        """Steps done in the episode of each environment, shape (n_envs,)."""
+        return self._episodes.steps.copy()
+
     def saved(self) -> list[npt.NDArray[Any]]:
         """Return a copy of everything that the episodes are in the middle of, for ``restore``."""
         return self._simulated().saved()

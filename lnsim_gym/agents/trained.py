@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.hyperparams import Hyperparameters
+from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -85,16 +86,26 @@ class TrainedAgent(Agent):
         problem: The problem of the environment it acts on.
         policy: The policy.
         statistics: What observations are normalised with, if they are.
+        features: What is put behind observations, if anything is.
     """
 
-    def __init__(self, problem: Problem, policy: BasePolicy, statistics: ObservationStatistics | None = None) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        policy: BasePolicy,
+        statistics: ObservationStatistics | None = None,
+        features: DemandFeatures | None = None,
+    ) -> None:
         super().__init__(problem)
+        self._features = features
         self._policy = policy
         self._statistics = statistics
         self._memory: tuple[npt.NDArray[Any], ...] | None = None
 
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
+        if self._features is not None:
+            observation = self._features(observation, np.asarray(info["step"]))
         if self._statistics is not None:
             observation = self._statistics.normalize(observation)
         if isinstance(self._policy, MaskableActorCriticPolicy):
@@ -139,7 +150,8 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
         raise ConfigError(f"agent {name!r}: the policy file {weights} is missing; `lnsim train` makes one") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
-    spaces = problem.layout.space, problem.actions.space
+    features = DemandFeatures.of(recipe.features, problem)
+    spaces = features.space if features else problem.layout.space, problem.actions.space
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
         if str(space) != trained:
             raise ConfigError(
@@ -159,7 +171,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
             f"missing {missing}, unknown {sorted(unknown)}"
         )
     policy.set_training_mode(False)
-    return TrainedAgent(problem, policy, _statistics(arrays))
+    return TrainedAgent(problem, policy, _statistics(arrays), features)
 
 
 def _statistics(arrays: dict[str, npt.NDArray[Any]]) -> ObservationStatistics | None:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from lnsim_gym.agents.base import Float64, Int64
 from lnsim_gym.agents.planner.demand import ExpectedLoad, drawn_demand, log_weights, of_log_weights
@@ -112,6 +113,19 @@ class DemandEstimator:
         """Return the mean expected load over drawn demands, shape (n, directions)."""
         load: Float64 = self._expected_load(self.demands(count, rng)).mean(axis=1)
         return load
+
+    def forget(self, which: npt.NDArray[np.bool_]) -> None:
+        """Forget what was observed of the chosen networks, shape (n,): their episodes begin anew."""
+        self._counts[which], self._steps[which] = 0.0, 0
+
+    def saved(self) -> tuple[Float64, Int64]:
+        """Return what was added up for each network, and over how many steps."""
+        return self._counts.copy(), self._steps.copy()
+
+    def restore(self, memory: tuple[Float64, Int64]) -> None:
+        """Put back what ``saved`` returned."""
+        counts, steps = memory
+        self._counts, self._steps = counts.copy(), steps.copy()
 
     def _last_step(self, observation: Any) -> Float64:
         """Read the features of the last step as an observation row has them, shape (n, layout.features)."""

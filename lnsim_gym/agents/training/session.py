@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, 
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from lnsim_gym.agents.hyperparams import Hyperparameters
+from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.trained import ObservationStatistics, TrainedAgent
@@ -52,6 +53,34 @@ class ClockedVecEnv(VecEnvWrapper):
         return result
 
 
+class FeaturedVecEnv(VecEnvWrapper):
+    """Puts features behind the observations of a ``LightningVecEnv``."""
+
+    def __init__(self, venv: LightningVecEnv, features: DemandFeatures) -> None:
+        super().__init__(venv, features.space)
+        self._networks, self._features = venv, features
+
+    def reset(self) -> Any:
+        """See ``VecEnv.reset``."""
+        return self._features(self._networks.reset(), self._networks.steps)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """See ``VecEnv.step_wait``."""
+        observations, rewards, dones, infos = self._networks.step_wait()
+        last, steps = observations.copy(), self._networks.steps
+        ended = np.flatnonzero(dones).tolist()
+        for index in ended:
+            last[index] = infos[index]["terminal_observation"]
+        steps[dones] = self._networks.max_episode_steps or 0
+        shown = self._features(last, steps)
+        for index in ended:
+            infos[index]["terminal_observation"] = shown[index]
+        if ended:
+            shown = shown.copy()
+            shown[dones] = self._features.begin(dones, observations)
+        return shown, rewards, dones, infos
+
+
 class Session:
     """The training of one seed.
 
@@ -71,7 +100,9 @@ class Session:
         self._hyperparameters = Hyperparameters.of(recipe)
         n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
-        self._clock = ClockedVecEnv(self._env)
+        self._features = DemandFeatures.of(recipe.features, self._env.problem)
+        shown = self._env if self._features is None else FeaturedVecEnv(self._env, self._features)
+        self._clock = ClockedVecEnv(shown)
         self._monitor = VecMonitor(self._clock)
         self._normalizer: VecNormalize | None = None
         if self._hyperparameters.normalize is not None:
@@ -96,7 +127,8 @@ class Session:
 
     def agent(self, problem: Problem) -> TrainedAgent:
         """Return an agent that acts by the policy as it is."""
-        return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer))
+        features = DemandFeatures.of(self.recipe.features, problem)
+        return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer), features)
 
     def save(self, folder: TrainingFolder) -> None:
         """Write a checkpoint, all of it or nothing, and remove older ones.
@@ -183,7 +215,7 @@ class Session:
     def _identity(self) -> dict[str, Any]:
         """Return what must be equal for a training to go on."""
         recipe = msgspec.to_builtins(self.recipe)
-        compared = {key: recipe[key] for key in ("algo", "env", "env_kwargs")}
+        compared = {key: recipe[key] for key in ("algo", "env", "env_kwargs", "features")}
         hyperparams = {key: value for key, value in recipe["hyperparams"].items() if key != "n_timesteps"}
         return {**compared, "hyperparams": hyperparams, "seed": self.seed}
 
@@ -195,6 +227,7 @@ class Session:
             "wall_time_s": self.wall_time_s,
             "environment_s": self._clock.seconds,
             "env": self._env.saved(),
+            "features": None if self._features is None else self._features.saved(),
             "monitor": (self._monitor.episode_returns, self._monitor.episode_lengths),
             "returns": None if self._normalizer is None else self._normalizer.returns,
             "memory": self.model._last_lstm_states if isinstance(self.model, RecurrentPPO) else None,
@@ -209,6 +242,8 @@ class Session:
         self.curve, self.wall_time_s = state["curve"], state["wall_time_s"]
         self._clock.seconds = state["environment_s"]
         self._env.restore(state["env"])
+        if self._features is not None:
+            self._features.restore(state["features"])
         self._monitor.episode_returns, self._monitor.episode_lengths = state["monitor"]
         if self._normalizer is not None:
             self._normalizer.returns = state["returns"]
