@@ -91,6 +91,8 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     """Write what rl-baselines3-zoo needs to train the same, and print how."""
     if recipe.algo == "maskable_ppo":
         raise ConfigError("rl-baselines3-zoo has no maskable_ppo: choose another recipe")
+    if recipe.features is not None:
+        raise ConfigError("rl-baselines3-zoo has no features: choose a recipe without")
     if file.suffix != ".py":
         raise ConfigError(f"expected a file ending in .py, got {file}")
     settings = {recipe.env: {**recipe.hyperparams, "env_kwargs": recipe.env_kwargs}}
