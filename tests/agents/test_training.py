@@ -12,11 +12,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 from lnsim_gym.agents import known_agents, make_agent, view_of
 from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.hyperparams import ALGORITHMS, Hyperparameters
+from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import TrainingReport, with_trained
 from lnsim_gym.agents.training.run import train
+from lnsim_gym.agents.training.session import FeaturedVecEnv
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -29,6 +31,7 @@ SMALL = {
     "ppo_lstm": ROLLOUTS,
     "dqn": {**REPLAYS, "normalize": {"norm_reward": False}, "target_update_interval": 30},
     "sac": REPLAYS,
+    "ppo_demand": {**ROLLOUTS, "normalize": True},
 }
 SEEDS = range(3, 6)
 
@@ -58,7 +61,7 @@ def problem_of(name):
     return Problem.of(EnvironmentConfig.of({**gym.spec("LightningNet-v0").kwargs, **view_of(name)}))
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("algo", SMALL)
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path):
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
@@ -119,12 +122,40 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 @pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
     recipe, problem = read_recipe(name), problem_of(name)
-    policy = Hyperparameters.of(recipe).make_policy(problem.layout.space, problem.actions.space)
+    features = DemandFeatures.of(recipe.features, problem)
+    observations = features.space if features else problem.layout.space
+    policy = Hyperparameters.of(recipe).make_policy(observations, problem.actions.space)
     assert policy.action_space == problem.actions.space
     assert Hyperparameters.of(recipe).n_timesteps >= 100_000
     if recipe.trained is not None:
         idle = evaluate("noop", make_agent("noop", problem), SEEDS, 100)
         assert evaluate(name, make_agent(name, problem), SEEDS, 100).success_rate > idle.success_rate + 0.1
+
+
+def test_features_are_the_same_in_training_and_in_play():
+    settings = {"observation": "flows", "observation_history": 1, "max_episode_steps": 33}
+    plain, venv = (LightningVecEnv("LightningNet-v0", 4, seed=1, **settings) for _ in range(2))
+    training, playing = FeaturedVecEnv(venv, DemandFeatures(venv.problem)), DemandFeatures(plain.problem)
+    np.testing.assert_array_equal(training.reset(), playing(plain.reset(), plain.steps))
+    rng = np.random.default_rng(0)
+    for step in range(1, 60):
+        actions = rng.integers(plain.action_space.n, size=4)
+        observations, _, dones, infos = plain.step(actions)
+        seen, _, _, told = training.step(actions)
+        np.testing.assert_array_equal(seen, playing(observations, plain.steps))
+        assert (np.abs(seen) <= 1).all()
+        assert dones.all() == (step == 33)
+        for info, featured in zip(infos, told, strict=True):
+            if "terminal_observation" in info:
+                last = featured["terminal_observation"]
+                np.testing.assert_array_equal(last[: plain.problem.layout.size], info["terminal_observation"])
+                assert last[-1] == np.float32(8 / 25)
+    assert not np.array_equal(seen[0, 38:52], seen[1, 38:52])
+
+
+def test_features_need_what_they_are_made_of():
+    with pytest.raises(ConfigError, match="observation 'flows'"):
+        DemandFeatures(problem_of("noop"))
 
 
 def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):
