@@ -20,16 +20,18 @@ def streamed(payments_per_step: int = 20, **settings: Any) -> StreamEpisodes:
 
 
 class Client:
-    """An ordinary client that keeps every message it received."""
+    """An ordinary client that keeps every message it received; on entry it is one of the bridge's listeners."""
 
     def __init__(self, env: StreamEpisodes, path: str = "/", **options: Any) -> None:
         uri = f"ws://127.0.0.1:{env.bridge.port}{path}"
         self._connecting = connect(uri, max_size=None, max_queue=None, **options)
         self.connection: ClientConnection
         self.messages: list[dict[str, Any]] = []
+        self._greeting: list[str | bytes] = []
 
     def __enter__(self) -> Client:
         self.connection = self._connecting.__enter__()
+        self._greeting.append(self.connection.recv(20))
         return self
 
     def __exit__(self, *problem: Any) -> None:
@@ -39,7 +41,7 @@ class Client:
         self.connection.send(message if isinstance(message, (str, bytes)) else json.dumps(message))
 
     def receive(self, timeout: float = 20) -> dict[str, Any]:
-        message = json.loads(self.connection.recv(timeout))
+        message = json.loads(self._greeting.pop() if self._greeting else self.connection.recv(timeout))
         self.messages.append(message)
         return message
 
