@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any, Final
 
 import gymnasium as gym
 import msgspec
-import numba
-import numpy as np
 from gymnasium.vector import VectorEnv
 
-from lnsim_gym import __version__
+from lnsim_gym.provenance import machine, versions
 
 __all__ = ["EnvironmentFigures", "bench_environment"]
 
@@ -69,14 +65,8 @@ def bench_environment(num_envs: int = 1024, runs: int = 5, seconds: float = 0.4)
         num_envs=num_envs,
         payments_per_step=int(single.unwrapped.config.payments_per_step),  # type: ignore[attr-defined]
         runs=runs,
-        machine=f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}",
-        versions={
-            "lnsim_gym": __version__,
-            "python": platform.python_version(),
-            "gymnasium": version("gymnasium"),
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-        },
+        machine=machine(),
+        versions=versions("gymnasium", "numpy", "numba"),
         command=" ".join(sys.argv),
     )
     for env in (single, vector, threaded, cartpole):

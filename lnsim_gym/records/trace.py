@@ -7,7 +7,6 @@ whole. Doing a trace again is the business of ``replay``.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +17,7 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
-from lnsim_gym import __version__
+from lnsim_gym import provenance
 from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.errors import LnsimError, RecordError
 from lnsim_gym.network import Topology
@@ -97,11 +96,10 @@ class TraceWriter:
         self._topology = topology
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb")
-        own = {"lnsim_gym": __version__, "python": platform.python_version(), "numpy": np.__version__}
         self._write(
             HeaderLine(
                 schema=SCHEMA,
-                versions={**own, **(versions or {})},
+                versions={**provenance.versions("numpy"), **(versions or {})},
                 backend=backend,
                 environment=environment,
                 config=dict(config or {}),

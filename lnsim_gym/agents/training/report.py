@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
-from importlib.metadata import version
 
 import msgspec
 
-from lnsim_gym import __version__
 from lnsim_gym.agents.evaluate import Score
 from lnsim_gym.agents.recipes import Trained
 
-__all__ = ["CurvePoint", "TrainingReport", "machine", "versions", "with_trained"]
+__all__ = ["CurvePoint", "TrainingReport", "with_trained"]
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,21 +55,6 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     machine: str
     versions: dict[str, str]
-
-
-def machine() -> str:
-    """Return what the figures were measured on."""
-    return f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}"
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of everything that a result depends on."""
-    packages = ("gymnasium", "numpy", "numba", "torch", "stable-baselines3", "sb3-contrib")
-    return {
-        "lnsim_gym": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
 
 
 def with_trained(recipe: str, trained: Trained) -> str:

@@ -12,13 +12,17 @@ from stable_baselines3.common.logger import configure
 from lnsim_gym.agents.evaluate import Score, evaluate
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.training.folder import TrainingFolder
-from lnsim_gym.agents.training.report import CurvePoint, TrainingReport, machine, versions
+from lnsim_gym.agents.training.report import CurvePoint, TrainingReport
 from lnsim_gym.agents.training.session import Session
 from lnsim_gym.agents.training.watch import Stopped, Tell, Watch
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.provenance import machine, versions
 
 __all__ = ["EVALUATION_SEEDS", "train"]
+
+PACKAGES: Final = ("gymnasium", "numpy", "numba", "torch", "stable-baselines3", "sb3-contrib")
+"""What the result of a training depends on."""
 
 EVALUATION_SEEDS: Final = range(3_000_000, 3_000_200)
 """Seeds of the evaluations during and after training."""
@@ -96,7 +100,7 @@ def train(
         curve=_last_of_each_step(session.curve),
         threads=threads,
         machine=machine(),
-        versions=versions(),
+        versions=versions(*PACKAGES),
     )
     folder.report.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     return report

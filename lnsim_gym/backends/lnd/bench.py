@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import time
 from statistics import median
@@ -12,11 +11,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lnsim_gym import __version__
 from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.backends.lnd.backend import LndBackend
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.network import Topology
+from lnsim_gym.provenance import machine, versions
 
 __all__ = ["LiveFigures", "bench_live"]
 
@@ -85,7 +84,7 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
         channels=len(topology.channels),
         launcher=settings.launcher,
         machine=_machine(load_before),
-        versions={"lnsim_gym": __version__, "lnd": version, "grpcio": _grpc_version()},
+        versions={**versions("grpcio"), "lnd": version},
         command=" ".join(sys.argv),
     )
 
@@ -132,16 +131,8 @@ def _batch(topology: Topology, rng: np.random.Generator, count: int) -> PaymentB
 def _machine(load_before: float) -> dict[str, Any]:
     """Describe the machine."""
     return {
-        "processor": platform.processor() or platform.machine(),
+        "machine": machine(),
         "cores": os.cpu_count(),
         "load_before": round(load_before, 2),
         "load_after": round(os.getloadavg()[0], 2),
-        "system": platform.platform(),
-        "python": platform.python_version(),
     }
-
-
-def _grpc_version() -> str:
-    import grpc  # noqa: PLC0415 - heavy, and loaded by now
-
-    return str(grpc.__version__)

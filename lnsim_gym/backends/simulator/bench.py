@@ -8,7 +8,6 @@ far. Time is CPU time of this process, the median of several runs, compilation a
 from __future__ import annotations
 
 import math
-import platform
 import statistics
 import sys
 import time
@@ -16,10 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
-import numba
 import numpy as np
 
-from lnsim_gym import __version__
 from lnsim_gym.backends.base import Int64, PaymentOptions
 from lnsim_gym.backends.simulator.engine import (
     compile_network,
@@ -33,6 +30,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
 from lnsim_gym.network.presets import preset
+from lnsim_gym.provenance import machine, versions
 
 __all__ = ["GRAPHS", "Graph", "GraphReport", "Report", "bench", "bench_topology", "light_traffic", "reference_rate"]
 
@@ -172,13 +170,8 @@ def bench(
     if unknown:
         raise ConfigError(f"unknown graphs {', '.join(unknown)}: expected some of {', '.join(GRAPHS)}")
     return Report(
-        machine=f"{platform.processor() or platform.machine()}, {platform.system()} {platform.release()}",
-        versions={
-            "lnsim_gym": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-        },
+        machine=machine(),
+        versions=versions("numpy", "numba"),
         command=command or " ".join(sys.argv),
         graphs={name: _measure(GRAPHS[name], runs, seconds, reference) for name in graphs},
     )
