@@ -12,20 +12,24 @@ from lnsim_gym.backends.lnd.nodes import Binaries, build_binaries, find_binaries
 from lnsim_gym.errors import LnsimError, MissingDependency
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display
-
-
-SHARED = {
-    "docker": ("test_docker_live", "test_network_live"),
-    "port 6789": ("test_readme", "test_notebooks"),
-}
-"""Modules whose tests share something that exists once, and so never run side by side."""
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests share the cores already
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module together when several processes share the work, for its live network's sake."""
-    groups = {module: name for name, modules in SHARED.items() for module in modules}
+    """Let only tests of different modules run side by side, and no two of real nodes; those take longest, so first.
+
+    Tests of real nodes look at what is left on the machine, which another network in the meantime would disturb.
+    """
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.stem, item.path.as_posix())))
+        item.add_marker(pytest.mark.xdist_group("real nodes" if _is_live(item) else item.path.as_posix()))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_is_live, reverse=True)
+
+
+def _is_live(item: pytest.Item) -> bool:
+    """Return whether a test runs real nodes."""
+    return any(item.get_closest_marker(name) for name in ("lnd", "docker"))
 
 
 def _skip_or_fail(reason: str) -> None:
