@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from typing import Any
 
 import pytest
 
@@ -16,21 +18,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests shar
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|test_readme\.py|test_notebooks\.py|cli/test_evaluation\.py")
+"""Modules with tests of real nodes, which look at what is left on the machine: another network would disturb them."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Let several processes share the tests: a module stays in one of them, and so do all modules of real nodes."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
+
+    class Modules(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "real nodes" if REAL_NODES.search(nodeid) else nodeid.split("::", 1)[0]
+
+    return Modules(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let only tests of different modules run side by side, and no two of real nodes; those take longest, so first.
-
-    Tests of real nodes look at what is left on the machine, which another network in the meantime would disturb.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("real nodes" if _is_live(item) else item.path.as_posix()))
+    """Begin with what takes longest, where several processes share the tests."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=_is_live, reverse=True)
-
-
-def _is_live(item: pytest.Item) -> bool:
-    """Return whether a test runs real nodes."""
-    return any(item.get_closest_marker(name) for name in ("lnd", "docker"))
+        items.sort(key=lambda item: REAL_NODES.search(item.nodeid) is None)
 
 
 def _skip_or_fail(reason: str) -> None:
