@@ -62,7 +62,11 @@ class ProcessLauncher(Launcher):
         if self._record is None:
             sweep(self._state_folder)
             folder = state.make_folder(self.name, len(topology.nodes), self._state_folder)
-            self._record = self._new_record(folder, topology)
+            try:
+                self._record = self._new_record(folder, topology)
+            except BaseException:  # Ctrl-C too
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
             self._save()
         if not self.alive()[CHAIN]:
             self._spawn_chain()
