@@ -57,6 +57,8 @@ class Rule(Agent):
         """Direction whose end gives, shape (rows,)."""
         self.taker: Int64 = routes.directions[np.arange(len(routes.hops)), routes.hops - 1].astype(np.int64) ^ 1
         """Direction whose end takes, shape (rows,)."""
+        self.capacity_sat: Int64 = np.repeat(problem.topology.arrays.capacity_sat, 2)
+        """Capacity of the channel of each direction, shape (directions,)."""
         self.sizes: Float64 = np.array(problem.actions.sizes)
         self.needed_msat = _needed_msat(problem)
         """What the sender of each hop needs for each (row, size), shape (hops, rows, sizes)."""

@@ -70,7 +70,6 @@ class TargetTable(Rule):
             raise ConfigError(f"target_table needs cap_sat of at least {SMALLEST_TRANSFER_SAT:,}, got {cap_sat}")
         self.cap_sat = cap_sat
         self.targets = _shares_by_direction(targets, problem.topology)
-        self._capacity_sat = np.repeat(problem.topology.arrays.capacity_sat, 2)
 
     def wishes(
         self,
@@ -79,7 +78,7 @@ class TargetTable(Rule):
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        surplus_sat = (shares - self.targets) * self._capacity_sat
+        surplus_sat = (shares - self.targets) * self.capacity_sat
         amount_sat = np.minimum(surplus_sat[:, self.giver], -surplus_sat[:, self.taker])
         urgency = np.where(amount_sat >= SMALLEST_TRANSFER_SAT, amount_sat, NEVER)
         return urgency, np.minimum(amount_sat, self.cap_sat) / self.problem.routes.smallest_capacity_sat

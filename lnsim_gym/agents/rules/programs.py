@@ -85,9 +85,8 @@ class Lndg(Rule):
                 f"lndg needs inbound and amount in (0, 1] and outbound in 0..1, got {inbound}, {amount}, {outbound}"
             )
         self.inbound, self.outbound = inbound, outbound
-        capacity_sat = np.repeat(problem.topology.arrays.capacity_sat, 2)
-        self._amount_sat = amount * capacity_sat[self.taker]
-        self._spent = self._amount_sat / capacity_sat[self.giver]
+        self._amount_sat = amount * self.capacity_sat[self.taker]
+        self._spent = self._amount_sat / self.capacity_sat[self.giver]
         self._fees_msat = self.needed_msat[0, :, 0] - problem.actions.amounts_msat[:, 0]
 
     def wishes(
@@ -124,10 +123,9 @@ class Regolancer(Rule):
         if not (0 < pfrom <= 1 and 0 < pto <= 1 and 0 < amount <= 1):
             raise ConfigError(f"regolancer needs pfrom, pto and amount in (0, 1], got {pfrom}, {pto}, {amount}")
         self.pfrom, self.pto = pfrom, pto
-        capacity_sat = problem.topology.arrays.capacity_sat
         self._unit_sat = problem.routes.smallest_capacity_sat
         self._most_sat = amount * self._unit_sat
-        self._from_sat, self._to_sat = capacity_sat[self.giver >> 1], capacity_sat[self.taker >> 1]
+        self._from_sat, self._to_sat = self.capacity_sat[self.giver], self.capacity_sat[self.taker]
 
     def wishes(
         self,
@@ -164,7 +162,6 @@ class RebalanceLnd(Rule):
         if not 0 < ratio <= 0.5:
             raise ConfigError(f"rebalance_lnd needs ratio in (0, 0.5], got {ratio}")
         self.ratio = ratio
-        self._capacity_sat = np.repeat(problem.topology.arrays.capacity_sat, 2)
         self._unit_sat = problem.routes.smallest_capacity_sat
 
     def wishes(
@@ -174,7 +171,7 @@ class RebalanceLnd(Rule):
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        balance_sat = shares * self._capacity_sat
+        balance_sat = shares * self.capacity_sat
         other_sat = balance_sat.reshape(len(shares), -1, 2)[:, :, ::-1].reshape(balance_sat.shape)
         ratio, surplus_sat = balance_sat / (balance_sat + other_sat), balance_sat - other_sat
         lack_sat, spare_sat = -surplus_sat[:, self.taker], surplus_sat[:, self.giver]
