@@ -18,6 +18,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 
+from lnsim_gym.agents.policy_iteration import DirectPolicyIteration
 from lnsim_gym.agents.recipes import AlgorithmName, TrainedRecipe
 from lnsim_gym.errors import ConfigError, did_you_mean
 
@@ -29,6 +30,7 @@ ALGORITHMS: Final[dict[AlgorithmName, type[BaseAlgorithm]]] = {
     "ppo_lstm": RecurrentPPO,
     "dqn": DQN,
     "sac": SAC,
+    "dpi": DirectPolicyIteration,
 }
 """Algorithms by the ``algo`` of a recipe."""
 

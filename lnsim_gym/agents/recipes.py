@@ -92,8 +92,8 @@ POLICIES: Final[dict[str, type[Agent]]] = {
 }
 """Agents by the ``policy`` of a recipe."""
 
-AlgorithmName = Literal["ppo", "maskable_ppo", "ppo_lstm", "dqn", "sac"]
-"""Algorithms of stable-baselines3 and sb3-contrib, as rl-baselines3-zoo names them."""
+AlgorithmName = Literal["ppo", "maskable_ppo", "ppo_lstm", "dqn", "sac", "dpi"]
+"""Algorithms of stable-baselines3 and sb3-contrib, as rl-baselines3-zoo names them, and direct policy iteration."""
 
 
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -125,13 +125,24 @@ class LightningVecEnv(VecEnv):
         """Steps done in the episode of each environment, shape (n_envs,)."""
         return self._episodes.steps.copy()
 
+    @property
+    def simulated(self) -> SimulatedEpisodes:
+        """The compiled episodes.
+
+        Raises:
+            ConfigError: They are on real nodes, which cannot be copied or put back where they were.
+        """
+        if not isinstance(self._episodes, SimulatedEpisodes):
+            raise ConfigError("only episodes on the simulator can be copied, saved and restored")
+        return self._episodes
+
     def saved(self) -> list[npt.NDArray[Any]]:
         """Return a copy of everything that the episodes are in the middle of, for ``restore``."""
-        return self._simulated().saved()
+        return self.simulated.saved()
 
     def restore(self, saved: list[npt.NDArray[Any]]) -> None:
         """Go on, without a reset, where another ``LightningVecEnv`` of the same settings stood at its ``saved``."""
-        self._simulated().restore(saved)
+        self.simulated.restore(saved)
         self._started = True
         self._reset_seeds()
 
@@ -164,12 +175,6 @@ class LightningVecEnv(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:  # noqa: ARG002
         """Return False for each environment: nothing wraps them one by one."""
         return [False for _ in self._get_indices(indices)]
-
-    def _simulated(self) -> SimulatedEpisodes:
-        """Return the episodes, which real nodes could not put back where they were."""
-        if not isinstance(self._episodes, SimulatedEpisodes):
-            raise ConfigError("only episodes on the simulator can be saved and restored")
-        return self._episodes
 
     def _step_infos(self) -> list[dict[str, Any]]:
         """Return the info of each environment's step; written out, as every step comes here."""

@@ -23,6 +23,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.hyperparams import Hyperparameters
 from lnsim_gym.agents.planner import DemandFeatures
+from lnsim_gym.agents.policy_iteration import ActionValuePolicy
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -37,6 +38,7 @@ _CRITICS: Final = (
     "critic.",
     "critic_target.",
     "q_net_target.",
+    "learned.",
 )
 """Weights that only training needs."""
 _PLAIN: Final = ""
@@ -108,7 +110,7 @@ class TrainedAgent(Agent):
             observation = self._features(observation, np.asarray(info["step"]))
         if self._statistics is not None:
             observation = self._statistics.normalize(observation)
-        if isinstance(self._policy, MaskableActorCriticPolicy):
+        if isinstance(self._policy, MaskableActorCriticPolicy | ActionValuePolicy):
             masks = np.asarray(info["action_mask"]).astype(np.bool_)
             actions, _ = self._policy.predict(observation, deterministic=True, action_masks=masks)
             return actions
@@ -150,7 +152,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
         raise ConfigError(f"agent {name!r}: the policy file {weights} is missing; `lnsim train` makes one") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
-    features = DemandFeatures.of(recipe.features, problem)
+    features = DemandFeatures.of(recipe.features, problem, recipe.max_episode_steps)
     spaces = features.space if features else problem.layout.space, problem.actions.space
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
         if str(space) != trained:

@@ -54,7 +54,7 @@ def train(
 ) -> None:
     """Train an agent in the simulator.
 
-    A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn or sac), `env`, `[env_kwargs]`, and
+    A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn, sac or dpi), `env`, `[env_kwargs]`, and
     `[hyperparams]` with the keys of rl-baselines3-zoo. Each seed gets a folder OUT/seed-N with policy, report,
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
     `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
@@ -89,8 +89,8 @@ def train(
 
 def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     """Write what rl-baselines3-zoo needs to train the same, and print how."""
-    if recipe.algo == "maskable_ppo":
-        raise ConfigError("rl-baselines3-zoo has no maskable_ppo: choose another recipe")
+    if recipe.algo in ("maskable_ppo", "dpi"):
+        raise ConfigError(f"rl-baselines3-zoo has no {recipe.algo}: choose another recipe")
     if recipe.features is not None:
         raise ConfigError("rl-baselines3-zoo has no features: choose a recipe without")
     if file.suffix != ".py":

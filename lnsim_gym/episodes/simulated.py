@@ -122,6 +122,16 @@ class SimulatedEpisodes(Episodes):
         for array, copy in zip(self._living(), saved, strict=True):
             array[:] = copy
 
+    def branch_from(self, other: SimulatedEpisodes, copies: int) -> None:
+        """Go on where each network of another runner of the same problem stands, a number of copies side by side.
+
+        Args:
+            other: Its networks times ``copies`` must be those of this one.
+            copies: Copies of each network.
+        """
+        for array, its in zip(self._living(), other._living(), strict=True):
+            array[:] = np.repeat(its, copies, axis=0)
+
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
         kept = [copy() for copy in self._copiers(network)]

@@ -25,7 +25,7 @@ def score_of(name: str, env: str) -> Score:
 
 
 def test_weights_ship():
-    assert {"ppo", "ppo_demand"} <= SHIPPED.keys()
+    assert {"ppo", "dpi"} <= SHIPPED.keys()
 
 
 @pytest.mark.parametrize("name", SHIPPED)

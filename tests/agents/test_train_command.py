@@ -111,6 +111,7 @@ def test_a_training_is_not_overwritten_and_one_that_is_done_can_be_made_longer(r
         (("{recipe}", "--out", "{recipe}"), "cannot write"),
         (("{recipe}", "--zoo", "file.yml"), "ending in .py"),
         (("maskable_ppo", "--zoo", "file.py"), "has no maskable_ppo"),
+        (("dpi", "--zoo", "file.py"), "has no dpi"),
     ],
     ids=str,
 )

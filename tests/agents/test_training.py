@@ -18,7 +18,7 @@ from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import TrainingReport, with_trained
 from lnsim_gym.agents.training.run import train
-from lnsim_gym.agents.training.session import FeaturedVecEnv
+from lnsim_gym.agents.wrappers import FeaturedVecEnv
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -31,7 +31,7 @@ SMALL = {
     "ppo_lstm": ROLLOUTS,
     "dqn": {**REPLAYS, "normalize": {"norm_reward": False}, "target_update_interval": 30},
     "sac": REPLAYS,
-    "ppo_demand": {**ROLLOUTS, "normalize": True},
+    "dpi": {"n_envs": 3, "n_timesteps": 90, "horizon": 3, "candidates": 6, "batch_size": 8, "gradient_steps": 2},
 }
 SEEDS = range(3, 6)
 
@@ -66,7 +66,7 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
     report = train(algo, recipe, 7, whole, seeds=SEEDS)
-    assert train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after(2 if "ppo" in algo else 60)) is None
+    assert train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after({"dpi": 12, "dqn": 60, "sac": 60}.get(algo, 2))) is None
     stopped_at = int(parts.last_checkpoint().name)
     assert 0 < stopped_at < report.steps
     resumed = train(algo, recipe, 7, parts, seeds=SEEDS, resume=True)
@@ -99,6 +99,8 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 
     model = ALGORITHMS[algo].load(folder.last_checkpoint() / "model.zip", device="cpu")
     env = LightningVecEnv("LightningNet-v0", 5, seed=1, max_episode_steps=12, **recipe.env_kwargs)
+    if recipe.features is not None:
+        env = FeaturedVecEnv(env, DemandFeatures(env.problem, 100))
     if (folder.last_checkpoint() / "vecnormalize.pkl").exists():
         env = VecNormalize.load(folder.last_checkpoint() / "vecnormalize.pkl", env)
         env.training = False
@@ -107,9 +109,10 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
     for step in range(30):
         masks = env.env_method("action_masks")
         raw = env.get_original_obs() if isinstance(env, VecNormalize) else seen
+        raw = raw[:, : agent.problem.layout.size] if recipe.features is not None else raw
         info = {"step": np.full(5, step % 12), "action_mask": np.stack(masks).astype(np.int8)}
         acted = agent.act(raw, info, np.random.default_rng(0))
-        if algo == "maskable_ppo":
+        if algo in ("maskable_ppo", "dpi"):
             expected, _ = model.predict(seen, deterministic=True, action_masks=np.stack(masks))
         else:
             expected, memory = model.predict(seen, memory, starts, deterministic=True)
@@ -122,7 +125,7 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 @pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
     recipe, problem = read_recipe(name), problem_of(name)
-    features = DemandFeatures.of(recipe.features, problem)
+    features = DemandFeatures.of(recipe.features, problem, 100)
     observations = features.space if features else problem.layout.space
     policy = Hyperparameters.of(recipe).make_policy(observations, problem.actions.space)
     assert policy.action_space == problem.actions.space
@@ -135,7 +138,7 @@ def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(n
 def test_features_are_the_same_in_training_and_in_play():
     settings = {"observation": "flows", "observation_history": 1, "max_episode_steps": 33}
     plain, venv = (LightningVecEnv("LightningNet-v0", 4, seed=1, **settings) for _ in range(2))
-    training, playing = FeaturedVecEnv(venv, DemandFeatures(venv.problem)), DemandFeatures(plain.problem)
+    training, playing = FeaturedVecEnv(venv, DemandFeatures(venv.problem, 33)), DemandFeatures(plain.problem, 33)
     np.testing.assert_array_equal(training.reset(), playing(plain.reset(), plain.steps))
     rng = np.random.default_rng(0)
     for step in range(1, 60):
@@ -143,19 +146,19 @@ def test_features_are_the_same_in_training_and_in_play():
         observations, _, dones, infos = plain.step(actions)
         seen, _, _, told = training.step(actions)
         np.testing.assert_array_equal(seen, playing(observations, plain.steps))
-        assert (np.abs(seen) <= 1).all()
+        assert seen[:, -1] == pytest.approx(min(33 - step % 33, 20) / 20)
         assert dones.all() == (step == 33)
         for info, featured in zip(infos, told, strict=True):
             if "terminal_observation" in info:
                 last = featured["terminal_observation"]
                 np.testing.assert_array_equal(last[: plain.problem.layout.size], info["terminal_observation"])
-                assert last[-1] == np.float32(8 / 25)
-    assert not np.array_equal(seen[0, 38:52], seen[1, 38:52])
+                assert last[-3:] == pytest.approx([8 / 25, 1 / 9, 0])
+    assert not np.array_equal(seen[0, 62:72], seen[1, 62:72])
 
 
 def test_features_need_what_they_are_made_of():
     with pytest.raises(ConfigError, match="observation 'flows'"):
-        DemandFeatures(problem_of("noop"))
+        DemandFeatures(problem_of("noop"), 100)
 
 
 def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Final
 
 import msgspec
@@ -99,10 +100,24 @@ class DemandEstimator:
             Weights as ``draw_weights`` gives them, shape (n, count, 2, nodes).
         """
         chance = rng.standard_normal((count, self._spread.shape[1]))
-        features = self._features(self._counts) - self._centre[self._steps]
-        mean = self._mean + np.einsum("nf,nfw->nw", features, self._slope[self._steps])
-        logs = mean[:, None] + np.einsum("cv,nwv->ncw", chance, self._spread[self._steps])
+        logs = self.expected_log_weights()[:, None] + np.einsum("cv,nwv->ncw", chance, self._spread[self._steps])
         return of_log_weights(logs.reshape(*logs.shape[:2], 2, -1))
+
+    def expected_log_weights(self) -> Float64:
+        """Return the expected logarithms of the senders' and then the receivers' weights, shape (n, 2 * nodes)."""
+        expected, features = np.empty((len(self._steps), len(self._mean))), self._features(self._counts)
+        for steps in np.unique(self._steps):
+            which = self._steps == steps
+            expected[which] = self._mean + (features[which] - self._centre[steps]) @ self._slope[steps]
+        return expected
+
+    def mean_step(self) -> Float64:
+        """Return the features of the steps since the last redraw, on average, shape (n, layout.features)."""
+        return self._counts / np.maximum(self._steps, 1)[:, None]
+
+    def load_of(self, logs: Float64) -> Float64:
+        """Return the expected load, shape (n, directions), for logarithms of weights of shape (n, 2 * nodes)."""
+        return self._expected_load(of_log_weights(logs.reshape(len(logs), 2, -1)))
 
     def fresh_demands(self, count: int, rng: np.random.Generator) -> Float64:
         """Draw demands of a regime of which nothing was observed yet, shape (count, 2, nodes)."""
@@ -117,6 +132,12 @@ class DemandEstimator:
     def forget(self, which: npt.NDArray[np.bool_]) -> None:
         """Forget what was observed of the chosen networks, shape (n,): their episodes begin anew."""
         self._counts[which], self._steps[which] = 0.0, 0
+
+    def anew(self) -> DemandEstimator:
+        """Return an estimator with the same fit that has observed nothing yet."""
+        other = copy.copy(self)
+        other._counts, other._steps = self._counts[:0], self._steps[:0]
+        return other
 
     def saved(self) -> tuple[Float64, Int64]:
         """Return what was added up for each network, and over how many steps."""

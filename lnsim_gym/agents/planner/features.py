@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Final, Literal
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.base import Int64
+from lnsim_gym.agents.base import Float64, Int64
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.episodes import Problem
@@ -21,26 +22,29 @@ FeaturesName = Literal["demand"]
 
 Float32 = npt.NDArray[np.float32]
 
-SAMPLES: Final = 16
-"""Demands that the expected load is a mean of."""
+END_IN_SIGHT: Final = 20
+"""Steps before its end at which an episode's end is first seen."""
 
 
 class DemandFeatures:
     """Puts an estimate of the demand behind each observation.
 
-    An observation ``flows`` of one step is followed by, for each direction in order, the load that is expected (the
-    share of the payments), the share of the channel that ``TowardLoad`` would let its end hold, and how much it holds
-    beyond that; and by the share of the steps between two redraws of the demand that have gone. The estimate is that
-    of ``DemandEstimator``, from what was observed since the last redraw.
+    An observation ``flows`` of one step is followed by the mean of its features over the steps since the last redraw
+    of the demand; the logarithms of the senders' and the receivers' weights as ``DemandEstimator`` expects them; for
+    each direction in order, the load that these weights mean (the share of the payments), the share of the channel
+    that ``TowardLoad`` would let its end hold, and how much it holds beyond that; and by three clocks: the share of
+    the steps between two redraws that have gone, one over one more than those steps, and the steps that the episode
+    still has, as a share of ``END_IN_SIGHT``, at most 1.
 
     Args:
         problem: The problem of the environment; its observation must be ``flows`` with a history of one step.
+        episode_steps: Steps of an episode.
 
     Raises:
         ConfigError: The observation is another one, or the demand of the problem cannot be estimated.
     """
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, episode_steps: int) -> None:
         if problem.layout.name != "flows" or problem.layout.history != 1:
             raise ConfigError(
                 "the features 'demand' need observation 'flows' with an observation_history of 1, "
@@ -48,8 +52,9 @@ class DemandFeatures:
             )
         self._estimator, self._rule = DemandEstimator(problem), TowardLoad(problem)
         self._directions, self._redraw = problem.layout.directions, problem.traffic.redraw_every_steps
-        size = problem.layout.size + 3 * self._directions + 1
-        self.space = gym.spaces.Box(-1.0, 1.0, (size,), np.float32)
+        self._episode_steps = episode_steps
+        size = problem.layout.size + problem.layout.features + 2 * problem.layout.nodes + 3 * self._directions + 3
+        self.space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def __call__(self, observation: Float32, step: Int64) -> Float32:
         """Take in what the last step showed, and return the observations with their features.
@@ -79,21 +84,34 @@ class DemandFeatures:
 
     def _look(self, observation: Float32, step: Int64) -> Float32:
         """Put the features behind observations."""
-        load = self._estimator.load(SAMPLES, np.random.default_rng(0))  # the same chance again: no noise between steps
+        estimator = self._estimator
+        weights = estimator.expected_log_weights()
+        load = estimator.load_of(weights)
         targets = self._rule.targets_for(load)
         surplus = observation[:, : self._directions] - targets
-        gone = (np.asarray(step) % self._redraw / self._redraw)[:, None]
-        return np.concatenate([observation, load, targets, surplus, gone], axis=1, dtype=np.float32)
+        estimates = [estimator.mean_step(), weights, load, targets, surplus]
+        return np.concatenate([observation, *estimates, self._clocks(step)], axis=1, dtype=np.float32)
+
+    def _clocks(self, step: Int64) -> Float64:
+        """Return the three clocks of each network, shape (n, 3)."""
+        gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
+        return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
     @classmethod
-    def of(cls, name: FeaturesName | None, problem: Problem) -> DemandFeatures | None:
+    def of(cls, name: FeaturesName | None, problem: Problem, episode_steps: int) -> DemandFeatures | None:
         """Return the features that a recipe names, or None where it names none."""
-        return None if name is None else cls(problem)
+        return None if name is None else cls(problem, episode_steps)
 
-    def saved(self) -> tuple[npt.NDArray[np.float64], Int64]:
+    def anew(self) -> DemandFeatures:
+        """Return the same features for other networks, with nothing remembered yet."""
+        other = copy.copy(self)
+        other._estimator = self._estimator.anew()
+        return other
+
+    def saved(self) -> tuple[Float64, Int64]:
         """Return what it remembers of the networks."""
         return self._estimator.saved()
 
-    def restore(self, memory: tuple[npt.NDArray[np.float64], Int64]) -> None:
+    def restore(self, memory: tuple[Float64, Int64]) -> None:
         """Put back what ``saved`` returned."""
         self._estimator.restore(memory)

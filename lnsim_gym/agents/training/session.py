@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import random
 import shutil
-import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,16 +14,17 @@ import torch
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lnsim_gym.agents.hyperparams import Hyperparameters
 from lnsim_gym.agents.planner import DemandFeatures
+from lnsim_gym.agents.policy_iteration import DirectPolicyIteration
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.agents.trained import ObservationStatistics, TrainedAgent
 from lnsim_gym.agents.training.folder import TrainingFolder
 from lnsim_gym.agents.training.report import CurvePoint
+from lnsim_gym.agents.wrappers import ClockedVecEnv, FeaturedVecEnv
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, RecordError
 
@@ -32,53 +32,6 @@ __all__ = ["FIRST_SEED", "Session"]
 
 FIRST_SEED: Final = 10_000_000
 """Seeds of the networks begin here, ``n_envs`` for each seed of a training, far from those of evaluations."""
-
-
-class ClockedVecEnv(VecEnvWrapper):
-    """Measures the time that the steps of an environment take."""
-
-    def __init__(self, venv: VecEnv) -> None:
-        super().__init__(venv)
-        self.seconds = 0.0
-
-    def reset(self) -> Any:
-        """See ``VecEnv.reset``."""
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """See ``VecEnv.step_wait``."""
-        started = time.perf_counter()
-        result = self.venv.step_wait()
-        self.seconds += time.perf_counter() - started
-        return result
-
-
-class FeaturedVecEnv(VecEnvWrapper):
-    """Puts features behind the observations of a ``LightningVecEnv``."""
-
-    def __init__(self, venv: LightningVecEnv, features: DemandFeatures) -> None:
-        super().__init__(venv, features.space)
-        self._networks, self._features = venv, features
-
-    def reset(self) -> Any:
-        """See ``VecEnv.reset``."""
-        return self._features(self._networks.reset(), self._networks.steps)
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """See ``VecEnv.step_wait``."""
-        observations, rewards, dones, infos = self._networks.step_wait()
-        last, steps = observations.copy(), self._networks.steps
-        ended = np.flatnonzero(dones).tolist()
-        for index in ended:
-            last[index] = infos[index]["terminal_observation"]
-        steps[dones] = self._networks.max_episode_steps or 0
-        shown = self._features(last, steps)
-        for index in ended:
-            infos[index]["terminal_observation"] = shown[index]
-        if ended:
-            shown = shown.copy()
-            shown[dones] = self._features.begin(dones, observations)
-        return shown, rewards, dones, infos
 
 
 class Session:
@@ -100,7 +53,7 @@ class Session:
         self._hyperparameters = Hyperparameters.of(recipe)
         n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
-        self._features = DemandFeatures.of(recipe.features, self._env.problem)
+        self._features = DemandFeatures.of(recipe.features, self._env.problem, recipe.max_episode_steps)
         shown = self._env if self._features is None else FeaturedVecEnv(self._env, self._features)
         self._clock = ClockedVecEnv(shown)
         self._monitor = VecMonitor(self._clock)
@@ -127,7 +80,7 @@ class Session:
 
     def agent(self, problem: Problem) -> TrainedAgent:
         """Return an agent that acts by the policy as it is."""
-        features = DemandFeatures.of(self.recipe.features, problem)
+        features = DemandFeatures.of(self.recipe.features, problem, self.recipe.max_episode_steps)
         return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer), features)
 
     def save(self, folder: TrainingFolder) -> None:
@@ -189,7 +142,7 @@ class Session:
         self.model.save(folder / "model.zip")
         if self._normalizer is not None:
             self._normalizer.save(str(folder / "vecnormalize.pkl"))
-        if isinstance(self.model, OffPolicyAlgorithm):
+        if isinstance(self.model, OffPolicyAlgorithm | DirectPolicyIteration):
             self.model.save_replay_buffer(folder / "replay_buffer.pkl")
         (folder / "state.pkl").write_bytes(pickle.dumps(self._state()))
 
@@ -199,7 +152,7 @@ class Session:
             self._normalizer = VecNormalize.load(str(folder / "vecnormalize.pkl"), self._monitor)
         venv = self._normalizer or self._monitor
         self.model = type(self.model).load(folder / "model.zip", venv, device="cpu", force_reset=False)
-        if isinstance(self.model, OffPolicyAlgorithm):
+        if isinstance(self.model, OffPolicyAlgorithm | DirectPolicyIteration):
             self.model.load_replay_buffer(folder / "replay_buffer.pkl")
 
     def _require_mine(self, checkpoint: Path, identity: dict[str, Any]) -> None:

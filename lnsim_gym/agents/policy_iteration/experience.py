@@ -1,0 +1,52 @@
+"""What direct policy iteration learns from: observations, and what each of some actions led to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Experience"]
+
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
+
+class Experience:
+    """A ring of the last observations, with the actions tried there and their returns.
+
+    Args:
+        size: Observations that are kept.
+        width: Length of an observation.
+        candidates: Actions tried at each.
+    """
+
+    def __init__(self, size: int, width: int, candidates: int) -> None:
+        self._observation: Float32 = np.zeros((size, width), np.float32)
+        self._action = np.zeros((size, candidates), np.int32)
+        self._return: Float32 = np.zeros((size, candidates), np.float32)
+        self._added = 0
+
+    def add(self, observation: Float32, action: Int64, returns: npt.NDArray[np.float64]) -> None:
+        """Add n observations, shape (n, width), with actions and returns of shape (n, candidates)."""
+        place = (self._added + np.arange(len(observation))) % len(self._observation)
+        self._observation[place], self._action[place], self._return[place] = observation, action, returns
+        self._added += len(observation)
+
+    def sample(self, count: int, rng: np.random.Generator) -> tuple[Float32, Int64, Float32]:
+        """Draw observations with their actions and returns."""
+        place = rng.integers(min(self._added, len(self._observation)), size=count)
+        return self._observation[place], self._action[place].astype(np.int64), self._return[place]
+
+    def saved(self) -> dict[str, Any]:
+        """Return what ``restore`` puts back."""
+        kept = min(self._added, len(self._observation))
+        rows = {"observation": self._observation, "action": self._action, "return": self._return}
+        return {"added": self._added, **{name: array[:kept] for name, array in rows.items()}}
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Put back what ``saved`` returned."""
+        self._added, kept = saved["added"], len(saved["return"])
+        self._observation[:kept], self._action[:kept] = saved["observation"], saved["action"]
+        self._return[:kept] = saved["return"]
