@@ -66,7 +66,10 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
     report = train(algo, recipe, 7, whole, seeds=SEEDS)
-    assert train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after({"dpi": 12, "dqn": 60, "sac": 60}.get(algo, 2))) is None
+    assert (
+        train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after({"dpi": 12, "dqn": 60, "sac": 60}.get(algo, 2)))
+        is None
+    )
     stopped_at = int(parts.last_checkpoint().name)
     assert 0 < stopped_at < report.steps
     resumed = train(algo, recipe, 7, parts, seeds=SEEDS, resume=True)
