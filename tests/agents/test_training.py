@@ -268,6 +268,23 @@ def test_environments_at_fault_are_refused(changes, said, tmp_path):
         train("mine", msgspec.structs.replace(recipe, **changes), 0, TrainingFolder(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("hyperparams", "said"),
+    [
+        ({"horizon": 0}, "horizon must be at least 1, got 0"),
+        ({"exploration": 1.5}, "exploration must lie in 0..1, got 1.5"),
+        ({"policy_kwargs": {"net_arc": [8]}}, "net_arc"),
+        ({"n_steps": 5}, "unknown hyperparameter 'n_steps' of dpi"),
+    ],
+    ids=str,
+)
+def test_hyperparameters_that_policy_iteration_cannot_use_are_refused(hyperparams, said, tmp_path):
+    recipe = small_recipe("dpi")
+    wrong = msgspec.structs.replace(recipe, hyperparams={**recipe.hyperparams, **hyperparams})
+    with pytest.raises(ConfigError, match=said):
+        train("dpi", wrong, 0, TrainingFolder(tmp_path))
+
+
 def test_a_policy_that_cannot_play_is_refused(tmp_path):
     recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "seed-0")
     train("ppo", recipe, 0, folder, seeds=SEEDS)

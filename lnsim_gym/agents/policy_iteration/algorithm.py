@@ -96,8 +96,13 @@ class DirectPolicyIteration(BaseAlgorithm):
             support_multi_env=True,
             seed=seed,
         )
-        if min(horizon, candidates, buffer_size, batch_size, gradient_steps) < 1:
-            raise ValueError("horizon, candidates, buffer_size, batch_size and gradient_steps must be at least 1")
+        counts = {"horizon": horizon, "candidates": candidates, "buffer_size": buffer_size, "batch_size": batch_size}
+        for name, count in {**counts, "gradient_steps": gradient_steps}.items():
+            if count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        for name, share in {"gamma": gamma, "exploration": exploration, "tau": tau}.items():
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name} must lie in 0..1, got {share}")
         self.gamma, self.horizon, self.candidates, self.exploration = gamma, horizon, candidates, exploration
         self.buffer_size, self.batch_size, self.gradient_steps = buffer_size, batch_size, gradient_steps
         self.tau = tau
