@@ -15,8 +15,9 @@ __all__ = ["fused", "inlined", "kernel", "outlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False}
-"""No GIL, and no counting of references to arrays: it would cost more than the work itself."""
+_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
+"""No GIL, no counting of references to arrays (it would cost more than the work itself), and no tests for division by
+zero: no divisor here can be 0."""
 
 
 class _Nowhere:
