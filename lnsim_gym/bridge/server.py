@@ -218,8 +218,7 @@ class BridgeServer:
             max_queue=16,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=2,
-            ping_interval=settings.ping_interval_s,
-            ping_timeout=settings.ping_interval_s,
+            ping_interval=None,
             write_limit=WRITE_LIMIT,
             server_header=None,
             logger=_library_log,
@@ -270,12 +269,13 @@ class BridgeServer:
             await connection.close(1013, "too many clients")
             return
         session = self._join(connection)
-        writer = asyncio.create_task(session.write_forever())
+        tasks = [asyncio.create_task(session.write_forever()), asyncio.create_task(session.watch())]
         try:
             with contextlib.suppress(ConnectionClosed):
                 await self._listen(connection, session)
         finally:
-            writer.cancel()
+            for task in tasks:
+                task.cancel()
             self._leave(session)
 
     async def _listen(self, connection: ServerConnection, session: Session) -> None:

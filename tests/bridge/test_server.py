@@ -296,6 +296,23 @@ def test_a_client_without_a_sign_of_life_is_removed_and_one_that_gives_signs_is_
         witness.ask({"type": "ping"}, "pong")
 
 
+def test_a_client_that_reads_slowly_stays_and_is_removed_once_it_stops():
+    with streamed(ping_interval_s=0.5, queue_messages=500) as env, raw_socket(env) as slow:
+        while not env.bridge.counts().clients:
+            time.sleep(0.01)
+        env.reset(seed=1)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:  # never a pong: those stand behind a backlog that grows
+            env.step(0)
+            slow.recv(2**12)
+        assert env.bridge.counts().dropped
+        assert env.bridge.counts().clients == 1
+        until += 40
+        while env.bridge.counts().clients:
+            assert time.monotonic() < until
+            env.step(0)
+
+
 def test_the_episode_goes_on_when_the_server_is_gone():
     with streamed() as env:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=10**6)
