@@ -15,7 +15,6 @@ from typing import Any, Final
 import msgspec
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
-from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
@@ -26,8 +25,6 @@ __all__ = ["Session"]
 
 MAX_REPLIES: Final = 2000
 """Replies that wait for a client at most; one that asks on without reading is cut off."""
-MISSED_PINGS: Final = 3
-"""Intervals without a sign of life after a ping, until a client is cut off."""
 MAX_EXCESS: Final = 10_000
 """Messages beyond its rate after which a client is cut off."""
 BATCH_BYTES: Final = 2**19
