@@ -97,14 +97,17 @@ def _keep_capacity(processor: Any) -> None:
 
 
 def _set_websocket(module: Any, client: Any) -> None:
-    """Let the client know its connection, and let messages of any size through."""
+    """Let the client know its connection, and let messages of any size through.
+
+    While it fits, the client reads nothing, pongs included, so it must not take a late one for a lost connection.
+    """
     connect = module.websockets.connect
 
     class Connect:
         """Connects as before, and tells the client."""
 
         def __init__(self, uri: str, **options: Any) -> None:
-            self._connecting = connect(uri, max_size=None, **options)
+            self._connecting = connect(uri, max_size=None, ping_interval=None, **options)
 
         async def __aenter__(self) -> Any:
             client.websocket = await self._connecting.__aenter__()
