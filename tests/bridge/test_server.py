@@ -10,6 +10,7 @@ import struct
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -337,6 +338,20 @@ def _kill_server(env):
     loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_stream_that_closes_lets_clients_take_what_was_published():
+    with streamed(payments_per_step=200) as env, raw_socket(env) as behind:
+        while not env.bridge.counts().clients:
+            time.sleep(0.01)
+        env.reset(seed=1)
+        for _ in range(90):
+            env.step(0)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(env.close)
+            received = b"".join(iter(lambda: behind.recv(2**20), b""))
+    assert received.count(b'"type":"step"') == 90
+    assert received.count(b'"type":"episode_end"') == 1
 
 
 def test_closing_says_goodbye_and_can_be_done_twice():

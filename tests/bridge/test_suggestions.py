@@ -174,6 +174,18 @@ def test_a_taken_suggestion_that_is_not_done_is_not_called_applied():
         assert (answer["status"], answer["why"]) == ("refused", "the agent chose another action")
 
 
+@pytest.mark.parametrize(("end", "why"), [("reset", "a new episode began"), ("close", "the stream ended")])
+def test_a_taken_suggestion_whose_step_is_never_made_is_refused(end, why):
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5)
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        agent.act_one(observation, info, np.random.default_rng(0))
+        getattr(env, end)()
+        answer = client.until("suggestion_ack")["data"]
+        assert (answer["status"], answer["why"]) == ("refused", why)
+
+
 def test_in_lock_step_every_action_is_the_answer_to_its_request():
     with streamed() as env, Client(env) as client:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
