@@ -135,6 +135,7 @@ def measure_fan_out(clients: int = 100, messages_per_second: float = 20_000.0, s
             env.step(0)
         sent = env.bridge.seq - first_seq
         elapsed = time.perf_counter() - started
+        env.bridge.drain()
         env.bridge.close()
         found = finish()
     received = sum(found["received"])
