@@ -128,7 +128,10 @@ def main() -> None:
     module = load_client(options.checkout)
     client = module.LightningLensClient(websocket_uri=options.uri)
     coerce(module, client)
-    asyncio.run(client.connect())
+    try:
+        asyncio.run(client.connect())
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":
