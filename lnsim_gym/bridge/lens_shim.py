@@ -28,6 +28,8 @@ _PLACES = {
     "Lightning-Lens/lightning_lens/scripts/websocket_client.py": "scripts.websocket_client",
 }
 """Where the client lies in a checkout, and its module name seen from the folder above ``scripts``."""
+_SUBSCRIBE = '{"type": "subscribe", "kinds": ["transaction", "channel_update", "request_suggestions"]}'
+"""Asks for what the client reads. Without it the bridge would not ask for suggestions, on which it fails unmodified."""
 
 
 def find_client(checkout: Path) -> tuple[Path, str]:
@@ -111,6 +113,7 @@ def _set_websocket(module: Any, client: Any) -> None:
 
         async def __aenter__(self) -> Any:
             client.websocket = await self._connecting.__aenter__()
+            await client.websocket.send(_SUBSCRIBE)
             return client.websocket
 
         async def __aexit__(self, *problem: Any) -> None:

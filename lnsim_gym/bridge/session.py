@@ -54,6 +54,8 @@ class Session:
     ) -> None:
         self.number = number
         self.mask = EVERY_KIND
+        self.subscribed = False
+        """Whether the client chose its kinds of messages itself."""
         self.dropped = 0
         """Published messages dropped since the client connected."""
         self.sent = 0

@@ -245,6 +245,18 @@ def test_a_request_of_one_client_is_relayed_to_the_others_and_answered_with_what
         assert (relayed["type"], relayed["event_type"]) == ("request_suggestions", "request_suggestions")
 
 
+def test_an_unmodified_lightning_lens_is_not_asked_for_suggestions_on_which_it_fails(driven):
+    env, _, step = driven
+    with Client(env) as lens:
+        lens.ask({"type": "register", "client": "lightning_lens"}, "registered")
+        step()
+        assert "request_suggestions" not in {message["type"] for message in lens.caught_up()}
+        lens.ask({"type": "subscribe", "kinds": ["request_suggestions"]}, "subscribed")
+        lens.ask({"type": "register", "client": "lightning_lens"}, "registered")
+        step()
+        lens.until("request_suggestions")
+
+
 def test_polling_over_http_returns_what_waits(driven):
     env, client, _ = driven
     address = f"http://127.0.0.1:{env.bridge.port}/api/suggestions"
