@@ -13,7 +13,7 @@ from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
 from lnsim_gym.episodes.start import open_episodes
 
-__all__ = ["Score", "behind", "evaluate"]
+__all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -98,7 +98,7 @@ def behind(score: Score, best: Score) -> tuple[float, float, float]:
         How much higher the success rate of ``best`` is, and the ends of the 95 % bootstrap interval of that.
     """
     differences = np.array(best.success_rates) - np.array(score.success_rates)
-    return float(differences.mean()), *_bootstrap(differences)
+    return float(differences.mean()), *bootstrap(differences)
 
 
 def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
@@ -143,7 +143,7 @@ class _Tally:
         """Return the means over episodes."""
         mean = dict(zip(COUNTS, self.counts.mean(axis=0).tolist(), strict=True))
         rates = self.counts[:, 0] / (self.steps * self.payments)
-        low, high = _bootstrap(rates)
+        low, high = bootstrap(rates)
         return Score(
             agent=name,
             episodes=len(rates),
@@ -160,7 +160,7 @@ class _Tally:
         )
 
 
-def _bootstrap(values: Float64) -> tuple[float, float]:
+def bootstrap(values: Float64) -> tuple[float, float]:
     """Return the 95 % percentile bootstrap interval of a mean (Efron, 1979)."""
     rng = np.random.default_rng(0)
     picks = rng.integers(len(values), size=(RESAMPLES, len(values)))

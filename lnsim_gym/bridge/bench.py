@@ -1,4 +1,4 @@
-"""How much the bridge carries: many clients, a streamed simulator, and what streaming costs while nobody listens.
+"""How much the bridge carries: many clients, a streamed simulator, and what streaming costs real nodes, or nobody.
 
 The clients run in a process of their own, so two cores are in use: one for the environment and the server, one for
 the clients.
@@ -16,12 +16,23 @@ from typing import Any
 
 import gymnasium as gym
 import msgspec
+import numpy as np
 
+from lnsim_gym.agents.evaluate import bootstrap
 from lnsim_gym.bridge.pace import wait_for_clients
 from lnsim_gym.bridge.stream import StreamEpisodes
 from lnsim_gym.errors import LnsimError
 
-__all__ = ["BridgeFigures", "FanOut", "Streamed", "measure_bridge", "measure_fan_out", "measure_streamed"]
+__all__ = [
+    "BridgeFigures",
+    "FanOut",
+    "LiveStreamed",
+    "Streamed",
+    "measure_bridge",
+    "measure_fan_out",
+    "measure_live",
+    "measure_streamed",
+]
 
 _ENDLESS = 2**31
 
@@ -62,6 +73,23 @@ class BridgeFigures(msgspec.Struct, frozen=True, kw_only=True):
     """With no client connected."""
     bare_steps_per_second: float
     """Without the wrapper."""
+
+
+class LiveStreamed(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps on real nodes, each done twice: with some clients, and with none."""
+
+    clients: int
+    steps: int
+    alone_s: float
+    """Median step with no client, in seconds."""
+    heard_s: float
+    """Median step with the clients."""
+    longer: float
+    """How much longer the same step takes with the clients, mean as a share of the step without."""
+    longer_low: float
+    """Lower end of its 95 % bootstrap interval over steps."""
+    longer_high: float
+    """Upper end of it."""
 
 
 def measure_bridge(seconds: float = 5.0) -> BridgeFigures:
@@ -107,6 +135,7 @@ def measure_fan_out(clients: int = 100, messages_per_second: float = 20_000.0, s
             env.step(0)
         sent = env.bridge.seq - first_seq
         elapsed = time.perf_counter() - started
+        env.bridge.drain()
         env.bridge.close()
         found = finish()
     received = sum(found["received"])
@@ -136,6 +165,42 @@ def measure_streamed(clients: int = 10, payments_per_step: int = 20, seconds: fl
         messages_per_step=sent / steps,
         megabytes_per_second=found["bytes"] / 1e6 / elapsed,
         lost=sent * clients - received,
+    )
+
+
+def measure_live(launcher: str = "process", clients: int = 10, rounds: int = 10, steps: int = 3) -> LiveStreamed:
+    """Measure how much longer a step on real nodes takes while every message goes to some clients.
+
+    Every round does the same steps with and without clients, by turns in either order, as a machine has moods.
+
+    Args:
+        launcher: Who runs the nodes.
+        clients: Ordinary WebSocket clients.
+        rounds: How often the steps are repeated.
+        steps: Steps of a round.
+
+    Raises:
+        BringUpError: The network did not become ready.
+    """
+    taken_s: dict[bool, list[float]] = {False: [], True: []}
+    env = StreamEpisodes(gym.make("LightningNet-v0", backend="lnd", lnd={"launcher": launcher}), port=0)
+    with contextlib.closing(env):
+        for number in range(rounds):
+            for heard in (False, True) if number % 2 else (True, False):
+                with _clients("latency", env, clients) if heard else contextlib.nullcontext():
+                    env.reset(seed=0, options={"episode": 0})
+                    taken_s[heard] += [_step_s(env) for _ in range(steps)]
+    alone_s, heard_s = np.array(taken_s[False]), np.array(taken_s[True])
+    ratios = np.log(heard_s / alone_s)
+    low, high = np.expm1(bootstrap(ratios))
+    return LiveStreamed(
+        clients=clients,
+        steps=len(ratios),
+        alone_s=float(np.median(alone_s)),
+        heard_s=float(np.median(heard_s)),
+        longer=float(np.expm1(ratios.mean())),
+        longer_low=float(low),
+        longer_high=float(high),
     )
 
 
@@ -170,6 +235,13 @@ def _clients(mode: str, env: StreamEpisodes, clients: int) -> Iterator[Any]:
             yield lambda: json.loads(output.read())
         finally:
             process.terminate()
+
+
+def _step_s(env: gym.Env[Any, Any]) -> float:
+    """Step once and return how long it took, in seconds."""
+    started = time.perf_counter()
+    env.step(0)
+    return time.perf_counter() - started
 
 
 def _free_running(env: gym.Env[Any, Any], seconds: float) -> float:

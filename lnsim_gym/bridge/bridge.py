@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.encoder import Encoder, StepResult, rebalance_status
@@ -21,6 +21,9 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.records.events import StepEvents, balances_after_rebalance
 
 __all__ = ["Bridge"]
+
+GOODBYE_S: Final = 2.0
+"""Longest wait for clients to take what was published before the bridge is closed."""
 
 
 class Bridge:
@@ -93,15 +96,16 @@ class Bridge:
         return self._pusher
 
     def close(self) -> None:
-        """Refuse what waits, say goodbye to the clients and stop; harmless when closed already."""
-        self.suggestions.clear("the stream ended")
+        """Refuse what waits, let clients take what was published, and stop; harmless when closed already."""
+        self._drop_suggestions("the stream ended")
+        self._server.drain(GOODBYE_S)
         self._server.stop()
         if self._pusher:
             self._pusher.stop()
 
     def began(self, observation: Any, info: dict[str, Any]) -> None:
         """Tell that an episode began."""
-        self.suggestions.clear("a new episode began")
+        self._drop_suggestions("a new episode began")
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
         moment = Moment(
@@ -142,6 +146,13 @@ class Bridge:
         """Take the best suggestion for the next step, whose outcome will be told to its sender."""
         self._under_way = self.suggestions.take()
         return self._under_way
+
+    def _drop_suggestions(self, why: str) -> None:
+        """Refuse what waits, and what was taken for a step that was not made."""
+        taken, self._under_way = self._under_way, None
+        if taken is not None:
+            self._tell(taken, taken.answer("refused", why))
+        self.suggestions.clear(why)
 
     def _learn_public_keys(self) -> None:
         """Take over the public keys of real nodes, which are known once they run."""
@@ -208,7 +219,7 @@ class Bridge:
             moved = result.applied_msat // 1000 if status == "applied" else None
             fee_msat = result.fee_msat if status == "applied" else 0
             answer = suggestion.answer(status, why, amount=moved, fee_msat=fee_msat)  # type: ignore[arg-type]
-        self._server.tell(suggestion, answer)
+        self._tell(suggestion, answer)
 
     def _tell(self, suggestion: Suggestion, answer: Any) -> None:
         """Pass an answer on to the server."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from lnsim_gym.bridge.clock import now
-from lnsim_gym.bridge.frames import EVERY_KIND, kinds_mask
+from lnsim_gym.bridge.frames import kinds_mask
 from lnsim_gym.bridge.messages import (
     KINDS,
     Acknowledgement,
@@ -41,6 +41,8 @@ MAX_SUGGESTIONS: Final = 100
 """Most suggestions in one message."""
 MAX_QUOTE: Final = 60
 """How much of a client's text an error repeats, in characters."""
+LENS: Final = "lightning_lens"
+"""What Lightning Lens calls itself."""
 
 
 class _Misfit(Exception):
@@ -149,12 +151,16 @@ class Dialogue:
     def _register(self, session: Session, message: dict[str, Any]) -> None:
         """Greet a client that says who it is."""
         client = _fit(message, InRegister).client[:MAX_QUOTE]
+        if client == LENS and not session.subscribed:
+            # Unmodified, it fails on every request; our launcher mends that, and subscribes.
+            session.mask &= ~kinds_mask(["request_suggestions"])
         session.reply(Registered, data=RegisteredData(client=client, client_id=session.number))
 
     def _subscribe(self, session: Session, message: dict[str, Any]) -> None:
         """Choose the kinds of published messages that a client receives."""
         kinds = list(_fit(message, InSubscribe).kinds)
-        session.mask = kinds_mask(list(kinds)) & EVERY_KIND
+        session.mask = kinds_mask(kinds)
+        session.subscribed = True
         session.reply(Subscribed, data=SubscribedData(kinds=[kind for kind in KINDS if kind in kinds]))
 
     def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002

@@ -28,6 +28,8 @@ _PLACES = {
     "Lightning-Lens/lightning_lens/scripts/websocket_client.py": "scripts.websocket_client",
 }
 """Where the client lies in a checkout, and its module name seen from the folder above ``scripts``."""
+_SUBSCRIBE = '{"type": "subscribe", "kinds": ["transaction", "channel_update", "request_suggestions"]}'
+"""Asks for what the client reads. Without it the bridge would not ask for suggestions, on which it fails unmodified."""
 
 
 def find_client(checkout: Path) -> tuple[Path, str]:
@@ -97,17 +99,21 @@ def _keep_capacity(processor: Any) -> None:
 
 
 def _set_websocket(module: Any, client: Any) -> None:
-    """Let the client know its connection, and let messages of any size through."""
+    """Let the client know its connection, and let messages of any size through.
+
+    While it fits, the client reads nothing, pongs included, so it must not take a late one for a lost connection.
+    """
     connect = module.websockets.connect
 
     class Connect:
         """Connects as before, and tells the client."""
 
         def __init__(self, uri: str, **options: Any) -> None:
-            self._connecting = connect(uri, max_size=None, **options)
+            self._connecting = connect(uri, max_size=None, ping_interval=None, **options)
 
         async def __aenter__(self) -> Any:
             client.websocket = await self._connecting.__aenter__()
+            await client.websocket.send(_SUBSCRIBE)
             return client.websocket
 
         async def __aexit__(self, *problem: Any) -> None:
@@ -125,7 +131,10 @@ def main() -> None:
     module = load_client(options.checkout)
     client = module.LightningLensClient(websocket_uri=options.uri)
     coerce(module, client)
-    asyncio.run(client.connect())
+    try:
+        asyncio.run(client.connect())
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class PushCounts(NamedTuple):
     refused: int
     """Answered with an error."""
     dropped: int
-    """Dropped, because the other side was down or slow."""
+    """Dropped, because the other side was down or slow until too many waited or the stream ended."""
 
 
 class LensPusher:
@@ -78,7 +78,8 @@ class LensPusher:
 
     def counts(self) -> PushCounts:
         """Return what was done so far."""
-        return PushCounts(self._sent, self._refused, self._dropped)
+        left = len(self._waiting) if self._end.is_set() else 0
+        return PushCounts(self._sent, self._refused, self._dropped + left)
 
     def _run(self) -> None:
         """Send batches until the end; pause longer and longer while the other side is down."""

@@ -12,12 +12,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, WebSocketException
 
 __all__ = ["DepletionModel", "Observer", "main", "play_along"]
 
@@ -166,7 +167,13 @@ def main() -> None:
     """Run the client that the command line describes."""
     parser = argparse.ArgumentParser(description="Suggest rebalances to a bridge.")
     parser.add_argument("--uri", default="ws://127.0.0.1:6789")
-    observer = asyncio.run(play_along(parser.parse_args().uri))
+    uri = parser.parse_args().uri
+    try:
+        observer = asyncio.run(play_along(uri))
+    except (OSError, WebSocketException) as problem:
+        sys.exit(f"error: expected a bridge at {uri}, got {problem}: start one with 'lnsim stream'")
+    except KeyboardInterrupt:
+        sys.exit(130)
     print("acknowledged:", observer.acknowledged)
 
 

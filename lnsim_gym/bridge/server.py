@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import http
 import logging
 import threading
@@ -106,7 +107,7 @@ class BridgeServer:
         self._scheduled = False
         self._room = threading.Event()
         self._started = threading.Event()
-        self._problem: BaseException | None = None
+        self._problem: OSError | None = None
         self._loop = asyncio.new_event_loop()
         self._end: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name="lnsim-bridge", daemon=True)
@@ -125,10 +126,12 @@ class BridgeServer:
         self._thread.start()
         self._started.wait()
         if self._problem is not None:
-            settings = self._settings
+            settings, problem = self._settings, self._problem
+            remedy = "choose another address"
+            if problem.errno == errno.EADDRINUSE:
+                remedy = "choose another port, or end the program that uses it"
             raise ConfigError(
-                f"expected to listen on {settings.host} port {settings.port}, got {self._problem}: "
-                "choose another port, or end the program that uses it"
+                f"expected to listen on {settings.host} port {settings.port}, got {problem.strerror}: {remedy}"
             ) from None
 
     def stop(self) -> None:
@@ -218,8 +221,7 @@ class BridgeServer:
             max_queue=16,
             open_timeout=OPEN_TIMEOUT_S,
             close_timeout=2,
-            ping_interval=settings.ping_interval_s,
-            ping_timeout=settings.ping_interval_s,
+            ping_interval=None,
             write_limit=WRITE_LIMIT,
             server_header=None,
             logger=_library_log,
@@ -270,12 +272,13 @@ class BridgeServer:
             await connection.close(1013, "too many clients")
             return
         session = self._join(connection)
-        writer = asyncio.create_task(session.write_forever())
+        tasks = [asyncio.create_task(session.write_forever()), asyncio.create_task(session.watch())]
         try:
             with contextlib.suppress(ConnectionClosed):
                 await self._listen(connection, session)
         finally:
-            writer.cancel()
+            for task in tasks:
+                task.cancel()
             self._leave(session)
 
     async def _listen(self, connection: ServerConnection, session: Session) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
@@ -49,6 +54,8 @@ class Session:
     ) -> None:
         self.number = number
         self.mask = EVERY_KIND
+        self.subscribed = False
+        """Whether the client chose its kinds of messages itself."""
         self.dropped = 0
         """Published messages dropped since the client connected."""
         self.sent = 0
@@ -61,8 +68,9 @@ class Session:
         self._joined_seq = joined_seq
         self._replies: deque[bytes] = deque()
         self._chunks: deque[tuple[bytes, int]] = deque()
-        self._bytes = self._messages = self._untold = 0
+        self._bytes = self._messages = self._untold = self._written = self._heard = 0
         self._ready = asyncio.Event()
+        self._alive = asyncio.Event()
         self._allowance = 2 * settings.messages_per_second
         self._counted_s = time.monotonic()
 
@@ -102,21 +110,38 @@ class Session:
         """Write what waits whenever the connection takes it; ends when the connection closes."""
         connection = self._connection
         while connection.state is State.OPEN:
-            if self._replies:
-                connection.transport.write(self._replies.popleft())
-            elif self._untold:
+            if self._untold and not self._replies:
                 self._tell_drops()
-                continue
-            elif self._chunks:
-                connection.transport.writelines(self._pop_batch())
-            else:
+            batch = [self._replies.popleft()] if self._replies else self._pop_batch()
+            if not batch:
                 self._ready.clear()
                 await self._ready.wait()
                 continue
+            self._written += sum(map(len, batch))
+            connection.transport.writelines(batch)
             await connection.drain()
+
+    async def watch(self) -> None:
+        """Cut the client off once it gives no sign of life for an interval; ends when the connection closes.
+
+        The library's own keepalive would cut off a slow client, whose pong waits behind all that it has yet to read,
+        and would wait forever for one that stopped reading.
+        """
+        interval_s = self._settings.ping_interval_s
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await asyncio.sleep(interval_s)
+                heard, taken = self._heard, self._taken()
+                try:
+                    async with asyncio.timeout(interval_s):
+                        await (await self._connection.ping())
+                except TimeoutError:
+                    if self._heard == heard and self._taken() <= taken:
+                        self._connection.transport.abort()
 
     def may_talk(self) -> bool:
         """Count a message of the client, and return whether it keeps to its rate."""
+        self._heard += 1
         now_s = time.monotonic()
         rate = self._settings.messages_per_second
         self._allowance = min(2 * rate, self._allowance + rate * (now_s - self._counted_s))
@@ -128,6 +153,11 @@ class Session:
         if self.excess > MAX_EXCESS:
             self._connection.transport.abort()
         return False
+
+    def _taken(self) -> int:
+        """Return how many bytes the client's side has taken."""
+        transport = self._connection.transport
+        return self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
 
     def _pop_chunk(self) -> tuple[bytes, int]:
         """Take out the oldest chunk that waits."""
@@ -151,3 +181,11 @@ class Session:
         """Tell the client what it lost."""
         lost, self._untold = self._untold, 0
         self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
+
+
+def _unacknowledged(transport: asyncio.Transport) -> int:
+    """Return the bytes that the system keeps because the other side has not taken them; 0 where it does not tell."""
+    with contextlib.suppress(OSError):
+        answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        return int.from_bytes(answer, sys.byteorder)
+    return 0

@@ -46,7 +46,7 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     suggestion_expiry_s: float = 30.0
     """Seconds after which a queued suggestion is refused."""
     ping_interval_s: float = 20.0
-    """Seconds between two signs of life; a client that misses one by as much is removed."""
+    """Seconds between two pings; a client that neither answers, speaks nor reads on for as long again is removed."""
     lens: str | None = None
     """Base address to which records are also posted, as in ``http://127.0.0.1:5050``."""
 
@@ -94,9 +94,9 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             if not path.exists():
                 path.touch(mode=0o600, exist_ok=False)
                 path.write_text(secrets.token_urlsafe(32) + "\n", encoding="ascii")
+            token = path.read_text(encoding="utf-8").strip()
             if path.stat().st_mode & 0o077:
                 raise ConfigError(f"expected a token file that only its owner can read: chmod 600 {path}")
-            token = path.read_text(encoding="utf-8").strip()
         except OSError as problem:
             raise ConfigError(f"expected to read or make the token file {path}, got {problem.strerror}") from None
         if not token:

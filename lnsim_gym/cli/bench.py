@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lnsim_gym.cli.episodes import BackendName, Launcher, LauncherName
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -65,11 +67,20 @@ def live(
 
 
 @bench.command()
-def bridge(json: Json = False) -> None:
-    """Measure the WebSocket bridge: a paced stream to many clients, and a simulator that streams at full speed."""
-    from lnsim_gym.bridge.bench import measure_bridge  # noqa: PLC0415
+def bridge(
+    backend: Annotated[
+        BackendName, typer.Option("--backend", "-b", help="World that is streamed: simulator or lnd.")
+    ] = BackendName.simulator,
+    launcher: Launcher = LauncherName.process,
+    json: Json = False,
+) -> None:
+    """Measure the WebSocket bridge: a paced stream to many clients, and a simulator that streams at full speed.
 
-    _print(measure_bridge(), json)
+    With `--backend lnd`, how much longer a step on real nodes takes with ten clients than with none, in some minutes.
+    """
+    from lnsim_gym.bridge.bench import measure_bridge, measure_live  # noqa: PLC0415
+
+    _print(measure_live(launcher.value) if backend == "lnd" else measure_bridge(), json)
 
 
 def _command() -> str:

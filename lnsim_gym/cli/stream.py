@@ -18,6 +18,7 @@ from lnsim_gym.cli.episodes import (
     World,
     make_environment,
 )
+from lnsim_gym.errors import ConfigError
 
 if TYPE_CHECKING:
     from lnsim_gym.agents import Agent
@@ -52,7 +53,7 @@ def stream(
     steps_per_second: Annotated[float, typer.Option(min=0, help="Pace; 0 is full speed.")] = 1.0,
     wait: Annotated[bool, typer.Option("--wait", help="Begin when the first client has connected.")] = False,
     deadline: Annotated[
-        float, typer.Option(min=0, help="Lock-step: seconds that each step waits for a suggestion.")
+        float, typer.Option(min=0, help="Lock-step: seconds that each step waits for connected clients to suggest.")
     ] = 0.0,
     fallback: Annotated[str, typer.Option(help="Agent that acts when no suggestion came.")] = "noop",
     seed: Seed = 0,
@@ -72,12 +73,15 @@ def stream(
 
     options: dict[str, Any] = {"host": host, "port": port, "origins": origin or [], "lens": lens}
     options["token_file"] = None if token_file is None else str(token_file)
+    if agent != "bridge" and (deadline or fallback != "noop"):
+        raise ConfigError(f"expected --deadline and --fallback with the agent 'bridge' only, got the agent {agent!r}")
     acting = fallback if agent == "bridge" else agent
     world = make_environment(env, backend, launcher, network, topology, settings, acting)
     try:
         world = StreamEpisodes(world, **options)
-        typer.echo(f"streaming {env} on ws://{host}:{world.bridge.port}, Ctrl-C ends it", err=True)
         player = _agent(agent, world, deadline, fallback)
+        shown_host = f"[{host}]" if ":" in host else host
+        typer.echo(f"streaming {env} on ws://{shown_host}:{world.bridge.port}, Ctrl-C ends it", err=True)
         if wait:
             with spinner("waiting for a client"):
                 wait_for_clients(world.bridge)
@@ -86,6 +90,9 @@ def stream(
                 tell(info)
     finally:
         world.close()
+        if isinstance(world, StreamEpisodes) and world.bridge.pusher:
+            sent, refused, dropped = world.bridge.pusher.counts()
+            typer.echo(f"{lens} took {sent:,} records, refused {refused:,}; {dropped:,} were dropped", err=True)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import struct
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -296,6 +297,23 @@ def test_a_client_without_a_sign_of_life_is_removed_and_one_that_gives_signs_is_
         witness.ask({"type": "ping"}, "pong")
 
 
+def test_a_client_that_reads_slowly_stays_and_is_removed_once_it_stops():
+    with streamed(ping_interval_s=0.5, queue_messages=500) as env, raw_socket(env) as slow:
+        while not env.bridge.counts().clients:
+            time.sleep(0.01)
+        env.reset(seed=1)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:  # never a pong: those stand behind a backlog that grows
+            env.step(0)
+            slow.recv(2**12)
+        assert env.bridge.counts().dropped
+        assert env.bridge.counts().clients == 1
+        until += 40
+        while env.bridge.counts().clients:
+            assert time.monotonic() < until
+            env.step(0)
+
+
 def test_the_episode_goes_on_when_the_server_is_gone():
     with streamed() as env:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=10**6)
@@ -320,6 +338,20 @@ def _kill_server(env):
     loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_a_stream_that_closes_lets_clients_take_what_was_published():
+    with streamed(payments_per_step=200) as env, raw_socket(env) as behind:
+        while not env.bridge.counts().clients:
+            time.sleep(0.01)
+        env.reset(seed=1)
+        for _ in range(90):
+            env.step(0)
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(env.close)
+            received = b"".join(iter(lambda: behind.recv(2**20), b""))
+    assert received.count(b'"type":"step"') == 90
+    assert received.count(b'"type":"episode_end"') == 1
 
 
 def test_closing_says_goodbye_and_can_be_done_twice():

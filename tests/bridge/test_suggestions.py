@@ -174,6 +174,18 @@ def test_a_taken_suggestion_that_is_not_done_is_not_called_applied():
         assert (answer["status"], answer["why"]) == ("refused", "the agent chose another action")
 
 
+@pytest.mark.parametrize(("end", "why"), [("reset", "a new episode began"), ("close", "the stream ended")])
+def test_a_taken_suggestion_whose_step_is_never_made_is_refused(end, why):
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5)
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        agent.act_one(observation, info, np.random.default_rng(0))
+        getattr(env, end)()
+        answer = client.until("suggestion_ack")["data"]
+        assert (answer["status"], answer["why"]) == ("refused", why)
+
+
 def test_in_lock_step_every_action_is_the_answer_to_its_request():
     with streamed() as env, Client(env) as client:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
@@ -231,6 +243,18 @@ def test_a_request_of_one_client_is_relayed_to_the_others_and_answered_with_what
         assert [fields["confidence"] for fields in reply["suggestions"]] == [0.7]
         relayed = other.until("request_suggestions")
         assert (relayed["type"], relayed["event_type"]) == ("request_suggestions", "request_suggestions")
+
+
+def test_an_unmodified_lightning_lens_is_not_asked_for_suggestions_on_which_it_fails(driven):
+    env, _, step = driven
+    with Client(env) as lens:
+        lens.ask({"type": "register", "client": "lightning_lens"}, "registered")
+        step()
+        assert "request_suggestions" not in {message["type"] for message in lens.caught_up()}
+        lens.ask({"type": "subscribe", "kinds": ["request_suggestions"]}, "subscribed")
+        lens.ask({"type": "register", "client": "lightning_lens"}, "registered")
+        step()
+        lens.until("request_suggestions")
 
 
 def test_polling_over_http_returns_what_waits(driven):

@@ -14,30 +14,10 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from lnsim_gym.cli import main
 from lnsim_gym.records.csv import COLUMNS
 from lnsim_gym.records.parquet import SCHEMA
 
 DATA = Path(__file__).parent.parent / "data"
-
-
-@pytest.fixture
-def lnsim(monkeypatch, capsys):
-    """The command: called with its arguments, it gives exit status, output and messages."""
-
-    def run(*arguments):
-        before = signal.getsignal(signal.SIGTERM)
-        monkeypatch.setattr(sys, "argv", ["lnsim", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "300")
-        try:
-            with pytest.raises(SystemExit) as end:
-                main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-        out, err = capsys.readouterr()
-        return end.value.code or 0, out, err
-
-    return run
 
 
 def read_csv(folder):
