@@ -15,9 +15,8 @@ __all__ = ["fused", "inlined", "kernel", "outlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False, "error_model": "numpy"}
-"""No GIL, no counting of references to arrays (it would cost more than the work itself), and no tests for division by
-zero: no divisor here can be 0."""
+_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False}
+"""No GIL, and no counting of references to arrays: it would cost more than the work itself."""
 
 
 class _Nowhere:
