@@ -64,7 +64,7 @@ class LensPusher:
         """Start to send."""
         self._thread.start()
 
-    def stop(self, patience_s: float = 1.0) -> None:
+    def stop(self, patience_s: float = 5.0) -> None:
         """Stop, giving what waits a moment to be sent; harmless when stopped already."""
         self._end.set()
         self._work.set()
