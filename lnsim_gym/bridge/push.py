@@ -22,6 +22,8 @@ MAX_WAITING: Final = 10_000
 """Records that wait at most."""
 BATCH: Final = 256
 """Records sent one after the other over one connection, before the queue is looked at again."""
+MAX_TRIES: Final = 4
+"""Times a record is sent while the other side answers that something behind it is at fault (status 500 and above)."""
 TIMEOUT_S: Final = 5.0
 FIRST_PAUSE_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
@@ -53,7 +55,7 @@ class LensPusher:
     def __init__(self, address: str) -> None:
         self._address, self._path = _parse(address)
         self._waiting: deque[dict[str, Any]] = deque()
-        self._sent = self._refused = self._dropped = 0
+        self._sent = self._refused = self._dropped = self._tries = 0
         self._work = threading.Event()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lnsim-lens", daemon=True)
@@ -62,7 +64,7 @@ class LensPusher:
         """Start to send."""
         self._thread.start()
 
-    def stop(self, patience_s: float = 1.0) -> None:
+    def stop(self, patience_s: float = 5.0) -> None:
         """Stop, giving what waits a moment to be sent; harmless when stopped already."""
         self._end.set()
         self._work.set()
@@ -116,10 +118,14 @@ class LensPusher:
             connection.close()
 
     def _post(self, connection: http.client.HTTPConnection, record: dict[str, Any]) -> bool:
-        """Post a record and return whether it was accepted."""
+        """Post a record and return whether it was accepted; a fault behind the other side is as good as no answer."""
         connection.request("POST", self._path, encode(record), {"Content-Type": "application/json"})
         with connection.getresponse() as response:
             response.read()
+            self._tries += 1
+            if response.status >= 500 and self._tries < MAX_TRIES:
+                raise http.client.HTTPException(f"status {response.status}")
+            self._tries = 0
             return response.status < 400
 
 

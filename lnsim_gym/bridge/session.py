@@ -25,6 +25,8 @@ __all__ = ["Session"]
 
 MAX_REPLIES: Final = 2000
 """Replies that wait for a client at most; one that asks on without reading is cut off."""
+SILENT_INTERVALS: Final = 3
+"""Intervals between pings for which a client may give no sign of life; a slow one reads in lumps that last long."""
 MAX_EXCESS: Final = 10_000
 """Messages beyond its rate after which a client is cut off."""
 BATCH_BYTES: Final = 2**19
@@ -122,7 +124,7 @@ class Session:
             await connection.drain()
 
     async def watch(self) -> None:
-        """Cut the client off once it gives no sign of life for an interval; ends when the connection closes.
+        """Cut the client off once it gives no sign of life for some intervals; ends when the connection closes.
 
         The library's own keepalive would cut off a slow client, whose pong waits behind all that it has yet to read,
         and would wait forever for one that stopped reading.
@@ -133,7 +135,7 @@ class Session:
                 await asyncio.sleep(interval_s)
                 heard, taken = self._heard, self._taken()
                 try:
-                    async with asyncio.timeout(interval_s):
+                    async with asyncio.timeout(SILENT_INTERVALS * interval_s):
                         await (await self._connection.ping())
                 except TimeoutError:
                     if self._heard == heard and self._taken() <= taken:

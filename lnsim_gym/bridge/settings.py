@@ -46,7 +46,7 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     suggestion_expiry_s: float = 30.0
     """Seconds after which a queued suggestion is refused."""
     ping_interval_s: float = 20.0
-    """Seconds between two pings; a client that neither answers, speaks nor reads on for as long again is removed."""
+    """Seconds between two pings; a client that neither answers, speaks nor reads on for thrice as long is removed."""
     lens: str | None = None
     """Base address to which records are also posted, as in ``http://127.0.0.1:5050``."""
 

@@ -63,8 +63,10 @@ def shown_progress() -> Iterator[ProgressReport]:
 
 
 @contextmanager
-def shown_steps(what: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show steps as they are made, with the success rate so far: a bar on a terminal, a line for each tenth elsewhere.
+
+    Steps without an end (None) get a line for each hundred.
 
     Yields:
         A function to call with the info of each step.
@@ -80,8 +82,10 @@ def shown_steps(what: str, steps: int) -> Iterator[Callable[[Mapping[str, Any]],
             done, payments, succeeded = done + 1, payments + info["payments"], succeeded + info["succeeded"]
             rate = f"{succeeded / payments:.1%} of payments succeed"
             bar.update(task, completed=done, rate=rate)
-            if not console.is_terminal and done * 10 // steps != (done - 1) * 10 // steps:
-                console.print(f"{what}: step {done} of {steps}, {rate}", soft_wrap=True)
+            lines, per = (1, 100) if steps is None else (10, steps)
+            if not console.is_terminal and done * lines // per != (done - 1) * lines // per:
+                of = "" if steps is None else f" of {steps}"
+                console.print(f"{what}: step {done}{of}, {rate}", soft_wrap=True)
             if info["backend_error"]:
                 console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
 

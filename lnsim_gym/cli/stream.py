@@ -85,7 +85,7 @@ def stream(
         if wait:
             with spinner("waiting for a client"):
                 wait_for_clients(world.bridge)
-        with shown_steps(f"{env}, {agent}", steps or 2**31) as tell:
+        with shown_steps(f"{env}, {agent}", steps) as tell:
             for info in play_paced(world, player, steps, seed, steps_per_second):
                 tell(info)
     finally:

@@ -14,7 +14,7 @@ import pytest
 
 from lnsim_gym.bridge import lens_shim
 from lnsim_gym.bridge.lens import run_lens
-from lnsim_gym.bridge.push import MAX_WAITING, LensPusher
+from lnsim_gym.bridge.push import MAX_TRIES, MAX_WAITING, LensPusher
 from lnsim_gym.errors import ConfigError, MissingDependency
 from tests.bridge.clients import streamed
 
@@ -142,7 +142,7 @@ class Proxy(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), ProxyHandler)
         self.records: list[dict] = []
-        self.status = 200
+        self.status_of = lambda record: 200
 
     def __enter__(self) -> Proxy:
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -157,7 +157,7 @@ class ProxyHandler(BaseHTTPRequestHandler):
     def do_POST(self):
         record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.records.append({"path": self.path, **record})
-        self.send_response(self.server.status)
+        self.send_response(self.server.status_of(record))
         self.end_headers()
         self.wfile.write(b'{"status": "success"}')
 
@@ -208,9 +208,35 @@ def test_records_beyond_the_queue_are_dropped_oldest_first_and_counted():
     assert pusher.counts() == (0, 0, 25)
 
 
+def test_a_proxy_whose_own_server_is_down_gets_the_records_again():
+    with Proxy() as proxy:
+        proxy.status_of = lambda record: 500
+        pusher = LensPusher(f"http://127.0.0.1:{proxy.server_port}")
+        pusher.start()
+        pusher.offer([{"number": 1}, {"number": 2}])
+        wait_until(lambda: proxy.records)
+        proxy.status_of = lambda record: 200
+        wait_until(lambda: pusher.counts().sent == 2)
+        pusher.stop()
+        assert pusher.counts() == (2, 0, 0)
+        assert {record["number"] for record in proxy.records} == {1, 2}
+
+
+def test_a_record_that_the_proxy_always_fails_on_does_not_hold_up_the_others():
+    with Proxy() as proxy:
+        proxy.status_of = lambda record: 500 if record["number"] == 1 else 200
+        pusher = LensPusher(f"http://127.0.0.1:{proxy.server_port}")
+        pusher.start()
+        pusher.offer([{"number": 1}, {"number": 2}])
+        wait_until(lambda: pusher.counts().sent == 1)
+        pusher.stop()
+        assert pusher.counts() == (1, 1, 0)
+        assert [record["number"] for record in proxy.records] == [1] * MAX_TRIES + [2]
+
+
 def test_records_that_the_proxy_refuses_are_counted_and_not_sent_again():
     with Proxy() as proxy:
-        proxy.status = 500
+        proxy.status_of = lambda record: 400
         pusher = LensPusher(f"http://127.0.0.1:{proxy.server_port}")
         pusher.start()
         pusher.offer([{"number": 1}, {"number": 2}])

@@ -126,3 +126,9 @@ def test_beyond_loopback_a_stream_is_open_to_those_who_show_the_token(tmp_path):
             urllib.request.urlopen(polled)
         with urllib.request.urlopen(f"{polled}?token={file.read_text().strip()}") as response:
             assert json.load(response) == []
+
+
+def test_a_stream_without_an_end_says_now_and_then_how_it_goes():
+    with streaming("--agent", "noop", "--steps-per-second", "0") as (process, _):
+        assert "LightningNet-v0, noop: step 100, " in process.stderr.readline()
+        assert "LightningNet-v0, noop: step 200, " in process.stderr.readline()
