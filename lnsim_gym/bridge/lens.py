@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,11 +36,19 @@ def run_lens(checkout: Path, uri: str, python: str | None = None, workdir: Path 
         lens_shim.find_client(checkout)
     except FileNotFoundError as problem:
         raise ConfigError(str(problem)) from None
-    interpreter = python or sys.executable
+    interpreter = _find_interpreter(python or sys.executable)
     _require_modules(interpreter)
     folder = private_dir(workdir or state_dir() / "lens")
     command = [interpreter, lens_shim.__file__, str(checkout.resolve()), "--uri", uri]
     return subprocess.run(command, cwd=folder, check=False).returncode
+
+
+def _find_interpreter(python: str) -> str:
+    """Return the path of an interpreter that holds in any folder; links stay, as they make an environment."""
+    found = shutil.which(python)
+    if found is None:
+        raise ConfigError(f"expected a Python interpreter, got {python!r}: there is no such program")
+    return os.path.abspath(found)
 
 
 def _require_modules(interpreter: str) -> None:

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -112,6 +113,16 @@ def test_an_unmodified_checkout_learns_and_suggests_through_the_shim(checkout, t
 def test_a_folder_without_lightning_lens_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="clone Lightning Lens"):
         run_lens(tmp_path, "ws://127.0.0.1:1")
+
+
+def test_an_interpreter_may_be_named_from_the_current_folder(checkout, tmp_path, monkeypatch):
+    here = tmp_path / "lens-env"
+    here.mkdir()
+    (here / "python").write_text('#!/bin/sh\n[ "$1" = -c ] && exit 0\necho "$3 $4" > ran\n')
+    (here / "python").chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert run_lens(Path("checkout"), "ws://127.0.0.1:1", python="lens-env/python", workdir=Path("work")) == 0
+    assert (tmp_path / "work" / "ran").read_text() == "--uri ws://127.0.0.1:1\n"
 
 
 def test_an_interpreter_without_its_requirements_is_named_with_the_remedy(checkout, tmp_path):
