@@ -7,11 +7,15 @@ import socket
 from typing import Any
 
 import gymnasium as gym
+import jsonschema
 from websockets.sync.client import ClientConnection, connect
 
 import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.bridge.messages import KINDS
+from lnsim_gym.bridge.schema import schema_json
+
+SCHEMA = jsonschema.Draft202012Validator(json.loads(schema_json()))
 
 
 def streamed(payments_per_step: int = 20, **settings: Any) -> StreamEpisodes:
@@ -20,7 +24,10 @@ def streamed(payments_per_step: int = 20, **settings: Any) -> StreamEpisodes:
 
 
 class Client:
-    """An ordinary client that keeps every message it received; on entry it is one of the bridge's listeners."""
+    """An ordinary client that keeps every message it received; on entry it is one of the bridge's listeners.
+
+    It holds every answer to the schema; the many messages of the episodes have a test of their own.
+    """
 
     def __init__(self, env: StreamEpisodes, path: str = "/", **options: Any) -> None:
         uri = f"ws://127.0.0.1:{env.bridge.port}{path}"
@@ -42,6 +49,8 @@ class Client:
 
     def receive(self, timeout: float = 20) -> dict[str, Any]:
         message = json.loads(self._greeting.pop() if self._greeting else self.connection.recv(timeout))
+        if message["type"] not in KINDS or message["type"] == "rebalance_suggestion":
+            SCHEMA.validate(message)
         self.messages.append(message)
         return message
 
