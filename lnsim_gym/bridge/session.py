@@ -72,7 +72,6 @@ class Session:
         self._chunks: deque[tuple[bytes, int]] = deque()
         self._bytes = self._messages = self._untold = self._written = self._heard = 0
         self._ready = asyncio.Event()
-        self._alive = asyncio.Event()
         self._allowance = 2 * settings.messages_per_second
         self._counted_s = time.monotonic()
 

@@ -1,5 +1,6 @@
 """Direct policy iteration: learn which action is best from rollouts of several, all in the same future."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -124,19 +125,19 @@ class DirectPolicyIteration(BaseAlgorithm):
             ValueError: The environment is no ``LightningVecEnv``.
         """
         total, watch = self._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        branches = Branches(self.env, self.candidates)
         watch.on_training_start(locals(), globals())
-        while self.num_timesteps < total:
-            watch.on_rollout_start()
-            self._step(branches)
-            self._update_current_progress_remaining(self.num_timesteps, total)
-            if not watch.on_step():
-                break
-            watch.on_rollout_end()
-            loss = self._learn_differences()
-            if self.num_timesteps // self.n_envs % log_interval == 0:
-                self.logger.record("train/loss", loss)
-                self.dump_logs()
+        with closing(Branches(self.env, self.candidates)) as branches:
+            while self.num_timesteps < total:
+                watch.on_rollout_start()
+                self._step(branches)
+                self._update_current_progress_remaining(self.num_timesteps, total)
+                if not watch.on_step():
+                    break
+                watch.on_rollout_end()
+                loss = self._learn_differences()
+                if self.num_timesteps // self.n_envs % log_interval == 0:
+                    self.logger.record("train/loss", loss)
+                    self.dump_logs()
         watch.on_training_end()
         return self
 

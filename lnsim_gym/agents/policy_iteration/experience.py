@@ -28,6 +28,9 @@ class Experience:
         self._return: Float32 = np.zeros((size, candidates), np.float32)
         self._added = 0
 
+    def __len__(self) -> int:
+        return min(self._added, len(self._observation))
+
     def add(self, observation: Float32, action: Int64, returns: npt.NDArray[np.float64]) -> None:
         """Add n observations, shape (n, width), with actions and returns of shape (n, candidates)."""
         place = (self._added + np.arange(len(observation))) % len(self._observation)
@@ -36,17 +39,17 @@ class Experience:
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Float32, Int64, Float32]:
         """Draw observations with their actions and returns."""
-        place = rng.integers(min(self._added, len(self._observation)), size=count)
+        place = rng.integers(len(self), size=count)
         return self._observation[place], self._action[place].astype(np.int64), self._return[place]
 
     def saved(self) -> dict[str, Any]:
         """Return what ``restore`` puts back."""
-        kept = min(self._added, len(self._observation))
         rows = {"observation": self._observation, "action": self._action, "return": self._return}
-        return {"added": self._added, **{name: array[:kept] for name, array in rows.items()}}
+        return {"added": self._added, **{name: array[: len(self)] for name, array in rows.items()}}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Put back what ``saved`` returned."""
-        self._added, kept = saved["added"], len(saved["return"])
+        self._added = saved["added"]
+        kept = len(self)
         self._observation[:kept], self._action[:kept] = saved["observation"], saved["action"]
         self._return[:kept] = saved["return"]
