@@ -35,7 +35,7 @@ import msgspec
 from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.planner import FeaturesName, Forecast, Planner, PlannerOracle
+from lnsim_gym.agents.planner import DemandFeatures, FeaturesName, Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.rules import (
     Autoloop,
     Lndg,
@@ -167,6 +167,17 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def max_episode_steps(self) -> int:
         """Steps of an episode of that environment."""
         return int(self.env_kwargs.get("max_episode_steps", self._spec.max_episode_steps or 100))
+
+    def features_for(self, problem: Problem) -> DemandFeatures | None:
+        """Make the features that it names, or None where it names none.
+
+        Args:
+            problem: The problem of the environment that is looked at.
+
+        Raises:
+            ConfigError: The problem has no such features.
+        """
+        return None if self.features is None else DemandFeatures(problem, self.max_episode_steps)
 
     @property
     def _spec(self) -> EnvSpec:

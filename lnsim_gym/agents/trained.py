@@ -152,7 +152,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
         raise ConfigError(f"agent {name!r}: the policy file {weights} is missing; `lnsim train` makes one") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
-    features = DemandFeatures.of(recipe.features, problem, recipe.max_episode_steps)
+    features = recipe.features_for(problem)
     spaces = features.space if features else problem.layout.space, problem.actions.space
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
         if str(space) != trained:

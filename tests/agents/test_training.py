@@ -66,10 +66,8 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
     report = train(algo, recipe, 7, whole, seeds=SEEDS)
-    assert (
-        train(algo, recipe, 7, parts, seeds=SEEDS, stopped=after({"dpi": 12, "dqn": 60, "sac": 60}.get(algo, 2)))
-        is None
-    )
+    stopped = after({"dpi": 12, "dqn": 60, "sac": 60}.get(algo, 2))
+    assert train(algo, recipe, 7, parts, seeds=SEEDS, stopped=stopped) is None
     stopped_at = int(parts.last_checkpoint().name)
     assert 0 < stopped_at < report.steps
     resumed = train(algo, recipe, 7, parts, seeds=SEEDS, resume=True)
@@ -128,7 +126,7 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 @pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
     recipe, problem = read_recipe(name), problem_of(name)
-    features = DemandFeatures.of(recipe.features, problem, 100)
+    features = recipe.features_for(problem)
     observations = features.space if features else problem.layout.space
     policy = Hyperparameters.of(recipe).make_policy(observations, problem.actions.space)
     assert policy.action_space == problem.actions.space
@@ -149,6 +147,7 @@ def test_features_are_the_same_in_training_and_in_play():
         observations, _, dones, infos = plain.step(actions)
         seen, _, _, told = training.step(actions)
         np.testing.assert_array_equal(seen, playing(observations, plain.steps))
+        assert (np.abs(np.delete(seen, slice(62, 72), axis=1)) <= 1).all()  # all but the logarithms of weights
         assert seen[:, -1] == pytest.approx(min(33 - step % 33, 20) / 20)
         assert dones.all() == (step == 33)
         for info, featured in zip(infos, told, strict=True):

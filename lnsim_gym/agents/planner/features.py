@@ -97,11 +97,6 @@ class DemandFeatures:
         gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
         return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
-    @classmethod
-    def of(cls, name: FeaturesName | None, problem: Problem, episode_steps: int) -> DemandFeatures | None:
-        """Return the features that a recipe names, or None where it names none."""
-        return None if name is None else cls(problem, episode_steps)
-
     def anew(self) -> DemandFeatures:
         """Return the same features for other networks, with nothing remembered yet."""
         other = copy.copy(self)

@@ -17,7 +17,6 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lnsim_gym.agents.hyperparams import Hyperparameters
-from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.policy_iteration import DirectPolicyIteration
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.agents.sb3 import LightningVecEnv
@@ -53,7 +52,7 @@ class Session:
         self._hyperparameters = Hyperparameters.of(recipe)
         n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
-        self._features = DemandFeatures.of(recipe.features, self._env.problem, recipe.max_episode_steps)
+        self._features = recipe.features_for(self._env.problem)
         shown = self._env if self._features is None else FeaturedVecEnv(self._env, self._features)
         self._clock = ClockedVecEnv(shown)
         self._monitor = VecMonitor(self._clock)
@@ -80,7 +79,7 @@ class Session:
 
     def agent(self, problem: Problem) -> TrainedAgent:
         """Return an agent that acts by the policy as it is."""
-        features = DemandFeatures.of(self.recipe.features, problem, self.recipe.max_episode_steps)
+        features = None if self._features is None else self._features.anew()
         return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer), features)
 
     def save(self, folder: TrainingFolder) -> None:
