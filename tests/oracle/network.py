@@ -105,6 +105,8 @@ class OracleNetwork:
         ]
         self.max_parts, self.remember, self.max_attempts = max_parts, remember, max_attempts
         self.memories = {}
+        self.ties = 0
+        """Pairs of equally good ways met so far: LND takes the one that its maps happen to list first."""
 
     def balances_msat(self):
         return [channel.local_msat() for channel in self.channels]

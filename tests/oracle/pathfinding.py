@@ -38,7 +38,7 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     """Return the directions of the best route, source first.
 
     ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``policy``,
-    ``capacity_msat`` and ``bandwidth(direction, amount)``.
+    ``capacity_msat`` and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
     """
     bandwidths = [network.bandwidth(direction ^ 1, 0) for direction in network.incoming[source]]
     if sum(bandwidths) < amount:
@@ -67,7 +67,10 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
                 attempt_cost,
                 now_ms,
             )
-            if candidate is None or not _better(candidate, distance.get(origin)):
+            if candidate is None:
+                continue
+            network.ties += _tie(candidate, distance.get(origin))
+            if not _better(candidate, distance.get(origin)):
                 continue
             distance[origin] = candidate
             heapq.heappush(heap, (candidate.dist, -candidate.probability, origin, direction))
@@ -111,6 +114,12 @@ def _process_edge(network, mission_control, source, direction, to, amount, fee_l
     weight = to.weight + fee + to_send * delta * RISK_FACTOR_BILLIONTHS // 1_000_000_000
     dist = int(float(weight) + attempt_cost / probability)
     return NodeWithDist(dist, weight, to_send + fee, to.cltv + delta, probability, direction, to.hops + 1)
+
+
+def _tie(candidate, current):
+    if current is None or candidate.next_hop == current.next_hop:
+        return False
+    return (candidate.dist, candidate.probability) == (current.dist, current.probability)
 
 
 def _better(candidate, current):

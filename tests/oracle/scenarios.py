@@ -32,18 +32,18 @@ def random_channel(rng, one, other, default_rate, max_capacity_sat):
     return Channel(initiator=initiator, peer=peer, capacity_sat=capacity_sat, fee_per_kw=fee_per_kw, policies=policies)
 
 
-def random_policies(rng, capacity_sat, *, unique_fees=False):
-    """Draw both directions' policies; with ``unique_fees`` no two ways cost the same, so that LND has no ties."""
+def random_policies(rng, capacity_sat, *, uneven_fees=False):
+    """Draw both directions' policies; with ``uneven_fees`` few ways cost the same, so that LND has few ties."""
     return ChannelPolicies(
-        initiator=random_policy(rng, capacity_sat, unique_fees), peer=random_policy(rng, capacity_sat, unique_fees)
+        initiator=random_policy(rng, capacity_sat, uneven_fees), peer=random_policy(rng, capacity_sat, uneven_fees)
     )
 
 
-def random_policy(rng, capacity_sat, unique_fees):
+def random_policy(rng, capacity_sat, uneven_fees):
     ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
     min_htlc_msat = rng.choice([1, 1000, 1000, 1000, rng.randint(1, 5_000_000)])
     return Policy(
-        fee_base_msat=rng.randint(0, 30_000) if unique_fees else rng.choice([*SMALL_FEES, rng.randint(0, 30_000)]),
+        fee_base_msat=rng.randint(0, 30_000) if uneven_fees else rng.choice([*SMALL_FEES, rng.randint(0, 30_000)]),
         fee_rate_ppm=rng.choice([0, 1, 10, rng.randint(0, 3000), rng.randint(0, 30_000)]),
         time_lock_delta=rng.choice([24, 40, 80, 144, rng.randint(24, 2016)]),
         min_htlc_msat=min_htlc_msat,

@@ -20,7 +20,7 @@ from lnsim_gym.errors import BackendLost
 from lnsim_gym.recording import RecordEpisodes
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace
-from tests.parity.test_simulator_against_lnd import fresh_seed, random_network
+from tests.parity.test_simulator_against_lnd import fresh_seed, random_network, ties_met
 
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(300)]
 
@@ -175,5 +175,13 @@ def test_a_fresh_trace_of_an_unseen_network_is_done_again_by_the_simulator(live_
             assert info["backend_error"] == ""
     trace = read_trace(writer.path)
     assert EnvironmentConfig.of(trace.header.config).operation == operation
-    assert len(trace.episodes[0].steps) == 8
-    assert [str(each) for each in replay(trace, SimulatorBackend(trace.topology, trace.header.payment))] == []
+    steps, payment = trace.episodes[0].steps, trace.header.payment
+    assert len(steps) == 8
+    left_to_chance = [
+        step.step
+        for step in steps
+        if ties_met(trace.topology, payment, step.balances_after_rebalance_msat, trace.batch(step))
+    ]
+    differences = replay(trace, SimulatorBackend(trace.topology, payment))
+    assert [str(each) for each in differences if each.step not in left_to_chance] == []
+    assert len(left_to_chance) <= 1

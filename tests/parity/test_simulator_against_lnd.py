@@ -10,6 +10,7 @@ from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.network import Channel, Topology
+from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import random_amount, random_policies, random_route
 
 pytestmark = pytest.mark.lnd
@@ -42,17 +43,28 @@ def random_network(rng):
                 peer=names[peer],
                 capacity_sat=capacity_sat,
                 initiator_balance_sat=int(capacity_sat * kept),
-                policies=random_policies(rng, capacity_sat, unique_fees=True),
+                policies=random_policies(rng, capacity_sat, uneven_fees=True),
             )
         )
     return Topology(nodes=tuple(names), channels=tuple(channels))
 
 
-def random_batch(rng, topology):
-    ends = [rng.sample(range(len(topology.nodes)), 2) for _ in range(BATCH)]
-    amounts = [random_amount(rng, 900_000_000) for _ in range(BATCH)]
-    columns = [[one for one, _ in ends], [other for _, other in ends], amounts, [0] * BATCH]
-    return PaymentBatch(*(np.array(column, np.int64) for column in columns))
+def ties_met(topology, options, balances_msat, batch):
+    """Return how often LND meets two equally good ways in these payments, of which it takes one at random."""
+    network = OracleNetwork(topology, np.asarray(balances_msat), max_parts=options.max_parts)
+    for source, destination, amount_msat, *_ in zip(*(column.tolist() for column in batch), strict=True):
+        network.pay(source, destination, amount_msat, int(options.fee_limit_msat(np.int64(amount_msat))))
+    return network.ties
+
+
+def random_batch(rng, topology, options, balances_msat, size=BATCH):
+    """Draw payments until LND meets no ties in them."""
+    while True:
+        rows = [[*rng.sample(range(len(topology.nodes)), 2), random_amount(rng, 900_000_000), 0] for _ in range(size)]
+        batch = PaymentBatch(*np.array(rows, np.int64).T)
+        if not ties_met(topology, options, balances_msat, batch):
+            return batch
+        print("drawn again: ties")
 
 
 def assert_equal(live, simulated, batch, fields):
@@ -77,7 +89,7 @@ def test_payments_and_pushes_and_cycles_give_what_real_nodes_give(live_launcher)
     with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
         simulator.reset(live.balances_msat())
         for _ in range(PAYMENTS // BATCH):
-            batch = random_batch(rng, topology)
+            batch = random_batch(rng, topology, options, simulator.balances_msat())
             assert_equal(live.pay(batch), simulator.pay(batch), batch, FIELDS)
             assert np.array_equal(live.balances_msat(), simulator.balances_msat())
             route, amount = tuple(random_route(rng, topology)), random_amount(rng, 500_000_000)
@@ -106,10 +118,9 @@ def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
     split = differing = 0
     with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
         for _ in range(PAYMENTS // BATCH // 4):
-            batch = random_batch(rng, topology)
-            for row in range(BATCH):
-                one = PaymentBatch(*(column[row : row + 1] for column in batch))
+            for _ in range(BATCH):
                 simulator.reset(live.balances_msat())
+                one = random_batch(rng, topology, options, simulator.balances_msat(), size=1)
                 seen, simulated = live.pay(one), simulator.pay(one)
                 same = seen.succeeded[0] == simulated.succeeded[0] and settled_parts(seen) == settled_parts(simulated)
                 assert same == np.array_equal(live.balances_msat(), simulator.balances_msat())

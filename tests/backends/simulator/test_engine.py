@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.backends.simulator.engine import spendable
 from lnsim_gym.compiled import kernel
-from lnsim_gym.network import Channel, Topology
+from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
 from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
@@ -43,6 +43,21 @@ def assert_same_payments(rng, topology, engine, oracle, count, step_ms=0):
         assert [sum(both) for both in after] == totals
         assert min(min(both) for both in after) >= 0
         now_ms += rng.randint(0, step_ms)
+
+
+@pytest.mark.parametrize(("base_msat", "ties"), [(1000, 1), (1001, 0)])
+def test_the_oracle_counts_the_ties_that_lnd_leaves_to_chance(base_msat, ties):
+    """A diamond: two ways of two hops, which cost the same or not."""
+    policies = ChannelPolicies(initiator=Policy(fee_base_msat=1000), peer=Policy(fee_base_msat=1000))
+    other = ChannelPolicies(initiator=Policy(fee_base_msat=base_msat), peer=Policy(fee_base_msat=base_msat))
+    pairs = [("a", "b", policies), ("a", "c", policies), ("b", "d", policies), ("c", "d", other)]
+    channels = tuple(
+        Channel(initiator=one, peer=two, capacity_sat=1_000_000, policies=fees) for one, two, fees in pairs
+    )
+    topology = Topology(nodes=("a", "b", "c", "d"), channels=channels)
+    oracle = OracleNetwork(topology, topology.start_balances_msat())
+    assert oracle.pay(0, 3, 100_000_000, 10_000_000).succeeded
+    assert oracle.ties == ties
 
 
 @settings(max_examples=120, deadline=None)
