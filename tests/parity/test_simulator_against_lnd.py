@@ -1,7 +1,9 @@
 """The simulator against real LND on a network nobody has seen: every outcome and every balance equal to the msat."""
 
+import copy
 import os
 import random
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.network import Channel, Topology
+from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import random_amount, random_policies, random_route
 
@@ -129,3 +132,44 @@ def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
                 assert same or seen.attempts[0] > 1, (one, seen, simulated)
     print(f"{split} payments took several attempts, {differing} of them ended differently")
     assert differing <= max(1, split // 10)
+
+
+REMEMBERING_S = 40.0
+"""Shorter than the minute in which LND ignores failures at higher amounts, so that no time limit is ever near."""
+
+
+@pytest.mark.timeout(580)
+def test_senders_that_remember_learn_what_those_of_real_nodes_learn(live_launcher):
+    """Failures fade as time goes by, so the engine is told what time it is."""
+    rng = fresh_seed()
+    topology = random_network(rng)
+    options = PaymentOptions(mission_control="per_episode")
+    made = refused_at_once = 0
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        live.reset(topology.start_balances_msat())
+        engine = CompiledNetwork(topology, live.balances_msat(), remember=True)
+        oracle = OracleNetwork(topology, live.balances_msat(), remember=True)
+        start_s = time.monotonic()
+        while made < PAYMENTS and time.monotonic() < start_s + REMEMBERING_S:
+            source, destination = rng.sample(range(len(topology.nodes)), 2)
+            amount_msat = random_amount(rng, 500_000_000)
+            now_ms = int(1000 * (time.monotonic() - start_s))
+            what = source, destination, amount_msat, int(options.fee_limit_msat(np.int64(amount_msat))), now_ms
+            trial = copy.deepcopy(oracle)
+            trial.ties = 0
+            trial.pay(*what)
+            if trial.ties:
+                continue
+            oracle = trial
+            expected = engine.pay(*what)
+            got = live.pay(PaymentBatch(*np.array([[*what[:3], 0]]).T))
+            seen = bool(got.succeeded[0]), int(got.failure_reason[0]), int(got.attempts[0]), int(got.fee_msat[0])
+            assert seen == (expected.succeeded, expected.reason, expected.attempts, expected.fee_msat), (made, what)
+            assert settled_parts(got) == [
+                (amount, [*route, *[-1] * (20 - len(route))]) for amount, route in expected.parts
+            ]
+            assert live.balances_msat().tolist() == engine.balances_msat()
+            made += 1
+            refused_at_once += not seen[0] and seen[2] == 0
+    print(f"{made} payments, {refused_at_once} of them refused without an attempt")
+    assert made >= 20
