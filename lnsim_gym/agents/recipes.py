@@ -35,7 +35,8 @@ import msgspec
 from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.planner import DemandFeatures, FeaturesName, Forecast, Planner, PlannerOracle
+from lnsim_gym.agents.features import ChannelFeatures, Features, FeaturesName
+from lnsim_gym.agents.planner import DemandFeatures, Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.rules import (
     Autoloop,
     Lndg,
@@ -140,7 +141,8 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     env_kwargs: dict[str, Any] = msgspec.field(default_factory=dict)
     """Settings of that environment that differ from the registered ones."""
     features: FeaturesName | None = None
-    """What is put behind each observation: ``demand`` adds an estimate of the demand (``DemandFeatures``)."""
+    """What it looks at besides or instead of observations: ``demand`` puts an estimate of the demand behind them
+    (``DemandFeatures``), ``channels`` makes a row for each channel end of them (``ChannelFeatures``)."""
     hyperparams: dict[str, Any] = msgspec.field(default_factory=dict)
     """Hyperparameters, with the keys and values of rl-baselines3-zoo."""
     trained: Trained | None = None
@@ -168,7 +170,7 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Steps of an episode of that environment."""
         return int(self.env_kwargs.get("max_episode_steps", self._spec.max_episode_steps or 100))
 
-    def features_for(self, problem: Problem) -> DemandFeatures | None:
+    def features_for(self, problem: Problem) -> Features | None:
         """Make the features that it names, or None where it names none.
 
         Args:
@@ -177,7 +179,12 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Raises:
             ConfigError: The problem has no such features.
         """
-        return None if self.features is None else DemandFeatures(problem, self.max_episode_steps)
+        match self.features:
+            case "demand":
+                return DemandFeatures(problem, self.max_episode_steps)
+            case "channels":
+                return ChannelFeatures(problem)
+        return None
 
     @property
     def _spec(self) -> EnvSpec:

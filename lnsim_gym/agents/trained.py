@@ -21,8 +21,8 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.hyperparams import Hyperparameters
-from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.policy_iteration import ActionValuePolicy
 from lnsim_gym.agents.recipes import TrainedRecipe
 from lnsim_gym.episodes import Problem
@@ -96,7 +96,7 @@ class TrainedAgent(Agent):
         problem: Problem,
         policy: BasePolicy,
         statistics: ObservationStatistics | None = None,
-        features: DemandFeatures | None = None,
+        features: Features | None = None,
     ) -> None:
         super().__init__(problem)
         self._features = features
@@ -135,6 +135,8 @@ class TrainedAgent(Agent):
 def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path) -> TrainedAgent:
     """Build the agent of a recipe from its policy file.
 
+    A policy on the features ``channels`` acts on networks of any size, any other on those of the size it learnt on.
+
     Args:
         name: How to call the agent in an error.
         problem: The problem of the environment it will act on.
@@ -155,7 +157,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
     features = recipe.features_for(problem)
     spaces = features.space if features else problem.layout.space, problem.actions.space
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
-        if str(space) != trained:
+        if recipe.features != "channels" and str(space) != trained:
             raise ConfigError(
                 f"agent {name!r} was trained for {what} {trained}, this environment has {space}: "
                 "its network must have as many nodes and channels, and the settings of the recipe"

@@ -11,7 +11,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from lnsim_gym.agents.planner import DemandFeatures
+from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.sb3 import LightningVecEnv
 
 __all__ = ["ClockedVecEnv", "FeaturedVecEnv"]
@@ -44,7 +44,7 @@ class ClockedVecEnv(VecEnvWrapper):
 class FeaturedVecEnv(VecEnvWrapper):
     """Puts features behind the observations of a ``LightningVecEnv``."""
 
-    def __init__(self, venv: LightningVecEnv, features: DemandFeatures) -> None:
+    def __init__(self, venv: LightningVecEnv, features: Features) -> None:
         super().__init__(venv, features.space)
         self.features = features
         self._networks = venv

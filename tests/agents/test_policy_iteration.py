@@ -1,10 +1,12 @@
 """Direct policy iteration tries actions in copies of networks that differ in nothing but those actions."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
 pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
 
+import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from lnsim_gym.agents.planner import DemandFeatures
@@ -85,12 +87,36 @@ def test_candidates_are_the_best_doing_nothing_and_others_that_are_allowed():
 
 
 def test_the_oldest_experience_makes_room():
-    experience, rng = Experience(4, 1, 2), np.random.default_rng(0)
+    experience, rng = Experience(4, (1,), 2), np.random.default_rng(0)
     for value in range(6):
         experience.add(np.full((1, 1), value, np.float32), np.zeros((1, 2), np.int64), np.full((1, 2), value, float))
-    observation, _, returns = experience.sample(200, rng)
-    assert set(observation[:, 0]) == {2, 3, 4, 5}
-    np.testing.assert_array_equal(returns, observation.repeat(2, axis=1))
+    basis, _, returns = experience.sample(200, rng)
+    assert set(basis[:, 0]) == {2, 3, 4, 5}
+    np.testing.assert_array_equal(returns, basis.repeat(2, axis=1))
+
+
+def test_values_of_tried_actions_are_those_among_all_also_where_one_network_looks_at_every_channel_end():
+    rng = np.random.default_rng(0)
+    actions = rng.permuted(np.arange(43)[None].repeat(5, axis=0), axis=1)[:, :20]
+    for shape in ((30,), (14, 6)):
+        box, discrete = gym.spaces.Box(-np.inf, np.inf, shape, np.float32), gym.spaces.Discrete(43)
+        policy = ActionValuePolicy(box, discrete, lambda _: 1e-3, net_arch=[8])
+        observation = rng.normal(size=(5, *shape)).astype(np.float32)
+        values = policy.values(observation, np.ones((5, 43), np.bool_))
+        basis = torch.from_numpy(policy.learned.basis(observation, actions))
+        tried = policy.learned.at(basis, torch.from_numpy(actions)).detach().numpy()
+        np.testing.assert_allclose(tried, np.take_along_axis(values, actions, axis=1), rtol=1e-5, atol=1e-6)
+        assert len(np.unique(values)) > 100
+    assert (values[:, 0] == 0).all()
+    swapped = policy.values(observation[:, ::-1].copy(), np.ones((5, 43), np.bool_))
+    np.testing.assert_allclose(
+        swapped[:, 1:].reshape(5, 14, 3)[:, ::-1], values[:, 1:].reshape(5, 14, 3), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_one_network_for_all_channel_ends_needs_as_many_actions_for_each():
+    with pytest.raises(ValueError, match="14 rows"):
+        ActionValuePolicy(gym.spaces.Box(-1, 1, (14, 6)), gym.spaces.Discrete(42), lambda _: 1e-3)
 
 
 def test_it_learns_to_move_liquidity_within_a_few_seconds():

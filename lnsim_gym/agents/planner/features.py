@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-from typing import Final, Literal
+from typing import Any, Final, Self
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.agents.base import Float64, Int64
+from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["DemandFeatures", "FeaturesName"]
-
-FeaturesName = Literal["demand"]
-"""What a recipe may call features."""
+__all__ = ["DemandFeatures"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -26,7 +24,7 @@ END_IN_SIGHT: Final = 20
 """Steps before its end at which an episode's end is first seen."""
 
 
-class DemandFeatures:
+class DemandFeatures(Features):
     """Puts an estimate of the demand behind each observation.
 
     An observation ``flows`` of one step is followed by the mean of its features over the steps since the last redraw
@@ -57,28 +55,12 @@ class DemandFeatures:
         self.space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def __call__(self, observation: Float32, step: Int64) -> Float32:
-        """Take in what the last step showed, and return the observations with their features.
-
-        Args:
-            observation: Observations, shape (n, layout.size).
-            step: Steps done in the episode of each network, shape (n,); 0 where one begins.
-
-        Returns:
-            Shape (n, size of ``space``).
-        """
+        """See ``Features``."""
         self._estimator.observe(observation, step)
         return self._look(observation, step)
 
     def begin(self, which: npt.NDArray[np.bool_], observation: Float32) -> Float32:
-        """Return the first observations of the episodes that begin on the chosen networks, with their features.
-
-        Args:
-            which: Which networks, shape (n,).
-            observation: Observations of all networks, shape (n, layout.size).
-
-        Returns:
-            Shape (chosen networks, size of ``space``).
-        """
+        """See ``Features``."""
         self._estimator.forget(which)
         return self._look(observation, np.zeros(len(observation), np.int64))[which]
 
@@ -97,16 +79,17 @@ class DemandFeatures:
         gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
         return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
-    def anew(self) -> DemandFeatures:
-        """Return the same features for other networks, with nothing remembered yet."""
+    def anew(self) -> Self:
+        """See ``Features``."""
         other = copy.copy(self)
         other._estimator = self._estimator.anew()
         return other
 
     def saved(self) -> tuple[Float64, Int64]:
-        """Return what it remembers of the networks."""
+        """See ``Features``."""
         return self._estimator.saved()
 
-    def restore(self, memory: tuple[Float64, Int64]) -> None:
-        """Put back what ``saved`` returned."""
-        self._estimator.restore(memory)
+    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+        """See ``Features``."""
+        counts, steps = memory
+        self._estimator.restore((counts, steps))

@@ -178,7 +178,9 @@ class DirectPolicyIteration(BaseAlgorithm):
         spaces = self.observation_space, self.action_space
         self.policy = cast("ActionValuePolicy", self.policy_class(*spaces, self.lr_schedule, **self.policy_kwargs))
         self.candidates = min(self.candidates, int(self.action_space.n))
-        self.replay_buffer = Experience(self.buffer_size, gym.spaces.flatdim(self.observation_space), self.candidates)
+        blank = np.zeros((1, *cast("gym.spaces.Box", self.observation_space).shape), np.float32)
+        basis = self.policy.learned.basis(blank, np.zeros((1, self.candidates), np.int64))
+        self.replay_buffer = Experience(self.buffer_size, basis.shape[1:], self.candidates)
 
     def _step(self, branches: Branches) -> None:
         """Try actions on every network, note what they led to, and do one of them."""
@@ -186,7 +188,7 @@ class DirectPolicyIteration(BaseAlgorithm):
         allowed = np.stack(self.env.env_method("action_masks"))
         candidates = self._candidates(self.policy.values(observation, allowed), allowed)
         returns = self._returns(branches, candidates)
-        self.replay_buffer.add(observation, candidates, returns)
+        self.replay_buffer.add(self.policy.learned.basis(observation, candidates), candidates, returns)
         following, _, dones, infos = self.env.step(self._actions(candidates))
         self._last_obs = np.asarray(following)
         self._update_info_buffer(infos, dones)
@@ -224,11 +226,11 @@ class DirectPolicyIteration(BaseAlgorithm):
         self._update_learning_rate(self.policy.optimizer)
         loss = torch.zeros(())
         for _ in range(self.gradient_steps):
-            observation, action, returns = map(torch.from_numpy, self.replay_buffer.sample(self.batch_size, self._rng))
-            error = self.policy.learned(observation).gather(1, action) - returns
+            basis, action, returns = map(torch.from_numpy, self.replay_buffer.sample(self.batch_size, self._rng))
+            error = self.policy.learned.at(basis, action) - returns
             loss = (error - error.mean(dim=1, keepdim=True)).square().mean()
             self.policy.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.policy.optimizer.step()
             self.policy.average(self.tau)
         return float(loss.detach())

@@ -56,8 +56,8 @@ class Branches:
         """Begin anew where the networks of the training stand."""
         self._episodes.branch_from(self._trunk.simulated, self._copies)
         if self._features is not None and self._trunk_features is not None:
-            counts, steps = self._trunk_features.saved()
-            self._features.restore((counts.repeat(self._copies, axis=0), steps.repeat(self._copies, axis=0)))
+            memory = self._trunk_features.saved()
+            self._features.restore(tuple(array.repeat(self._copies, axis=0) for array in memory))
         self._left = (self._trunk.max_episode_steps or np.iinfo(np.int64).max) - self._episodes.steps
 
     def step(self, actions: Int64) -> Float64:

@@ -16,8 +16,55 @@ from torch import nn
 
 __all__ = ["ActionValuePolicy"]
 
+Float32 = npt.NDArray[np.float32]
+Int64 = npt.NDArray[np.int64]
+
 FORBIDDEN: Final = -np.inf
 """Value of what the balances do not allow."""
+
+
+class FlatValues(nn.Sequential):
+    """Values of all actions, from an observation of one row."""
+
+    def basis(self, observation: Float32, actions: Int64) -> Float32:  # noqa: ARG002
+        """Return what the values of actions depend on, n rows."""
+        return observation
+
+    def at(self, basis: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Return the values of actions of shape (n, candidates), for their basis."""
+        values: torch.Tensor = self(basis).gather(1, actions)
+        return values
+
+
+class SharedValues(nn.Module):
+    """Values of the sizes of a rebalance along each direction, from its row of features: one network for all.
+
+    Doing nothing, action 0, has the value 0.
+
+    Args:
+        layers: Layers from the features of a direction to the values of its sizes.
+        sizes: Number of sizes.
+    """
+
+    def __init__(self, layers: list[nn.Module], sizes: int) -> None:
+        super().__init__()
+        self.layers, self.sizes = nn.Sequential(*layers), sizes
+
+    def forward(self, observation: torch.Tensor) -> torch.Tensor:
+        """Return the values of all actions, shape (n, actions), for shape (n, directions, features)."""
+        values = self.layers(observation).flatten(1)
+        return torch.cat([values.new_zeros(len(values), 1), values], dim=1)
+
+    def basis(self, observation: Float32, actions: Int64) -> Float32:
+        """Return the features of the directions of actions, shape (n, candidates, features)."""
+        direction = (actions - 1).clip(0) // self.sizes
+        return np.take_along_axis(observation, direction[:, :, None], axis=1)
+
+    def at(self, basis: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Return the values of actions of shape (n, candidates), for their basis."""
+        size = (actions - 1) % self.sizes
+        values = self.layers(basis).gather(2, size[:, :, None])[:, :, 0]
+        return torch.where(actions == 0, 0.0, values)
 
 
 class ActionValuePolicy(BasePolicy):
@@ -26,8 +73,9 @@ class ActionValuePolicy(BasePolicy):
     It acts by an average of the weights over the last updates, which is steadier than the weights that learn.
 
     Args:
-        observation_space: A ``Box``.
-        action_space: A ``Discrete`` space.
+        observation_space: A ``Box``: of one row, or of a row for each direction; then one network looks at each row.
+        action_space: A ``Discrete`` space; with a row for each direction, doing nothing and then the rebalances along
+            each in the order of their sizes.
         lr_schedule: Learning rate, by what is left of the training.
         net_arch: Units of each hidden layer.
         activation_fn: Activation between layers.
@@ -45,11 +93,10 @@ class ActionValuePolicy(BasePolicy):
         activation_fn: type[nn.Module] = nn.ReLU,
     ) -> None:
         if not isinstance(action_space, gym.spaces.Discrete) or not isinstance(observation_space, gym.spaces.Box):
-            raise ValueError(f"needs flat observations and discrete actions, got {observation_space}, {action_space}")
+            raise ValueError(f"needs a box and discrete actions, got {observation_space}, {action_space}")
         super().__init__(observation_space, action_space)
         self.actions = int(action_space.n)
-        layers = create_mlp(observation_space.shape[0], self.actions, net_arch or [128, 128], activation_fn)
-        self.learned = nn.Sequential(*layers)
+        self.learned = _values(observation_space.shape, self.actions, net_arch or [128, 128], activation_fn)
         self.averaged = copy.deepcopy(self.learned).requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.learned.parameters(), lr=lr_schedule(1.0))
 
@@ -95,3 +142,20 @@ class ActionValuePolicy(BasePolicy):
         """See ``BasePolicy._predict``."""
         choice: torch.Tensor = self.averaged(observation).argmax(dim=1)
         return choice
+
+
+def _values(
+    shape: tuple[int, ...], actions: int, net_arch: list[int], activation_fn: type[nn.Module]
+) -> FlatValues | SharedValues:
+    """Build the network for observations of a shape.
+
+    Raises:
+        ValueError: There are not as many actions for each row.
+    """
+    if len(shape) == 1:
+        return FlatValues(*create_mlp(shape[0], actions, net_arch, activation_fn))
+    rows, features = shape
+    sizes, left = divmod(actions - 1, rows)
+    if sizes == 0 or left:
+        raise ValueError(f"needs as many actions for each of {rows} rows, besides doing nothing; got {actions} actions")
+    return SharedValues(create_mlp(features, sizes, net_arch, activation_fn), sizes)

@@ -1,0 +1,150 @@
+"""What a learning agent may look at instead of the plain observation."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Final, Literal, Self
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.agents.base import Float64, Int64
+from lnsim_gym.episodes import Problem
+from lnsim_gym.errors import ConfigError
+
+__all__ = ["ChannelFeatures", "Features", "FeaturesName"]
+
+FeaturesName = Literal["demand", "channels"]
+"""What a recipe may call features."""
+
+Float32 = npt.NDArray[np.float32]
+
+FLOW_SCALE: Final = 10.0
+"""What flows, shares of a channel's capacity in a step, are multiplied by."""
+FAILURE_SCALE: Final = 30.0
+"""What failures, shares of the payments of a step, are multiplied by."""
+
+
+class Features(ABC):
+    """Makes what an agent looks at out of the observations of a batch of networks."""
+
+    space: gym.spaces.Box
+    """Of one network."""
+
+    @abstractmethod
+    def __call__(self, observation: Float32, step: Int64) -> Float32:
+        """Take in what the last step showed, and return what is looked at.
+
+        Args:
+            observation: Observations, shape (n, layout.size).
+            step: Steps done in the episode of each network, shape (n,); 0 where one begins.
+
+        Returns:
+            Shape (n, *shape of ``space``).
+        """
+
+    @abstractmethod
+    def begin(self, which: npt.NDArray[np.bool_], observation: Float32) -> Float32:
+        """Return what is looked at first in the episodes that begin on the chosen networks.
+
+        Args:
+            which: Which networks, shape (n,).
+            observation: Observations of all networks, shape (n, layout.size).
+
+        Returns:
+            Shape (chosen networks, *shape of ``space``).
+        """
+
+    @abstractmethod
+    def anew(self) -> Self:
+        """Return the same features for other networks, with nothing remembered yet."""
+
+    @abstractmethod
+    def saved(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return what it remembers of the networks: arrays of one row each."""
+
+    @abstractmethod
+    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+        """Put back what ``saved`` returned."""
+
+
+class ChannelFeatures(Features):
+    """Makes a row of features for each channel end, the same for all ends of all networks.
+
+    Of the direction from the end to its peer, and then of the opposite one: the balance as a share of the capacity,
+    the logarithm of the fee rate, and the logarithm of the number of channels of the node. Then the logarithm of the
+    capacity, and the share that each of the two nodes holds of the capacity of all its channels. Then, for each block
+    of an observation ``averages``, the flow over both directions, plain and as square roots, and the failures of
+    each of the two nodes, as a sender and as a receiver.
+
+    Args:
+        problem: The problem of the environment; its observation must be ``flows`` or ``averages``.
+
+    Raises:
+        ConfigError: The observation is another one, or the problem varies from episode to episode.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        layout, arrays = problem.layout, problem.topology.arrays
+        if layout.history == 0 or layout.split:
+            raise ConfigError(
+                f"the features 'channels' need observation 'flows' or 'averages', got {layout.name!r}: "
+                "set it in [env_kwargs] of the recipe"
+            )
+        if len(problem.variants) > 1:
+            raise ConfigError("the features 'channels' need a problem that stays the same: leave out variants")
+        self._layout = layout
+        self._source, self._peer = arrays.source.astype(np.int64), arrays.destination.astype(np.int64)
+        self._opposite = np.arange(layout.directions) ^ 1
+        capacity = np.repeat(arrays.capacity_sat, 2).astype(np.float64)
+        owns = (self._source[:, None] == np.arange(layout.nodes)).astype(np.float64)
+        self._share_of_node = owns * (capacity / (capacity @ owns)[self._source])[:, None]
+        fee_rate, channels = np.log10(1 + arrays.fee_rate_ppm) / 3, np.log(owns.sum(axis=0)) / 3
+        self._lasting: Float64 = np.stack(
+            [
+                fee_rate,
+                fee_rate[self._opposite],
+                channels[self._source],
+                channels[self._peer],
+                np.log10(capacity / np.median(capacity)),
+            ],
+            axis=-1,
+        )
+        size = 4 + self._lasting.shape[1] + 8 * layout.history
+        self.space = gym.spaces.Box(-np.inf, np.inf, (layout.directions, size), np.float32)
+
+    def __call__(self, observation: Float32, step: Int64) -> Float32:  # noqa: ARG002
+        """See ``Features``."""
+        return self._look(observation)
+
+    def begin(self, which: npt.NDArray[np.bool_], observation: Float32) -> Float32:
+        """See ``Features``."""
+        return self._look(observation[which])
+
+    def anew(self) -> Self:
+        """See ``Features``."""
+        return self
+
+    def saved(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return nothing: nothing is remembered."""
+        return ()
+
+    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+        """Do nothing."""
+
+    def _look(self, observation: Float32) -> Float32:
+        """Return the features of each channel end, shape (n, directions, features)."""
+        layout = self._layout
+        balance, blocks = np.split(observation, [layout.directions], axis=1)
+        held = balance @ self._share_of_node
+        columns = [balance, balance[:, self._opposite], held[:, self._source], held[:, self._peer]]
+        for block in np.split(blocks, layout.history, axis=1):
+            flow, sent, received = np.split(block, [layout.directions, layout.directions + layout.nodes], axis=1)
+            for one in (FLOW_SCALE * flow, np.sqrt(flow)):
+                columns += [one, one[:, self._opposite]]
+            for one in (FAILURE_SCALE * sent, FAILURE_SCALE * received):
+                columns += [one[:, self._source], one[:, self._peer]]
+        changing = np.stack(columns, axis=-1)
+        lasting = np.broadcast_to(self._lasting, (len(observation), *self._lasting.shape))
+        return np.concatenate([changing, lasting], axis=-1, dtype=np.float32)
