@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import gymnasium as gym
 import numpy as np
@@ -31,6 +31,8 @@ class Features(ABC):
 
     space: gym.spaces.Box
     """Of one network."""
+    fits_any_network: ClassVar[bool] = False
+    """Whether a policy that learnt on them acts on networks of any size."""
 
     @abstractmethod
     def __call__(self, observation: Float32, step: Int64) -> Float32:
@@ -72,11 +74,10 @@ class Features(ABC):
 class ChannelFeatures(Features):
     """Makes a row of features for each channel end, the same for all ends of all networks.
 
-    Of the direction from the end to its peer, and then of the opposite one: the balance as a share of the capacity,
-    the logarithm of the fee rate, and the logarithm of the number of channels of the node. Then the logarithm of the
-    capacity, and the share that each of the two nodes holds of the capacity of all its channels. Then, for each block
-    of an observation ``averages``, the flow over both directions, plain and as square roots, and the failures of
-    each of the two nodes, as a sender and as a receiver.
+    In order, each of the end and then of its peer's: the balance as a share of the capacity; the share that the node
+    holds of the capacity of all its channels; for each block of the observation, the flow in the direction away from
+    it, the square root of that, and the failures of its node as a sender and as a receiver; the logarithms of the
+    direction's fee rate and of the number of the node's channels. Last comes the logarithm of the capacity.
 
     Args:
         problem: The problem of the environment; its observation must be ``flows`` or ``averages``.
@@ -84,6 +85,8 @@ class ChannelFeatures(Features):
     Raises:
         ConfigError: The observation is another one, or the problem varies from episode to episode.
     """
+
+    fits_any_network = True
 
     def __init__(self, problem: Problem) -> None:
         layout, arrays = problem.layout, problem.topology.arrays

@@ -135,7 +135,7 @@ class TrainedAgent(Agent):
 def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path) -> TrainedAgent:
     """Build the agent of a recipe from its policy file.
 
-    A policy on the features ``channels`` acts on networks of any size, any other on those of the size it learnt on.
+    It acts on networks of the size it learnt on, or of any size where its features allow that.
 
     Args:
         name: How to call the agent in an error.
@@ -156,8 +156,9 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
     features = recipe.features_for(problem)
     spaces = features.space if features else problem.layout.space, problem.actions.space
+    of_one_size = features is None or not features.fits_any_network
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
-        if recipe.features != "channels" and str(space) != trained:
+        if of_one_size and str(space) != trained:
             raise ConfigError(
                 f"agent {name!r} was trained for {what} {trained}, this environment has {space}: "
                 "its network must have as many nodes and channels, and the settings of the recipe"

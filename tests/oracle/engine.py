@@ -15,6 +15,18 @@ from lnsim_gym.backends.simulator.engine import (
 from tests.oracle.network import OraclePayment
 
 
+def first_payment(outcomes):
+    """Return the first payment of outcome columns in the form of the oracle's."""
+    parts = [
+        (int(outcomes.part_amount_msat[0, part]), tuple(int(d) for d in outcomes.part_route[0, part] if d >= 0))
+        for part in range(int(outcomes.parts[0]))
+    ]
+    reason = FailureReason(int(outcomes.failure_reason[0]))
+    return OraclePayment(
+        bool(outcomes.succeeded[0]), reason, int(outcomes.attempts[0]), int(outcomes.fee_msat[0]), parts
+    )
+
+
 class CompiledNetwork:
     """Same calls and results as ``OracleNetwork``."""
 
@@ -44,13 +56,7 @@ class CompiledNetwork:
             now_ms,
             self.outcomes,
         )
-        out = self.outcomes
-        parts = [
-            (int(out.part_amount_msat[0, part]), tuple(int(d) for d in out.part_route[0, part] if d >= 0))
-            for part in range(int(out.parts[0]))
-        ]
-        reason = FailureReason(int(out.failure_reason[0]))
-        return OraclePayment(bool(out.succeeded[0]), reason, int(out.attempts[0]), int(out.fee_msat[0]), parts)
+        return first_payment(self.outcomes)
 
     def send_over(self, route, amount, now_ms=0):
         route = np.array(route, np.int64)
