@@ -7,6 +7,7 @@ neither execution (backends) nor reward.
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -37,7 +38,6 @@ NO_OP: Final = -1
 MAX_REBALANCE_ROUTES: Final = 20_000
 """Most routes an action space may offer."""
 
-_INTEGERS: Final = (int, np.integer)
 
 Operation = Literal["push", "circular"]
 Int64 = npt.NDArray[np.int64]
@@ -229,9 +229,11 @@ class DiscreteActions(ActionScheme):
 
     def decode_one(self, action: Any) -> tuple[int, int]:
         """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
-        if isinstance(action, _INTEGERS) and 0 <= action < len(self._rebalances):
-            return self._rebalances[action]
-        return super().decode_one(action)
+        try:
+            choice = operator.index(action)
+        except TypeError:
+            choice = -1
+        return self._rebalances[choice] if 0 <= choice < len(self._rebalances) else super().decode_one(action)
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""

@@ -17,6 +17,7 @@ def register_environments() -> None:
                 id=file.id,
                 entry_point="lnsim_gym.environment:LightningNetEnv",
                 vector_entry_point="lnsim_gym.vector:LightningNetVectorEnv",
+                order_enforce=False,  # the environment itself asks for a reset before the first step
                 max_episode_steps=file.max_episode_steps,
                 nondeterministic=file.nondeterministic,
                 kwargs=file.settings,

@@ -73,7 +73,7 @@ class StepColumns:
 
     succeeded: npt.NDArray[np.bool_]  # (networks, payments)
     failure_reason: Int32  # (networks, payments)
-    attempts: Int32  # (networks, payments)
+    attempts: Int32  # (networks, payments) HTLCs sent out; ``UNCOUNTED`` until somebody asks, see ``attempts``
     fee_msat: Int64  # (networks, payments)
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)

@@ -100,6 +100,7 @@ def _step_range(pay_all: Any, address: Any, begin: Any, end: Any) -> None:
     for index in range(begin, end):
         if which[index]:
             unit_msat = _rebalance(address, index)
+            _copy(_read(address, "columns.balances_msat")[index], _read(address, "columns.rebalanced_msat")[index])
             _draw(address, index)
             pay_all(address, index)
             _measure(address, index, unit_msat)

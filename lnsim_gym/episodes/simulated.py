@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
+from lnsim_gym.episodes.attempts import AttemptCounter
 from lnsim_gym.episodes.binding import describe
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
 from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
@@ -56,6 +57,7 @@ class SimulatedEpisodes(Episodes):
         self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
         self._has_flows = problem.layout.history > 0
         self._which, self._row, self._rebalance_msat = state.columns[:3]
+        self._attempts = AttemptCounter(problem)
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
 
@@ -80,7 +82,6 @@ class SimulatedEpisodes(Episodes):
         """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment."""
         self._row[0] = row
         self._rebalance_msat[0] = amount_msat
-        self._which[0] = True
         self._step_networks(self._address, 0, 1)
         if self._has_flows:
             note_flows(self._address, 0, 1)
@@ -132,15 +133,24 @@ class SimulatedEpisodes(Episodes):
         for array, its in zip(self._living(), other._living(), strict=True):
             array[:] = np.repeat(its, copies, axis=0)
 
+    def outcomes(self, network: int) -> PaymentOutcomes:
+        """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
+        rebalanced_msat = self._states[0].columns.rebalanced_msat[network]
+        attempts = self.columns.attempts[network]
+        self._attempts.count(int(self.variants[network]), rebalanced_msat, self.batch(network), attempts)
+        return super().outcomes(network)
+
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
-        kept = [copy() for copy in self._copiers(network)]
-        fields = len(PaymentBatch._fields)
+        *kept, rebalanced_msat, balances_msat = [copy() for copy in self._copiers(network)]
+        variant, fields = int(self.variants[network]), len(PaymentBatch._fields)
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch = PaymentBatch(*kept[:fields])
-            outcomes = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=False))
-            return batch, PaymentOutcomes(**outcomes, duration_s=np.zeros(len(batch.source))), kept[-1]
+            columns = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=True))
+            self._attempts.count(variant, rebalanced_msat, batch, columns["attempts"])
+            outcomes = PaymentOutcomes(**columns, duration_s=np.zeros(len(batch.source)))
+            return batch, outcomes, balances_msat.reshape(-1, 2)
 
         return unpack
 
@@ -158,8 +168,8 @@ class SimulatedEpisodes(Episodes):
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
         if network not in self._bound:
-            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "balances_msat")
-            self._bound[network] = [getattr(self.columns, name)[network].copy for name in names]
+            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "rebalanced_msat", "balances_msat")
+            self._bound[network] = [getattr(self._states[0].columns, name)[network].copy for name in names]
         return self._bound[network]
 
     def _run(self, task: Any) -> None:

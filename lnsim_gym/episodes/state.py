@@ -63,6 +63,7 @@ class Columns(NamedTuple):
     regime: Int64  # (networks,) demand regime whose weights are drawn, or -1
     cumulative: Float64  # (networks, 2, nodes) those weights
     spendable_msat: Int64  # (networks, directions)
+    rebalanced_msat: Int64  # (networks, directions) balances after the rebalance, before the payments
     balances_msat: Int64  # (networks, directions)
     observation: npt.NDArray[np.float32]  # (networks, size)
     allowed: npt.NDArray[np.int8]  # (networks, 1 + options)
@@ -118,7 +119,7 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
         problem=_terms(problem),
         memories=make_memory(networks, problem.config.payment, count),
         scratch=make_scratch(networks),
-        settings=make_settings(problem.config.payment),
+        settings=_settings(problem),
         columns=Columns(
             which=np.zeros(count, np.bool_),
             row=np.zeros(count, np.int64),
@@ -131,6 +132,7 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
             regime=np.full(count, -1, np.int64),
             cumulative=np.zeros((count, 2, problem.layout.nodes)),
             spendable_msat=np.zeros((count, directions), np.int64),
+            rebalanced_msat=np.zeros((count, directions), np.int64),
             **shared,
         ),
         weights=problem.weights,
@@ -143,6 +145,20 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
 def with_scratch(state: EpisodeState) -> EpisodeState:
     """Return the same state with working space of its own, for one more thread."""
     return state._replace(scratch=make_scratch(state.networks))
+
+
+def _settings(problem: Problem) -> Settings:
+    """Return how payments are sent: hopeless ones without attempts, unless something depends on these.
+
+    Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
+    routes: each attempt that fails takes away a channel end that holds too little, and few channels have two of those,
+    so time for an attempt per channel is enough.
+    """
+    options = problem.config.payment
+    settings = make_settings(options, counts_attempts=False)
+    if options.mission_control == "per_payment" and 2 * settings.max_attempts >= problem.layout.directions:
+        return settings
+    return make_settings(options)
 
 
 def _terms(problem: Problem) -> Terms:

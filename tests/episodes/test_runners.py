@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.backends.simulator.engine import UNCOUNTED
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
@@ -29,6 +30,7 @@ VARIATIONS = [
         "topology": "scale_free(nodes = 20, channels = 40, seed = 3)",
     },
     {"payment": {"fee_limit_base_sat": 0, "fee_limit_ppm": 20}},
+    {"payment": {"timeout_seconds": 1}, "topology": "scale_free(nodes = 20, channels = 40, seed = 3)"},
 ]
 
 
@@ -38,7 +40,8 @@ def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
     backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
     compiled, stepwise = SimulatedEpisodes(problem, 1), BackendEpisodes(problem, backend)
     everyone, rng = np.ones(1, np.bool_), np.random.default_rng(0)
-    settled = failed = refused = 0
+    settled = failed = refused = uncounted = 0
+    kept, expected = [], []
     for seed in (3, 4):
         for runner in (compiled, stepwise):
             runner.seed(0, seed)
@@ -51,6 +54,10 @@ def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
                 amount_msat = 0 if row < 0 else int(rng.choice(problem.actions.amounts_msat[row]))
                 for runner in (compiled, stepwise):
                     runner.step_one(row, amount_msat)
+                kept.append(compiled.keep_step(0))
+                uncounted += int((compiled.columns.attempts == UNCOUNTED).sum())
+                expected.append(stepwise.outcomes(0))
+                assert_equal_fields(compiled.outcomes(0), expected[-1])
                 assert_equal_columns(compiled, stepwise)
                 result = compiled.rebalance_result(0)
                 other = stepwise.rebalance_result(0)
@@ -66,11 +73,19 @@ def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
     assert settled
     assert failed
     assert refused
+    options = problem.config.payment
+    assert (uncounted > 0) == (options.mission_control == "per_payment" and options.timeout_seconds > 1)
+    for unpack, outcomes in zip(kept, expected, strict=True):
+        assert_equal_fields(unpack()[1], outcomes)
 
 
 def assert_equal_columns(compiled, stepwise):
-    for field in fields(compiled.columns):
-        left, right = getattr(compiled.columns, field.name), getattr(stepwise.columns, field.name)
+    assert_equal_fields(compiled.columns, stepwise.columns)
+
+
+def assert_equal_fields(one, other):
+    for field in fields(one):
+        left, right = getattr(one, field.name), getattr(other, field.name)
         np.testing.assert_array_equal(left, right, field.name)
 
 

@@ -30,12 +30,12 @@ def first_payment(outcomes):
 class CompiledNetwork:
     """Same calls and results as ``OracleNetwork``."""
 
-    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600):
+    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600, counts_attempts=1):
         self.network = compile_network(topology)
         self.scratch = make_scratch(self.network)
         options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
         self.memory = make_memory(self.network, options)
-        self.settings = Settings(0, 0, max_parts, max_attempts)
+        self.settings = Settings(0, 0, max_parts, max_attempts, counts_attempts)
         self.outcomes = make_outcomes(1, max_parts)
         self.flat = balances_msat.ravel().copy()
 

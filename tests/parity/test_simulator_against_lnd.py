@@ -130,7 +130,8 @@ def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
                 one = random_batch(rng, topology, options, simulator.balances_msat(), size=1)
                 seen, simulated = live.pay(one), simulator.pay(one)
                 same = seen.succeeded[0] == simulated.succeeded[0] and settled_parts(seen) == settled_parts(simulated)
-                assert same == np.array_equal(live.balances_msat(), simulator.balances_msat())
+                if same:  # other parts may leave the same balances: two over one channel can be cut in two ways
+                    assert np.array_equal(live.balances_msat(), simulator.balances_msat())
                 split += int(seen.attempts[0] > 1)
                 differing += not same
                 assert same or seen.attempts[0] > 1, (one, seen, simulated)

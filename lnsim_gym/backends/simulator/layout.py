@@ -31,7 +31,6 @@ __all__ = [
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
-UInt64 = npt.NDArray[np.uint64]
 UInt32 = npt.NDArray[np.uint32]
 Float64 = npt.NDArray[np.float64]
 Records = npt.NDArray[np.void]
@@ -64,8 +63,6 @@ COMMITMENT: Final = np.dtype(
     ]
 )
 """What there is to know of a channel."""
-LEAST_FEE: Final = np.dtype([("base_msat", np.int64), ("rate_ppm", np.int64)])
-"""Fees that no way from one node to another falls below, see ``reach``."""
 LABEL: Final = np.dtype(
     [
         ("stamp", np.int64),  # search that the rest belongs to
@@ -109,8 +106,6 @@ class Network(NamedTuple):
     destination: UInt32  # (directions,) receiving node, by direction
     policy: Records  # (directions,) POLICY
     commitment: Records  # (channels,) COMMITMENT
-    neighbours: UInt64  # (nodes,) set of the nodes that each has a channel with, up to 64 nodes
-    least_fee: Records  # (nodes, nodes) LEAST_FEE from the first to the second, up to 64 nodes
     hops: UInt8  # (rows, nodes) hop distances from the sender that owns the row
     hop_owner: Int32  # (rows,) sender that owns the row, or -1
 
@@ -178,6 +173,7 @@ class Settings(NamedTuple):
     fee_limit_ppm: int
     max_parts: int
     max_attempts: int
+    counts_attempts: int  # 1, or 0 to leave those of hopeless payments ``UNCOUNTED``, see ``reach``
 
 
 class Outcomes(NamedTuple):
@@ -203,8 +199,6 @@ def network_at(networks: Any, index: Any) -> Any:
         networks.destination[index],
         networks.policy[index],
         networks.commitment[index],
-        networks.neighbours[index],
-        networks.least_fee[index],
         networks.hops[index],
         networks.hop_owner[index],
     )

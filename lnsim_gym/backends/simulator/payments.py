@@ -14,6 +14,7 @@ import numpy as np
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
+from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_hopeless
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
 from lnsim_gym.backends.simulator.settling import (
     ERROR,
@@ -61,7 +62,7 @@ def _settle_single(balances: Any, work: Any, amount: Any, hops: Any, outcomes: A
 def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
     sender, target = ends
-    fee_limit, max_attempts, now, _, remembers = limits
+    fee_limit, max_attempts, now, _, _, remembers = limits
     outcomes, index = outcome
     attempts = 0
     while attempts < max_attempts:
@@ -98,11 +99,16 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
         return _send_directly(balances, work, direct, amount, outcome)
-    largest, total = survey(network, balances, work, sender)
-    if total < amount:
-        return INSUFFICIENT_BALANCE
-    if largest < amount:
-        return NO_ROUTE
+    counts = limits[4] != 0
+    if counts or is_hopeless(network, balances, work, sender, target, amount):
+        largest, total = survey(network, balances, work, sender)
+        if total < amount:
+            return INSUFFICIENT_BALANCE
+        if largest < amount:
+            return NO_ROUTE
+        if not counts:
+            outcome[0].attempts[outcome[1]] = UNCOUNTED
+            return NO_ROUTE
     return _pay_at_once(network, balances, work, ends, amount, limits, outcome)
 
 
@@ -240,7 +246,8 @@ def _pay_with(
     if source != destination and amount_msat > 0:
         if memory.first.size > 0:
             recall(network.source, scratch.work.knowledge, memory, source)
-        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, memory.first.size > 0)
+        counts, remembers = settings.counts_attempts, memory.first.size > 0
+        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, counts, remembers)
         ends = (np.uint32(source), np.uint32(destination))
         outcome = (outcomes, index)
         reason = send(network, balances, scratch, ends, amount_msat, limits, outcome)

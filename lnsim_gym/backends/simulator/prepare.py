@@ -26,7 +26,6 @@ from lnsim_gym.backends.simulator.layout import (
     Settings,
     Workspace,
 )
-from lnsim_gym.backends.simulator.reach import least_fees, neighbour_sets
 from lnsim_gym.network import NetworkArrays, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 
@@ -72,8 +71,6 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
         destination=arrays.destination.astype(np.uint32),
         policy=_policy_rows(arrays),
         commitment=_commitment_rows(arrays),
-        neighbours=neighbour_sets(arrays, count),
-        least_fee=least_fees(arrays, count),
         hops=np.zeros((rows, count), np.uint8),
         hop_owner=np.full(rows, -1, np.int32),
     )
@@ -177,13 +174,19 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
     )
 
 
-def make_settings(options: PaymentOptions) -> Settings:
-    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each."""
+def make_settings(options: PaymentOptions, *, counts_attempts: bool = True) -> Settings:
+    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each.
+
+    Args:
+        options: The payment options.
+        counts_attempts: Whether hopeless payments make their attempts too, see ``Settings``.
+    """
     return Settings(
         fee_limit_base_sat=options.fee_limit_base_sat,
         fee_limit_ppm=options.fee_limit_ppm,
         max_parts=options.max_parts,
         max_attempts=max(1, 1000 * options.timeout_seconds // ATTEMPT_MS),
+        counts_attempts=int(counts_attempts),
     )
 
 

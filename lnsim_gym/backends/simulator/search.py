@@ -22,8 +22,7 @@ from lnsim_gym.backends.base import MAX_ROUTE_HOPS
 from lnsim_gym.backends.simulator.bounds import BOUND, own_hop_row
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
-from lnsim_gym.backends.simulator.layout import BOOSTED, KNOWN, MAX_BOUND_HOPS, UNREACHABLE
-from lnsim_gym.backends.simulator.reach import is_cut_off
+from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, outlined
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
@@ -280,15 +279,12 @@ def find_route(
     row = own_hop_row(network, sender)
     if network.hops[row, target] == UNREACHABLE:
         return np.int64(0)
-    tried = network.neighbours.size > 0 and work.knowledge.counter[KNOWN] > 0
-    if tried and is_cut_off(network, balances, work, sender, target, amount, now):
-        return np.int64(0)
     apart = min(network.hops[row, target], MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
     limit = FAR
-    if not boosted and not tried:
+    if not boosted:
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False

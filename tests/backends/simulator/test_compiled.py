@@ -20,7 +20,7 @@ from tests.backends.simulator.test_compiled import one_payment
 
 backend = SimulatorBackend(preset("default"))
 backend.pay(one_payment())
-print("".join(engine.pay_batch.inspect_llvm().values()))
+print("".join(engine.pay_batch_whole.inspect_llvm().values()))
 """
 
 

@@ -1,5 +1,6 @@
 """The compiled engine against the plain-Python oracle: equal to the msat, on networks nobody chose."""
 
+import dataclasses
 import random
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.base import RebalanceReason
-from lnsim_gym.backends.simulator.engine import spendable
+from lnsim_gym.backends.base import FailureReason, RebalanceReason
+from lnsim_gym.backends.simulator.engine import UNCOUNTED, spendable
 from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
@@ -65,6 +66,36 @@ def test_the_oracle_counts_the_ties_that_lnd_leaves_to_chance(base_msat, ties):
 def test_payments_in_one_part_equal_the_oracle_to_the_msat(rng):
     topology, engine, oracle = both(rng)
     assert_same_payments(rng, topology, engine, oracle, 15)
+
+
+@settings(max_examples=120, deadline=None)
+@given(rng=randoms)
+def test_sparing_hopeless_payments_their_attempts_changes_nothing_else(rng):
+    assert_sparing_changes_nothing_else(rng, random_topology(rng), 15)
+
+
+def test_most_vain_payments_on_a_network_of_150_nodes_are_spared_their_attempts():
+    spared, vain = assert_sparing_changes_nothing_else(random.Random(2), scale_free(150, 500, seed=2), 400)
+    assert spared > 0.5 * vain > 5
+
+
+def assert_sparing_changes_nothing_else(rng, topology, count):
+    """Pay with and without the attempts of hopeless payments; return how many were spared and how many tried in vain."""
+    balances = random_balances(rng, topology)
+    counting = CompiledNetwork(topology, balances)
+    sparing = CompiledNetwork(topology, balances, counts_attempts=0)
+    spared = vain = 0
+    for _ in range(count):
+        payment = random_payment(rng, topology)
+        expected, seen = counting.pay(*payment), sparing.pay(*payment)
+        vain += not expected.succeeded and expected.attempts > 0
+        if seen.attempts == UNCOUNTED:
+            spared += 1
+            assert expected.reason == FailureReason.NO_ROUTE
+            seen = dataclasses.replace(seen, attempts=expected.attempts)
+        assert seen == expected, payment
+        assert sparing.balances_msat() == counting.balances_msat()
+    return spared, vain
 
 
 @settings(max_examples=120, deadline=None)
