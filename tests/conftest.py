@@ -7,6 +7,7 @@ import re
 import shutil
 from typing import Any
 
+import hypothesis
 import pytest
 
 from lnsim_gym.backends.lnd.launchers import choose_launcher
@@ -16,6 +17,9 @@ from lnsim_gym.errors import LnsimError, MissingDependency
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests share the cores already
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+hypothesis.settings.register_profile("lnsim", deadline=None)  # a busy machine takes its time
+hypothesis.settings.load_profile("lnsim")
 
 
 REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|test_readme\.py|test_notebooks\.py|cli/test_evaluation\.py")

@@ -129,7 +129,7 @@ def test_counts_add_up_and_money_is_conserved(variation):
 
 
 @given(seed=st.integers(0, 2**32), share=st.floats(0, 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_allowed_push_is_applied_and_a_masked_one_refused(seed, share):
     env = make(start_balances={"low": 0.0, "high": 1.0})
     _, info = env.reset(seed=seed)

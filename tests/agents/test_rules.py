@@ -80,7 +80,7 @@ def test_masked_random_is_never_refused_and_unmasked_is():
 
 
 @pytest.mark.parametrize("action", SPACES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(shares=st.lists(st.floats(0.03125, 0.96875, width=32), min_size=CHANNELS, max_size=CHANNELS))
 def test_targeted_moves_a_fifth_once_from_the_fuller_to_the_emptier_end_of_the_worst_channel(action, shares):
     problem, shares = PROBLEMS[action], np.array([shares])

@@ -37,7 +37,7 @@ def pair_counts(batch) -> np.ndarray:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**70), episode=st.integers(0, 10**6), step=st.integers(0, 10**6))
 def test_a_batch_depends_on_seed_episode_and_step_alone(model, seed, episode, step):
     fresh = TrafficSource(model, preset("default"), 20)
@@ -161,7 +161,7 @@ def test_simln_time_between_payments_follows_the_capacity():
     assert program.payment_ms == round(1000 * 30 * 24 * 3600 / payments_per_30_days)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**64 - 1), low=st.floats(0, 1), width=st.floats(0, 1))
 def test_start_balances_are_whole_sat_above_the_reserve(seed, low, width):
     topology = preset("default")

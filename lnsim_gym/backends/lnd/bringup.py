@@ -32,44 +32,51 @@ __all__ = ["bring_up", "check_fee_rates", "wait_ready"]
 _POLL_S: Final = 0.03
 _RECONNECT_S: Final = 2.0
 _PORT_TAKEN: Final = "address already in use"
-_PORT_TRIES: Final = 3
+_TRIES: Final = 3
+_STALL_S: Final = 30.0
+"""Time without any progress after which a new network is begun again, in seconds."""
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
 _CONFIRMATIONS: Final = 6
 """Blocks after which LND announces a channel to nodes other than its ends."""
+
+
+class _Stalled(BringUpError):
+    """A network that is no use waiting for: busy nodes now and then hang, or lose what they were told."""
+
 
 Check = Callable[[], Awaitable[str]]
 """Returns what is still missing, or an empty string."""
 
 
 def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> LiveNetwork:
-    """Bring a network up, or recognise it when it is up already.
+    """Bring a network up, or recognise it when it is up already; a new one that stalls is begun again, twice at most.
 
     Raises:
         ConfigError: The topology asks for what this network cannot do.
         BringUpError: It did not become ready; the message ends with the log of the node at fault.
     """
     check_fee_rates(topology)
-    tries_left = _PORT_TRIES if _is_new(launcher) else 1
+    tries_left = _TRIES if _is_new(launcher) else 1
     while True:
+        tries_left -= 1
         try:
-            return _bring_up_once(launcher, topology, settings)
+            return _bring_up_once(launcher, topology, settings, _STALL_S if tries_left else math.inf)
         except BringUpError as problem:
-            tries_left -= 1
-            if tries_left == 0 or _PORT_TAKEN not in str(problem):
+            # Somebody may have taken a port between its choice and its use.
+            if tries_left == 0 or not (isinstance(problem, _Stalled) or _PORT_TAKEN in str(problem)):
                 raise
-            # Somebody took a port between its choice and its use: begin again with others.
             launcher.stop()
 
 
-def _bring_up_once(launcher: Launcher, topology: Topology, settings: LndSettings) -> LiveNetwork:
+def _bring_up_once(launcher: Launcher, topology: Topology, settings: LndSettings, stall_s: float) -> LiveNetwork:
     """Start the daemons, take all steps, and the snapshot when the channels are new."""
     try:
         launcher.start_chain(topology)
         if launcher.managed:
             _chain(launcher).mature()
         launcher.start_nodes()
-        steps = _BringUp(launcher, topology, settings)
+        steps = _BringUp(launcher, topology, settings, stall_s)
         network = run(steps.ready())
         if steps.opened and settings.snapshot:
             launcher.snapshot()
@@ -122,7 +129,10 @@ def _chain(launcher: Launcher) -> ChainClient:
 class _BringUp:
     """One pass from started daemons to a ready network; every method is a step."""
 
-    def __init__(self, launcher: Launcher, topology: Topology, settings: LndSettings) -> None:
+    def __init__(
+        self, launcher: Launcher, topology: Topology, settings: LndSettings, stall_s: float = math.inf
+    ) -> None:
+        self._stall_s = stall_s
         self._launcher = launcher
         self._topology = topology
         self._settings = settings
@@ -336,7 +346,8 @@ class _BringUp:
             BringUpError: Something is, after the deadline, or the node is gone; with the end of its log.
         """
         deadline = time.monotonic() + self._settings.bring_up_timeout_s
-        last_look = time.monotonic()
+        last_look = changed = time.monotonic()
+        before = ""
         while True:
             try:
                 missing = await check()
@@ -344,12 +355,16 @@ class _BringUp:
                 missing = str(problem)
             if not missing:
                 return
+            if missing != before:
+                before, changed = missing, time.monotonic()
             dead = False
             if time.monotonic() - last_look > 0.5:
                 last_look = time.monotonic()
                 dead = not (await asyncio.to_thread(self._launcher.alive)).get(node, True)
             if dead or time.monotonic() > deadline:
                 raise BringUpError(self._explain(node, what, "its process is gone" if dead else missing))
+            if time.monotonic() - changed > self._stall_s:
+                raise _Stalled(self._explain(node, what, f"for {self._stall_s:g} s nothing but: {missing}"))
             await asyncio.sleep(_POLL_S)
 
     def _explain(self, node: str, what: str, got: str) -> str:

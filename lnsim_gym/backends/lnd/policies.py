@@ -23,8 +23,9 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
         network: The network.
         until: Waits, on behalf of a node and for a purpose, until a check finds nothing missing.
     """
-    # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good.
-    await gather(until(client.name, "its own edges", _lacks_own(network, client)) for client in network.clients)
+    # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good,
+    # and one that hears a new policy of an edge before it knows the edge may never take it in.
+    await gather(until(client.name, "all edges", _edge_faults(network, client)) for client in network.clients)
     known = await gather(_known(client) for client in network.clients)
     source = network.topology.arrays.source.tolist()
     wrong = [
@@ -44,26 +45,22 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
     await gather(announce(direction) for direction in wrong)
 
 
-def _lacks_own(network: LiveNetwork, client: NodeClient) -> Callable[[], Awaitable[str]]:
-    """Return a check that a node's graph has both directions of every channel of its own."""
-    node = network.topology.node_index[client.name]
-    ends = network.topology.arrays.source.reshape(-1, 2)
-    own = [_key(network, direction) for direction in range(ends.size) if node in ends[direction // 2]]
+def _edge_faults(network: LiveNetwork, client: NodeClient) -> Callable[[], Awaitable[str]]:
+    """Return a check that a node's graph has both directions of every channel of its component, whatever they say."""
+    wanted = [_key(network, direction) for direction in _in_reach(network, client)]
 
-    async def lacks() -> str:
+    async def faults() -> str:
         known = await _known(client)
-        missing = sum(key not in known for key in own)
-        return f"{missing} of {len(own)} directions are missing" if missing else ""
+        missing = sum(key not in known for key in wanted)
+        return f"{missing} of {len(wanted)} directions are missing" if missing else ""
 
-    return lacks
+    return faults
 
 
 async def policy_faults(network: LiveNetwork, client: NodeClient) -> str:
     """Say what a node's graph lacks of its component of the topology; an empty string when it is complete."""
     known = await _known(client)
-    reach = _component(network, network.topology.node_index[client.name])
-    source = network.topology.arrays.source.tolist()
-    wanted = [direction for direction in range(len(source)) if source[direction] in reach]
+    wanted = _in_reach(network, client)
     wrong = sum(known.get(_key(network, direction)) != _wanted(network, direction) for direction in wanted)
     return f"{wrong} of {len(wanted)} policies are missing or old" if wrong else ""
 
@@ -127,10 +124,10 @@ def _key(network: LiveNetwork, direction: int) -> tuple[int, str]:
     return network.channels[direction // 2].chan_id, network.pubkeys[int(network.topology.arrays.source[direction])]
 
 
-def _component(network: LiveNetwork, start: int) -> set[int]:
-    """Return the nodes that a node can reach through channels: gossip comes no further."""
-    reached, before = {start}, 0
+def _in_reach(network: LiveNetwork, client: NodeClient) -> list[int]:
+    """Return the directions between nodes that a node can reach through channels: gossip comes no further."""
+    reached, before = {network.topology.node_index[client.name]}, 0
     while before != len(reached):
         before = len(reached)
         reached |= {node for pair in network.neighbours() if reached.intersection(pair) for node in pair}
-    return reached
+    return [direction for direction, node in enumerate(network.topology.arrays.source.tolist()) if node in reached]

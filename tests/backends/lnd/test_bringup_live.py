@@ -7,11 +7,13 @@ import socket
 import stat
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import psutil
 import pytest
 
 from lnsim_gym.backends.base import FailureReason, RebalanceReason
+from lnsim_gym.backends.lnd import bringup
 from lnsim_gym.backends.lnd.bringup import bring_up
 from lnsim_gym.backends.lnd.client import run
 from lnsim_gym.backends.lnd.launchers import connect_launcher, daemons
@@ -122,6 +124,36 @@ def test_the_first_payments_after_bring_up_settle_between_all_nodes(make_backend
     backend.open()
     everyone = [(a, b, 1_000_000) for a in range(3) for b in range(3) if a != b]
     assert backend.pay(batch_of(*everyone)).succeeded.all()
+
+
+class LaterLauncher(ProcessLauncher):
+    """Hides the credentials of a node from the first pass of a bring-up, as if that node hung."""
+
+    starts = 0
+
+    def start_nodes(self):
+        super().start_nodes()
+        self.starts += 1
+
+    @property
+    def endpoints(self):
+        known = super().endpoints
+        if self.starts > 1:
+            return known
+        hidden = msgspec.structs.replace(known["peer"], macaroon_path=str(self.folder / "nowhere"))
+        return {**known, "peer": hidden}
+
+
+def test_a_new_network_that_stalls_is_begun_again(lnd_binaries, two_nodes, monkeypatch):
+    monkeypatch.setattr(bringup, "_STALL_S", 8.0)
+    launcher = LaterLauncher(f"test-{os.getpid()}")
+    try:
+        network = bring_up(launcher, two_nodes, LndSettings())
+        assert launcher.starts == 2
+        assert all(both.is_active for both in run(network.ends()).values())
+        run(network.close())
+    finally:
+        launcher.stop()
 
 
 @pytest.fixture

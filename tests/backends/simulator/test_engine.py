@@ -61,14 +61,14 @@ def test_the_oracle_counts_the_ties_that_lnd_leaves_to_chance(base_msat, ties):
     assert oracle.ties == ties
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rng=randoms)
 def test_payments_in_one_part_equal_the_oracle_to_the_msat(rng):
     topology, engine, oracle = both(rng)
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rng=randoms)
 def test_sparing_hopeless_payments_their_attempts_changes_nothing_else(rng):
     assert_sparing_changes_nothing_else(rng, random_topology(rng), 15)
@@ -80,7 +80,7 @@ def test_most_vain_payments_on_a_network_of_150_nodes_are_spared_their_attempts(
 
 
 def assert_sparing_changes_nothing_else(rng, topology, count):
-    """Pay with and without the attempts of hopeless payments; return how many were spared and how many tried in vain."""
+    """Pay with and without the attempts of hopeless payments; return how many were spared, and how many were vain."""
     balances = random_balances(rng, topology)
     counting = CompiledNetwork(topology, balances)
     sparing = CompiledNetwork(topology, balances, counts_attempts=0)
@@ -98,14 +98,14 @@ def assert_sparing_changes_nothing_else(rng, topology, count):
     return spared, vain
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
 def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
     topology, engine, oracle = both(rng, max_parts=max_parts)
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
 def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, step_ms):
     topology, engine, oracle = both(rng, max_parts=max_parts, remember=True)
@@ -127,7 +127,7 @@ def test_a_part_takes_the_channel_to_a_leaf_that_could_not_carry_the_whole():
         assert (payment.succeeded, payment.attempts) == (False, attempts)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(rng=randoms, remember=st.booleans())
 def test_pinned_routes_equal_the_oracle_and_teach_the_sender_the_same(rng, remember):
     topology, engine, oracle = both(rng, remember=remember)
@@ -151,7 +151,7 @@ def read_spendable(network, balances, scratch, out):
         out[direction] = spendable(network, balances, scratch.work.htlcs, direction)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rng=randoms)
 def test_spendable_amounts_equal_the_oracle_and_the_plain_formulas(rng):
     topology, engine, oracle = both(rng)
@@ -161,7 +161,7 @@ def test_spendable_amounts_equal_the_oracle_and_the_plain_formulas(rng):
     assert (out.reshape(-1, 2) == topology.spendable_msat(engine.flat.reshape(-1, 2))).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rng=randoms)
 def test_every_channel_end_can_send_what_is_spendable_and_not_one_msat_more(rng):
     topology, engine, oracle = both(rng)
