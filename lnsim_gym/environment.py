@@ -102,6 +102,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         # Memory views give up their numbers in half the time that arrays take.
         self._counts, self._terms = columns.counts[0].data, columns.terms[0].data
         self._reward = columns.reward.data
+        self._present = self.problem.layout.present
         self._decode_one, self._mask_one = self.problem.actions.decode_one, self.problem.actions.mask_one
         self._payments = self.config.payments_per_step
         self._seed: int | None = None
@@ -142,10 +143,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
             "seed": self._seed,
             "episode_number": self._episode,
             "step": self._step,
-            "action_mask": self._mask(),
+            "action_mask": self._mask_one(self._allowed),
             "backend_error": "",
         }
-        return self._observation(), info
+        return self._present(self._row), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Apply a rebalance, run a batch of payments, observe.
@@ -164,9 +165,20 @@ class LightningNetEnv(gym.Env[Any, Any]):
             raise gym.error.ResetNeeded("call reset before the first step")
         if isinstance(action, ExactRebalance):
             action.check(self.problem.routes)
-            return self._advance(action.row, action.amount_msat)
-        row, amount_msat = self._decode_one(action)
-        return self._advance(row, amount_msat)
+            row, amount_msat = action.row, action.amount_msat
+        else:
+            row, amount_msat = self._decode_one(action)
+        self._last_row = row
+        try:
+            self._episodes.step_one(row, amount_msat)
+        except BackendError as fault:
+            if self.config.on_fault == "raise":
+                raise
+            return self._present(self._row), 0.0, False, True, self._lost(fault)
+        self._step += 1
+        if self._renderer is not None:
+            self._renderer.stepped(self._all, np.array([row]))
+        return self._present(self._row), self._reward[0], False, False, self._info("")
 
     def render(self) -> Any:
         """Show the network as ``render_mode`` says; draws nothing without one.
@@ -184,7 +196,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
-        return self._mask().astype(np.bool_)
+        return self._mask_one(self._allowed).astype(np.bool_)
 
     def balances_msat(self) -> npt.NDArray[np.int64]:
         """Return the exact balances in msat, shape (channels, 2), initiator first."""
@@ -231,20 +243,6 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
         self.spec = state["spec"]
 
-    def _advance(self, row: int, amount_msat: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Do a step with a rebalance over a row of the routes."""
-        self._last_row = row
-        try:
-            self._episodes.step_one(row, amount_msat)
-        except BackendError as fault:
-            if self.config.on_fault == "raise":
-                raise
-            return self._observation(), 0.0, False, True, self._lost(fault)
-        self._step += 1
-        if self._renderer is not None:
-            self._renderer.stepped(self._all, np.array([row]))
-        return self._observation(), self._reward[0], False, False, self._info("")
-
     def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
         """Check the options of a reset."""
         for name in options:
@@ -256,14 +254,6 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if "balances_msat" not in options:
             return None, episode
         return self.topology.check_balances_msat(options["balances_msat"])[None], episode
-
-    def _observation(self) -> Any:
-        """Return a fresh observation."""
-        return self.problem.layout.present(self._row)
-
-    def _mask(self) -> npt.NDArray[np.int8]:
-        """Return a fresh action mask."""
-        return self._mask_one(self._allowed)
 
     def _info(self, backend_error: str) -> dict[str, Any]:
         """Return the info of the step that was just made; written out, as every step comes here."""

@@ -25,12 +25,13 @@ def can_add(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any
     Args:
         network: The network.
         balances: Balances in msat by direction, reduced by what is in flight.
-        htlcs: Non-dust HTLCs in flight by channel.
+        htlcs: Non-dust HTLCs in flight by channel, or None when there are none.
         direction: Direction of the HTLC.
         amount: Its amount in msat.
     """
-    if htlcs[direction >> 1] != 0:
-        return _can_add_to_busy(network.commitment[direction >> 1], balances, htlcs[direction >> 1], direction, amount)
+    channel = direction >> 1
+    if htlcs is not None and htlcs[channel] != 0:
+        return _can_add_to_busy(network.commitment[channel], balances, htlcs[channel], direction, amount)
     if amount > balances[direction] - network.policy[direction].keep_msat:
         return False
     return amount < NON_DUST_MSAT or balances[direction ^ 1] >= network.policy[direction].need_msat
@@ -40,7 +41,7 @@ def can_add(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any
 def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth that LND's link reports for a channel end, in msat (``AvailableBalance``)."""
     channel = direction >> 1
-    if htlcs[channel] != 0:
+    if htlcs is not None and htlcs[channel] != 0:
         return _spendable_of_busy(network.commitment[channel], balances, htlcs[channel], direction)
     free = max(balances[direction] - network.policy[direction].keep_msat, 0)
     if direction & 1 and balances[direction ^ 1] < network.commitment[channel].dust_below_msat:

@@ -26,6 +26,7 @@ __all__ = [
     "Workspace",
     "memory_at",
     "network_at",
+    "quiet",
 ]
 
 Int64 = npt.NDArray[np.int64]
@@ -140,7 +141,13 @@ class Workspace(NamedTuple):
     route: UInt32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
-    htlcs: Int32  # (channels,) non-dust HTLCs in flight
+    htlcs: Int32 | None  # (channels,) non-dust HTLCs in flight; None, for code that need not look, when there are none
+
+
+@inlined
+def quiet(work: Any) -> Any:
+    """Return the working space of a payment that meets no HTLCs in flight."""
+    return Workspace(work.label, work.queue, work.searches, work.route, work.sent, work.knowledge, None)
 
 
 class Scratch(NamedTuple):

@@ -13,6 +13,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
+from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_hopeless
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
@@ -95,7 +96,7 @@ def _can_carry(network: Any, balances: Any, work: Any, direction: Any, amount: A
 @inlined
 def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part and return the failure reason."""
-    work, (sender, target) = scratch.work, ends
+    work, (sender, target) = quiet(scratch.work), ends
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
         return _send_directly(balances, work, direct, amount, outcome)
