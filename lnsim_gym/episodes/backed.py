@@ -18,6 +18,7 @@ from lnsim_gym.backends.base import (
 )
 from lnsim_gym.compiled import kernel
 from lnsim_gym.episodes.columns import (
+    OUTCOME_COLUMNS,
     REBALANCE_APPLIED,
     REBALANCE_FAILURE_INDEX,
     REBALANCE_FEE,
@@ -154,7 +155,7 @@ class BackendEpisodes(Episodes):
         """Copy a batch and its outcomes into the columns."""
         for name in PaymentBatch._fields:
             getattr(self.columns, name)[0] = getattr(batch, name)
-        for name in ("succeeded", "failure_reason", "attempts", "fee_msat", "parts", "part_amount_msat", "part_route"):
+        for name in OUTCOME_COLUMNS:
             getattr(self.columns, name)[0] = getattr(outcomes, name)
 
     def _measure(self, row: int) -> None:
