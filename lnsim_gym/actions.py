@@ -233,7 +233,9 @@ class DiscreteActions(ActionScheme):
             choice = operator.index(action)
         except TypeError:
             choice = -1
-        return self._rebalances[choice] if 0 <= choice < len(self._rebalances) else super().decode_one(action)
+        if 0 <= choice < len(self._rebalances):
+            return self._rebalances[choice]
+        raise InvalidAction(f"expected an integer in 0..{len(self._rebalances) - 1}, got {action!r}")
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""

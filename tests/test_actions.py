@@ -93,6 +93,17 @@ def test_an_action_outside_the_space_is_refused(name, action):
         scheme(name).decode(np.array(action))
 
 
+@pytest.mark.parametrize("action", [43, -1, 0.5, np.float32(1), np.array([3]), [3], None, "3"])
+def test_one_action_outside_a_discrete_space_is_refused(action):
+    with pytest.raises(InvalidAction, match=r"expected an integer in 0\.\.42"):
+        scheme("discrete").decode_one(action)
+
+
+@pytest.mark.parametrize("action", [3, np.int64(3), np.uint8(3), np.array(3)])
+def test_one_action_of_a_discrete_space_may_be_any_kind_of_integer(action):
+    assert scheme("discrete").decode_one(action) == scheme("discrete").decode_one(3)
+
+
 def test_a_box_below_its_dead_zone_does_nothing():
     row, amount_msat = scheme("box").decode(np.array([[0.04, -0.049, 0, 0, 0, 0, 0], [0.04, -0.5, 0, 0, 0, 0, 0]]))
     assert row.tolist() == [NO_OP, 3]

@@ -6,15 +6,20 @@ nor info speaks. Records and streams do: for them the payments of the step are m
 
 from __future__ import annotations
 
-import threading
-
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch
-from lnsim_gym.backends.simulator.backend import SimulatorBackend
-from lnsim_gym.backends.simulator.engine import UNCOUNTED
-from lnsim_gym.episodes.problem import Problem
+from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
+from lnsim_gym.backends.simulator.engine import (
+    UNCOUNTED,
+    Network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    make_settings,
+    pay_batch,
+    pay_batch_whole,
+)
 
 __all__ = ["AttemptCounter"]
 
@@ -23,39 +28,40 @@ class AttemptCounter:
     """Makes the payments of single steps again; threads may share it.
 
     Args:
-        problem: What the steps belong to.
+        networks: The networks, stacked over variants.
+        options: How payments are sent.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self._problem = problem
-        self._backends: dict[int, SimulatorBackend] = {}
-        self._lock = threading.Lock()
+    def __init__(self, networks: Network, options: PaymentOptions) -> None:
+        self._networks = networks
+        self._options = options
 
     def count(
-        self,
-        variant: int,
-        balances_msat: npt.NDArray[np.int64],
-        batch: PaymentBatch,
-        attempts: npt.NDArray[np.int32],
+        self, variant: int, balances_msat: npt.NDArray[np.int64], batch: PaymentBatch, attempts: npt.NDArray[np.int32]
     ) -> None:
         """Fill in the attempts that are ``UNCOUNTED``.
 
         Args:
-            variant: Index of the problem's variant.
+            variant: Which of the networks the payments were made on.
             balances_msat: Balances before the payments, shape (directions,).
             batch: The payments.
             attempts: Their attempts, shape (payments,), changed in place.
         """
-        if (attempts != UNCOUNTED).all():
+        uncounted = attempts == UNCOUNTED
+        if not uncounted.any():
             return
-        with self._lock:
-            backend = self._backend(variant)
-            backend.reset(balances_msat.reshape(-1, 2))
-            attempts[:] = backend.pay(batch).attempts
-
-    def _backend(self, variant: int) -> SimulatorBackend:
-        """Return a simulator of a variant's network, made when it is first needed."""
-        if variant not in self._backends:
-            topology = self._problem.variants[variant].topology
-            self._backends[variant] = SimulatorBackend(topology, self._problem.config.payment)
-        return self._backends[variant]
+        network = Network(*(column[variant] for column in self._networks))
+        outcomes = make_outcomes(len(attempts), self._options.max_parts)
+        (pay_batch_whole if self._options.max_parts == 1 else pay_batch)(
+            network,
+            balances_msat.copy(),
+            make_scratch(network),
+            make_memory(network, self._options),
+            make_settings(self._options),
+            batch.source,
+            batch.destination,
+            batch.amount_msat,
+            np.zeros(len(attempts), np.int64),
+            outcomes,
+        )
+        attempts[uncounted] = outcomes.attempts[uncounted]

@@ -97,6 +97,7 @@ def note_flows(address: int, begin: int, end: int) -> None:
 def _step_range(pay_all: Any, address: Any, begin: Any, end: Any) -> None:
     """Do one step on the marked networks of a range."""
     which, steps = _read(address, "columns.which"), _read(address, "columns.steps")
+    variant, stepped_variant = _read(address, "columns.variant"), _read(address, "columns.stepped_variant")
     for index in range(begin, end):
         if which[index]:
             unit_msat = _rebalance(address, index)
@@ -106,6 +107,7 @@ def _step_range(pay_all: Any, address: Any, begin: Any, end: Any) -> None:
             _measure(address, index, unit_msat)
             _observe(address, index)
             steps[index] += 1
+            stepped_variant[index] = variant[index]
 
 
 @outlined

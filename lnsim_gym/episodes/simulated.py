@@ -57,7 +57,7 @@ class SimulatedEpisodes(Episodes):
         self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
         self._has_flows = problem.layout.history > 0
         self._which, self._row, self._rebalance_msat = state.columns[:3]
-        self._attempts = AttemptCounter(problem)
+        self._attempts = AttemptCounter(state.networks, problem.config.payment)
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
 
@@ -79,7 +79,10 @@ class SimulatedEpisodes(Episodes):
             self._run(note_flows)
 
     def step_one(self, row: int, amount_msat: int) -> None:
-        """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment."""
+        """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment.
+
+        The network is still marked as the one to step since it was reset.
+        """
         self._row[0] = row
         self._rebalance_msat[0] = amount_msat
         self._step_networks(self._address, 0, 1)
@@ -135,15 +138,15 @@ class SimulatedEpisodes(Episodes):
 
     def outcomes(self, network: int) -> PaymentOutcomes:
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
-        rebalanced_msat = self._states[0].columns.rebalanced_msat[network]
-        attempts = self.columns.attempts[network]
-        self._attempts.count(int(self.variants[network]), rebalanced_msat, self.batch(network), attempts)
+        columns = self._states[0].columns
+        variant, rebalanced_msat = int(columns.stepped_variant[network]), columns.rebalanced_msat[network]
+        self._attempts.count(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
         *kept, rebalanced_msat, balances_msat = [copy() for copy in self._copiers(network)]
-        variant, fields = int(self.variants[network]), len(PaymentBatch._fields)
+        variant, fields = int(self._states[0].columns.stepped_variant[network]), len(PaymentBatch._fields)
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch = PaymentBatch(*kept[:fields])

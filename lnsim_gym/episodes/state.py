@@ -63,7 +63,8 @@ class Columns(NamedTuple):
     regime: Int64  # (networks,) demand regime whose weights are drawn, or -1
     cumulative: Float64  # (networks, 2, nodes) those weights
     spendable_msat: Int64  # (networks, directions)
-    rebalanced_msat: Int64  # (networks, directions) balances after the rebalance, before the payments
+    rebalanced_msat: Int64  # (networks, directions) balances after the last step's rebalance, before its payments
+    stepped_variant: Int64  # (networks,) variant that the last step was made on
     balances_msat: Int64  # (networks, directions)
     observation: npt.NDArray[np.float32]  # (networks, size)
     allowed: npt.NDArray[np.int8]  # (networks, 1 + options)
@@ -133,6 +134,7 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
             cumulative=np.zeros((count, 2, problem.layout.nodes)),
             spendable_msat=np.zeros((count, directions), np.int64),
             rebalanced_msat=np.zeros((count, directions), np.int64),
+            stepped_variant=np.zeros(count, np.int64),
             **shared,
         ),
         weights=problem.weights,
@@ -151,12 +153,15 @@ def _settings(problem: Problem) -> Settings:
     """Return how payments are sent: hopeless ones without attempts, unless something depends on these.
 
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
-    routes: each attempt that fails takes away a channel end that holds too little, and few channels have two of those,
-    so time for an attempt per channel is enough.
+    routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
+    those: time for half as many attempts again as there are channels is taken to be enough. (It need not be where
+    dozens of ways, each cheaper than the one before, lead on from the same channel end; there a payment that would
+    have run out of time counts as one without a route.)
     """
     options = problem.config.payment
     settings = make_settings(options, counts_attempts=False)
-    if options.mission_control == "per_payment" and 2 * settings.max_attempts >= problem.layout.directions:
+    enough = 1.5 * len(problem.topology.channels)
+    if options.mission_control == "per_payment" and settings.max_attempts >= enough:
         return settings
     return make_settings(options)
 

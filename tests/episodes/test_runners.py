@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.backends.simulator.engine import UNCOUNTED
+from lnsim_gym.backends.simulator.engine import (
+    UNCOUNTED,
+    compile_network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    make_settings,
+    pay_batch_whole,
+)
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
@@ -108,3 +116,47 @@ def test_networks_of_a_batch_do_not_touch_each_other():
             np.testing.assert_array_equal(left, right, field.name)
         if not which[0]:
             np.testing.assert_array_equal(batch.columns.balances_msat[0], before)
+
+
+def test_attempts_are_counted_on_the_network_and_from_the_balances_of_their_step():
+    """Networks that rest, that begin another variant, or that start where LND would not have let them."""
+    config = {"variants": {"count": 5}, "start_balances": {}}
+    problem = Problem.of(EnvironmentConfig.of(config))
+    runner = SimulatedEpisodes(problem, 4, threads=2)
+    everyone, rest = np.ones(4, np.bool_), np.array([True, True, False, True])
+    for network in range(4):
+        runner.seed(network, 20 + network)
+    runner.begin(everyone)
+    drained = np.zeros((4, len(problem.topology.channels), 2), np.int64)
+    drained[:, :, 1] = problem.topology.owned_total_msat
+    expected, kept = {}, {}
+    for step in range(12):
+        which = everyone if step % 2 else rest
+        before = {network: runner.columns.balances_msat[network].copy() for network in np.flatnonzero(which)}
+        on = runner.variants.copy()
+        runner.step(which, np.full(4, -1), np.zeros(4, np.int64))
+        for network in np.flatnonzero(which):
+            expected[network] = attempts_again(problem, int(on[network]), before[network], runner.batch(network))
+            kept[network] = runner.keep_step(network)
+        if step % 3 == 0:
+            runner.begin(everyone, drained if step % 2 else None)
+        for network, attempts in expected.items():
+            np.testing.assert_array_equal(runner.outcomes(network).attempts, attempts)
+            np.testing.assert_array_equal(kept[network]()[1].attempts, attempts)
+
+
+def attempts_again(problem, variant, balances_msat, batch):
+    """Make payments with every attempt, one network by itself."""
+    network = compile_network(problem.variants[variant].topology)
+    options, outcomes = problem.config.payment, make_outcomes(len(batch.source), 1)
+    pay_batch_whole(
+        network,
+        balances_msat.ravel().copy(),
+        make_scratch(network),
+        make_memory(network, options),
+        make_settings(options),
+        *batch[:3],
+        np.zeros(len(batch.source), np.int64),
+        outcomes,
+    )
+    return outcomes.attempts

@@ -7,6 +7,7 @@ nothing; one that is wrong is an error. How daemons are started is known to the 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +29,8 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, owned_total_sat
 
 __all__ = ["bring_up", "check_fee_rates", "wait_ready"]
+
+_log = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.03
 _RECONNECT_S: Final = 2.0
@@ -57,7 +60,7 @@ def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> L
         BringUpError: It did not become ready; the message ends with the log of the node at fault.
     """
     check_fee_rates(topology)
-    tries_left = _TRIES if _is_new(launcher) else 1
+    tries_left = _TRIES if launcher.managed and _is_new(launcher) else 1
     while True:
         tries_left -= 1
         try:
@@ -66,6 +69,7 @@ def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> L
             # Somebody may have taken a port between its choice and its use.
             if tries_left == 0 or not (isinstance(problem, _Stalled) or _PORT_TAKEN in str(problem)):
                 raise
+            _log.warning("a new network is begun again: %s", str(problem).partition("\n")[0])
             launcher.stop()
 
 
@@ -81,7 +85,7 @@ def _bring_up_once(launcher: Launcher, topology: Topology, settings: LndSettings
         if steps.opened and settings.snapshot:
             launcher.snapshot()
     except BackendLost as problem:
-        raise BringUpError(str(problem)) from None
+        raise _Stalled(str(problem)) from None
     return network
 
 
@@ -362,15 +366,16 @@ class _BringUp:
                 last_look = time.monotonic()
                 dead = not (await asyncio.to_thread(self._launcher.alive)).get(node, True)
             if dead or time.monotonic() > deadline:
-                raise BringUpError(self._explain(node, what, "its process is gone" if dead else missing))
+                limit_s = self._settings.bring_up_timeout_s
+                raise BringUpError(self._explain(node, what, limit_s, "its process is gone" if dead else missing))
             if time.monotonic() - changed > self._stall_s:
-                raise _Stalled(self._explain(node, what, f"for {self._stall_s:g} s nothing but: {missing}"))
+                raise _Stalled(self._explain(node, what, self._stall_s, missing))
             await asyncio.sleep(_POLL_S)
 
-    def _explain(self, node: str, what: str, got: str) -> str:
+    def _explain(self, node: str, what: str, limit_s: float, got: str) -> str:
         """Say what was expected of whom, and show the end of its log."""
         return (
-            f"node {node!r}: expected {what} within {self._settings.bring_up_timeout_s:g} s, got: {got}. "
+            f"node {node!r}: expected {what} within {limit_s:g} s, got: {got}. "
             f"Its log ends:\n{self._launcher.log_tail(node) or '(no log)'}"
         )
 

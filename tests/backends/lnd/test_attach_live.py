@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.lnd import LndBackend, LndSettings, bringup
 from lnsim_gym.backends.lnd.launchers.attach import AttachLauncher
-from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.errors import BackendError, BringUpError, ConfigError
 from tests.backends.lnd.live import batch_of, half_and_half
 
 
@@ -81,3 +83,17 @@ def test_nodes_that_do_not_answer_are_not_alive_and_stopping_harms_nobody(files,
         launcher.restore()
     launcher.stop()
     assert launcher.alive() == {}
+
+
+def test_a_network_of_others_that_stalls_is_not_begun_again(files, two_nodes, monkeypatch):
+    passes = []
+
+    def stall(launcher, topology, settings, stall_s):
+        passes.append(stall_s)
+        raise bringup._Stalled("it is not synced")
+
+    monkeypatch.setattr(bringup, "_bring_up_once", stall)
+    files.write_text("".join(NODE.format(name=name, macaroon="admin.macaroon") for name in two_nodes.nodes))
+    with pytest.raises(BringUpError, match="it is not synced"):
+        bringup.bring_up(AttachLauncher("theirs", files), two_nodes, LndSettings())
+    assert passes == [math.inf]

@@ -130,10 +130,16 @@ class LaterLauncher(ProcessLauncher):
     """Hides the credentials of a node from the first pass of a bring-up, as if that node hung."""
 
     starts = 0
+    first_pids = ()
 
     def start_nodes(self):
         super().start_nodes()
         self.starts += 1
+        self.first_pids = self.first_pids or tuple(self.record().details["pids"].values())
+
+    def stop(self):
+        super().stop()
+        bringup._STALL_S = 60.0  # the second pass may take its time
 
     @property
     def endpoints(self):
@@ -144,12 +150,16 @@ class LaterLauncher(ProcessLauncher):
         return {**known, "peer": hidden}
 
 
-def test_a_new_network_that_stalls_is_begun_again(lnd_binaries, two_nodes, monkeypatch):
+def test_a_new_network_that_stalls_is_begun_again(lnd_binaries, two_nodes, monkeypatch, caplog):
     monkeypatch.setattr(bringup, "_STALL_S", 8.0)
     launcher = LaterLauncher(f"test-{os.getpid()}")
     try:
-        network = bring_up(launcher, two_nodes, LndSettings())
+        with caplog.at_level("WARNING"):
+            network = bring_up(launcher, two_nodes, LndSettings())
+        assert "begun again: node 'peer': expected its credential files within 8 s" in caplog.text
         assert launcher.starts == 2
+        assert launcher.first_pids
+        assert not any(daemons.find(*pid) for pid in launcher.first_pids)
         assert all(both.is_active for both in run(network.ends()).values())
         run(network.close())
     finally:
