@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from lnsim_gym.backends.base import Int64, PaymentBatch, PaymentOutcomes
 from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.encoder import Encoder, StepResult, rebalance_status
 from lnsim_gym.bridge.frames import Chunk
@@ -122,8 +123,9 @@ class Bridge:
         """
         before = self._state.moment
         seq, episode, steps, seed, _, timestamp = before
-        moment = Moment(seq, episode, steps + 1, seed, self._network.keep_step(), timestamp)
-        self._note(moment, lambda: self._encoder.step(self._event(action, before, moment), StepResult(*result)))
+        kept = self._network.keep_step()
+        moment = Moment(seq, episode, steps + 1, seed, kept, timestamp)
+        self._note(moment, lambda: self._encoder.step(self._event(action, before, *kept()), StepResult(*result)))
         if self._under_way is not None:
             self._settle("")
 
@@ -182,25 +184,27 @@ class Bridge:
         if self._pusher:
             self._pusher.offer(chunk.records)
 
-    def _event(self, action: Any, before: Moment, after: Moment) -> StepEvents:
+    def _event(
+        self, action: Any, before: Moment, batch: PaymentBatch, outcomes: PaymentOutcomes, balances_after_msat: Int64
+    ) -> StepEvents:
         """Gather the events of a step."""
         route, requested_msat, result = self._network.last_rebalance()
         before_msat = before.balances_msat
         return StepEvents(
-            episode=after.episode,
+            episode=before.episode,
             step=before.steps,
-            seed=after.seed,
+            seed=before.seed,
             action=action,
             rebalance_route=route,
             rebalance_amount_msat=requested_msat,
             rebalance=result,
-            batch=self._network.last_batch(),
-            outcomes=self._network.last_outcomes(),
+            batch=batch,
+            outcomes=outcomes,
             balances_before_msat=before_msat,
             balances_after_rebalance_msat=balances_after_rebalance(
                 self._names.topology, before_msat, route, result.applied_msat
             ),
-            balances_after_msat=after.balances_msat,
+            balances_after_msat=balances_after_msat,
             timestamp=datetime.now(UTC),
         )
 

@@ -18,50 +18,35 @@ from lnsim_gym.backends.simulator.engine import (
     make_scratch,
     make_settings,
     pay_batch,
-    pay_batch_whole,
 )
 
-__all__ = ["AttemptCounter"]
+__all__ = ["count_attempts"]
 
 
-class AttemptCounter:
-    """Makes the payments of single steps again; threads may share it.
+def count_attempts(
+    networks: Network,
+    variant: int,
+    options: PaymentOptions,
+    balances_msat: npt.NDArray[np.int64],
+    batch: PaymentBatch,
+    attempts: npt.NDArray[np.int32],
+) -> None:
+    """Fill in the attempts that are ``UNCOUNTED``; any thread may call this.
 
     Args:
-        networks: The networks, stacked over variants.
+        networks: Networks, stacked over variants.
+        variant: Which of them the payments were made on.
         options: How payments are sent.
+        balances_msat: Balances before the payments, shape (directions,).
+        batch: The payments.
+        attempts: Their attempts, shape (payments,), changed in place.
     """
-
-    def __init__(self, networks: Network, options: PaymentOptions) -> None:
-        self._networks = networks
-        self._options = options
-
-    def count(
-        self, variant: int, balances_msat: npt.NDArray[np.int64], batch: PaymentBatch, attempts: npt.NDArray[np.int32]
-    ) -> None:
-        """Fill in the attempts that are ``UNCOUNTED``.
-
-        Args:
-            variant: Which of the networks the payments were made on.
-            balances_msat: Balances before the payments, shape (directions,).
-            batch: The payments.
-            attempts: Their attempts, shape (payments,), changed in place.
-        """
-        uncounted = attempts == UNCOUNTED
-        if not uncounted.any():
-            return
-        network = Network(*(column[variant] for column in self._networks))
-        outcomes = make_outcomes(len(attempts), self._options.max_parts)
-        (pay_batch_whole if self._options.max_parts == 1 else pay_batch)(
-            network,
-            balances_msat.copy(),
-            make_scratch(network),
-            make_memory(network, self._options),
-            make_settings(self._options),
-            batch.source,
-            batch.destination,
-            batch.amount_msat,
-            np.zeros(len(attempts), np.int64),
-            outcomes,
-        )
-        attempts[uncounted] = outcomes.attempts[uncounted]
+    uncounted = attempts == UNCOUNTED
+    if not uncounted.any():
+        return
+    network = Network(*(column[variant] for column in networks))
+    scratch, memory, settings = make_scratch(network), make_memory(network, options), make_settings(options)
+    outcomes = make_outcomes(len(attempts), options.max_parts)
+    payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
+    pay_batch(network, balances_msat.copy(), scratch, memory, settings, payments, outcomes)
+    attempts[uncounted] = outcomes.attempts[uncounted]

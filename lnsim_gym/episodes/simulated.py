@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
-from lnsim_gym.episodes.attempts import AttemptCounter
+from lnsim_gym.episodes.attempts import count_attempts
 from lnsim_gym.episodes.binding import describe
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
 from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
@@ -57,7 +58,6 @@ class SimulatedEpisodes(Episodes):
         self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
         self._has_flows = problem.layout.history > 0
         self._which, self._row, self._rebalance_msat = state.columns[:3]
-        self._attempts = AttemptCounter(state.networks, problem.config.payment)
         self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
 
@@ -140,7 +140,7 @@ class SimulatedEpisodes(Episodes):
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
         columns = self._states[0].columns
         variant, rebalanced_msat = int(columns.stepped_variant[network]), columns.rebalanced_msat[network]
-        self._attempts.count(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
+        self._count_attempts(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
@@ -151,17 +151,22 @@ class SimulatedEpisodes(Episodes):
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch = PaymentBatch(*kept[:fields])
             columns = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=True))
-            self._attempts.count(variant, rebalanced_msat, batch, columns["attempts"])
+            self._count_attempts(variant, rebalanced_msat, batch, columns["attempts"])
             outcomes = PaymentOutcomes(**columns, duration_s=np.zeros(len(batch.source)))
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
-        return unpack
+        return cache(unpack)
 
     def close(self) -> None:
         """See ``Episodes.close``."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+    def _count_attempts(self, variant: int, balances_msat: Int64, batch: PaymentBatch, attempts: Any) -> None:
+        """Fill in the attempts that a step left uncounted."""
+        options = self.problem.config.payment
+        count_attempts(self._states[0].networks, variant, options, balances_msat, batch, attempts)
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, working space left out."""

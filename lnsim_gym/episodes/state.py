@@ -159,11 +159,11 @@ def _settings(problem: Problem) -> Settings:
     have run out of time counts as one without a route.)
     """
     options = problem.config.payment
-    settings = make_settings(options, counts_attempts=False)
+    settings = make_settings(options)
     enough = 1.5 * len(problem.topology.channels)
     if options.mission_control == "per_payment" and settings.max_attempts >= enough:
-        return settings
-    return make_settings(options)
+        return settings._replace(counts_attempts=0)
+    return settings
 
 
 def _terms(problem: Problem) -> Terms:

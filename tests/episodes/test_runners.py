@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.backends.simulator.engine import (
-    UNCOUNTED,
-    compile_network,
-    make_memory,
-    make_outcomes,
-    make_scratch,
-    make_settings,
-    pay_batch_whole,
-)
+from lnsim_gym.backends.simulator.engine import UNCOUNTED
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
+from tests.oracle.engine import CompiledNetwork
 
 VARIATIONS = [
     {},
@@ -147,16 +140,7 @@ def test_attempts_are_counted_on_the_network_and_from_the_balances_of_their_step
 
 def attempts_again(problem, variant, balances_msat, batch):
     """Make payments with every attempt, one network by itself."""
-    network = compile_network(problem.variants[variant].topology)
-    options, outcomes = problem.config.payment, make_outcomes(len(batch.source), 1)
-    pay_batch_whole(
-        network,
-        balances_msat.ravel().copy(),
-        make_scratch(network),
-        make_memory(network, options),
-        make_settings(options),
-        *batch[:3],
-        np.zeros(len(batch.source), np.int64),
-        outcomes,
-    )
-    return outcomes.attempts
+    options = problem.config.payment
+    network = CompiledNetwork(problem.variants[variant].topology, balances_msat)
+    limits_msat = options.fee_limit_msat(batch.amount_msat)
+    return [network.pay(*payment).attempts for payment in zip(*batch[:3], limits_msat, strict=True)]

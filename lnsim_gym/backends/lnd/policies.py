@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from lnsim_gym.backends.lnd import rpc
@@ -25,7 +26,7 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
     """
     # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good,
     # and one that hears a new policy of an edge before it knows the edge may never take it in.
-    await gather(until(client.name, "all edges", _edge_faults(network, client)) for client in network.clients)
+    await gather(until(client.name, "all edges", partial(_edge_faults, network, client)) for client in network.clients)
     known = await gather(_known(client) for client in network.clients)
     source = network.topology.arrays.source.tolist()
     wrong = [
@@ -45,16 +46,12 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
     await gather(announce(direction) for direction in wrong)
 
 
-def _edge_faults(network: LiveNetwork, client: NodeClient) -> Callable[[], Awaitable[str]]:
-    """Return a check that a node's graph has both directions of every channel of its component, whatever they say."""
-    wanted = [_key(network, direction) for direction in _in_reach(network, client)]
-
-    async def faults() -> str:
-        known = await _known(client)
-        missing = sum(key not in known for key in wanted)
-        return f"{missing} of {len(wanted)} directions are missing" if missing else ""
-
-    return faults
+async def _edge_faults(network: LiveNetwork, client: NodeClient) -> str:
+    """Say which directions of its component a node's graph lacks, whatever their policies say."""
+    known = await _known(client)
+    wanted = _in_reach(network, client)
+    missing = sum(_key(network, direction) not in known for direction in wanted)
+    return f"{missing} of {len(wanted)} directions are missing" if missing else ""
 
 
 async def policy_faults(network: LiveNetwork, client: NodeClient) -> str:

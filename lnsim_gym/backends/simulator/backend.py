@@ -24,7 +24,6 @@ from lnsim_gym.backends.simulator.engine import (
     make_scratch,
     make_settings,
     pay_batch,
-    pay_batch_whole,
     payment_outcomes,
     send_pinned,
 )
@@ -67,7 +66,6 @@ class SimulatorBackend(Backend):
         self._scratch = make_scratch(self._network)
         self._memory = make_memory(self._network, self.options)
         self._settings = make_settings(self.options)
-        self._pay_batch = pay_batch_whole if self.options.max_parts == 1 else pay_batch
         self._balances = topology.start_balances_msat().ravel()
         self._now_ms = 0
 
@@ -109,18 +107,8 @@ class SimulatorBackend(Backend):
         outcomes = make_outcomes(payments, self.options.max_parts)
         now_ms = self._now_ms + self._payment_ms * np.arange(payments)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
-        self._pay_batch(
-            self._network,
-            self._balances,
-            self._scratch,
-            self._memory,
-            self._settings,
-            source,
-            destination,
-            amount_msat,
-            now_ms,
-            outcomes,
-        )
+        made = (source, destination, amount_msat, now_ms)
+        pay_batch(self._network, self._balances, self._scratch, self._memory, self._settings, made, outcomes)
         self._now_ms += self._payment_ms * payments
         return payment_outcomes(outcomes)
 

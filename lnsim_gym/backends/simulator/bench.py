@@ -24,7 +24,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_outcomes,
     make_scratch,
     make_settings,
-    pay_batch_whole,
+    pay_batch,
 )
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
@@ -212,9 +212,8 @@ def _rates(load: _Load, episode: int, runs: int, seconds: float) -> tuple[list[f
     def once() -> None:
         for source, destination, amount_msat in pieces:
             balances[:] = start
-            settled = pay_batch_whole(
-                network, balances, scratch, memory, settings, source, destination, amount_msat, now_ms, outcomes
-            )
+            payments = (source, destination, amount_msat, now_ms)
+            settled = pay_batch(network, balances, scratch, memory, settings, payments, outcomes)
             totals[:] += (settled, outcomes.attempts.sum(), episode)
 
     once()  # compiles, and fills the rows of hop distances

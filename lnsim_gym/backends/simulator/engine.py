@@ -21,7 +21,7 @@ The structures are made by ``compile_network``, ``make_scratch``, ``make_memory`
 ``(channels, 2)`` array flattened. Everything is deterministic. A balance array must give each initiator at least
 its reserve, as real channels do.
 
-Kernels for use from Python: ``pay_batch``, ``pay_batch_whole``, ``pay_one`` and ``send_pinned``.
+For use from Python: ``pay_batch``, ``pay_one`` and ``send_pinned``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+from lnsim_gym.backends.base import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.layout import (
     Memory,
@@ -72,7 +73,6 @@ __all__ = [
     "pay",
     "pay_whole",
     "pay_batch",
-    "pay_batch_whole",
     "pay_one",
     "payment_outcomes",
     "send_over",
@@ -82,18 +82,14 @@ __all__ = [
 ]
 
 
-@kernel
 def pay_batch(
-    network: Any,
-    balances: Any,
-    scratch: Any,
-    memory: Any,
-    settings: Any,
-    source: Any,
-    destination: Any,
-    amount_msat: Any,
-    now_ms: Any,
-    outcomes: Any,
+    network: Network,
+    balances: Int64,
+    scratch: Scratch,
+    memory: Memory,
+    settings: Settings,
+    payments: tuple[Int64, Int64, Int64, Int64],
+    outcomes: Outcomes,
 ) -> int:
     """Make payments one after another, as ``pay`` does, and return how many settled.
 
@@ -103,49 +99,37 @@ def pay_batch(
         scratch: ``Scratch``.
         memory: ``Memory``.
         settings: ``Settings``.
-        source: Senders, shape (payments,).
-        destination: Receivers, shape (payments,).
-        amount_msat: Amounts in msat, shape (payments,).
-        now_ms: Simulated time of each payment in ms, shape (payments,).
+        payments: Senders, receivers, amounts in msat, and simulated times in ms, each of shape (payments,).
         outcomes: ``Outcomes`` with as many rows.
     """
-    columns = (source, destination, amount_msat, now_ms)
-    settled: int = _pay_batch_with(pay, network, balances, scratch, memory, settings, columns, outcomes)
-    return settled
+    make = pay_batch_whole if settings.max_parts == 1 else pay_batch_in_parts
+    return make(network, balances, scratch, memory, settings, payments, outcomes)
 
 
 @kernel
 def pay_batch_whole(
-    network: Any,
-    balances: Any,
-    scratch: Any,
-    memory: Any,
-    settings: Any,
-    source: Any,
-    destination: Any,
-    amount_msat: Any,
-    now_ms: Any,
-    outcomes: Any,
+    network: Any, balances: Any, scratch: Any, memory: Any, settings: Any, payments: Any, outcomes: Any
 ) -> int:
-    """Make payments in one part each, as ``pay_batch`` does for ``max_parts = 1``, at half the compile time."""
-    columns = (source, destination, amount_msat, now_ms)
-    settled: int = _pay_batch_with(pay_whole, network, balances, scratch, memory, settings, columns, outcomes)
+    """Do what ``pay_batch`` does where ``max_parts`` is 1, at half the compile time."""
+    settled: int = _pay_all(pay_whole, network, balances, scratch, memory, settings, payments, outcomes)
+    return settled
+
+
+@kernel
+def pay_batch_in_parts(
+    network: Any, balances: Any, scratch: Any, memory: Any, settings: Any, payments: Any, outcomes: Any
+) -> int:
+    """Do what ``pay_batch`` does where payments may be split."""
+    settled: int = _pay_all(pay, network, balances, scratch, memory, settings, payments, outcomes)
     return settled
 
 
 @inlined
-def _pay_batch_with(
-    pay_next: Any,
-    network: Any,
-    balances: Any,
-    scratch: Any,
-    memory: Any,
-    settings: Any,
-    columns: Any,
-    outcomes: Any,
+def _pay_all(
+    pay_next: Any, network: Any, balances: Any, scratch: Any, memory: Any, settings: Any, payments: Any, outcomes: Any
 ) -> Any:
     """Make payments one after another with a way of making one."""
-    source, destination, amount_msat, now_ms = columns
+    source, destination, amount_msat, now_ms = payments
     settled = 0
     for index in range(source.size):
         amount = amount_msat[index]

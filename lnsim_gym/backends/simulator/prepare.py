@@ -174,19 +174,14 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
     )
 
 
-def make_settings(options: PaymentOptions, *, counts_attempts: bool = True) -> Settings:
-    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each.
-
-    Args:
-        options: The payment options.
-        counts_attempts: Whether hopeless payments make their attempts too, see ``Settings``.
-    """
+def make_settings(options: PaymentOptions) -> Settings:
+    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each."""
     return Settings(
         fee_limit_base_sat=options.fee_limit_base_sat,
         fee_limit_ppm=options.fee_limit_ppm,
         max_parts=options.max_parts,
         max_attempts=max(1, 1000 * options.timeout_seconds // ATTEMPT_MS),
-        counts_attempts=int(counts_attempts),
+        counts_attempts=1,
     )
 
 
