@@ -27,17 +27,14 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         recorders: What takes note of the events; closed with the environment.
 
     Raises:
-        ConfigError: ``env`` is another kind of environment.
+        ConfigError: ``env`` is another kind of environment, or its channels vary from episode to episode.
     """
 
     def __init__(self, env: gym.Env[Any, Any], recorders: Sequence[Recorder]) -> None:
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, LightningNetEnv):
             raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
-        if len(env.unwrapped.problem.variants) > 1:
-            raise ConfigError(
-                "recorders need a network that stays the same: leave out variants and lists of topologies"
-            )
+        env.unwrapped.problem.require_same_channels("recorders")
         self._network: LightningNetEnv = env.unwrapped
         self.recorders = list(recorders)
         self._start: EpisodeStart | None = None
@@ -106,6 +103,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             ),
             balances_after_msat=network.balances_msat(),
             timestamp=timestamp,
+            topology=network.topology,
         )
 
     def _end(self, backend_error: str) -> None:

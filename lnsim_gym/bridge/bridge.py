@@ -202,10 +202,11 @@ class Bridge:
             outcomes=outcomes,
             balances_before_msat=before_msat,
             balances_after_rebalance_msat=balances_after_rebalance(
-                self._names.topology, before_msat, route, result.applied_msat
+                self._network.topology, before_msat, route, result.applied_msat
             ),
             balances_after_msat=balances_after_msat,
             timestamp=datetime.now(UTC),
+            topology=self._network.topology,
         )
 
     def _settle(self, backend_error: str) -> None:

@@ -27,7 +27,6 @@ from lnsim_gym.bridge.messages import (
     StepData,
 )
 from lnsim_gym.bridge.names import WireNames
-from lnsim_gym.network import Topology
 from lnsim_gym.records.events import StepEvents, balances_per_payment
 from lnsim_gym.traffic import DESCRIPTIONS
 
@@ -121,7 +120,6 @@ class Encoder:
         self.names = names
         self.keep_records = False
         """Whether chunks also carry flat records."""
-        self._topology: Topology = names.topology
         self._source: list[int] = names.topology.arrays.source.tolist()
         self._book = ChannelBook(names)
         self._clock = Clock()
@@ -184,7 +182,7 @@ class Encoder:
         """Append a transaction for each payment of a step."""
         described = describe_payments(self.names, event.batch, event.outcomes, event.episode, event.step, event.seed)
         nodes = zip(event.batch.source.tolist(), event.batch.destination.tolist(), strict=True)
-        balances = balances_per_payment(self._topology, event.balances_after_rebalance_msat, event.outcomes)
+        balances = balances_per_payment(event.topology, event.balances_after_rebalance_msat, event.outcomes)
         routes = event.outcomes.part_route.tolist()
         for payment, (source, destination), (before, after), parts in zip(
             described, nodes, balances, routes, strict=True

@@ -26,7 +26,8 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         **settings: Fields of ``BridgeSettings``.
 
     Raises:
-        ConfigError: ``env`` is another kind of environment, a setting is wrong, or the port is taken.
+        ConfigError: ``env`` is another kind of environment, its channels vary from episode to episode, a setting is
+            wrong, or the port is taken.
 
     Example:
         >>> import gymnasium as gym, lnsim_gym
@@ -42,6 +43,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, LightningNetEnv):
             raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
+        env.unwrapped.problem.require_same_channels("streams")
         self._network: LightningNetEnv = env.unwrapped
         self.bridge = Bridge(self._network, BridgeSettings.of(settings))
         """What clients are connected to; set ``bridge.paused`` to stop publishing for a while."""

@@ -154,6 +154,7 @@ def record(
     try:
         inner: Any = world.unwrapped
         config, problem = inner.config, inner.problem
+        problem.require_one_topology("traces")
         player = make_agent(agent, problem)
         with written(out):
             writer = TraceWriter(

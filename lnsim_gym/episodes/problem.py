@@ -77,6 +77,27 @@ class Problem:
             needed_msat=_needed_msat(topology, routes, actions.amounts_msat).ravel(),
         )
 
+    def require_same_channels(self, who: str) -> None:
+        """Refuse variants whose nodes or channels differ, on behalf of what takes their names from the first.
+
+        Raises:
+            ConfigError: Two variants have other nodes, or channels between others.
+        """
+        topologies = [variant.topology for variant in self.variants]
+        if any(topology.nodes != self.topology.nodes for topology in topologies) or any(
+            not np.array_equal(topology.arrays.source, self.topology.arrays.source) for topology in topologies
+        ):
+            raise ConfigError(f"{who} need channels that stay the same: leave out lists of unlike topologies")
+
+    def require_one_topology(self, who: str) -> None:
+        """Refuse variants of the network, policies included, on behalf of what knows only one; demand may vary.
+
+        Raises:
+            ConfigError: Two variants have other topologies.
+        """
+        if any(variant.topology != self.topology for variant in self.variants):
+            raise ConfigError(f"{who} need a network that stays the same: leave out variants and lists of topologies")
+
     def start_balances_msat(self, seed: int, episode: int) -> Int64:
         """Return the balances at the start of an episode, in msat, shape (channels, 2)."""
         start = self.config.start_balances

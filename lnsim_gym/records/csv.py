@@ -98,7 +98,7 @@ class CsvRecorder:
         batch, outcomes = event.batch, event.outcomes
         hops = outcomes.hops
         moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
-        around = balances_per_payment(self._topology, event.balances_after_rebalance_msat, outcomes)
+        around = balances_per_payment(event.topology, event.balances_after_rebalance_msat, outcomes)
         for index, (before, after) in enumerate(around):
             duration_s = float(outcomes.duration_s[index])
             yield {

@@ -66,6 +66,8 @@ class StepEvents:
     balances_after_msat: Int64  # (channels, 2) after the last payment
     timestamp: datetime
     """When the step began."""
+    topology: Topology
+    """The network with the policies that it has in this episode."""
 
 
 @dataclass(frozen=True, slots=True)

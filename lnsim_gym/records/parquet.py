@@ -107,7 +107,7 @@ class ParquetRecorder:
     def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each payment."""
         moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
-        around = balances_per_payment(self._topology, event.balances_after_rebalance_msat, event.outcomes)
+        around = balances_per_payment(event.topology, event.balances_after_rebalance_msat, event.outcomes)
         for index, (before, after) in enumerate(around):
             record = payment_record(self._topology, event.batch, event.outcomes, index)
             ends = (int(event.batch.source[index]), int(event.batch.destination[index]))

@@ -129,7 +129,13 @@ class TraceWriter:
         )
 
     def stepped(self, event: StepEvents) -> None:
-        """Write a step."""
+        """Write a step.
+
+        Raises:
+            RecordError: It was made on another network than the header tells of.
+        """
+        if event.topology != self._topology:
+            raise RecordError("a trace is of one network, policies included: this step was made on another")
         rebalance = (
             rebalance_record(event.rebalance_route, event.rebalance_amount_msat, event.rebalance)
             if event.rebalance_route

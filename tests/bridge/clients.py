@@ -18,8 +18,8 @@ from lnsim_gym.bridge.schema import schema_json
 SCHEMA = jsonschema.Draft202012Validator(json.loads(schema_json()))
 
 
-def streamed(payments_per_step: int = 20, **settings: Any) -> StreamEpisodes:
-    env = gym.make("LightningNet-v0", backend="simulator", payments_per_step=payments_per_step)
+def streamed(payments_per_step: int = 20, env_id: str = "LightningNet-v0", **settings: Any) -> StreamEpisodes:
+    env = gym.make(env_id, backend="simulator", payments_per_step=payments_per_step)
     return StreamEpisodes(env, **{"port": 0, **settings})
 
 

@@ -92,6 +92,25 @@ def test_balances_of_transactions_add_up_to_the_balances_after_the_step(recorded
             assert sorted(channels.values()) == sorted((balances_msat[number] // 1000).ravel().tolist())
 
 
+def test_transactions_add_up_where_fees_vary_from_episode_to_episode():
+    env = streamed(env_id="LightningNetRandom-v0")
+    compared = 0
+    with Client(env) as client:
+        for seed in range(5):
+            env.reset(seed=seed)
+            for _ in range(10):
+                env.step(env.action_space.sample())
+                after = env.unwrapped.balances_msat() // 1000
+                messages = itertools.takewhile(lambda m: m["type"] != "step", iter(client.receive, None))
+                last = [m for m in messages if m["type"] == "transaction"][-1]
+                channel_of = {end.channel_id: index for index, end in enumerate(env.bridge.names.ends)}
+                for end in itertools.chain(*last["channels"].values()):
+                    assert end["local_balance"] == after.ravel()[channel_of[end["channel_id"]]]
+                    compared += 1
+    assert compared > 100
+    env.close()
+
+
 def test_numbers_are_numbers_and_timestamps_of_a_channel_strictly_increase(recorded):
     last: dict[str, datetime] = {}
     sequence = [message["seq"] for message in recorded[1]]

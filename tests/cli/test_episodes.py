@@ -310,3 +310,16 @@ def test_the_installed_command_is_the_same_one():
         pytest.skip("the package is not installed beside this interpreter")
     done = subprocess.run([path, "validate", DATA / "default_push.jsonl"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("0 differences in 60 payments")
+
+
+def test_a_trace_of_networks_that_vary_is_refused_and_leaves_no_file(lnsim, tmp_path):
+    status, _, err = lnsim("record", "--env", "LightningNetRandom-v0", "--out", tmp_path / "trace.jsonl")
+    assert status == 2
+    assert "leave out variants" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_networks_that_vary_is_recorded(lnsim, tmp_path):
+    status, out, _ = lnsim("run", "--env", "LightningNetRandom-v0", "--steps", 3, "--record", tmp_path)
+    assert status == 0
+    assert f"recorded in {tmp_path}" in out

@@ -4,10 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, RecordError
 from lnsim_gym.recording import RecordEpisodes
+from lnsim_gym.records.trace import TraceWriter
 from lnsim_gym.traffic.kernels import TABLE_CELLS
 
 TWO_LINES = [
@@ -110,6 +112,21 @@ def test_variants_of_other_capacities_are_refused():
         problem(topology=[TWO_LINES[0], smaller])
 
 
-def test_recorders_need_a_network_that_stays_the_same():
-    with pytest.raises(ConfigError, match="stays the same"):
-        RecordEpisodes(gym.make("LightningNetRandom-v0"), [])
+@pytest.mark.parametrize("wrapper", [lambda env: RecordEpisodes(env, []), lambda env: StreamEpisodes(env, port=0)])
+def test_recorders_and_streams_need_channels_that_stay_the_same(wrapper):
+    env = gym.make("LightningNet-v0", topology=TWO_LINES)
+    with pytest.raises(ConfigError, match="channels that stay the same"):
+        wrapper(env)
+    env.close()
+
+
+def test_a_trace_refuses_a_step_on_another_network_than_its_own(tmp_path):
+    env = gym.make("LightningNetRandom-v0")
+    network = env.unwrapped
+    with TraceWriter(tmp_path / "t", network.problem.topology, network.config.payment, backend="simulator") as writer:
+        recorded = RecordEpisodes(env, [writer])
+        recorded.reset(seed=1)
+        assert network.topology != network.problem.topology
+        with pytest.raises(RecordError, match="made on another"):
+            recorded.step(0)
+        recorded.close()

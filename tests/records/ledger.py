@@ -96,4 +96,5 @@ def a_step(step=0, *, episode=0):
         balances_after_rebalance_msat=after_rebalance,
         balances_after_msat=settle(FIVE, balances, route[1:], 1_500_000),
         timestamp=START + timedelta(seconds=30 * step),
+        topology=FIVE,
     )

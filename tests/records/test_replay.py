@@ -60,6 +60,7 @@ def make_step(backend, episode, step, route, amount_msat, pairs, amounts_msat):
         balances_after_rebalance_msat=between,
         balances_after_msat=backend.balances_msat(),
         timestamp=START,
+        topology=backend.topology,
     )
 
 

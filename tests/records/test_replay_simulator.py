@@ -71,6 +71,19 @@ def test_balances_worked_out_from_the_routes_are_those_of_the_engine(recorded):
         assert (after == step.balances_after_msat).all()
 
 
+def test_balances_are_worked_out_with_the_fees_of_each_episode():
+    keeper = Keeper()
+    with RecordEpisodes(gym.make("LightningNetRandom-v0", max_episode_steps=10), [keeper]) as wrapped:
+        for episode in range(4):
+            wrapped.reset(seed=5 if episode == 0 else None)
+            for _ in range(10):
+                wrapped.step(wrapped.action_space.sample())
+    assert len({id(step.topology) for step in keeper.steps}) > 1
+    for step in keeper.steps:
+        *_, (_, after) = balances_per_payment(step.topology, step.balances_after_rebalance_msat, step.outcomes)
+        assert (after == step.balances_after_msat).all()
+
+
 def test_a_node_gains_what_it_received_and_the_fees_it_earned(recorded):
     _, steps, statistics, topology = recorded
     ends = topology.arrays.source.reshape(-1, 2)
