@@ -76,7 +76,9 @@ def rebalance_routes(operation: Operation, topology: Topology, max_hops: int = 3
         forward = _cycles(topology, max_hops)
     if not forward:
         raise ConfigError(
-            f"operation {operation!r} finds no route of up to {max_hops} hops on this topology; use 'push'"
+            "operation 'push' needs a topology with at least one channel"
+            if operation == "push"
+            else f"operation {operation!r} finds no route of up to {max_hops} hops on this topology; use 'push'"
         )
     if len(forward) > MAX_REBALANCE_ROUTES:
         raise ConfigError(

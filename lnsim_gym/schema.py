@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from lnsim_gym.errors import ConfigError, LnsimError, did_you_mean
 
-__all__ = ["convert"]
+__all__ = ["convert", "hint"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -28,28 +29,80 @@ def convert(
         strict: Refuse numbers written as text; foreign formats write 64-bit integers that way.
 
     Raises:
-        ConfigError: A key is unknown, missing or of the wrong type; the text names it and its place. An error
-            of this package raised by the struct's own validation passes through unchanged.
+        ConfigError: A key is unknown, missing or of the wrong type; the text names it and its place, and what is
+            known there. An error of this package raised by the struct's own validation passes through unchanged.
     """
     try:
         return msgspec.convert(data, kind, strict=strict)
     except msgspec.ValidationError as problem:
         if isinstance(problem.__cause__, LnsimError):
             raise problem.__cause__ from None
-        raise error(f"{what} does not fit its schema: {problem}{_hint(str(problem), kind)}") from None
+        raise error(f"{what} does not fit its schema: {problem}{hint(str(problem), kind)}") from None
 
 
-def _hint(problem: str, kind: type[msgspec.Struct]) -> str:
-    """Name the closest known key when the problem is an unknown one."""
-    unknown = re.search(r"unknown field `([^`]*)`", problem)
-    return did_you_mean(unknown[1], _field_names(kind)) if unknown else ""
+def hint(problem: str, kind: type[msgspec.Struct]) -> str:
+    """Say which keys or values are known where msgspec found a problem, and where an unknown key would be known.
+
+    Args:
+        problem: Text of msgspec's ``ValidationError``.
+        kind: The struct that the data did not fit.
+
+    Returns:
+        What to append to the text; nothing when there is nothing to say.
+    """
+    place = re.search(r"at `\$([^`]*)`", problem)
+    whole = inspect.type_info(kind)
+    here = list(_flat(whole))
+    for step in re.findall(r"\.([^.\[]+)", place[1] if place else ""):
+        here = [found for around in here for found in _inside(around, step)]
+    if unknown := re.search(r"unknown field `([^`]*)`", problem):
+        return _about_key(unknown[1], [key for around in here for key, _ in _fields(around)], whole)
+    if wrong := re.search(r"Invalid (?:enum )?value '([^']*)'", problem):
+        values = [value for around in here if isinstance(around, inspect.LiteralType) for value in around.values]
+        return f".{did_you_mean(wrong[1], map(str, values))} Known: {', '.join(map(str, values))}" if values else ""
+    return ""
 
 
-def _field_names(kind: Any) -> Iterator[str]:
-    """Yield the keys of a struct and of every struct inside it."""
-    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-        for field in msgspec.structs.fields(kind):
-            yield field.encode_name
-            yield from _field_names(field.type)
-    for argument in get_args(kind):
-        yield from _field_names(argument)
+def _about_key(key: str, known: list[str], whole: inspect.Type) -> str:
+    """Say what may have been meant by an unknown key: one that is known there, or the same one elsewhere."""
+    places = [repr(".".join(path)) for path in _paths(whole) if path[-1] == key]
+    meant = f" There is {' and '.join(places)}." if places else did_you_mean(key, known)
+    return f".{meant} Known here: {', '.join(dict.fromkeys(known))}"
+
+
+def _flat(info: inspect.Type) -> Iterator[inspect.Type]:
+    """Yield the alternatives of a type, with the items of lists and the values of tables in their place."""
+    if isinstance(info, inspect.UnionType):
+        inner = info.types
+    elif isinstance(info, inspect.ListType | inspect.VarTupleType):
+        inner = (info.item_type,)
+    elif isinstance(info, inspect.DictType):
+        inner = (info.value_type,)
+    else:
+        yield info
+        return
+    for alternative in inner:
+        yield from _flat(alternative)
+
+
+def _fields(info: inspect.Type) -> Iterator[tuple[str, inspect.Type]]:
+    """Yield the keys of a struct, the one that tells its kind among them, and their types."""
+    if isinstance(info, inspect.StructType):
+        if info.tag_field is not None:
+            yield info.tag_field, inspect.LiteralType((info.tag,))
+        yield from ((field.encode_name, field.type) for field in info.fields)
+
+
+def _inside(info: inspect.Type, key: str) -> Iterator[inspect.Type]:
+    """Yield the alternatives of what a key of a struct may be."""
+    for name, inner in _fields(info):
+        if name == key:
+            yield from _flat(inner)
+
+
+def _paths(info: inspect.Type, above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each key of a struct and of every struct inside it."""
+    for around in _flat(info):
+        for key, inner in _fields(around):
+            yield (*above, key)
+            yield from _paths(inner, (*above, key))

@@ -10,6 +10,16 @@ from lnsim_gym.config import EnvironmentConfig, StartBalances, environment_files
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.traffic import ClassicTraffic, DriftTraffic
 
+BAD_PAYMENT = [
+    ("max_parts", 0),
+    ("max_parts", -1),
+    ("max_parts", 17),
+    ("concurrency", 0),
+    ("timeout_seconds", 0),
+    ("fee_limit_ppm", -1),
+    ("fee_limit_base_sat", -5),
+]
+
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
@@ -22,7 +32,12 @@ from lnsim_gym.traffic import ClassicTraffic, DriftTraffic
         ({"backend": "lnb"}, "backend"),
         ({"action": "continuous"}, "action"),
         ({"start_balances": {"low": 0.9, "high": 0.1}}, "low <= high"),
-        ({"payment": {"max_part": 4}}, "Did you mean 'max_parts'"),
+        ({"payment": {"max_part": 4}}, "Did you mean 'max_parts'. Known here: .*timeout_seconds"),
+        ({"max_parts": 2}, "There is 'payment.max_parts'. Known here: .*reward"),
+        ({"action": "dicrete"}, "Did you mean 'discrete'. Known: box, discrete, multidiscrete"),
+        ({"payment": {"mission_control": "never"}}, "Known: per_episode, per_payment"),
+        ({"traffic": {"kind": "drft"}}, "Did you mean 'drift'"),
+        *(({"payment": {name: value}}, f"payment.{name} must lie in") for name, value in BAD_PAYMENT),
         ({"circular_max_hops": 2}, "3..8"),
     ],
 )

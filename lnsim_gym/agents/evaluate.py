@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from lnsim_gym.agents.base import Agent
 from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
 from lnsim_gym.episodes.start import open_episodes
+from lnsim_gym.errors import ConfigError, InvalidAction
 
 __all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
@@ -52,7 +53,7 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
 def evaluate(
     name: str,
     agent: Agent,
-    seeds: range,
+    seeds: Sequence[int],
     steps: int,
     tell: Callable[[int, int], None] | None = None,
     threads: int = 1,
@@ -68,11 +69,15 @@ def evaluate(
         threads: Threads that share simulated networks, those of the agent too.
 
     Raises:
+        ConfigError: There is no seed or no step to play.
+        InvalidAction: The agent returned another number of actions than there are networks, or an impossible one.
         BackendError: Real nodes could not be brought up, or were lost.
     """
+    if not len(seeds) or steps < 1:
+        raise ConfigError(f"expected at least one seed and one step to play, got {len(seeds)} and {steps}")
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
     agent.threads = max(agent.threads, threads)
-    episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds.start)
+    episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds[0])
     tally = _Tally(len(seeds), steps)
     try:
         for first in range(0, len(seeds), at_once):
@@ -111,6 +116,8 @@ def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
         "step": episodes.steps.copy(),
     }
     chosen = agent.act(agent.problem.layout.present(columns.observation), info, rng)
+    if len(chosen) != episodes.networks:
+        raise InvalidAction(f"expected an action for each of {episodes.networks} networks, got {len(chosen)}")
     row, amount_msat = actions.decode(chosen)
     episodes.step(np.ones(episodes.networks, np.bool_), row, amount_msat)
     return row

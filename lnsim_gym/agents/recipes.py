@@ -231,6 +231,8 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
     if "algo" in data:
         return convert(data, TrainedRecipe, f"agent {name!r}")
     policy = str(data.pop("policy", ""))
+    if not policy:
+        raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
     if policy not in POLICIES:
         raise ConfigError(f"agent {name!r}: unknown policy {policy!r}.{did_you_mean(policy, POLICIES)}")
     view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")

@@ -17,9 +17,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 
 __all__ = [
+    "MAX_PARTS",
     "MAX_ROUTE_HOPS",
     "Backend",
     "FailureReason",
@@ -33,6 +35,8 @@ __all__ = [
 
 MAX_ROUTE_HOPS: Final = 20
 """Longest route kept, in hops; LND's onion holds about as many."""
+MAX_PARTS: Final = 16
+"""Most parts of a payment in flight at once (LND's default ``max_parts``)."""
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -77,11 +81,23 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     timeout_seconds: int = 30
     """Time after which LND starts no new attempt."""
     max_parts: int = 1
-    """Most parts a payment may be split into, 1 to 16."""
+    """Most parts a payment may be split into, at most ``MAX_PARTS``."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
     """Whether senders forget what they learned before each payment, or only at reset."""
     concurrency: int = 1
     """Payments in flight at once; above 1 outcomes depend on timing (real nodes only)."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range, which would reach compiled code otherwise."""
+        for name, low, high in (
+            ("fee_limit_base_sat", 0, 21_000_000 * 100_000_000),
+            ("fee_limit_ppm", 0, 1_000_000),
+            ("timeout_seconds", 1, 86_400),
+            ("max_parts", 1, MAX_PARTS),
+            ("concurrency", 1, 1_000),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"payment.{name} must lie in {low:,}..{high:,}, got {getattr(self, name):,}")
 
     def fee_limit_msat(self, amount_msat: Int64) -> Int64:
         """Fee limit in msat for each amount in msat: 100 % up to ``fee_limit_base_sat``, ``fee_limit_ppm`` above."""

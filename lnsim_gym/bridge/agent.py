@@ -58,7 +58,8 @@ class BridgeAgent(Agent):
         if networks != 1:
             raise ConfigError(f"the bridge agent acts on one network, got {networks}: use a single environment")
         bridge = self._bridge
-        bridge.suggestions.wait(lambda: bridge.request_suggestions(self.deadline_s), self.deadline_s)
+        deadline_s = self.deadline_s
+        bridge.suggestions.wait(lambda: bridge.request_suggestions(deadline_s), lambda: bridge.has_audience, deadline_s)
         suggestion = bridge.take()
         if suggestion is None:
             return self.fallback.act(observation, info, rng)

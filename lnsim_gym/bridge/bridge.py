@@ -54,6 +54,7 @@ class Bridge:
         self._pusher = LensPusher(settings.lens) if settings.lens else None
         self._encoder.keep_records = self._pusher is not None
         self._under_way: Suggestion | None = None
+        self._stepping = False
         self._server.start()
         if self._pusher:
             self._pusher.start()
@@ -77,6 +78,11 @@ class Bridge:
     def listening(self) -> bool:
         """Whether anybody would receive a message."""
         return not self.paused and (self._server.audience > 0 or self._pusher is not None)
+
+    @property
+    def has_audience(self) -> bool:
+        """Whether any client would receive a message."""
+        return not self.paused and self._server.audience > 0
 
     @property
     def seq(self) -> int:
@@ -114,6 +120,10 @@ class Bridge:
         )
         self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info))
 
+    def stepping(self) -> None:
+        """Note that a step begins, with what was taken for it if anything was."""
+        self._stepping = True
+
     def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
         """Tell that a step was made, and the model whose suggestion it was what became of it.
 
@@ -136,8 +146,8 @@ class Bridge:
             self._settle(data.backend_error)
 
     def request_suggestions(self, deadline_s: float) -> bool:
-        """Ask the clients for suggestions; False when nobody could answer."""
-        if not self._server.audience:
+        """Ask the clients for suggestions; False when nobody could be asked."""
+        if not self.has_audience:
             return False
         moment = self._state.moment
         data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=deadline_s)
@@ -146,15 +156,24 @@ class Bridge:
 
     def take(self) -> Suggestion | None:
         """Take the best suggestion for the next step, whose outcome will be told to its sender."""
+        self._give_up("another was taken")
+        self._stepping = False
         self._under_way = self.suggestions.take()
         return self._under_way
 
     def _drop_suggestions(self, why: str) -> None:
-        """Refuse what waits, and what was taken for a step that was not made."""
-        taken, self._under_way = self._under_way, None
-        if taken is not None:
-            self._tell(taken, taken.answer("refused", why))
+        """Refuse what waits, and give up what was taken for a step that was not made."""
+        self._give_up(why)
         self.suggestions.clear(why)
+
+    def _give_up(self, why: str) -> None:
+        """Answer a suggestion that was taken for a step that never began, or never ended."""
+        taken, self._under_way = self._under_way, None
+        if taken is not None and self._stepping:
+            unsure = "its step was not finished, so whether it was sent is not known"
+            self._tell(taken, taken.answer("failed", f"{why}; {unsure}"))
+        elif taken is not None:
+            self._tell(taken, taken.answer("refused", why))
 
     def _learn_public_keys(self) -> None:
         """Take over the public keys of real nodes, which are known once they run."""
@@ -215,7 +234,8 @@ class Bridge:
         if suggestion is None:
             return
         if backend_error:
-            answer = suggestion.answer("failed", backend_error)
+            unsure = "whether it was sent before that is not known"
+            answer = suggestion.answer("failed", f"{backend_error}; {unsure}")
         else:
             route, requested_msat, result = self._network.last_rebalance()
             status, why = rebalance_status(route, result)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.clock import Allowance, now
 from lnsim_gym.bridge.frames import kinds_mask
 from lnsim_gym.bridge.messages import (
     KINDS,
@@ -34,11 +34,16 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.suggestions import Refused, SuggestionQueue, check_suggestion
 from lnsim_gym.errors import did_you_mean
+from lnsim_gym.schema import hint
 
 __all__ = ["Dialogue"]
 
 MAX_SUGGESTIONS: Final = 100
-"""Most suggestions in one message."""
+"""Most suggestions in one message, of a client or of ours."""
+RELAYS_PER_SECOND: Final = 2.0
+"""Requests of clients that are passed on to the others, of all clients together, on average."""
+RELAY_BURST: Final = 10
+"""Requests passed on at once."""
 MAX_QUOTE: Final = 60
 """How much of a client's text an error repeats, in characters."""
 LENS: Final = "lightning_lens"
@@ -71,6 +76,7 @@ class Dialogue:
         self._echo = echo
         self._relay = relay
         self._numbers = count(1)
+        self._relays = Allowance(RELAYS_PER_SECOND, RELAY_BURST)
         self._answers: dict[str, Callable[[Session, dict[str, Any]], None]] = {
             "rebalance_suggestion": self._one_suggestion,
             "rebalance_suggestions": self._some_suggestions,
@@ -114,7 +120,7 @@ class Dialogue:
 
     def _one_suggestion(self, session: Session, message: dict[str, Any]) -> None:
         """Take a suggestion, under ``suggestion`` or ``data``."""
-        given = message.get("suggestion", message.get("data"))
+        given = message.get("data") if message.get("suggestion") is None else message["suggestion"]
         if not isinstance(given, dict):
             raise _Misfit("expected an object under 'suggestion' or 'data'")
         self._take(session, given)
@@ -122,14 +128,18 @@ class Dialogue:
 
     def _some_suggestions(self, session: Session, message: dict[str, Any]) -> None:
         """Take a list of suggestions, under ``suggestions`` or ``data``."""
-        given = message.get("suggestions", message.get("data"))
+        given = message.get("data") if message.get("suggestions") is None else message["suggestions"]
         if not isinstance(given, list) or len(given) > MAX_SUGGESTIONS:
             raise _Misfit(f"expected a list of at most {MAX_SUGGESTIONS} under 'suggestions' or 'data'")
-        for one in given:
+        for index, one in enumerate(given):
+            if index and not session.may_talk():
+                rest = f"the last {len(given) - index} suggestions came too fast: ignored"
+                session.reply(ErrorReply, data=ErrorData(reason=rest))
+                break
             self._take(session, one)
         self._suggestions.answered()
         if not given:
-            session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting())
+            self._tell_waiting(session)
 
     def _take(self, session: Session, given: Any) -> None:
         """Queue a suggestion or refuse it, and say so."""
@@ -145,8 +155,13 @@ class Dialogue:
 
     def _request(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
         """Say what waits, and ask the others."""
-        session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting())
-        self._relay(session)
+        self._tell_waiting(session)
+        if self._relays.take():
+            self._relay(session)
+
+    def _tell_waiting(self, session: Session) -> None:
+        """Say what waits, the best of it where that is much."""
+        session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting()[:MAX_SUGGESTIONS])
 
     def _register(self, session: Session, message: dict[str, Any]) -> None:
         """Greet a client that says who it is."""
@@ -181,7 +196,7 @@ def _fit(given: Any, kind: type[Any]) -> Any:
     try:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as problem:
-        raise _Misfit(str(problem)) from None
+        raise _Misfit(f"{problem}{hint(str(problem), kind)}") from None
 
 
 def _refusal(given: Any, why: str) -> Acknowledgement:

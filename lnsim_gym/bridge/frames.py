@@ -39,12 +39,12 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """Turn numpy values into what JSON has."""
+    """Turn numpy values into what JSON has, and what wrappers may have put into an info into text."""
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    raise NotImplementedError(f"expected plain or numpy values in a message, got {type(value).__name__}")
+    return repr(value)
 
 
 encode = msgspec.json.Encoder(enc_hook=_plain).encode

@@ -118,7 +118,7 @@ class _FlatEnd(_Envelope, kw_only=True):
     remote_balance: int
     balance_ratio: float
     tx_count: int
-    """Payments whose first hop was this end."""
+    """Payments told of since the bridge was made whose first hop was this end."""
     success_rate: float
     """Share of the last hundred of them that succeeded; 0 before the first."""
     avg_amount: float

@@ -93,7 +93,7 @@ class LensPusher:
                 try:
                     self._send_batch()
                     pause_s = FIRST_PAUSE_S
-                except (OSError, http.client.HTTPException) as problem:
+                except (OSError, ValueError, http.client.HTTPException) as problem:
                     _log.debug("no answer from %s:%d (%s), next try in %g s", *self._address, problem, pause_s)
                     if self._end.wait(pause_s):
                         return
@@ -109,7 +109,7 @@ class LensPusher:
                 record = self._waiting.popleft()
                 try:
                     accepted = self._post(connection, record)
-                except (OSError, http.client.HTTPException):
+                except (OSError, ValueError, http.client.HTTPException):
                     self._waiting.appendleft(record)
                     raise
                 self._sent += accepted
@@ -126,7 +126,7 @@ class LensPusher:
             if response.status >= 500 and self._tries < MAX_TRIES:
                 raise http.client.HTTPException(f"status {response.status}")
             self._tries = 0
-            return response.status < 400
+            return 200 <= response.status < 300
 
 
 def _parse(address: str) -> tuple[tuple[str, int], str]:
@@ -134,6 +134,8 @@ def _parse(address: str) -> tuple[tuple[str, int], str]:
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port or 80
+        (host or "").encode("idna")
+        parts.path.encode("ascii")
     except ValueError:
         host, port = None, 0
     if host is None or parts.scheme != "http":

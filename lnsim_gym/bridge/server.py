@@ -24,7 +24,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.clock import Allowance, now
 from lnsim_gym.bridge.dialogue import Dialogue
 from lnsim_gym.bridge.frames import Chunk, encode
 from lnsim_gym.bridge.messages import (
@@ -56,6 +56,8 @@ PATIENCE_S: Final = 1.0
 """Longest wait for a server that fell behind, before a chunk is dropped for everyone."""
 OPEN_TIMEOUT_S: Final = 5.0
 """Time for a client to finish its opening handshake."""
+REQUESTS_PER_SECOND: Final = 20.0
+"""Connections and HTTP requests let in per second, on average; twice ``max_clients`` in a burst."""
 WRITE_LIMIT: Final = 2**18
 """Bytes buffered by a connection before its writer waits."""
 
@@ -99,6 +101,7 @@ class BridgeServer:
         self._state = state
         self._suggestions = suggestions
         self._gate = Gate(settings)
+        self._requests = Allowance(REQUESTS_PER_SECOND, 2 * settings.max_clients)
         self._dialogue = Dialogue(names, suggestions, self._echo, self._relay)
         self._sessions: dict[int, Session] = {}
         self._numbers = count(1)
@@ -206,6 +209,9 @@ class BridgeServer:
         finally:
             self._started.set()
             self._loop.close()
+            with self._state.lock:
+                self.audience = 0
+            self._suggestions.look_again()
 
     async def _serve(self) -> None:
         """Listen until told to finish."""
@@ -251,11 +257,16 @@ class BridgeServer:
             session.reply(SuggestionAck, data=answer)
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Decide on a request: refuse it, answer it over HTTP, or let the handshake go on."""
+        """Decide on a request: refuse it, or see what it is about."""
         refusal = self._gate.refusal(request.path, request.headers)
         if refusal is not None:
             return connection.respond(*refusal)
-        path = urlsplit(request.path).path
+        if not self._requests.take():
+            return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, "too many requests: wait a moment\n")
+        return self._answer_http(connection, urlsplit(request.path).path)
+
+    def _answer_http(self, connection: ServerConnection, path: str) -> Response | None:
+        """Answer a request over HTTP, or let the handshake go on."""
         if path == "/api/suggestions":
             return _json(connection, encode(self._suggestions.waiting()))
         if path == "/api/schema":
@@ -301,7 +312,11 @@ class BridgeServer:
             moment, made = self._state.moment, list(self._state.made)
         session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
         takes = not self._suggestions.refusal
-        state = self._state.describe(moment, made, self._settings.history, takes)
+        try:
+            state = self._state.describe(moment, made, self._settings.history, takes)
+        except BaseException:
+            self._leave_audience()
+            raise
         session.reply(StateUpdate, data=state)
         greeting = ConnectionData(client_id=session.number, server_time=now(), message="connected to lnsim")
         session.reply(ConnectionStatus, data=greeting)
@@ -313,8 +328,13 @@ class BridgeServer:
         del self._sessions[session.number]
         self._gone_sent += session.sent
         self._gone_dropped += session.dropped
+        self._leave_audience()
+
+    def _leave_audience(self) -> None:
+        """Count one listener less."""
         with self._state.lock:
             self.audience -= 1
+        self._suggestions.look_again()
 
     def _reply(self, kind: type[Any], **fields: Any) -> msgspec.Struct:
         """Make a message that is not part of the episodes."""

@@ -7,7 +7,6 @@ import contextlib
 import fcntl
 import sys
 import termios
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -17,6 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
+from lnsim_gym.bridge.clock import Allowance
 from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
 from lnsim_gym.bridge.messages import Dropped, DroppedData
 from lnsim_gym.bridge.settings import BridgeSettings
@@ -25,10 +25,12 @@ __all__ = ["Session"]
 
 MAX_REPLIES: Final = 2000
 """Replies that wait for a client at most; one that asks on without reading is cut off."""
+MAX_REPLY_BYTES: Final = 2**22
+"""Bytes of replies that wait for a client at most, beyond a single one of any size."""
 SILENT_INTERVALS: Final = 3
 """Intervals between pings for which a client may give no sign of life; a slow one reads in lumps that last long."""
 MAX_EXCESS: Final = 10_000
-"""Messages beyond its rate after which a client is cut off."""
+"""Messages beyond its rate, without a rest, after which a client is cut off."""
 BATCH_BYTES: Final = 2**19
 """Bytes written at once; a write for every step would cost more than the writing itself."""
 
@@ -63,17 +65,16 @@ class Session:
         self.sent = 0
         """Published messages handed to the connection."""
         self.excess = 0
-        """Messages of the client beyond its rate."""
+        """Messages of the client beyond its rate since it last rested."""
         self._connection = connection
         self._settings = settings
         self._make_reply = make_reply
         self._joined_seq = joined_seq
         self._replies: deque[bytes] = deque()
         self._chunks: deque[tuple[bytes, int]] = deque()
-        self._bytes = self._messages = self._untold = self._written = self._heard = 0
+        self._reply_bytes = self._bytes = self._messages = self._untold = self._written = self._heard = 0
         self._ready = asyncio.Event()
-        self._allowance = 2 * settings.messages_per_second
-        self._counted_s = time.monotonic()
+        self._allowance = Allowance(settings.messages_per_second, 2 * settings.messages_per_second)
 
     @property
     def waits(self) -> bool:
@@ -82,10 +83,12 @@ class Session:
 
     def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
         """Send this client a message of its own."""
-        if len(self._replies) >= MAX_REPLIES:
+        if len(self._replies) >= MAX_REPLIES or self._reply_bytes > MAX_REPLY_BYTES:
             self._connection.transport.abort()
             return
-        self._replies.append(text_frame(encode(self._make_reply(kind, **fields))))
+        frame = text_frame(encode(self._make_reply(kind, **fields)))
+        self._replies.append(frame)
+        self._reply_bytes += len(frame)
         self._ready.set()
 
     def offer(self, chunk: Chunk) -> None:
@@ -113,7 +116,7 @@ class Session:
         while connection.state is State.OPEN:
             if self._untold and not self._replies:
                 self._tell_drops()
-            batch = [self._replies.popleft()] if self._replies else self._pop_batch()
+            batch = [self._pop_reply()] if self._replies else self._pop_batch()
             if not batch:
                 self._ready.clear()
                 await self._ready.wait()
@@ -141,14 +144,11 @@ class Session:
                         self._connection.transport.abort()
 
     def may_talk(self) -> bool:
-        """Count a message of the client, and return whether it keeps to its rate."""
+        """Count a message or a suggestion of the client, and return whether it keeps to its rate."""
         self._heard += 1
-        now_s = time.monotonic()
-        rate = self._settings.messages_per_second
-        self._allowance = min(2 * rate, self._allowance + rate * (now_s - self._counted_s))
-        self._counted_s = now_s
-        if self._allowance >= 1:
-            self._allowance -= 1
+        if self._allowance.full:
+            self.excess = 0
+        if self._allowance.take():
             return True
         self.excess += 1
         if self.excess > MAX_EXCESS:
@@ -159,6 +159,12 @@ class Session:
         """Return how many bytes the client's side has taken."""
         transport = self._connection.transport
         return self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
+
+    def _pop_reply(self) -> bytes:
+        """Take out the oldest reply that waits."""
+        frame = self._replies.popleft()
+        self._reply_bytes -= len(frame)
+        return frame
 
     def _pop_chunk(self) -> tuple[bytes, int]:
         """Take out the oldest chunk that waits."""

@@ -99,6 +99,8 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
                 raise ConfigError(f"expected a token file that only its owner can read: chmod 600 {path}")
         except OSError as problem:
             raise ConfigError(f"expected to read or make the token file {path}, got {problem.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"expected a token as text in {path}: delete the file to have one made") from None
         if not token:
             raise ConfigError(f"expected a token in {path}, found nothing: delete the file to have one made")
         return token

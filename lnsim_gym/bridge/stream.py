@@ -51,14 +51,15 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Reset the environment and tell that an episode began."""
-        self._end(terminated=False, truncated=False, backend_error="")
         observation, info = self.env.reset(seed=seed, options=options)
+        self._end(terminated=False, truncated=False, backend_error="")
         self._episode = _Tally(info["episode_number"])
         self.bridge.began(observation, info)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
+        self.bridge.stepping()
         try:
             result = self.env.step(action)
         except BackendError as fault:

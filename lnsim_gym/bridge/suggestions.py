@@ -21,6 +21,10 @@ __all__ = ["Refused", "Suggestion", "SuggestionQueue", "check_suggestion"]
 
 MAX_QUEUED: Final = 1000
 """Most suggestions that wait; a further one is refused."""
+MAX_QUEUED_EACH: Final = 100
+"""Most suggestions of one client that wait."""
+MAX_HINTED: Final = 200
+"""Most nodes of a network in which the closest name to an unknown one is looked for."""
 MAX_TEXT: Final = 200
 """Longest ``id`` or ``reason`` kept, in characters."""
 
@@ -99,7 +103,9 @@ def _node(names: WireNames, given: InboundSuggestion, end: str) -> int:
     name = getattr(given, end)
     index = names.node_index(name)
     if index is None:
-        raise Refused(f"unknown {end} {name[:MAX_TEXT]!r}.{did_you_mean(name[:MAX_TEXT], names.nodes)}")
+        name = name[:MAX_TEXT]
+        known = (*names.nodes, *names.topology.nodes) if len(names.nodes) <= MAX_HINTED else ()
+        raise Refused(f"unknown {end} {name!r}.{did_you_mean(name, known)}")
     return index
 
 
@@ -115,6 +121,7 @@ class SuggestionQueue:
         self.refusal = "no agent takes suggestions here: stream with the agent 'bridge'"
         """Why suggestions are refused; empty while somebody takes them."""
         self._expiry_s = expiry_s
+        self._expired = f"expired after {expiry_s:g} s"
         self._tell = tell
         self._waiting: list[Suggestion] = []  # oldest first
         self._answers = 0
@@ -129,9 +136,14 @@ class SuggestionQueue:
         with self._change:
             if self.refusal:
                 raise Refused(self.refusal)
-            if len(self._waiting) >= MAX_QUEUED:
-                raise Refused(f"{MAX_QUEUED} suggestions wait already: send fewer")
-            self._waiting.append(suggestion)
+            expired = self._take_expired()
+            own = sum(waiting.client == suggestion.client for waiting in self._waiting)
+            full = own >= MAX_QUEUED_EACH or len(self._waiting) >= MAX_QUEUED
+            if not full:
+                self._waiting.append(suggestion)
+        self._refuse(expired, self._expired)
+        if full:
+            raise Refused(f"{own} suggestions of yours and {len(self._waiting) - own} others wait already: send fewer")
 
     def answered(self) -> None:
         """Note that a model has said all it has to say, be it nothing: whoever waits for models goes on."""
@@ -139,21 +151,26 @@ class SuggestionQueue:
             self._answers += 1
             self._change.notify_all()
 
+    def look_again(self) -> None:
+        """Let whoever waits for models find out whether any are left."""
+        with self._change:
+            self._change.notify_all()
+
     def take(self) -> Suggestion | None:
         """Take the suggestion of highest confidence, the oldest among equals; expired ones are refused."""
         with self._change:
-            fresh = self._fresh()
-            expired = self._waiting[: len(self._waiting) - len(fresh)]
-            best = max(fresh, key=lambda suggestion: suggestion.fields.confidence, default=None)
-            self._waiting = [suggestion for suggestion in fresh if suggestion is not best]
-        self._refuse(expired, f"expired after {self._expiry_s:g} s")
+            expired = self._take_expired()
+            best = max(self._waiting, key=lambda suggestion: suggestion.fields.confidence, default=None)
+            self._waiting = [suggestion for suggestion in self._waiting if suggestion is not best]
+        self._refuse(expired, self._expired)
         return best
 
-    def wait(self, ask: Callable[[], bool], deadline_s: float) -> None:
+    def wait(self, ask: Callable[[], bool], anybody: Callable[[], bool], deadline_s: float) -> None:
         """Ask for suggestions and wait until a model answers, but not when some are waiting already.
 
         Args:
-            ask: Asks, and returns whether there is anybody who could answer.
+            ask: Asks, and returns whether anybody was asked.
+            anybody: Returns whether there still is anybody who could answer.
             deadline_s: Seconds to wait at most.
         """
         with self._change:
@@ -162,7 +179,7 @@ class SuggestionQueue:
             answers = self._answers
         if ask() and deadline_s:
             with self._change:
-                self._change.wait_for(lambda: self._answers > answers, deadline_s)
+                self._change.wait_for(lambda: self._answers > answers or not anybody(), deadline_s)
 
     def waiting(self) -> list[SuggestionFields]:
         """Return what waits, best first."""
@@ -180,6 +197,13 @@ class SuggestionQueue:
         """Return what has not waited too long."""
         oldest_s = time.monotonic() - self._expiry_s
         return [suggestion for suggestion in self._waiting if suggestion.received_s >= oldest_s]
+
+    def _take_expired(self) -> list[Suggestion]:
+        """Take out what has waited too long."""
+        fresh = self._fresh()
+        expired = self._waiting[: len(self._waiting) - len(fresh)]
+        self._waiting = fresh
+        return expired
 
     def _refuse(self, suggestions: list[Suggestion], why: str) -> None:
         """Answer suggestions that were taken out."""

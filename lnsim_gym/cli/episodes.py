@@ -208,11 +208,12 @@ def make_environment(
     """Make the environment that the options of a command ask for, as its agent sees it unless a setting differs."""
     import gymnasium  # noqa: PLC0415
 
-    overrides = environment_overrides(backend, launcher, network, topology, settings, agent)
+    overrides = environment_overrides(env, backend, launcher, network, topology, settings, agent)
     return gymnasium.make(environment_spec(env), **overrides)
 
 
 def environment_overrides(
+    env: str,
     backend: BackendName | None,
     launcher: LauncherName,
     network: str | None,
@@ -220,7 +221,11 @@ def environment_overrides(
     settings: list[str] | None,
     agent: str,
 ) -> dict[str, Any]:
-    """Return what the options of a command and the view of its agent change of a registered environment."""
+    """Return what the options of a command and the view of its agent change of a registered environment.
+
+    Raises:
+        ConfigError: An option is malformed, or about real nodes where the simulator plays.
+    """
     from lnsim_gym.agents import view_of  # noqa: PLC0415
 
     overrides = {**view_of(agent), **_parse_settings(settings or [])}
@@ -232,6 +237,8 @@ def environment_overrides(
     if network is not None:
         lnd["network"] = network
     if lnd:
+        if {**environment_spec(env).kwargs, **overrides}.get("backend") != "lnd":
+            raise ConfigError("--launcher and --network are about real nodes: add --backend lnd, or leave them out")
         overrides["lnd"] = {**overrides.get("lnd", {}), **lnd}
     limit = overrides.get("max_episode_steps", 1)
     if not isinstance(limit, int) or limit < 1:

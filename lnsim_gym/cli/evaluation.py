@@ -76,7 +76,7 @@ def evaluate(
         _require_writable(out)
     players = {}
     for name in agents:
-        overrides = environment_overrides(backend, launcher, network, topology, settings, name)
+        overrides = environment_overrides(env, backend, launcher, network, topology, settings, name)
         problem, steps = _task(env, overrides)
         players[name] = make_agent(name, problem), steps
     scores = []
@@ -111,7 +111,7 @@ def tune(
     chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
     if not isinstance(recipe, RuleRecipe):
         raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
-    overrides = environment_overrides(BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
+    overrides = environment_overrides(env, BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
     problem, steps = _task(env, overrides)
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
     with written(out):

@@ -113,7 +113,8 @@ def _from_path(path: str | Path) -> Topology:
     if not place.is_file():
         raise TopologyError(
             f"unknown topology {str(path)!r}: neither a preset nor a file.{did_you_mean(str(path), PRESETS)} "
-            f"Presets: {', '.join(sorted(PRESETS))}"
+            f"Presets: {', '.join(sorted(PRESETS))}. Generators: {', '.join(GENERATORS)}, called as in "
+            '"ring(nodes = 5)"'
         )
     try:
         return _from_table(_parse(place.read_text(encoding="utf-8")), str(path))

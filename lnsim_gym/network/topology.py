@@ -360,7 +360,11 @@ def _validate_channel(index: int, channel: Channel, topology: Topology) -> None:
     if not MIN_FUNDING_SAT <= channel.capacity_sat <= largest_sat:
         raise TopologyError(
             f"{where}: capacity_sat must lie in {MIN_FUNDING_SAT:,}..{largest_sat:,}, got {channel.capacity_sat:,}"
-            + ("" if topology.wumbo else "; set wumbo = true for larger channels")
+            + (
+                "; set wumbo = true for larger channels"
+                if largest_sat < channel.capacity_sat <= MAX_WUMBO_FUNDING_SAT
+                else ""
+            )
         )
     if not 253 <= channel.fee_per_kw <= 100_000:
         raise TopologyError(f"{where}: fee_per_kw must lie in 253..100,000 sat/kw, got {channel.fee_per_kw:,}")

@@ -5,10 +5,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from lnsim_gym.agents import make_agent
+from lnsim_gym.agents import Agent, make_agent
 from lnsim_gym.agents.evaluate import behind, evaluate
 from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.errors import ConfigError, InvalidAction
 
 PROBLEM = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
 SEEDS = range(40, 46)
@@ -91,3 +92,23 @@ def test_progress_is_told_after_every_step():
     told = []
     score_of("noop", tell=lambda done, total: told.append((done, total)))
     assert told == [(step, STEPS) for step in range(1, STEPS + 1)]
+
+
+def test_seeds_need_not_lie_in_a_row():
+    listed = score_of("targeted", seeds=[40, 43, 45])
+    assert listed.success_rates == tuple(score_of("targeted").success_rates[place] for place in (0, 3, 5))
+
+
+@pytest.mark.parametrize(("seeds", "steps"), [(range(0), 5), (range(3), 0)])
+def test_nothing_to_play_is_refused(seeds, steps):
+    with pytest.raises(ConfigError, match="at least one seed and one step"):
+        evaluate("noop", make_agent("noop", PROBLEM), seeds, steps)
+
+
+def test_an_agent_that_forgets_a_network_is_refused():
+    class Forgetful(Agent):
+        def act(self, observation, info, rng):
+            return np.zeros(len(observation) - 1, np.int64)
+
+    with pytest.raises(InvalidAction, match="each of 6 networks, got 5"):
+        evaluate("forgetful", Forgetful(PROBLEM), SEEDS, STEPS)

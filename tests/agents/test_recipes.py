@@ -40,7 +40,7 @@ def test_a_recipe_of_one_s_own_sets_what_it_names(tmp_path):
     ("recipe", "said"),
     [
         ('policy = "target"', "unknown policy 'target'. Did you mean 'targeted'"),
-        ("low = 0.1", "unknown policy ''"),
+        ("low = 0.1", "needs a policy"),
         ('policy = "targeted"\nlo = 0.1', "unknown setting 'lo'. Did you mean 'low'"),
         ('policy = "noop"\nmasked = true', "unknown setting 'masked'. Known: none"),
         ('policy = "targeted"\nlow = 0.9', "low < high"),

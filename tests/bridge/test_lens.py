@@ -245,9 +245,10 @@ def test_a_record_that_the_proxy_always_fails_on_does_not_hold_up_the_others():
         assert [record["number"] for record in proxy.records] == [1] * MAX_TRIES + [2]
 
 
-def test_records_that_the_proxy_refuses_are_counted_and_not_sent_again():
+@pytest.mark.parametrize("status", [400, 308])
+def test_records_that_the_proxy_refuses_are_counted_and_not_sent_again(status):
     with Proxy() as proxy:
-        proxy.status_of = lambda record: 400
+        proxy.status_of = lambda record: status
         pusher = LensPusher(f"http://127.0.0.1:{proxy.server_port}")
         pusher.start()
         pusher.offer([{"number": 1}, {"number": 2}])
@@ -257,7 +258,17 @@ def test_records_that_the_proxy_refuses_are_counted_and_not_sent_again():
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1:5050", "https://127.0.0.1", "http://", "ftp://x", "http://x:y", "http://[::1"]
+    "address",
+    [
+        "127.0.0.1:5050",
+        "https://127.0.0.1",
+        "http://",
+        "ftp://x",
+        "http://x:y",
+        "http://[::1",
+        "http://a..b",
+        "http://x/\u00e9",
+    ],
 )
 def test_an_address_that_is_no_plain_http_is_refused(address):
     with pytest.raises(ConfigError, match="expected an address"):

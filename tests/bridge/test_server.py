@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import gymnasium as gym
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from lnsim_gym.agents.play import play
-from lnsim_gym.bridge import BridgeAgent
+from lnsim_gym.bridge import BridgeAgent, StreamEpisodes, session
 from lnsim_gym.bridge.frames import text_frame
 from lnsim_gym.bridge.settings import BridgeSettings, Gate
 from lnsim_gym.errors import ConfigError
@@ -166,6 +167,63 @@ def test_a_client_that_talks_too_fast_is_told_so_and_others_are_answered():
         assert "messages per second" in client.until("error")["data"]["reason"]
         assert sum(message["type"] == "pong" for message in client.messages) < 30
         witness.ask({"type": "ping"}, "pong")
+
+
+def test_every_suggestion_of_a_list_counts():
+    with streamed(messages_per_second=5) as env, Client(env) as client:
+        client.send({"type": "suggestions", "suggestions": [{}] * 50})
+        assert "came too fast: ignored" in client.until("error")["data"]["reason"]
+        assert 5 <= sum(message["type"] == "suggestion_ack" for message in client.messages) < 30
+
+
+def test_a_client_that_asks_on_and_never_reads_is_cut_off_before_its_answers_fill_the_memory():
+    with streamed(messages_per_second=1e6) as env, raw_socket(env) as deaf:
+        while not env.bridge.counts().clients:
+            time.sleep(0.01)
+        question = Frame(Opcode.TEXT, json.dumps({"type": "connection_test", "data": "x" * 60_000}).encode())
+        with contextlib.suppress(OSError):
+            for _ in range(2000):
+                deaf.sendall(question.serialize(mask=True))
+        until = time.monotonic() + 20
+        while env.bridge.counts().clients:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def test_a_client_that_rests_is_not_cut_off_for_what_it_said_before(monkeypatch):
+    monkeypatch.setattr(session, "MAX_EXCESS", 50)
+    with streamed(messages_per_second=50) as env, Client(env) as client:
+        for _ in range(3):
+            for _ in range(140):
+                client.send({"type": "ping"})
+            time.sleep(2.2)
+        client.ask({"type": "ping"}, "pong")
+
+
+def test_asking_over_and_over_is_turned_away():
+    with streamed(max_clients=2) as env:
+        answers = [_status_of(env) for _ in range(60)]
+    assert answers[:4] == [200] * 4
+    assert 429 in answers
+
+
+def _status_of(env):
+    try:
+        return urllib.request.urlopen(f"http://127.0.0.1:{env.bridge.port}/api/suggestions").status
+    except urllib.error.HTTPError as problem:
+        return problem.code
+
+
+def test_whatever_a_wrapper_puts_into_the_info_is_streamed_as_text():
+    class Annotated(gym.Wrapper):
+        def step(self, action):
+            *result, info = super().step(action)
+            return (*result, {**info, "note": 1 + 2j})
+
+    with StreamEpisodes(Annotated(gym.make("LightningNet-v0")), port=0) as env, Client(env) as client:
+        env.reset(seed=0)
+        env.step(0)
+        assert client.until("step")["data"]["info"]["note"] == "(1+2j)"
 
 
 def test_more_clients_than_allowed_are_turned_away():
@@ -316,16 +374,16 @@ def test_a_client_that_reads_slowly_stays_and_is_removed_once_it_stops():
 
 def test_the_episode_goes_on_when_the_server_is_gone():
     with streamed() as env:
-        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=10**6)
-        with Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        with Client(env) as client, ThreadPoolExecutor(1) as pool:
             client.until("connection_status")
-            agent.deadline_s = 0
             rewards = []
             for step, (reward, _) in enumerate(play(env, agent, 40, 6)):
                 rewards.append(reward)
                 if step == 10:
-                    _kill_server(env)
-            agent.deadline_s = 10**6
+                    agent.deadline_s = 10**6  # the next step waits for the client, and the server dies meanwhile
+                    dead = pool.submit(lambda: (time.sleep(0.3), _kill_server(env)))
+            dead.result()
             assert len(list(play(env, agent, 5, 6))) == 5
         assert len(rewards) == 40
         assert not env.bridge.listening

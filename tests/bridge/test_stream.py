@@ -247,6 +247,18 @@ def test_a_client_receives_the_kinds_it_asked_for():
         assert [message["type"] for message in client.published()] == ["step"] * 3
 
 
+def test_a_reset_that_is_refused_ends_no_episode():
+    with streamed() as env, Client(env) as client:
+        env.reset(seed=1)
+        with pytest.raises(ConfigError):
+            env.reset(options={"balances_msat": [[0, 0]]})
+        env.step(0)
+        client.until("step")
+        assert "episode_end" not in {message["type"] for message in client.messages}
+        env.reset()
+        assert client.until("episode_end")["data"]["steps"] == 1
+
+
 def test_the_wrapper_goes_into_the_spec_and_refuses_other_environments():
     with streamed(history=7) as env:
         assert env.spec.additional_wrappers[-1].kwargs == {"port": 0, "history": 7}

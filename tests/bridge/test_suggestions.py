@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import subprocess
@@ -20,9 +21,9 @@ import pytest
 
 from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.play import play
-from lnsim_gym.bridge import BridgeAgent, StreamEpisodes
+from lnsim_gym.bridge import BridgeAgent, StreamEpisodes, suggestions
 from lnsim_gym.bridge.reference import DepletionModel, play_along
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendLost, ConfigError
 from tests.bridge.clients import Client, streamed
 
 GOOD = {"from_node": "lnd-alice", "to_node": "lnd-bob", "amount": 40_000}
@@ -186,6 +187,76 @@ def test_a_taken_suggestion_whose_step_is_never_made_is_refused(end, why):
         assert (answer["status"], answer["why"]) == ("refused", why)
 
 
+def test_a_suggestion_whose_step_is_broken_off_is_not_said_to_be_unsent(monkeypatch):
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        action = agent.act_one(observation, info, np.random.default_rng(0))
+
+        def sends_and_is_interrupted(chosen):
+            env.unwrapped.step(chosen)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(env.env, "step", sends_and_is_interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            env.step(action)
+        env.reset()
+        answer = client.until("suggestion_ack")["data"]
+        assert answer["status"] == "failed"
+        assert re.search("a new episode began; .* not known", answer["why"])
+
+
+@pytest.mark.parametrize("on_fault", ["truncate", "raise"])
+def test_a_suggestion_whose_step_lost_the_network_is_not_said_to_be_unsent(monkeypatch, on_fault):
+    with StreamEpisodes(gym.make("LightningNet-v0", on_fault=on_fault), port=0) as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+        acknowledged(client, {"type": "rebalance_suggestion", "data": GOOD})
+        action = agent.act_one(observation, info, np.random.default_rng(0))
+
+        def lost(*_):
+            raise BackendLost("lnd of bob is gone")
+
+        monkeypatch.setattr(env.unwrapped._episodes, "step_one", lost)
+        with pytest.raises(BackendLost) if on_fault == "raise" else contextlib.nullcontext():
+            assert env.step(action)[3]
+        answer = client.until("suggestion_ack")["data"]
+        assert answer["status"] == "failed"
+        assert re.search("lnd of bob is gone; .* not known", answer["why"])
+
+
+def test_a_suggestion_that_makes_place_for_another_before_a_step_is_refused():
+    with streamed() as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+        for amount in (40_000, 50_000):
+            acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "amount": amount}})
+            action = agent.act_one(observation, info, np.random.default_rng(0))
+        env.step(action)
+        answers = [client.until("suggestion_ack")["data"] for _ in range(2)]
+        assert [(answer["status"], answer["amount"]) for answer in answers] == [
+            ("refused", 40_000),
+            ("applied", 50_000),
+        ]
+        assert answers[0]["why"] == "another was taken"
+
+
+def test_no_client_can_fill_the_queue_for_the_others(monkeypatch):
+    monkeypatch.setattr(suggestions, "MAX_QUEUED_EACH", 3)
+    with streamed(suggestion_expiry_s=0.5) as env, Client(env) as greedy, Client(env) as other:
+        BridgeAgent(env.bridge.problem, env.bridge)
+        greedy.send({"type": "suggestions", "suggestions": [GOOD] * 4})
+        answers = [greedy.until("suggestion_ack")["data"] for _ in range(4)]
+        assert [answer["status"] for answer in answers] == ["queued"] * 3 + ["refused"]
+        assert "3 suggestions of yours and 0 others" in answers[3]["why"]
+        assert acknowledged(other, {"type": "rebalance_suggestion", "data": GOOD})["status"] == "queued"
+        time.sleep(0.6)
+        greedy.send({"type": "rebalance_suggestion", "data": GOOD})
+        answers = [greedy.until("suggestion_ack")["data"] for _ in range(4)]
+        assert sorted(answer["status"] for answer in answers) == ["queued", "refused", "refused", "refused"]
+
+
 def test_in_lock_step_every_action_is_the_answer_to_its_request():
     with streamed() as env, Client(env) as client:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
@@ -232,6 +303,35 @@ def test_a_model_that_is_silent_costs_no_more_than_the_deadline_and_nobody_costs
         while env.bridge.counts().clients:
             time.sleep(0.01)
         assert len(list(play(env, agent, 2, 5))) == 2
+
+
+def test_lock_step_ends_with_the_last_client_and_asks_nobody_while_paused():
+    with streamed() as env:
+        agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=10**6)
+        with Client(env) as client:
+            env.bridge.paused = True
+            assert len(list(play(env, agent, 2, 5))) == 2
+            env.bridge.paused = False
+
+            def hear_and_leave() -> None:
+                client.until("request_suggestions")
+                client.connection.socket.close()
+
+            with ThreadPoolExecutor(1) as pool:
+                done = pool.submit(hear_and_leave)
+                assert len(list(play(env, agent, 2, 5))) == 2
+                done.result()
+
+
+def test_requests_are_relayed_now_and_then_however_often_they_are_made(driven):
+    env, client, _ = driven
+    with Client(env) as other:
+        other.until("connection_status")
+        for _ in range(150):
+            client.send({"type": "request_suggestions"})
+        client.caught_up()
+        relayed = [message for message in other.caught_up() if message["type"] == "request_suggestions"]
+        assert 1 <= len(relayed) < 30
 
 
 def test_a_request_of_one_client_is_relayed_to_the_others_and_answered_with_what_waits(driven):

@@ -323,3 +323,11 @@ def test_a_run_on_networks_that_vary_is_recorded(lnsim, tmp_path):
     status, out, _ = lnsim("run", "--env", "LightningNetRandom-v0", "--steps", 3, "--record", tmp_path)
     assert status == 0
     assert f"recorded in {tmp_path}" in out
+
+
+@pytest.mark.parametrize("option", [("--network", "default"), ("--launcher", "process")])
+@pytest.mark.parametrize("command", [("run",), ("eval", "noop", "--episodes", 1)])
+def test_options_of_real_nodes_are_refused_where_the_simulator_plays(lnsim, command, option):
+    status, _, err = lnsim(*command, *option)
+    assert status == 2
+    assert "add --backend lnd" in err

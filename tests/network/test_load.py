@@ -56,7 +56,7 @@ def test_a_table_has_the_same_meaning_written_to_a_file(tmp_path):
     [
         ("defualt", "unknown topology 'defualt': neither a preset nor a file. Did you mean 'default'"),
         ("rnig(nodes = 3)", "unknown topology generator 'rnig'. Did you mean 'ring'"),
-        ({"generator": "ring", "nodes": 5, "capacity": 3}, "unknown field `capacity` Did you mean 'capacity_sat'"),
+        ({"generator": "ring", "nodes": 5, "capacity": 3}, "unknown field `capacity`. Did you mean 'capacity_sat'"),
         ({"generator": "ring"}, "'ring' does not fit its schema: .*missing required field `nodes`"),
         ({"generator": "ring", "nodes": "5"}, r"Expected `int`, got `str` - at `\$.nodes`"),
         ("ring(nodes 3)", r"cannot read the arguments of ring\(nodes 3\)"),

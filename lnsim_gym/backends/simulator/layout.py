@@ -36,8 +36,6 @@ UInt32 = npt.NDArray[np.uint32]
 Float64 = npt.NDArray[np.float64]
 Records = npt.NDArray[np.void]
 
-MAX_PARTS: Final = 16
-"""Most parts in flight at once (LND's default ``max_parts``)."""
 MAX_BOUND_HOPS: Final = 32
 """Hop distances from here on count as this many in the search's lower bound."""
 UNREACHABLE: Final = 255

@@ -7,13 +7,12 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
+from lnsim_gym.backends.base import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 from lnsim_gym.backends.simulator.bounds import build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
     COMMITMENT,
     ENTRY,
     LABEL,
-    MAX_PARTS,
     POLICY,
     RECORD,
     Knowledge,
