@@ -1,10 +1,15 @@
-"""The network in a picture: nodes, and channels as bars in two colours."""
+"""The network in a picture: nodes, and channels as bars in two colours.
+
+Where there is room, a bar is divided as the channel's balance is. In a large network that would be a tangle of two
+colours; there each half of a bar stands for one end, and stands out when that end holds next to nothing.
+"""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
@@ -14,12 +19,14 @@ from matplotlib.text import Text
 from lnsim_gym.network import Topology
 from lnsim_gym.rendering.arrows import RebalanceArrows
 from lnsim_gym.rendering.layout import Layout
-from lnsim_gym.rendering.scene import Rebalance, Scene
+from lnsim_gym.rendering.scene import DRY, Rebalance, Scene
 from lnsim_gym.rendering.style import (
     APPLIED,
     DPI,
+    DRY_END,
     INITIATOR,
     INK,
+    OTHER_END,
     PAPER,
     PEER,
     REFUSED,
@@ -68,14 +75,35 @@ class NetworkView:
 
     def update(self, scene: Scene) -> bool:
         """Show a scene; nothing here stands still."""
-        split = self._start + scene.shares[:, None] * (self._stop - self._start)
-        held = np.stack([self._start, split, split, self._stop], axis=1)[self._order]
-        self._bars.set_segments(list(held.reshape(-1, 2, 2)))
+        if self.shows_balances:
+            self._divide(scene.shares)
+        else:
+            self._mark_dry_ends(scene.shares)
         for text, sat in zip(self._amounts, scene.balances_sat.ravel().tolist(), strict=False):
             text.set_text(short_amount(sat))
         self._arrows.update(scene.rebalance)
         self._ring(scene.rebalance)
         return False
+
+    @property
+    def shows_balances(self) -> bool:
+        """Whether bars are divided as balances are, instead of marking ends that are dry."""
+        return self._layout.roomy
+
+    def _divide(self, shares: npt.NDArray[np.float64]) -> None:
+        """Show what each end of each channel holds."""
+        split = self._start + shares[:, None] * (self._stop - self._start)
+        held = np.stack([self._start, split, split, self._stop], axis=1)[self._order]
+        self._bars.set_segments(list(held.reshape(-1, 2, 2)))
+
+    def _mark_dry_ends(self, shares: npt.NDArray[np.float64]) -> None:
+        """Let the halves of dry ends stand out, over all others."""
+        middle = (self._start + self._stop) / 2
+        halves = np.stack([self._start, middle, middle, self._stop], axis=1)[self._order].reshape(-1, 2, 2)
+        dry = np.stack([shares < DRY, shares > 1 - DRY], axis=1)[self._order].ravel()
+        over = np.argsort(dry, kind="stable")
+        self._bars.set(segments=list(halves[over]), linewidths=self._widths[over])
+        self._bars.set_color(np.where(dry, DRY_END, OTHER_END)[over].tolist())
 
     def _ring(self, rebalance: Rebalance | None) -> None:
         """Ring the nodes of a rebalance, which are hard to find in a large network."""
@@ -103,11 +131,12 @@ class NetworkView:
         return named
 
     def _make_bars(self) -> LineCollection:
-        """Make the bars: of each channel what its initiator holds and what its peer holds."""
+        """Make the bars, two for each channel: its initiator's and its peer's."""
         thinnest, widest = (3.0, 13.0) if self._layout.roomy else (0.4, 5.0)
         zoom = self._layout.zoom
         width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)[self._order]
-        bars = LineCollection([], linewidths=np.repeat(width, 2), capstyle="butt", animated=True)
+        self._widths = np.repeat(width, 2)
+        bars = LineCollection([], linewidths=self._widths, capstyle="butt", animated=True)
         bars.set_color([INITIATOR, PEER] * len(width))
         self._axes.add_collection(bars)
         return bars

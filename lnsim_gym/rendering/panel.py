@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from lnsim_gym.rendering.scene import DRY, Rebalance, Scene
-from lnsim_gym.rendering.style import APPLIED, FAINT, INITIATOR, INK, PEER, REFUSED
+from lnsim_gym.rendering.style import APPLIED, DRY_END, FAINT, INITIATOR, INK, OTHER_END, PEER, REFUSED
 
 __all__ = ["Caption", "Panel", "SuccessChart"]
 
@@ -25,9 +25,10 @@ class Panel:
 
     Args:
         axes: Where to draw; one unit is one pixel, y grows downward.
+        balances: Whether the network shows balances, or only which ends are dry.
     """
 
-    def __init__(self, axes: Axes) -> None:
+    def __init__(self, axes: Axes, balances: bool) -> None:
         self._axes = axes
         self._place = self._text(36, fontsize=15, fontweight="bold")
         self._seed = self._text(60, fontsize=9, color=FAINT)
@@ -38,7 +39,7 @@ class Panel:
         self._amount = self._text(434, fontsize=13, fontweight="bold")
         self._route = self._text(456, fontsize=10, va="top", linespacing=1.35)
         self._dry = self._text(540, fontsize=10)
-        self._legend()
+        self._legend(balances)
 
     def artists(self) -> list[Artist]:
         """Return what is drawn anew for every scene."""
@@ -75,9 +76,11 @@ class Panel:
             lines.append(f"fee {rebalance.fee_msat / 1000:,.3f} sat")
         self._route.set_text("\n".join(lines[:4]))
 
-    def _legend(self) -> None:
+    def _legend(self, balances: bool) -> None:
         """Say once what the colours mean."""
-        for y, color, what in ((572, INITIATOR, "held by the channel's initiator"), (594, PEER, "held by its peer")):
+        held = ((INITIATOR, "held by the channel's initiator"), (PEER, "held by its peer"))
+        ends = ((DRY_END, f"end of a channel with less than {DRY:.0%} of it"), (OTHER_END, "other end"))
+        for y, (color, what) in zip((572, 594), held if balances else ends, strict=True):
             self._axes.add_patch(Rectangle((0, y - 6), 22, 12, color=color))
             self._still(y, what, x=30, fontsize=9)
         self._still(616, "wider bar: larger capacity; amounts in sat", fontsize=9, color=FAINT)

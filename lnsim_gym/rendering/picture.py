@@ -51,11 +51,12 @@ class Picture:
         self._canvas: Any = FigureCanvasAgg(self._figure)
         self._still: Any = None
         side = self._height
-        self._views: list[_View] = [NetworkView(self._axes(0, 0, side, side), topology, side)]
+        network = NetworkView(self._axes(0, 0, side, side), topology, side)
+        self._views: list[_View] = [network]
         if tile:
             self._views.append(Caption(self._axes(0, 0, side, side, ruled=True)))
         else:
-            self._views.append(Panel(self._axes(side, 0, self._width - side, side, ruled=True)))
+            self._views.append(Panel(self._axes(side, 0, self._width - side, side, ruled=True), network.shows_balances))
             self._views.append(SuccessChart(self._axes(side + 40, 200, 260, 155)))
 
     def shows(self, topology: Topology) -> bool:

@@ -10,9 +10,11 @@ import numpy.typing as npt
 __all__ = [
     "APPLIED",
     "DPI",
+    "DRY_END",
     "FAINT",
     "INITIATOR",
     "INK",
+    "OTHER_END",
     "PAPER",
     "PEER",
     "REFUSED",
@@ -25,6 +27,10 @@ INITIATOR: Final = "#0072B2"
 """What the initiators of channels hold."""
 PEER: Final = "#E69F00"
 """What their peers hold."""
+DRY_END: Final = "#D55E00"
+"""Ends of channels that hold next to nothing, where there is no room to show balances."""
+OTHER_END: Final = "#C3CBD3"
+"""The other ends there."""
 APPLIED: Final = "#00795A"
 """A rebalance that was applied."""
 REFUSED: Final = "#C8102E"

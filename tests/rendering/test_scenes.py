@@ -9,7 +9,7 @@ import pytest
 import lnsim_gym  # noqa: F401
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
-from lnsim_gym.rendering.style import APPLIED, INITIATOR, PEER, REFUSED, line_width, short_amount
+from lnsim_gym.rendering.style import APPLIED, DRY_END, INITIATOR, OTHER_END, PEER, REFUSED, line_width, short_amount
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 
@@ -31,9 +31,8 @@ def with_shares(topology, shares):
     return np.stack([initiator, topology.owned_total_msat - initiator], axis=1)
 
 
-@pytest.mark.parametrize("environment", ["LightningNet-v0", "LightningNet100-v0"])
-def test_the_bars_are_split_at_the_balances(environment):
-    env = make("rgb_array", environment)
+def test_the_bars_are_split_at_the_balances():
+    env = make("rgb_array")
     topology = env.unwrapped.topology
     blue = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
@@ -41,6 +40,21 @@ def test_the_bars_are_split_at_the_balances(environment):
         picture = env.render()[:, NETWORK]
         blue.append(pixels(picture, INITIATOR) / (pixels(picture, INITIATOR) + pixels(picture, PEER)))
     np.testing.assert_allclose(blue, [0, 0.25, 0.5, 0.75, 1], atol=0.08)
+
+
+def test_in_a_large_network_the_ends_that_are_dry_stand_out():
+    env = make("rgb_array", "LightningNet100-v0")
+    topology = env.unwrapped.topology
+    marked = []
+    for dry in (0, 40, 200, 400):
+        shares = np.full(len(topology.channels), 0.5)
+        shares[:dry:2], shares[1:dry:2] = 0.05, 0.95
+        env.reset(seed=0, options={"balances_msat": with_shares(topology, shares)})
+        picture = env.render()[:, NETWORK]
+        marked.append(pixels(picture, DRY_END) / (pixels(picture, DRY_END) + pixels(picture, OTHER_END)))
+        assert not pixels(picture, INITIATOR)
+    assert marked[0] == 0 < marked[1] < marked[2] < marked[3]
+    assert marked[3] == pytest.approx(0.5, abs=0.15)
 
 
 def test_a_larger_capacity_is_a_wider_bar():
