@@ -56,10 +56,14 @@ PATIENCE_S: Final = 1.0
 """Longest wait for a server that fell behind, before a chunk is dropped for everyone."""
 OPEN_TIMEOUT_S: Final = 5.0
 """Time for a client to finish its opening handshake."""
-REQUESTS_PER_SECOND: Final = 20.0
-"""Connections and HTTP requests let in per second, on average; twice ``max_clients`` in a burst."""
+REQUESTS_PER_SECOND: Final = 50.0
+"""Connections and HTTP requests looked at per second, on average; twice ``max_clients`` in a burst."""
+JOINS_PER_SECOND: Final = 5.0
+"""Clients let in per second, on average; ``max_clients`` in a burst. Telling one where the episode is takes long."""
 WRITE_LIMIT: Final = 2**18
 """Bytes buffered by a connection before its writer waits."""
+
+_WAIT: Final = "too many requests: wait a moment\n"
 
 _log = logging.getLogger(__name__)
 # The library reports every broken handshake with a traceback; hostile peers would fill the log.
@@ -102,6 +106,7 @@ class BridgeServer:
         self._suggestions = suggestions
         self._gate = Gate(settings)
         self._requests = Allowance(REQUESTS_PER_SECOND, 2 * settings.max_clients)
+        self._joins = Allowance(JOINS_PER_SECOND, settings.max_clients)
         self._dialogue = Dialogue(names, suggestions, self._echo, self._relay)
         self._sessions: dict[int, Session] = {}
         self._numbers = count(1)
@@ -262,7 +267,7 @@ class BridgeServer:
         if refusal is not None:
             return connection.respond(*refusal)
         if not self._requests.take():
-            return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, "too many requests: wait a moment\n")
+            return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _WAIT)
         return self._answer_http(connection, urlsplit(request.path).path)
 
     def _answer_http(self, connection: ServerConnection, path: str) -> Response | None:
@@ -275,6 +280,8 @@ class BridgeServer:
             return connection.respond(http.HTTPStatus.NOT_FOUND, "expected /, /api/suggestions or /api/schema\n")
         if len(self._sessions) >= self._settings.max_clients:
             return connection.respond(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many clients\n")
+        if not self._joins.take():
+            return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _WAIT)
         return None
 
     async def _handle(self, connection: ServerConnection) -> None:

@@ -95,7 +95,7 @@ messages = st.builds(lambda kind, rest: {**rest, "type": kind}, kinds, st.dictio
 
 @pytest.fixture(scope="module")
 def target():
-    with streamed(messages_per_second=1e6) as env:
+    with streamed(messages_per_second=1e6, max_clients=10_000) as env:  # many at once, so many may join
         BridgeAgent(env.bridge.problem, env.bridge)
         env.reset(seed=0)
         yield env
@@ -202,9 +202,23 @@ def test_a_client_that_rests_is_not_cut_off_for_what_it_said_before(monkeypatch)
 
 def test_asking_over_and_over_is_turned_away():
     with streamed(max_clients=2) as env:
-        answers = [_status_of(env) for _ in range(60)]
+        answers = [_status_of(env) for _ in range(100)]
     assert answers[:4] == [200] * 4
     assert 429 in answers
+
+
+def test_connecting_over_and_over_is_turned_away():
+    with streamed(max_clients=3) as env:
+        for _ in range(3):
+            with Client(env) as client:
+                client.receive()
+        while env.bridge.counts().clients:
+            time.sleep(0.001)
+        with pytest.raises(InvalidStatus, match="429"), Client(env):
+            pass
+        time.sleep(0.3)
+        with Client(env) as client:
+            client.ask({"type": "ping"}, "pong")
 
 
 def _status_of(env):
