@@ -83,7 +83,8 @@ class ChannelFeatures(Features):
         problem: The problem of the environment; its observation must be ``flows`` or ``averages``.
 
     Raises:
-        ConfigError: The observation is another one, or the problem varies from episode to episode.
+        ConfigError: The observation is another one, the operation is not ``push``, or the problem varies from episode
+            to episode.
     """
 
     fits_any_network = True
@@ -95,6 +96,8 @@ class ChannelFeatures(Features):
                 f"the features 'channels' need observation 'flows' or 'averages', got {layout.name!r}: "
                 "set it in [env_kwargs] of the recipe"
             )
+        if problem.config.operation != "push":
+            raise ConfigError(f"the features 'channels' need operation 'push', got {problem.config.operation!r}")
         if len(problem.variants) > 1:
             raise ConfigError("the features 'channels' need a problem that stays the same: leave out variants")
         self._layout = layout

@@ -51,6 +51,7 @@ def test_each_row_is_about_one_direction_and_both_its_nodes():
         ({"observation": "balances"}, "'flows' or 'averages'"),
         ({"observation": "dict"}, "'flows' or 'averages'"),
         ({"variants": {"count": 2, "fee_rate_ppm": [1, 5]}}, "variants"),
+        ({"operation": "circular"}, "operation 'push'"),
     ],
 )
 def test_features_of_channels_need_what_they_are_made_of(settings, complaint):
