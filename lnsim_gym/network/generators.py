@@ -126,7 +126,7 @@ def scale_free(
         raise TopologyError(
             f"a connected network of {nodes:,} nodes has {nodes - 1:,}..{most:,} channels, got {channels:,}"
         )
-    rng = np.random.default_rng(seed)
+    rng = _make_rng(seed)
     ends = _preferential_attachment(nodes, channels, rng)
     largest_sat = MAX_WUMBO_FUNDING_SAT if wumbo else MAX_FUNDING_SAT
     capacity_sat = np.minimum(_draw(CAPACITY_QUANTILES_SAT, channels, rng), largest_sat)
@@ -155,9 +155,16 @@ def _require_nodes(what: str, nodes: int, least: int) -> None:
         raise TopologyError(f"{what} needs at least {least} nodes, got {nodes}")
 
 
+def _make_rng(seed: int) -> np.random.Generator:
+    """Return the source of a generator's draws."""
+    if seed < 0:
+        raise TopologyError(f"a generator needs a seed of at least 0, got {seed}")
+    return np.random.default_rng(seed)
+
+
 def _uniform(nodes: int, ends: Int64, capacity_sat: int, seed: int, initiator_share: Share) -> Topology:
     """Return a topology whose channels all have one capacity and default policies."""
-    rng = np.random.default_rng(seed)
+    rng = _make_rng(seed)
     return _assemble(nodes, ends, np.full(len(ends), capacity_sat), [None] * len(ends), rng, initiator_share)
 
 

@@ -46,6 +46,10 @@ DESCRIPTIONS: Final = (
 """What payments are for: invoice memos, in the order of ``PaymentBatch.description``."""
 
 SECONDS_PER_30_DAYS: Final = 30 * 24 * 3600.0
+MAX_AMOUNT_SAT: Final = 4_000_000_000
+"""Largest amount of a payment: times a fee rate of a million ppm, in msat, it still fits 64 bits."""
+MAX_PAUSE_S: Final = 365 * 24 * 3600
+"""Longest time between two payments: that of millions of them still fits 64 bits, in ms."""
 _TAIL: Final = 1e-7  # probability beyond which the tails of a normal table are cut
 
 
@@ -141,6 +145,7 @@ def _require(condition: bool, what: str, got: object) -> None:
 def _weighted(topology: Topology, model: DriftTraffic | CardTraffic, median_sat: float) -> TrafficProgram:
     """Compile log-normal amounts over drifting pair weights."""
     _require(median_sat >= 1, "the median amount must be at least 1 sat", median_sat)
+    _require(median_sat <= MAX_AMOUNT_SAT, f"the median amount must be at most {MAX_AMOUNT_SAT:,} sat", median_sat)
     _require(0 <= model.amount_log_sd <= 10, "amount_log_sd must lie in 0..10", model.amount_log_sd)
     _require(0 <= model.weight_spread <= 10, "weight_spread must lie in 0..10", model.weight_spread)
     _require(model.redraw_every_steps >= 1, "redraw_every_steps must be at least 1", model.redraw_every_steps)
@@ -176,7 +181,10 @@ def _classic(topology: Topology, model: ClassicTraffic) -> TrafficProgram:
 
 def _simln(topology: Topology, model: SimlnTraffic) -> TrafficProgram:
     """Compile the random activity of capacities."""
-    _require(model.expected_payment_sat >= 1, "expected_payment_sat must be at least 1", model.expected_payment_sat)
+    expected_sat = model.expected_payment_sat
+    _require(
+        1 <= expected_sat <= MAX_AMOUNT_SAT, f"expected_payment_sat must lie in 1..{MAX_AMOUNT_SAT:,}", expected_sat
+    )
     _require(model.capacity_multiplier > 0, "capacity_multiplier must be above 0", model.capacity_multiplier)
     fixed = model.amount_log_sd
     _require(fixed is None or 0 <= fixed <= 10, "amount_log_sd must lie in 0..10", fixed)
@@ -211,7 +219,12 @@ def _program(
     fixed_log_sd: float = -1.0,
 ) -> TrafficProgram:
     """Fill in the fields that a kind does not use."""
-    _require(seconds_per_payment > 0, "seconds_per_payment must be above 0", seconds_per_payment)
+    _require(
+        0 < seconds_per_payment <= MAX_PAUSE_S,
+        f"seconds_per_payment must lie in 0..{MAX_PAUSE_S:,}, above 0",
+        seconds_per_payment,
+    )
+    _require(max_amount_sat <= MAX_AMOUNT_SAT, f"max_amount_sat must be at most {MAX_AMOUNT_SAT:,}", max_amount_sat)
     first, peers = _neighbours(topology)
     return TrafficProgram(
         kind=kind,

@@ -106,6 +106,7 @@ def test_no_two_directions_share_a_base_fee_while_there_are_enough():
         (lambda: scale_free(10, 8), "a connected network of 10 nodes has 9..45 channels, got 8"),
         (lambda: scale_free(10, 46), "got 46"),
         (lambda: ring(3, initiator_share=(0.8, 0.2)), "0 <= low <= high <= 1"),
+        (lambda: ring(3, seed=-1), "a seed of at least 0, got -1"),
         (lambda: ring(3, capacity_sat=5), r"capacity_sat must lie in 20,000"),
     ],
 )
