@@ -70,15 +70,15 @@ def rebalance_routes(operation: Operation, topology: Topology, max_hops: int = 3
     Raises:
         ConfigError: The topology has no route, or more than ``MAX_REBALANCE_ROUTES``.
     """
+    if not topology.channels:
+        raise ConfigError(f"operation {operation!r} needs a topology with at least one channel")
     if operation == "push":
         forward: list[tuple[int, ...]] = [(2 * channel,) for channel in range(len(topology.channels))]
     else:
         forward = _cycles(topology, max_hops)
     if not forward:
         raise ConfigError(
-            "operation 'push' needs a topology with at least one channel"
-            if operation == "push"
-            else f"operation {operation!r} finds no route of up to {max_hops} hops on this topology; use 'push'"
+            f"operation {operation!r} finds no route of up to {max_hops} hops on this topology; use 'push'"
         )
     if len(forward) > MAX_REBALANCE_ROUTES:
         raise ConfigError(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import msgspec
 
 from lnsim_gym.actions import Operation
 from lnsim_gym.backends.base import PaymentOptions
-from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.observations import ObservationName
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
@@ -130,20 +130,10 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         """
         plain = dict(settings)
         traffic = plain.get("traffic", {})
-        plain["traffic"] = (
-            {"kind": _traffic_kind(traffic)} if isinstance(traffic, str) else {"kind": "drift", **traffic}
-        )
+        plain["traffic"] = {"kind": traffic} if isinstance(traffic, str) else {"kind": "drift", **traffic}
         if isinstance(plain.get("topology"), Path):
             plain["topology"] = str(plain["topology"])
         return convert(plain, cls, "the environment")
-
-
-def _traffic_kind(name: str) -> str:
-    """Check the name of a traffic model."""
-    known = [str(model.__struct_config__.tag) for model in get_args(TrafficModel)]
-    if name not in known:
-        raise ConfigError(f"unknown traffic {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}")
-    return name
 
 
 class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):

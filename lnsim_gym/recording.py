@@ -1,6 +1,7 @@
-"""A wrapper that turns the steps of an environment into events and hands them to recorders.
+"""Turning the steps of an environment into events, and a wrapper that hands them to recorders.
 
-CSV and Parquet files, statistics, traces and the bridge are such recorders; none of them knows Gymnasium.
+CSV and Parquet files, statistics and traces are such recorders; none of them knows Gymnasium. The bridge encodes the
+same events.
 """
 
 from __future__ import annotations
@@ -10,13 +11,80 @@ from datetime import UTC, datetime
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
 
+from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes
 from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.records import EpisodeEnd, EpisodeStart, Recorder, StepEvents
 from lnsim_gym.records.events import balances_after_rebalance
 
-__all__ = ["RecordEpisodes"]
+__all__ = ["RecordEpisodes", "network_under", "step_events"]
+
+Int64 = npt.NDArray[np.int64]
+
+
+def network_under(env: gym.Env[Any, Any], who: str) -> LightningNetEnv:
+    """Return the innermost environment, on behalf of a wrapper that tells of its channels.
+
+    Args:
+        env: The environment, wrapped or not.
+        who: How to call those who take note of it in an error.
+
+    Raises:
+        ConfigError: ``env`` is another kind of environment, or its channels vary from episode to episode.
+    """
+    network = env.unwrapped
+    if not isinstance(network, LightningNetEnv):
+        raise ConfigError(f"expected an environment over a LightningNetEnv, got {network}")
+    network.problem.require_same_channels(who)
+    return network
+
+
+def step_events(
+    network: LightningNetEnv,
+    kept: tuple[PaymentBatch, PaymentOutcomes, Int64],
+    *,
+    episode: int,
+    step: int,
+    seed: int,
+    action: Any,
+    before_msat: Int64,
+    timestamp: datetime,
+) -> StepEvents:
+    """Gather the events of the step that was just made.
+
+    Args:
+        network: The environment that made it.
+        kept: Its payments, their outcomes, and the balances after them, shape (channels, 2).
+        episode: Number of the episode.
+        step: Number of the step in it, from 0.
+        seed: Seed of the episode.
+        action: As given to ``step``.
+        before_msat: Balances before the rebalance, shape (channels, 2).
+        timestamp: When the step began.
+    """
+    route, requested_msat, result = network.last_rebalance()
+    batch, outcomes, after_msat = kept
+    return StepEvents(
+        episode=episode,
+        step=step,
+        seed=seed,
+        action=action,
+        rebalance_route=route,
+        rebalance_amount_msat=requested_msat,
+        rebalance=result,
+        batch=batch,
+        outcomes=outcomes,
+        balances_before_msat=before_msat,
+        balances_after_rebalance_msat=balances_after_rebalance(
+            network.topology, before_msat, route, result.applied_msat
+        ),
+        balances_after_msat=after_msat,
+        timestamp=timestamp,
+        topology=network.topology,
+    )
 
 
 class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
@@ -32,10 +100,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def __init__(self, env: gym.Env[Any, Any], recorders: Sequence[Recorder]) -> None:
         gym.Wrapper.__init__(self, env)
-        if not isinstance(env.unwrapped, LightningNetEnv):
-            raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
-        env.unwrapped.problem.require_same_channels("recorders")
-        self._network: LightningNetEnv = env.unwrapped
+        self._network = network_under(env, "recorders")
         self.recorders = list(recorders)
         self._start: EpisodeStart | None = None
         self._steps = 0
@@ -86,24 +151,15 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         network, start = self._network, self._start
         if start is None:
             raise gym.error.ResetNeeded("call reset before the first step")
-        route, requested_msat, result = network.last_rebalance()
-        return StepEvents(
+        return step_events(
+            network,
+            (network.last_batch(), network.last_outcomes(), network.balances_msat()),
             episode=start.episode,
             step=self._steps,
             seed=start.seed,
             action=action,
-            rebalance_route=route,
-            rebalance_amount_msat=requested_msat,
-            rebalance=result,
-            batch=network.last_batch(),
-            outcomes=network.last_outcomes(),
-            balances_before_msat=before_msat,
-            balances_after_rebalance_msat=balances_after_rebalance(
-                network.topology, before_msat, route, result.applied_msat
-            ),
-            balances_after_msat=network.balances_msat(),
+            before_msat=before_msat,
             timestamp=timestamp,
-            topology=network.topology,
         )
 
     def _end(self, backend_error: str) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from lnsim_gym.backends.base import Int64, PaymentBatch, PaymentOutcomes
 from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.encoder import Encoder, StepResult, rebalance_status
 from lnsim_gym.bridge.frames import Chunk
@@ -19,7 +18,7 @@ from lnsim_gym.bridge.state import EpisodeState, Moment
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.episodes import Problem
-from lnsim_gym.records.events import StepEvents, balances_after_rebalance
+from lnsim_gym.recording import step_events
 
 __all__ = ["Bridge"]
 
@@ -76,8 +75,8 @@ class Bridge:
 
     @property
     def listening(self) -> bool:
-        """Whether anybody would receive a message."""
-        return not self.paused and (self._server.audience > 0 or self._pusher is not None)
+        """Whether anybody would receive a message: a client, or Lightning Lens over HTTP."""
+        return self.has_audience or (self._pusher is not None and not self.paused)
 
     @property
     def has_audience(self) -> bool:
@@ -134,16 +133,29 @@ class Bridge:
         before = self._state.moment
         seq, episode, steps, seed, _, timestamp = before
         kept = self._network.keep_step()
-        moment = Moment(seq, episode, steps + 1, seed, kept, timestamp)
-        self._note(moment, lambda: self._encoder.step(self._event(action, before, *kept()), StepResult(*result)))
+
+        def encode() -> Chunk:
+            event = step_events(
+                self._network,
+                kept(),
+                episode=episode,
+                step=steps,
+                seed=seed,
+                action=action,
+                before_msat=before.balances_msat,
+                timestamp=datetime.now(UTC),
+            )
+            return self._encoder.step(event, StepResult(*result))
+
+        self._note(Moment(seq, episode, steps + 1, seed, kept, timestamp), encode)
         if self._under_way is not None:
-            self._settle("")
+            self._settle()
 
     def ended(self, data: EpisodeEndData) -> None:
         """Tell that an episode ended."""
         self._note(self._state.moment, lambda: self._encoder.ended(data))
         if data.backend_error:
-            self._settle(data.backend_error)
+            self._give_up(data.backend_error)
 
     def request_suggestions(self, deadline_s: float) -> bool:
         """Ask the clients for suggestions; False when nobody could be asked."""
@@ -193,7 +205,7 @@ class Bridge:
         """
         state = self._state
         with state.lock:
-            if self.paused or not (self._server.audience or self._pusher):
+            if not self.listening:
                 state.remember(moment)
                 return
         chunk = encode()
@@ -203,48 +215,18 @@ class Bridge:
         if self._pusher:
             self._pusher.offer(chunk.records)
 
-    def _event(
-        self, action: Any, before: Moment, batch: PaymentBatch, outcomes: PaymentOutcomes, balances_after_msat: Int64
-    ) -> StepEvents:
-        """Gather the events of a step."""
-        route, requested_msat, result = self._network.last_rebalance()
-        before_msat = before.balances_msat
-        return StepEvents(
-            episode=before.episode,
-            step=before.steps,
-            seed=before.seed,
-            action=action,
-            rebalance_route=route,
-            rebalance_amount_msat=requested_msat,
-            rebalance=result,
-            batch=batch,
-            outcomes=outcomes,
-            balances_before_msat=before_msat,
-            balances_after_rebalance_msat=balances_after_rebalance(
-                self._network.topology, before_msat, route, result.applied_msat
-            ),
-            balances_after_msat=balances_after_msat,
-            timestamp=datetime.now(UTC),
-            topology=self._network.topology,
-        )
-
-    def _settle(self, backend_error: str) -> None:
+    def _settle(self) -> None:
         """Answer the suggestion that was under way in the step just made."""
         suggestion, self._under_way = self._under_way, None
         if suggestion is None:
             return
-        if backend_error:
-            unsure = "whether it was sent before that is not known"
-            answer = suggestion.answer("failed", f"{backend_error}; {unsure}")
-        else:
-            route, requested_msat, result = self._network.last_rebalance()
-            status, why = rebalance_status(route, result)
-            if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
-                status, why = "refused", "the agent chose another action"
-            moved = result.applied_msat // 1000 if status == "applied" else None
-            fee_msat = result.fee_msat if status == "applied" else 0
-            answer = suggestion.answer(status, why, amount=moved, fee_msat=fee_msat)  # type: ignore[arg-type]
-        self._tell(suggestion, answer)
+        route, requested_msat, result = self._network.last_rebalance()
+        status, why = rebalance_status(route, result)
+        if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
+            status, why = "refused", "the agent chose another action"
+        moved = result.applied_msat // 1000 if status == "applied" else None
+        fee_msat = result.fee_msat if status == "applied" else 0
+        self._tell(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
 
     def _tell(self, suggestion: Suggestion, answer: Any) -> None:
         """Pass an answer on to the server."""

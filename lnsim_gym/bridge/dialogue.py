@@ -120,7 +120,7 @@ class Dialogue:
 
     def _one_suggestion(self, session: Session, message: dict[str, Any]) -> None:
         """Take a suggestion, under ``suggestion`` or ``data``."""
-        given = message.get("data") if message.get("suggestion") is None else message["suggestion"]
+        given = _body(message, "suggestion")
         if not isinstance(given, dict):
             raise _Misfit("expected an object under 'suggestion' or 'data'")
         self._take(session, given)
@@ -128,7 +128,7 @@ class Dialogue:
 
     def _some_suggestions(self, session: Session, message: dict[str, Any]) -> None:
         """Take a list of suggestions, under ``suggestions`` or ``data``."""
-        given = message.get("data") if message.get("suggestions") is None else message["suggestions"]
+        given = _body(message, "suggestions")
         if not isinstance(given, list) or len(given) > MAX_SUGGESTIONS:
             raise _Misfit(f"expected a list of at most {MAX_SUGGESTIONS} under 'suggestions' or 'data'")
         for index, one in enumerate(given):
@@ -189,6 +189,12 @@ class Dialogue:
     def _connection_test(self, session: Session, message: dict[str, Any]) -> None:
         """Send back what came."""
         session.reply(ConnectionTestResponse, data=EchoData(received_at=now(), echo_data=message.get("data", {})))
+
+
+def _body(message: dict[str, Any], key: str) -> Any:
+    """Return what stands under a key, or failing that under ``data``."""
+    given = message.get(key)
+    return message.get("data") if given is None else given
 
 
 def _fit(given: Any, kind: type[Any]) -> Any:

@@ -93,7 +93,7 @@ class LensPusher:
                 try:
                     self._send_batch()
                     pause_s = FIRST_PAUSE_S
-                except (OSError, ValueError, http.client.HTTPException) as problem:
+                except (OSError, http.client.HTTPException) as problem:
                     _log.debug("no answer from %s:%d (%s), next try in %g s", *self._address, problem, pause_s)
                     if self._end.wait(pause_s):
                         return
@@ -109,7 +109,7 @@ class LensPusher:
                 record = self._waiting.popleft()
                 try:
                     accepted = self._post(connection, record)
-                except (OSError, ValueError, http.client.HTTPException):
+                except (OSError, http.client.HTTPException):
                     self._waiting.appendleft(record)
                     raise
                 self._sent += accepted

@@ -146,8 +146,6 @@ class BridgeServer:
         """Say goodbye to the clients and stop; harmless when stopped already."""
         if self._call(self._finish):
             self._thread.join(timeout=10)
-        with self._state.lock:
-            self.audience = 0
 
     def publish(self, chunk: Chunk) -> None:
         """Hand a chunk over to the server's thread."""
@@ -160,7 +158,6 @@ class BridgeServer:
             if not self._call(self._distribute):
                 self._lost += len(chunk.frames)
                 self._handed_over.clear()
-                self.audience = 0
 
     def drain(self, patience_s: float) -> bool:
         """Wait until nothing waits for any client; False when something still does after the patience."""

@@ -9,8 +9,8 @@ import gymnasium as gym
 from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.messages import EpisodeEndData
 from lnsim_gym.bridge.settings import BridgeSettings
-from lnsim_gym.environment import LightningNetEnv
-from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.errors import BackendError
+from lnsim_gym.recording import network_under
 
 __all__ = ["StreamEpisodes"]
 
@@ -41,11 +41,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     def __init__(self, env: gym.Env[Any, Any], **settings: Any) -> None:
         gym.utils.RecordConstructorArgs.__init__(self, _disable_deepcopy=True, **settings)
         gym.Wrapper.__init__(self, env)
-        if not isinstance(env.unwrapped, LightningNetEnv):
-            raise ConfigError(f"expected an environment over a LightningNetEnv, got {env.unwrapped}")
-        env.unwrapped.problem.require_same_channels("streams")
-        self._network: LightningNetEnv = env.unwrapped
-        self.bridge = Bridge(self._network, BridgeSettings.of(settings))
+        self.bridge = Bridge(network_under(env, "streams"), BridgeSettings.of(settings))
         """What clients are connected to; set ``bridge.paused`` to stop publishing for a while."""
         self._episode: _Tally | None = None
 

@@ -83,10 +83,7 @@ class Problem:
         Raises:
             ConfigError: Two variants have other nodes, or channels between others.
         """
-        topologies = [variant.topology for variant in self.variants]
-        if any(topology.nodes != self.topology.nodes for topology in topologies) or any(
-            not np.array_equal(topology.arrays.source, self.topology.arrays.source) for topology in topologies
-        ):
+        if not all(self.topology.has_channels_of(variant.topology) for variant in self.variants):
             raise ConfigError(f"{who} need channels that stay the same: leave out lists of unlike topologies")
 
     def require_one_topology(self, who: str) -> None:

@@ -184,6 +184,15 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             frontier.extend(fresh)
         return len(reached) == len(self.nodes)
 
+    def has_channels_of(self, other: Topology) -> bool:
+        """Whether another topology has the same nodes and channels in the same order, whatever their policies."""
+        mine, its = self.arrays, other.arrays
+        return (
+            self.nodes == other.nodes
+            and np.array_equal(mine.source, its.source)
+            and np.array_equal(mine.capacity_sat, its.capacity_sat)
+        )
+
     @cached_property
     def policies(self) -> tuple[ChannelPolicies, ...]:
         """Policies of every channel, defaults filled in, in channel order."""
@@ -358,13 +367,10 @@ def _validate_channel(index: int, channel: Channel, topology: Topology) -> None:
         raise TopologyError(f"{where} joins a node to itself: a channel needs two different nodes")
     largest_sat = MAX_WUMBO_FUNDING_SAT if topology.wumbo else MAX_FUNDING_SAT
     if not MIN_FUNDING_SAT <= channel.capacity_sat <= largest_sat:
+        wumbo_helps = largest_sat < channel.capacity_sat <= MAX_WUMBO_FUNDING_SAT
         raise TopologyError(
             f"{where}: capacity_sat must lie in {MIN_FUNDING_SAT:,}..{largest_sat:,}, got {channel.capacity_sat:,}"
-            + (
-                "; set wumbo = true for larger channels"
-                if largest_sat < channel.capacity_sat <= MAX_WUMBO_FUNDING_SAT
-                else ""
-            )
+            + ("; set wumbo = true for larger channels" if wumbo_helps else "")
         )
     if not 253 <= channel.fee_per_kw <= 100_000:
         raise TopologyError(f"{where}: fee_per_kw must lie in 253..100,000 sat/kw, got {channel.fee_per_kw:,}")

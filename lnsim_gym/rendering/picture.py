@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lnsim_gym.network import Channel, Topology
+from lnsim_gym.network import Topology
 from lnsim_gym.rendering.network_view import NetworkView
 from lnsim_gym.rendering.panel import Caption, Panel, SuccessChart
 from lnsim_gym.rendering.scene import Scene
@@ -61,12 +61,7 @@ class Picture:
 
     def shows(self, topology: Topology) -> bool:
         """Return whether a topology has the same nodes and channels, whatever its policies."""
-        mine = self._topology
-        if topology is mine:
-            return True
-        return topology.nodes == mine.nodes and [_ends(channel) for channel in topology.channels] == [
-            _ends(channel) for channel in mine.channels
-        ]
+        return topology is self._topology or topology.has_channels_of(self._topology)
 
     def draw(self, scene: Scene) -> npt.NDArray[np.uint8]:
         """Return a picture of a scene, uint8 of shape (height, width, 3)."""
@@ -89,8 +84,3 @@ class Picture:
             axes.set(xlim=(0, width), ylim=(height, 0))
             axes.axis("off")
         return axes
-
-
-def _ends(channel: Channel) -> tuple[str, str, int]:
-    """Return what a picture shows of a channel."""
-    return channel.initiator, channel.peer, channel.capacity_sat
