@@ -3,7 +3,7 @@
 Importing the package registers its environments with Gymnasium, so that ``gym.make("LightningNet-v0")`` works.
 """
 
-from lnsim_gym.registration import register_environments
+from lnsim_gym.environment.registration import register_environments
 
 __all__ = ["__version__"]
 __version__ = "0.1.0"

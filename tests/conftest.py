@@ -10,8 +10,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-from lnsim_gym.backends.lnd.launchers import choose_launcher
-from lnsim_gym.backends.lnd.nodes import Binaries, build_binaries, find_binaries
+from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher
+from lnsim_gym.backends.lnd.nodes.programs import Binaries, build_binaries, find_binaries
 from lnsim_gym.errors import LnsimError, MissingDependency
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display

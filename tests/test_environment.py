@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lnsim_gym  # noqa: F401
-from lnsim_gym.backends.base import FailureReason
 from lnsim_gym.errors import ConfigError, InvalidAction
-from lnsim_gym.rewards import TERMS
+from lnsim_gym.payments import FailureReason
+from lnsim_gym.tasks.liquidity.rewards import TERMS
 
 SIMULATED = {"backend": "simulator"}
 VARIATIONS = [

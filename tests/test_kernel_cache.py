@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from lnsim_gym.kernel_cache import fingerprint
+from lnsim_gym.compiled.cache import fingerprint
 
 PART = """
     from lnsim_gym.compiled import {decorator}

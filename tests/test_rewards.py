@@ -6,7 +6,7 @@ import pytest
 from lnsim_gym.episodes.backed import measure
 from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.rewards import TERMS, reward_weights
+from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
 
 
 def test_terms_and_counts_of_a_step_are_what_they_say():

@@ -9,12 +9,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 
 __all__ = ["Agent"]
-
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 
 class Agent(ABC):

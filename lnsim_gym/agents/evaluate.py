@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
 from lnsim_gym.episodes.start import open_episodes
@@ -16,8 +16,6 @@ from lnsim_gym.errors import ConfigError, InvalidAction
 
 __all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 RESAMPLES = 2_000
 """Resamples of a bootstrap interval."""

@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.base import Float64, Int64
+from lnsim_gym.arrays import Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
@@ -18,7 +18,6 @@ __all__ = ["ChannelFeatures", "Features", "FeaturesName"]
 FeaturesName = Literal["demand", "channels"]
 """What a recipe may call features."""
 
-Float32 = npt.NDArray[np.float32]
 
 FLOW_SCALE: Final = 10.0
 """What flows, shares of a channel's capacity in a step, are multiplied by."""

@@ -51,12 +51,12 @@ from lnsim_gym.agents.rules import (
     TargetTable,
     Threshold,
 )
-from lnsim_gym.config import ActionName, EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import ActionName, EnvironmentConfig
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
-from lnsim_gym.observations import ObservationName
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
+from lnsim_gym.tasks.liquidity.observations import ObservationName
 
 __all__ = [
     "POLICIES",
@@ -311,7 +311,7 @@ def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
             f"agent {name!r} has not been trained yet: run `lnsim train {name}`, and name the recipe that it writes"
         )
     try:
-        from lnsim_gym.agents.trained import load_agent  # noqa: PLC0415
+        from lnsim_gym.agents.learning.trained import load_agent  # noqa: PLC0415
     except ModuleNotFoundError as missing:
         raise MissingDependency(
             f"trained agents need {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import ExactRebalance
 from lnsim_gym.agents import Agent
 from lnsim_gym.agents.rules import NoOp
 from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.suggestions import Suggestion
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity.actions import ExactRebalance
 
 __all__ = ["BridgeAgent"]
 

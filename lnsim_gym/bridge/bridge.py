@@ -16,9 +16,9 @@ from lnsim_gym.bridge.server import BridgeServer, ServerCounts
 from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.bridge.state import EpisodeState, Moment
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
-from lnsim_gym.environment import LightningNetEnv
+from lnsim_gym.environment.recording import step_events
+from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.episodes import Problem
-from lnsim_gym.recording import step_events
 
 __all__ = ["Bridge"]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.bridge.frames import encode
 from lnsim_gym.bridge.names import ChannelEndName, WireNames
 
@@ -17,8 +16,6 @@ __all__ = ["WINDOW", "ChannelBook"]
 
 WINDOW: Final = 100
 """Payments over which the rolling success rate and mean amount of a channel end are taken."""
-
-Int64 = npt.NDArray[np.int64]
 
 
 class _Traffic:

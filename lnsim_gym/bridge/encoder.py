@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 from typing import Any
 
-from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
 from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.clock import Clock
 from lnsim_gym.bridge.frames import Chunk, encode
@@ -27,8 +26,15 @@ from lnsim_gym.bridge.messages import (
     StepData,
 )
 from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.payments import (
+    DESCRIPTIONS,
+    FailureReason,
+    PaymentBatch,
+    PaymentOutcomes,
+    RebalanceReason,
+    RebalanceResult,
+)
 from lnsim_gym.records.events import StepEvents, balances_per_payment
-from lnsim_gym.traffic import DESCRIPTIONS
 
 __all__ = ["Encoder", "StepResult", "describe_payments", "rebalance_status"]
 

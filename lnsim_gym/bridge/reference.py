@@ -16,9 +16,10 @@ import sys
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from lnsim_gym.arrays import Float64
 
 __all__ = ["DepletionModel", "Observer", "main", "play_along"]
 
@@ -31,7 +32,6 @@ MOST_OF_CAPACITY = 0.2
 LIKELY = 0.2
 """Probability of depletion from which a push is suggested."""
 
-Float64 = npt.NDArray[np.float64]
 End = tuple[str, str]
 """A channel end, as its node and its peer."""
 

@@ -12,17 +12,16 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes
+from lnsim_gym.arrays import Int64
 from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.encoder import describe_payments
 from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
 __all__ = ["EpisodeState", "KeptStep", "Moment"]
 
-Int64 = npt.NDArray[np.int64]
 KeptStep = tuple[PaymentBatch | None, PaymentOutcomes | None, Int64]
 
 

@@ -9,8 +9,8 @@ import gymnasium as gym
 from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.messages import EpisodeEndData
 from lnsim_gym.bridge.settings import BridgeSettings
+from lnsim_gym.environment.recording import network_under
 from lnsim_gym.errors import BackendError
-from lnsim_gym.recording import network_under
 
 __all__ = ["StreamEpisodes"]
 

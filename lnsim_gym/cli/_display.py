@@ -17,8 +17,8 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
-    from lnsim_gym.backends.lnd.nodes import Progress as ProgressReport
-    from lnsim_gym.backends.lnd.status import NetworkStatus
+    from lnsim_gym.backends.lnd.network.status import NetworkStatus
+    from lnsim_gym.backends.lnd.nodes.programs import Progress as ProgressReport
     from lnsim_gym.records.statistics import Statistics
 
 __all__ = [

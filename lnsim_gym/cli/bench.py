@@ -34,7 +34,7 @@ def simulator(
 
     The pure-Python engine is part of the tests, so the ratio needs a checkout of the project.
     """
-    from lnsim_gym.backends.simulator.bench import GRAPHS, bench  # noqa: PLC0415
+    from lnsim_gym.benchmarks.simulator import GRAPHS, bench  # noqa: PLC0415
 
     _print(bench(graphs or tuple(GRAPHS), reference=_pure_python_engine(), command=_command()), json)
 
@@ -44,7 +44,7 @@ def environment(
     num_envs: Annotated[int, typer.Option(min=1, help="Environments of the vector.")] = 1024, json: Json = False
 ) -> None:
     """Measure steps per second of `gym.make` and `gym.make_vec` on the simulator."""
-    from lnsim_gym.benchmark import bench_environment  # noqa: PLC0415
+    from lnsim_gym.benchmarks.environment import bench_environment  # noqa: PLC0415
 
     _print(bench_environment(num_envs), json)
 
@@ -59,7 +59,7 @@ def live(
 ) -> None:
     """Measure a network of real nodes: bring-up, resets, payments per second. Takes about a minute."""
     from lnsim_gym.backends.lnd import LndSettings  # noqa: PLC0415
-    from lnsim_gym.backends.lnd.bench import bench_live  # noqa: PLC0415
+    from lnsim_gym.benchmarks.live import bench_live  # noqa: PLC0415
     from lnsim_gym.network.load import load_topology  # noqa: PLC0415
     from lnsim_gym.schema import convert  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def bridge(
 
     With `--backend lnd`, how much longer a step on real nodes takes with ten clients than with none, in some minutes.
     """
-    from lnsim_gym.bridge.bench import measure_bridge, measure_live  # noqa: PLC0415
+    from lnsim_gym.benchmarks.bridge import measure_bridge, measure_live  # noqa: PLC0415
 
     _print(measure_live(launcher.value) if backend == "lnd" else measure_bridge(), json)
 

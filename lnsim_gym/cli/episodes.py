@@ -103,7 +103,7 @@ def run(
     from lnsim_gym.agents import make_agent  # noqa: PLC0415
     from lnsim_gym.agents.play import play  # noqa: PLC0415
     from lnsim_gym.cli._display import print_statistics, shown_frames, shown_steps, spinner  # noqa: PLC0415
-    from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
+    from lnsim_gym.environment.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
     from lnsim_gym.rendering import RENDER_FPS  # noqa: PLC0415
 
@@ -147,7 +147,7 @@ def record(
     from lnsim_gym.agents import make_agent  # noqa: PLC0415
     from lnsim_gym.agents.play import play  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_steps  # noqa: PLC0415
-    from lnsim_gym.recording import RecordEpisodes  # noqa: PLC0415
+    from lnsim_gym.environment.recording import RecordEpisodes  # noqa: PLC0415
     from lnsim_gym.records.trace import TraceWriter  # noqa: PLC0415
 
     world = make_environment(env, backend, launcher, network, topology, settings, agent)
@@ -255,7 +255,7 @@ def environment_spec(env: str) -> EnvSpec:
     import gymnasium  # noqa: PLC0415
     from gymnasium.envs.registration import load_env_creator  # noqa: PLC0415
 
-    from lnsim_gym.environment import LightningNetEnv  # noqa: PLC0415
+    from lnsim_gym.environment.single import LightningNetEnv  # noqa: PLC0415
 
     module, _, name = env.rpartition(":")
     try:
@@ -317,7 +317,7 @@ def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) ->
     """Return the backend on which a trace is done again, closed yet."""
     if backend is BackendName.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend  # noqa: PLC0415
-        from lnsim_gym.config import EnvironmentConfig  # noqa: PLC0415
+        from lnsim_gym.episodes.config import EnvironmentConfig  # noqa: PLC0415
         from lnsim_gym.traffic import compile_traffic  # noqa: PLC0415
 
         traffic = EnvironmentConfig.of(trace.header.config).traffic

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lnsim_gym.backends.lnd.launchers.base import NetworkRecord
+    from lnsim_gym.backends.lnd.nodes.launchers.base import NetworkRecord
 
 __all__ = ["app"]
 
@@ -100,7 +100,7 @@ def status(name: Name = "default", json: Json = False) -> None:
     """
     import msgspec  # noqa: PLC0415
 
-    from lnsim_gym.backends.lnd.status import network_status  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.network.status import network_status  # noqa: PLC0415
 
     found = network_status(_record(name))
     if json:
@@ -137,7 +137,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", help="How many lines to begin with.", min=1)] = 100,
 ) -> None:
     """Show the end of a node's log."""
-    from lnsim_gym.backends.lnd.passthrough import log_lines  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.passthrough import log_lines  # noqa: PLC0415
 
     for line in log_lines(_record(name), node, lines, follow=follow):
         typer.echo(line)
@@ -150,7 +150,7 @@ def cli(
     name: Name = "default",
 ) -> None:
     """Run lncli on a node: `lnsim cli alice walletbalance`. Options of lnsim itself come before the node."""
-    from lnsim_gym.backends.lnd.passthrough import run_lncli  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.passthrough import run_lncli  # noqa: PLC0415
 
     raise typer.Exit(run_lncli(_record(name), node, arguments or []))
 
@@ -163,7 +163,7 @@ def compose(
     ] = None,
 ) -> None:
     """Print a compose file for any topology, or write all that `docker compose up` needs into a folder."""
-    from lnsim_gym.backends.lnd.compose import compose_text, write_network  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.compose import compose_text, write_network  # noqa: PLC0415
     from lnsim_gym.network.load import load_topology  # noqa: PLC0415
 
     wanted = load_topology(topology)
@@ -180,7 +180,7 @@ def build() -> None:
 
     Needs Go. May be interrupted and run again.
     """
-    from lnsim_gym.backends.lnd.nodes import build_binaries  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.programs import build_binaries  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
 
     with shown_progress() as progress:
@@ -191,7 +191,7 @@ def build() -> None:
 @nodes.command()
 def image() -> None:
     """Pack the programs into a local Docker image, which networks then use instead of the official ones."""
-    from lnsim_gym.backends.lnd.images import build_image  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.images import build_image  # noqa: PLC0415
     from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
 
     with shown_progress() as progress:
@@ -206,6 +206,6 @@ def _record(name: str) -> NetworkRecord:
         ConfigError: There is none of that name.
     """
     from lnsim_gym.backends.lnd.named import find_named  # noqa: PLC0415
-    from lnsim_gym.backends.lnd.state import find_record  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.state import find_record  # noqa: PLC0415
 
     return find_named(name) or find_record(name)

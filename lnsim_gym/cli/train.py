@@ -21,10 +21,10 @@ from lnsim_gym.cli.evaluation import seed_range
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
+    from lnsim_gym.agents.learning.training.folder import TrainingFolder
+    from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
+    from lnsim_gym.agents.learning.training.watch import Tell
     from lnsim_gym.agents.recipes import TrainedRecipe
-    from lnsim_gym.agents.training.folder import TrainingFolder
-    from lnsim_gym.agents.training.report import CurvePoint, TrainingReport
-    from lnsim_gym.agents.training.watch import Tell
 
 __all__ = ["app"]
 
@@ -107,14 +107,14 @@ def _training() -> Callable[..., TrainingReport | None]:
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
-    from lnsim_gym.agents.training.run import train as learn  # noqa: PLC0415
+    from lnsim_gym.agents.learning.training.run import train as learn  # noqa: PLC0415
 
     return learn
 
 
 def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:
     """Make a folder for each seed; refuse folders that hold another training, or nothing to resume."""
-    from lnsim_gym.agents.training.folder import TrainingFolder  # noqa: PLC0415
+    from lnsim_gym.agents.learning.training.folder import TrainingFolder  # noqa: PLC0415
 
     folders = {seed: TrainingFolder(out / f"seed-{seed}") for seed in seeds}
     begun = [folder for folder in folders.values() if folder.last_checkpoint() is not None or folder.report.exists()]
@@ -191,8 +191,8 @@ def _print(report: TrainingReport) -> None:
 
 def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: TrainingFolder) -> None:
     """Write the recipe of the trained agent, and print how the seeds compare."""
+    from lnsim_gym.agents.learning.training.report import with_trained  # noqa: PLC0415
     from lnsim_gym.agents.recipes import Trained  # noqa: PLC0415
-    from lnsim_gym.agents.training.report import with_trained  # noqa: PLC0415
 
     rates = [report.score.success_rate for report in reports]
     mean = statistics.mean(rates)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.backends.simulator.engine import (
     UNCOUNTED,
     Network,
@@ -19,6 +18,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_settings,
     pay_batch,
 )
+from lnsim_gym.payments import PaymentBatch, PaymentOptions
 
 __all__ = ["count_attempts"]
 

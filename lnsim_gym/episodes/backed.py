@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from lnsim_gym.actions import NO_OP
-from lnsim_gym.backends.base import (
-    Backend,
-    PaymentBatch,
-    PaymentOutcomes,
-    RebalanceReason,
-    RebalanceResult,
-    ResetReport,
-)
+from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.compiled import kernel
 from lnsim_gym.episodes.columns import (
     OUTCOME_COLUMNS,
@@ -29,13 +19,12 @@ from lnsim_gym.episodes.measure import allow_rebalances, measure_step
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.observations import observe_balances, observe_flows
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
+from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
 from lnsim_gym.traffic import TrafficSource
 
 __all__ = ["BackendEpisodes", "measure"]
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 @kernel

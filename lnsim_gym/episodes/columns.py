@@ -8,9 +8,10 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
+from lnsim_gym.arrays import Int32, Int64
 from lnsim_gym.episodes.problem import Problem
-from lnsim_gym.rewards import TERMS
+from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
+from lnsim_gym.tasks.liquidity.rewards import TERMS
 
 __all__ = [
     "COUNTS",
@@ -51,9 +52,6 @@ OUTCOME_COLUMNS: Final = (
     "part_route",
 )
 """Columns that are fields of ``PaymentOutcomes``, in their order."""
-
-Int64 = npt.NDArray[np.int64]
-Int32 = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes.columns import StepColumns
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.state import EpisodeState, make_state
 

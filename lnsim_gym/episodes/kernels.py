@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.backends.simulator.engine import (
     Outcomes,
     fee_limit_msat,
@@ -22,7 +21,7 @@ from lnsim_gym.backends.simulator.engine import (
     spendable,
 )
 from lnsim_gym.compiled import inlined, kernel, outlined
-from lnsim_gym.episodes.binding import reader
+from lnsim_gym.compiled.binding import reader
 from lnsim_gym.episodes.columns import (
     REBALANCE_APPLIED,
     REBALANCE_FAILURE_INDEX,
@@ -33,7 +32,8 @@ from lnsim_gym.episodes.columns import (
 from lnsim_gym.episodes.example import example_state
 from lnsim_gym.episodes.measure import allow_rebalances, measure_step
 from lnsim_gym.episodes.state import program_at
-from lnsim_gym.observations import observe_balances, observe_flows
+from lnsim_gym.payments import RebalanceReason
+from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
 from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import ActionScheme, RebalanceRoutes, make_actions, rebalance_routes
-from lnsim_gym.config import EnvironmentConfig, StartBalances
+from lnsim_gym.arrays import Int64
+from lnsim_gym.episodes.config import EnvironmentConfig, StartBalances
 from lnsim_gym.episodes.variants import variants_of
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.observations import ObservationLayout
-from lnsim_gym.rewards import reward_weights
+from lnsim_gym.tasks.liquidity.actions import ActionScheme, RebalanceRoutes, make_actions, rebalance_routes
+from lnsim_gym.tasks.liquidity.observations import ObservationLayout
+from lnsim_gym.tasks.liquidity.rewards import reward_weights
 from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.models import compile_traffic
 from lnsim_gym.traffic.source import draw_start_balances
@@ -23,8 +24,6 @@ __all__ = ["NEVER_ALLOWED_MSAT", "Problem"]
 
 NEVER_ALLOWED_MSAT = np.iinfo(np.int64).max
 """Stands for the balance needed by a rebalance that no balance allows."""
-
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

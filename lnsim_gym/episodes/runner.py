@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult, ResetReport
+from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.episodes.columns import (
     REBALANCE_APPLIED,
     REBALANCE_FAILURE_INDEX,
@@ -18,11 +18,9 @@ from lnsim_gym.episodes.columns import (
     StepColumns,
 )
 from lnsim_gym.episodes.problem import Problem
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
 
 __all__ = ["Episodes"]
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 class Episodes(ABC):

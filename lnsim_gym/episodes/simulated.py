@@ -10,23 +10,22 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, ResetReport
+from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.base import ResetReport
+from lnsim_gym.compiled.binding import describe
 from lnsim_gym.episodes.attempts import count_attempts
-from lnsim_gym.episodes.binding import describe
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
 from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.episodes.state import make_state, with_scratch
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
 __all__ = ["SimulatedEpisodes"]
 
 MAX_THREADS: Final = 256
 _ASSIGNED: Final = ResetReport(rung="assign", seconds=0.0)
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 
 class SimulatedEpisodes(Episodes):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.backends.simulator.engine import (
     Memory,
     Network,
@@ -19,15 +20,12 @@ from lnsim_gym.backends.simulator.engine import (
     stack,
 )
 from lnsim_gym.compiled import inlined
-from lnsim_gym.config import StartBalances
 from lnsim_gym.episodes.columns import StepColumns
+from lnsim_gym.episodes.config import StartBalances
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.traffic.kernels import TrafficProgram
 
 __all__ = ["Columns", "EpisodeState", "Terms", "make_state", "program_at", "with_scratch"]
-
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 
 class Terms(NamedTuple):

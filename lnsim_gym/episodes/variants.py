@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lnsim_gym.config import EnvironmentConfig, Variants
+from lnsim_gym.episodes.config import EnvironmentConfig, Variants
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.load import load_topology

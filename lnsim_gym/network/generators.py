@@ -12,8 +12,9 @@ from typing import Final
 
 import numpy as np
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, Int64, channel_reserve_sat, owned_total_sat
+from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, owned_total_sat
 from lnsim_gym.network.topology import (
     MAX_FUNDING_SAT,
     MAX_WUMBO_FUNDING_SAT,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
+
+from lnsim_gym.arrays import Int64
 
 __all__ = [
     "ANCHORS_SAT",
@@ -35,8 +36,6 @@ HTLC_WEIGHT: Final = 172
 """Weight units that one non-dust HTLC output adds."""
 DEFAULT_FEE_PER_KW: Final = 2500
 """Commitment fee rate in sat per kilo-weight: LND's cap for anchor channels (10 sat/vB)."""
-
-Int64 = npt.NDArray[np.int64]
 
 
 def channel_reserve_sat(capacity_sat: Any) -> Any:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from lnsim_gym.network.limits import Int64
+from lnsim_gym.arrays import Int64
 from lnsim_gym.network.topology import Topology
 
 __all__ = ["hop_amounts_msat"]

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import TopologyError, did_you_mean
 from lnsim_gym.network.limits import (
     ANCHORS_SAT,
     DEFAULT_FEE_PER_KW,
-    Int64,
     channel_reserve_sat,
     commit_fee_sat,
     max_value_in_flight_msat,

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 import numpy as np
-import numpy.typing as npt
 
-from lnsim_gym.backends.base import RebalanceReason
+from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
 from lnsim_gym.network.keys import stand_in_public_key
+from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
-from lnsim_gym.traffic import DESCRIPTIONS
 
 __all__ = ["COLUMNS", "CsvRecorder"]
 
@@ -45,8 +44,6 @@ COLUMNS: Final = (
     "receiver_balance_after",
 )
 """The header of the file."""
-
-Int64 = npt.NDArray[np.int64]
 
 
 class CsvRecorder:

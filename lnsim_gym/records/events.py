@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from lnsim_gym.backends.base import PaymentBatch, PaymentOutcomes, RebalanceResult
+from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 
 __all__ = [
     "EpisodeEnd",
@@ -26,8 +24,6 @@ __all__ = [
     "balances_after_rebalance",
     "balances_per_payment",
 ]
-
-Int64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

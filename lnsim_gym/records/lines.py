@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from lnsim_gym.backends.base import (
+from lnsim_gym.arrays import Int64
+from lnsim_gym.errors import RecordError, did_you_mean
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import (
     FailureReason,
     PaymentBatch,
     PaymentOptions,
@@ -20,8 +21,6 @@ from lnsim_gym.backends.base import (
     RebalanceReason,
     RebalanceResult,
 )
-from lnsim_gym.errors import RecordError, did_you_mean
-from lnsim_gym.network import Topology
 
 __all__ = [
     "SCHEMA",
@@ -42,7 +41,6 @@ __all__ = [
 SCHEMA: Final = "lnsim-trace/1"
 """Name and version of the format; a change that old readers would misread gets a new number."""
 
-Int64 = npt.NDArray[np.int64]
 Balances = tuple[tuple[int, int], ...]
 
 

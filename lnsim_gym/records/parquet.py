@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from lnsim_gym import __version__
+from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import MissingDependency
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.lines import payment_record, rebalance_record
-from lnsim_gym.traffic import DESCRIPTIONS
 
 if TYPE_CHECKING:
     import pyarrow
@@ -31,8 +31,6 @@ __all__ = ["SCHEMA", "ParquetRecorder"]
 
 SCHEMA: Final = "lnsim-records/1"
 """Name and version of both tables, in the metadata of each file under ``lnsim_schema``."""
-
-Int64 = npt.NDArray[np.int64]
 
 
 class ParquetRecorder:

@@ -13,9 +13,10 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lnsim_gym.backends.base import Backend, RebalanceReason
+from lnsim_gym.backends.base import Backend
 from lnsim_gym.errors import RecordError
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import RebalanceReason
 from lnsim_gym.records.lines import (
     Balances,
     PaymentRecord,

@@ -10,8 +10,8 @@ from datetime import datetime
 import msgspec
 import numpy as np
 
-from lnsim_gym.backends.base import FailureReason
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import FailureReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents
 
 __all__ = ["NodeStatistics", "RunningStatistics", "Statistics"]

@@ -17,10 +17,10 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
-from lnsim_gym import provenance
-from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.errors import LnsimError, RecordError
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOptions
+from lnsim_gym.records import provenance
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents
 from lnsim_gym.records.lines import (
     SCHEMA,

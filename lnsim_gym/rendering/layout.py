@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.network import Topology
 from lnsim_gym.rendering.style import short_name
 
@@ -26,9 +26,6 @@ _LONGEST_INSIDE: Final = 3
 """Longest names that fit into the nodes of a large network, in characters."""
 _MOST_INSIDE: Final = 120
 """Most nodes large enough to hold a name."""
-
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 
 class Layout:

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import NO_OP
-from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.episodes import Episodes
 from lnsim_gym.episodes.columns import REBALANCE_REQUESTED
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import RebalanceReason
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 __all__ = ["DRY", "Rebalance", "Scene", "Watcher"]
 

@@ -3,8 +3,8 @@
 This room knows topologies but neither balances nor backends.
 """
 
+from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.traffic.models import (
-    DESCRIPTIONS,
     CardTraffic,
     ClassicTraffic,
     DriftTraffic,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.traffic.random import PURPOSE_PAYMENTS, PURPOSE_START, PURPOSE_WEIGHTS, advance, stream, uniform, word
 
@@ -37,9 +37,6 @@ SCAN_NODES: Final = 24
 """Networks of up to this many nodes are searched by counting, larger ones by halving."""
 
 _MASK_16, _SHIFT_16 = np.uint64(0xFFFF), np.uint64(16)
-
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
 
 
 class TrafficProgram(NamedTuple):

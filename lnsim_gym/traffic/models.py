@@ -17,7 +17,6 @@ from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import KIND_CLASSIC, KIND_SIMLN, KIND_WEIGHTED, TABLE_CELLS, TrafficProgram
 
 __all__ = [
-    "DESCRIPTIONS",
     "CardTraffic",
     "ClassicTraffic",
     "DriftTraffic",
@@ -25,25 +24,6 @@ __all__ = [
     "TrafficModel",
     "compile_traffic",
 ]
-
-DESCRIPTIONS: Final = (
-    "Coffee purchase",
-    "Online subscription",
-    "Digital content",
-    "Gaming credits",
-    "Donation",
-    "Freelance work",
-    "Book purchase",
-    "Music download",
-    "Software license",
-    "Consulting fee",
-    "Art commission",
-    "Podcast support",
-    "Video streaming",
-    "Cloud storage",
-    "E-book purchase",
-)
-"""What payments are for: invoice memos, in the order of ``PaymentBatch.description``."""
 
 SECONDS_PER_30_DAYS: Final = 30 * 24 * 3600.0
 MAX_AMOUNT_SAT: Final = 4_000_000_000

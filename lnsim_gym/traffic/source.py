@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from lnsim_gym.backends.base import PaymentBatch
 from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch
 from lnsim_gym.traffic.kernels import TrafficProgram, draw_payments
 from lnsim_gym.traffic.kernels import draw_start_balances as start_balances_into
 from lnsim_gym.traffic.kernels import draw_weights as weights_into

@@ -7,8 +7,8 @@ import pytest
 
 from lnsim_gym.agents import Agent, make_agent
 from lnsim_gym.agents.evaluate import behind, evaluate
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError, InvalidAction
 
 PROBLEM = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))

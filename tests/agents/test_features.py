@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lnsim_gym.agents.features import ChannelFeatures
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
 
 AVERAGES = {"observation": "averages", "observation_averages": (8, 25)}

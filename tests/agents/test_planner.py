@@ -9,8 +9,8 @@ from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.play import play
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
 
 DRIFT = {"start_balances": {}, "traffic": {"median_amount_sat": 20_000, "weight_spread": 1.2}}

@@ -6,8 +6,8 @@ import pytest
 from lnsim_gym.agents.planner.demand import ExpectedLoad, drawn_demand, log_weights, of_log_weights
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.network import Topology
 

@@ -10,8 +10,8 @@ from lnsim_gym.agents.recipes import POLICIES, View
 from lnsim_gym.agents.rules import RandomActions, Targeted
 from lnsim_gym.cli import make_app
 from lnsim_gym.cli.episodes import LauncherName, make_environment
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
 
 PROBLEM = Problem.of(EnvironmentConfig.of({}))

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnsim_gym.actions import NO_OP
 from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.play import play
 from lnsim_gym.agents.rules import NoOp, RandomActions, Targeted
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 SPACES = ("discrete", "multidiscrete", "box")
 OBSERVATIONS = ("balances", "flows", "dict")

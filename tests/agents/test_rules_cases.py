@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from lnsim_gym.actions import NO_OP
 from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.rules import (
     Autoloop,
@@ -17,9 +16,10 @@ from lnsim_gym.agents.rules import (
     TargetTable,
     Threshold,
 )
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 SPACES = ("discrete", "multidiscrete", "box")
 TRIANGLE = {

@@ -11,11 +11,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormali
 
 import lnsim_gym  # noqa: F401
 from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.agents.learning.sb3 import LightningVecEnv
+from lnsim_gym.agents.learning.trained import TrainedAgent
 from lnsim_gym.agents.rules import NoOp
-from lnsim_gym.agents.sb3 import LightningVecEnv
-from lnsim_gym.agents.trained import TrainedAgent
 from lnsim_gym.errors import ConfigError, InvalidAction
-from lnsim_gym.rewards import TERMS
+from lnsim_gym.tasks.liquidity.rewards import TERMS
 
 ID = "LightningNet-v0"
 

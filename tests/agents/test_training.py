@@ -11,16 +11,16 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
 from lnsim_gym.agents.evaluate import evaluate
-from lnsim_gym.agents.hyperparams import ALGORITHMS, Hyperparameters
+from lnsim_gym.agents.learning.hyperparams import ALGORITHMS, Hyperparameters
+from lnsim_gym.agents.learning.sb3 import LightningVecEnv
+from lnsim_gym.agents.learning.training.folder import TrainingFolder
+from lnsim_gym.agents.learning.training.report import TrainingReport, with_trained
+from lnsim_gym.agents.learning.training.run import train
+from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
 from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
-from lnsim_gym.agents.sb3 import LightningVecEnv
-from lnsim_gym.agents.training.folder import TrainingFolder
-from lnsim_gym.agents.training.report import TrainingReport, with_trained
-from lnsim_gym.agents.training.run import train
-from lnsim_gym.agents.wrappers import FeaturedVecEnv
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
 
 ROLLOUTS = {"n_envs": 3, "n_steps": 20, "batch_size": 30, "n_epochs": 1, "n_timesteps": 240}

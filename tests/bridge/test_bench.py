@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lnsim_gym.bridge.bench import measure_fan_out, measure_streamed
+from lnsim_gym.benchmarks.bridge import measure_fan_out, measure_streamed
 
 
 def test_a_paced_stream_to_many_clients_is_measured_and_loses_nothing():

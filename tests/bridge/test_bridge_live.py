@@ -10,8 +10,8 @@ import gymnasium as gym
 import pytest
 
 from lnsim_gym.agents.play import play
+from lnsim_gym.benchmarks.bridge import measure_live
 from lnsim_gym.bridge import BridgeAgent, StreamEpisodes
-from lnsim_gym.bridge.bench import measure_live
 from tests.bridge.clients import Client, LensReader
 from tests.bridge.test_suggestions import readme_client
 

@@ -10,10 +10,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from lnsim_gym.actions import ExactRebalance
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.bridge.schema import make_schema
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity.actions import ExactRebalance
 from tests.bridge.clients import SCHEMA, Client, LensReader, PlatformReader, original_reader, streamed
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lnsim_gym.agents.recipes import RuleRecipe, read_recipe
 from lnsim_gym.agents.search import default_grid, recipe_text
-from lnsim_gym.backends.lnd.nodes import Binaries
+from lnsim_gym.backends.lnd.nodes.programs import Binaries
 from lnsim_gym.cli import make_app
 from lnsim_gym.errors import ConfigError
 

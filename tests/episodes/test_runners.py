@@ -7,9 +7,9 @@ import pytest
 
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.backends.simulator.engine import UNCOUNTED
-from lnsim_gym.config import EnvironmentConfig
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from tests.oracle.engine import CompiledNetwork
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from lnsim_gym.backends.base import FailureReason, PaymentOptions, RebalanceReason
 from lnsim_gym.backends.simulator.engine import (
     Settings,
     compile_network,
@@ -12,6 +11,7 @@ from lnsim_gym.backends.simulator.engine import (
     pay_one,
     send_pinned,
 )
+from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
 from tests.oracle.network import OraclePayment
 
 

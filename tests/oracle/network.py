@@ -7,7 +7,7 @@ Python integer in msat or a float where LND has one.
 
 from dataclasses import dataclass, field
 
-from lnsim_gym.backends.base import FailureReason, RebalanceReason
+from lnsim_gym.payments import FailureReason, RebalanceReason
 from tests.oracle.channel import OracleChannel
 from tests.oracle.mission_control import MissionControl
 from tests.oracle.pathfinding import (

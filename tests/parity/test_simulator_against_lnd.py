@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOptions
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.network import Channel, Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import random_amount, random_policies, random_route

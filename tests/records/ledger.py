@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from lnsim_gym.backends.base import (
+from lnsim_gym.network.presets import preset
+from lnsim_gym.payments import (
     MAX_ROUTE_HOPS,
     FailureReason,
     PaymentBatch,
@@ -12,7 +13,6 @@ from lnsim_gym.backends.base import (
     RebalanceReason,
     RebalanceResult,
 )
-from lnsim_gym.network.presets import preset
 from lnsim_gym.records.events import StepEvents
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from lnsim_gym.backends.base import (
+from lnsim_gym.backends.base import Backend, ResetReport
+from lnsim_gym.payments import (
     MAX_ROUTE_HOPS,
-    Backend,
     FailureReason,
     PaymentOptions,
     PaymentOutcomes,
     RebalanceReason,
     RebalanceResult,
-    ResetReport,
 )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from lnsim_gym.backends.base import RebalanceReason, RebalanceResult
+from lnsim_gym.payments import RebalanceReason, RebalanceResult
 from lnsim_gym.records.csv import COLUMNS, CsvRecorder
 from tests.records.ledger import FIVE, START, a_step, fee_of
 

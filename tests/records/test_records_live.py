@@ -7,7 +7,7 @@ import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.recording import RecordEpisodes
+from lnsim_gym.environment.recording import RecordEpisodes
 from lnsim_gym.records.csv import CsvRecorder
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace

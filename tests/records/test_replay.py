@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.base import PaymentBatch, PaymentOptions, RebalanceReason, RebalanceResult
 from lnsim_gym.errors import RecordError
 from lnsim_gym.network.generators import ring
 from lnsim_gym.network.presets import preset
+from lnsim_gym.payments import PaymentBatch, PaymentOptions, RebalanceReason, RebalanceResult
 from lnsim_gym.records.events import EpisodeStart, StepEvents
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.simulator.backend import SimulatorBackend
-from lnsim_gym.recording import RecordEpisodes
+from lnsim_gym.environment.recording import RecordEpisodes
 from lnsim_gym.records.events import balances_per_payment
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.statistics import RunningStatistics

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.base import FailureReason, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import FailureReason, RebalanceReason, RebalanceResult
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart
 from lnsim_gym.records.statistics import RunningStatistics
 from tests.records.ledger import FIVE, START, a_step, payments

@@ -7,8 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import PaymentOptions, RebalanceReason, RebalanceResult
 from lnsim_gym.errors import RecordError
+from lnsim_gym.payments import PaymentOptions, RebalanceReason, RebalanceResult
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart
 from lnsim_gym.records.lines import payment_record
 from lnsim_gym.records.trace import TraceWriter, read_trace

@@ -11,16 +11,16 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo
 
 import lnsim_gym  # noqa: F401
-from lnsim_gym.actions import NO_OP
-from lnsim_gym.backends.base import PaymentOptions
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.config import EnvironmentConfig
-from lnsim_gym.environment import LightningNetEnv
+from lnsim_gym.environment.single import LightningNetEnv
+from lnsim_gym.environment.vector import LightningNetVectorEnv
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
+from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError, MissingDependency
+from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
-from lnsim_gym.vector import LightningNetVectorEnv
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")
@@ -167,7 +167,7 @@ def test_a_vector_environment_shows_the_next_episode_after_a_reset(mode):
 
 def test_stable_baselines3_gets_the_pictures_of_all_networks_as_one(tmp_path):
     vec_env = pytest.importorskip("stable_baselines3.common.vec_env", reason="needs the extra 'train'")
-    from lnsim_gym.agents.sb3 import LightningVecEnv  # noqa: PLC0415
+    from lnsim_gym.agents.learning.sb3 import LightningVecEnv  # noqa: PLC0415
 
     settings = {"render_mode": "rgb_array", "max_episode_steps": 3}
     native = LightningVecEnv("LightningNet-v0", 2, seed=4, **settings)

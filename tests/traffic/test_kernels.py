@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.presets import preset
+from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.schema import convert
 from lnsim_gym.traffic import (
-    DESCRIPTIONS,
     CardTraffic,
     ClassicTraffic,
     DriftTraffic,

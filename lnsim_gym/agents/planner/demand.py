@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.agents.base import Float64, Int64
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import TrafficProgram

@@ -9,9 +9,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.base import Float64, Int64
 from lnsim_gym.agents.planner.demand import ExpectedLoad, drawn_demand, log_weights, of_log_weights
 from lnsim_gym.agents.rules import MostUnbalanced
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError

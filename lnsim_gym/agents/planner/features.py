@@ -9,16 +9,15 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.base import Float64, Int64
 from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
+from lnsim_gym.arrays import Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
 __all__ = ["DemandFeatures"]
 
-Float32 = npt.NDArray[np.float32]
 
 END_IN_SIGHT: Final = 20
 """Steps before its end at which an episode's end is first seen."""

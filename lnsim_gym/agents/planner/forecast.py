@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.base import Float64
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.rules import Rule
 from lnsim_gym.agents.rules.base import NEVER
+from lnsim_gym.arrays import Float64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 

@@ -9,13 +9,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import NO_OP
-from lnsim_gym.agents.base import Agent, Float64, Int64
+from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner.estimator import imagined_problem
 from lnsim_gym.agents.planner.forecast import TowardLoad
+from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 __all__ = ["Demand", "RolloutPlanner"]
 

@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import NO_OP, Operation
-from lnsim_gym.agents.base import Agent, Float64, Int64
+from lnsim_gym.agents.base import Agent
+from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.problem import NEVER_ALLOWED_MSAT
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.routes import hop_amounts_msat
+from lnsim_gym.tasks.liquidity.actions import NO_OP, Operation
 
 __all__ = ["NEVER", "Bool", "Rule"]
 
 NEVER: Final = -np.inf
 """Urgency of a rebalance that is not wished for."""
-
-Bool = npt.NDArray[np.bool_]
 
 
 class Rule(Agent):

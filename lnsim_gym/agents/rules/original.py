@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.agents.base import Float64
 from lnsim_gym.agents.rules.base import NEVER, Rule
+from lnsim_gym.arrays import Float64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology

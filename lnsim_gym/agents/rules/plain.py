@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.actions import NO_OP
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.episodes import Problem
+from lnsim_gym.tasks.liquidity.actions import NO_OP
 
 __all__ = ["NoOp", "RandomActions"]
 

@@ -13,30 +13,22 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from lnsim_gym.backends.base import (
-    Backend,
-    PaymentBatch,
-    PaymentOptions,
-    PaymentOutcomes,
-    RebalanceResult,
-    ResetReport,
-)
-from lnsim_gym.backends.lnd.bringup import check_fee_rates
-from lnsim_gym.backends.lnd.launchers import choose_launcher, connect_launcher
-from lnsim_gym.backends.lnd.launchers.base import Launcher, NodeEndpoint
-from lnsim_gym.backends.lnd.rebalance import check_route
-from lnsim_gym.backends.lnd.session import Session
+from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.base import Backend, ResetReport
+from lnsim_gym.backends.lnd.network.bringup import check_fee_rates
+from lnsim_gym.backends.lnd.network.rebalance import check_route
+from lnsim_gym.backends.lnd.network.session import Session
+from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher, connect_launcher
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.state import find_record
 from lnsim_gym.backends.lnd.settings import LndSettings
-from lnsim_gym.backends.lnd.state import find_record
 from lnsim_gym.errors import BackendError, BackendLost, ConfigError, LnsimError
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
 
 __all__ = ["LndBackend"]
-
-Int64 = npt.NDArray[np.int64]
 
 
 class LndBackend(Backend):

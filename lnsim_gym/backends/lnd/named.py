@@ -18,16 +18,16 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from lnsim_gym.backends.base import ResetReport
-from lnsim_gym.backends.lnd import state
 from lnsim_gym.backends.lnd.backend import LndBackend
-from lnsim_gym.backends.lnd.bringup import bring_up
-from lnsim_gym.backends.lnd.client import run
-from lnsim_gym.backends.lnd.kept_chain import load_chain, save_chain
-from lnsim_gym.backends.lnd.launchers import LauncherKind, choose_launcher, connect_launcher
-from lnsim_gym.backends.lnd.launchers.base import CHAIN, Launcher, NetworkRecord
-from lnsim_gym.backends.lnd.launchers.docker import remove_leftovers
+from lnsim_gym.backends.lnd.network.bringup import bring_up
+from lnsim_gym.backends.lnd.network.status import network_status
+from lnsim_gym.backends.lnd.nodes import state
+from lnsim_gym.backends.lnd.nodes.kept_chain import load_chain, save_chain
+from lnsim_gym.backends.lnd.nodes.launchers import LauncherKind, choose_launcher, connect_launcher
+from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, Launcher, NetworkRecord
+from lnsim_gym.backends.lnd.nodes.launchers.docker import remove_leftovers
+from lnsim_gym.backends.lnd.rpc.client import run
 from lnsim_gym.backends.lnd.settings import LndSettings
-from lnsim_gym.backends.lnd.status import network_status
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
 

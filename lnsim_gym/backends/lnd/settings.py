@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from lnsim_gym.backends.lnd.launchers import LauncherKind
+from lnsim_gym.backends.lnd.nodes.launchers import LauncherKind
 from lnsim_gym.errors import ConfigError
 
 __all__ = ["LndSettings"]

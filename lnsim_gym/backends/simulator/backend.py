@@ -6,17 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import (
-    MAX_ROUTE_HOPS,
-    Backend,
-    Int64,
-    PaymentBatch,
-    PaymentOptions,
-    PaymentOutcomes,
-    RebalanceReason,
-    RebalanceResult,
-    ResetReport,
-)
+from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.simulator.engine import (
     compile_network,
     make_memory,
@@ -30,6 +21,14 @@ from lnsim_gym.backends.simulator.engine import (
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.network.limits import channel_reserve_sat
+from lnsim_gym.payments import (
+    MAX_ROUTE_HOPS,
+    PaymentBatch,
+    PaymentOptions,
+    PaymentOutcomes,
+    RebalanceReason,
+    RebalanceResult,
+)
 
 __all__ = ["PAYMENT_MS", "SimulatorBackend"]
 

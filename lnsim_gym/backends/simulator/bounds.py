@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from lnsim_gym.arrays import Float64
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY
-from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE, Float64
+from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, kernel, outlined
 
 __all__ = ["BOUND", "build_hop_row", "build_hop_rows", "own_hop_row"]

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from lnsim_gym.backends.base import Int64
+from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.layout import (
     Memory,

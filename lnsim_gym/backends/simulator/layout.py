@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32
 from lnsim_gym.compiled import inlined
 
 __all__ = [
@@ -29,12 +30,6 @@ __all__ = [
     "quiet",
 ]
 
-Int64 = npt.NDArray[np.int64]
-Int32 = npt.NDArray[np.int32]
-UInt8 = npt.NDArray[np.uint8]
-UInt32 = npt.NDArray[np.uint32]
-Float64 = npt.NDArray[np.float64]
-Records = npt.NDArray[np.void]
 
 MAX_BOUND_HOPS: Final = 32
 """Hop distances from here on count as this many in the search's lower bound."""

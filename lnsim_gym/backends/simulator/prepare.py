@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
+from lnsim_gym.arrays import Records
 from lnsim_gym.backends.simulator.bounds import build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
     COMMITMENT,
@@ -20,13 +20,13 @@ from lnsim_gym.backends.simulator.layout import (
     Network,
     Outcomes,
     Parts,
-    Records,
     Scratch,
     Settings,
     Workspace,
 )
 from lnsim_gym.network import NetworkArrays, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
+from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
 __all__ = [
     "compile_network",

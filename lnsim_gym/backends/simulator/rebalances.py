@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
 
 __all__ = ["send_over"]
 

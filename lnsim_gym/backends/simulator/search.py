@@ -18,12 +18,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS
 from lnsim_gym.backends.simulator.bounds import BOUND, own_hop_row
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.payments import MAX_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
 

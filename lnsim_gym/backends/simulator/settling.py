@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from lnsim_gym.backends.base import MAX_ROUTE_HOPS, FailureReason
 from lnsim_gym.compiled import fused
+from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason
 
 __all__ = ["ERROR", "INSUFFICIENT_BALANCE", "NONE", "NO_ROUTE", "TIMEOUT", "blank", "settle", "write_part"]
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import PaymentOptions
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
-from lnsim_gym.backends.lnd.launchers.base import NodeEndpoint
-from lnsim_gym.backends.lnd.nodes import Binaries
+from lnsim_gym.backends.lnd.nodes.launchers.base import NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.programs import Binaries
 from lnsim_gym.network import Channel, Topology
 from lnsim_gym.network.presets import preset
+from lnsim_gym.payments import PaymentOptions
 from tests.backends.lnd.live import half_and_half
 
 Lncli = Callable[..., Any]

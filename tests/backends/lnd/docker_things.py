@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import docker
 import pytest
 
-from lnsim_gym.backends.lnd import images
-from lnsim_gym.backends.lnd.launchers.containers import compose_command
-from lnsim_gym.backends.lnd.nodes import Binaries
+from lnsim_gym.backends.lnd.nodes import images
+from lnsim_gym.backends.lnd.nodes.launchers.containers import compose_command
+from lnsim_gym.backends.lnd.nodes.programs import Binaries
 from lnsim_gym.errors import LnsimError
 
 

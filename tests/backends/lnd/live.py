@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lnsim_gym.backends.base import PaymentBatch
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch
 
 
 def half_and_half(topology: Topology) -> np.ndarray:

@@ -6,8 +6,9 @@ import math
 
 import pytest
 
-from lnsim_gym.backends.lnd import LndBackend, LndSettings, bringup
-from lnsim_gym.backends.lnd.launchers.attach import AttachLauncher
+from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.lnd.network import bringup
+from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher
 from lnsim_gym.errors import BackendError, BringUpError, ConfigError
 from tests.backends.lnd.live import batch_of, half_and_half
 

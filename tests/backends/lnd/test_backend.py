@@ -7,9 +7,9 @@ import pickle
 
 import pytest
 
-from lnsim_gym.backends.base import PaymentOptions
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.payments import PaymentOptions
 from tests.backends.lnd.live import batch_of
 
 

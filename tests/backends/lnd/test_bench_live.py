@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lnsim_gym.backends.lnd import LndSettings
-from lnsim_gym.backends.lnd.bench import bench_live
+from lnsim_gym.benchmarks.live import bench_live
 
 pytestmark = [pytest.mark.lnd, pytest.mark.slow]
 

@@ -12,16 +12,16 @@ import numpy as np
 import psutil
 import pytest
 
-from lnsim_gym.backends.base import FailureReason, RebalanceReason
-from lnsim_gym.backends.lnd import bringup
-from lnsim_gym.backends.lnd.bringup import bring_up
-from lnsim_gym.backends.lnd.client import run
-from lnsim_gym.backends.lnd.launchers import connect_launcher, daemons
-from lnsim_gym.backends.lnd.launchers.process import ProcessLauncher
+from lnsim_gym.backends.lnd.network import bringup
+from lnsim_gym.backends.lnd.network.bringup import bring_up
+from lnsim_gym.backends.lnd.nodes.launchers import connect_launcher, daemons
+from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher
+from lnsim_gym.backends.lnd.nodes.state import find_record, records
+from lnsim_gym.backends.lnd.rpc.client import run
 from lnsim_gym.backends.lnd.settings import LndSettings
-from lnsim_gym.backends.lnd.state import find_record, records
 from lnsim_gym.errors import BackendError, BringUpError, ConfigError, LedgerMismatch, MissingDependency
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
+from lnsim_gym.payments import FailureReason, RebalanceReason
 from tests.backends.lnd.live import batch_of, half_and_half
 
 pytestmark = pytest.mark.lnd

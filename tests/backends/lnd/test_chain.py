@@ -7,8 +7,8 @@ import hashlib
 import msgspec
 import pytest
 
-from lnsim_gym.backends.lnd.chain import MINING_ADDRESS, ChainClient
-from lnsim_gym.backends.lnd.launchers.process import ProcessLauncher
+from lnsim_gym.backends.lnd.nodes.chain import MINING_ADDRESS, ChainClient
+from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher
 from lnsim_gym.errors import BackendError, BackendLost
 
 pytestmark = pytest.mark.lnd

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.lnd import compose
+from lnsim_gym.backends.lnd.nodes import compose
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, Topology
 from lnsim_gym.network.presets import preset

@@ -13,12 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
-from lnsim_gym.backends.base import RebalanceReason
-from lnsim_gym.backends.lnd import LndBackend, LndSettings, images
-from lnsim_gym.backends.lnd.launchers import choose_launcher, containers
-from lnsim_gym.backends.lnd.launchers.docker import DockerLauncher
-from lnsim_gym.backends.lnd.state import records
+from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.lnd.nodes import images
+from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher, containers
+from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher
+from lnsim_gym.backends.lnd.nodes.state import records
 from lnsim_gym.errors import BackendLost, BringUpError, ConfigError, MissingDependency
+from lnsim_gym.payments import RebalanceReason
 from tests.backends.lnd.docker_things import Things, local_docker
 from tests.backends.lnd.live import batch_of, half_and_half
 
@@ -171,7 +172,7 @@ def test_what_a_dead_owner_left_is_swept_by_the_next_network(client, two_nodes, 
     before, files_before = Things.now(client), set(state.rglob("*"))
     code = (
         "import os, signal\n"
-        "from lnsim_gym.backends.lnd.launchers.docker import DockerLauncher\n"
+        "from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher\n"
         "from lnsim_gym.network import Topology\n"
         f"DockerLauncher('orphan-{os.getpid()}').start_chain(Topology.from_dict({two_nodes.to_dict()!r}))\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -188,7 +189,7 @@ def test_what_a_dead_owner_left_is_swept_by_the_next_network(client, two_nodes, 
 
 def test_a_daemon_that_ends_at_once_is_explained_by_its_log(client, two_nodes, monkeypatch):
     before = Things.now(client)
-    monkeypatch.setattr("lnsim_gym.backends.lnd.compose.BTCD_FLAGS", ("--no-such-flag",))
+    monkeypatch.setattr("lnsim_gym.backends.lnd.nodes.compose.BTCD_FLAGS", ("--no-such-flag",))
     with pytest.raises(BringUpError, match="no-such-flag"):
         DockerLauncher("broken").start_chain(two_nodes)
     assert Things.now(client) == before

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.lnd.ledger import Ledger
-from lnsim_gym.backends.lnd.proto import lightning_pb2
+from lnsim_gym.backends.lnd.network.ledger import Ledger
+from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.errors import LedgerMismatch
 from lnsim_gym.network.presets import preset
 from tests.backends.lnd.live import half_and_half

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lnsim_gym.backends.lnd import nodes
+from lnsim_gym.backends.lnd.nodes import programs as nodes
 from lnsim_gym.errors import MissingDependency
 from lnsim_gym.paths import data_folder
 
@@ -97,7 +97,7 @@ def test_the_cache_is_another_one_for_another_module(empty_cache, monkeypatch, t
 def test_an_interrupted_build_leaves_nothing_half_done(empty_cache, tmp_path):
     """With a build cache of its own, so that there is something to interrupt."""
     code = (
-        "from lnsim_gym.backends.lnd.nodes import build_binaries\n"
+        "from lnsim_gym.backends.lnd.nodes.programs import build_binaries\n"
         "build_binaries(lambda what, done, total: print(what, done, flush=True))"
     )
     environment = {**os.environ, "GOCACHE": str(tmp_path / "gocache"), "GOFLAGS": "-p=1"}

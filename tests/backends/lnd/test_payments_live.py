@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import FailureReason, PaymentOptions, RebalanceReason
 from lnsim_gym.errors import InvalidAction, LedgerMismatch
 from lnsim_gym.network import Channel, Topology
+from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
 from tests.backends.lnd.live import batch_of, half_and_half, random_batch
 
 pytestmark = pytest.mark.lnd

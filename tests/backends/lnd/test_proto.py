@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lnsim_gym.backends.lnd import proto, rpc
-from lnsim_gym.backends.lnd.proto import invoices_pb2, lightning_pb2, router_pb2
-from lnsim_gym.backends.lnd.proto.generate import generated_sources
+from lnsim_gym.backends.lnd.rpc import calls as rpc
+from lnsim_gym.backends.lnd.rpc import proto
+from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
+from lnsim_gym.backends.lnd.rpc.proto.generate import generated_sources
 
 
 def test_the_committed_code_is_what_the_proto_files_generate():
@@ -35,7 +36,7 @@ def test_messages_live_beside_another_copy_of_lnds_protos():
         "file = descriptor_pb2.FileDescriptorProto(name='lightning.proto', package='lnrpc', syntax='proto3')\n"
         "file.message_type.add(name='Channel')\n"
         "descriptor_pool.Default().Add(file)\n"
-        "from lnsim_gym.backends.lnd.proto import lightning_pb2, router_pb2\n"
+        "from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2, router_pb2\n"
         "print(lightning_pb2.Channel(chan_id=7).chan_id)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

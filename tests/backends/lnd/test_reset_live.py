@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import RebalanceReason
 from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.payments import RebalanceReason
 from tests.backends.lnd.live import half_and_half, random_batch
 
 pytestmark = pytest.mark.lnd

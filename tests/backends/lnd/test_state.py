@@ -8,8 +8,8 @@ import stat
 import psutil
 import pytest
 
-from lnsim_gym.backends.lnd import state
-from lnsim_gym.backends.lnd.launchers.base import NetworkRecord
+from lnsim_gym.backends.lnd.nodes import state
+from lnsim_gym.backends.lnd.nodes.launchers.base import NetworkRecord
 from lnsim_gym.errors import ConfigError
 
 

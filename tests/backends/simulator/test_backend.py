@@ -5,11 +5,11 @@ import itertools
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.base import FailureReason, PaymentBatch, PaymentOptions, RebalanceReason
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.presets import preset
+from lnsim_gym.payments import FailureReason, PaymentBatch, PaymentOptions, RebalanceReason
 
 SAT = 1000
 OWNED_SAT = 996_530

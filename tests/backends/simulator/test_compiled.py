@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.simulator.bench import GRAPHS, bench, bench_topology
 from lnsim_gym.backends.simulator.bounds import build_hop_rows
 from lnsim_gym.backends.simulator.engine import compile_network, stack
+from lnsim_gym.benchmarks.simulator import GRAPHS, bench, bench_topology
 from lnsim_gym.network.generators import scale_free
 from tests.oracle.network import OracleNetwork
 
@@ -25,7 +25,7 @@ print("".join(engine.pay_batch_whole.inspect_llvm().values()))
 
 
 def one_payment():
-    from lnsim_gym.backends.base import PaymentBatch  # noqa: PLC0415
+    from lnsim_gym.payments import PaymentBatch  # noqa: PLC0415
 
     return PaymentBatch(*(np.array([value], np.int64) for value in (0, 1, 1000_000, 0)))
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.base import FailureReason, RebalanceReason
 from lnsim_gym.backends.simulator.engine import UNCOUNTED, spendable
 from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
+from lnsim_gym.payments import FailureReason, RebalanceReason
 from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import (

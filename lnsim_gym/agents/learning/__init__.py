@@ -1,0 +1,1 @@
+"""Learning agents: everything here needs torch and stable-baselines3."""

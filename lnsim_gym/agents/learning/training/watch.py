@@ -1,0 +1,101 @@
+"""What happens between the rollouts of a training: evaluations, checkpoints, progress, and stopping when told to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lnsim_gym.agents.evaluate import Score
+from lnsim_gym.agents.learning.training.folder import TrainingFolder
+from lnsim_gym.agents.learning.training.report import CurvePoint
+from lnsim_gym.agents.learning.training.session import Session
+
+__all__ = ["Stopped", "Tell", "Watch"]
+
+
+class Tell(Protocol):
+    """Is told how far a training is, and the last evaluation if there was one."""
+
+    def __call__(self, done: int, total: int, last: CurvePoint | None, /) -> None:
+        """Take a report."""
+
+
+class Stopped(Exception):
+    """The training was told to stop, and has left a checkpoint."""
+
+
+class Watch(BaseCallback):
+    """Looks after a training between its rollouts, when everything that makes it up is at rest.
+
+    Args:
+        session: The training.
+        folder: Where checkpoints go.
+        total: Steps that it is to have in the end.
+        every: Steps from one evaluation, with its checkpoint, to the next.
+        play: Plays an evaluation with the policy as it is.
+        tell: Is told about progress.
+        stopped: Says whether to stop.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        folder: TrainingFolder,
+        total: int,
+        every: int,
+        play: Callable[[], Score],
+        tell: Tell,
+        stopped: Callable[[], bool],
+    ) -> None:
+        super().__init__()
+        self._session, self._folder, self._total, self._every = session, folder, total, every
+        self._play, self._tell, self._stopped = play, tell, stopped
+        self._next = every * (session.steps // every + 1)
+        self._resumed_at = time.perf_counter()
+
+    def evaluate(self) -> Score:
+        """Play an evaluation and note the result; this time does not count."""
+        self._count_time()
+        score = self._play()
+        self._session.curve.append(CurvePoint.of(self._session.steps, score))
+        logger = self._session.model.logger
+        logger.record("eval/success_rate", score.success_rate)
+        logger.record("eval/mean_reward", score.reward)
+        self._resumed_at = time.perf_counter()
+        self._report()
+        return score
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        self._count_time()
+        self._session.save(self._folder)
+
+    def _on_rollout_start(self) -> None:
+        """Do what is due."""
+        due = self._session.steps >= self._next
+        if due:
+            self._next += self._every
+            self.evaluate()
+        if due or self._stopped():
+            self.save()
+        if self._stopped():
+            raise Stopped
+        self._report()
+
+    def _on_step(self) -> bool:
+        """Go on."""
+        return True
+
+    def _count_time(self) -> None:
+        """Add the time since it was last added."""
+        now = time.perf_counter()
+        self._session.wall_time_s += now - self._resumed_at
+        self._resumed_at = now
+
+    def _report(self) -> None:
+        """Tell how far the training is."""
+        curve = self._session.curve
+        self._tell(min(self._session.steps, self._total), self._total, curve[-1] if curve else None)

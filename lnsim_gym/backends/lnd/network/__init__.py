@@ -1,0 +1,1 @@
+"""A live network: brought up, paid over, reset, and held to lnd's own balances."""

@@ -1,0 +1,211 @@
+"""Paying a batch on real nodes: an invoice at the receiver, ``SendPaymentV2`` at the sender, outcomes as arrays.
+
+With ``concurrency`` 1 payments run one by one and the next starts only when no HTLC is pending anywhere, so that
+outcomes are a function of balances and policies. A payment is sent once; in doubt it is looked up by its hash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from lnsim_gym.backends.lnd.network.ledger import Ledger
+from lnsim_gym.backends.lnd.network.live import LiveNetwork
+from lnsim_gym.backends.lnd.rpc import calls as rpc
+from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused, gather
+from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
+from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.errors import BackendError, BackendLost
+from lnsim_gym.payments import DESCRIPTIONS, MAX_ROUTE_HOPS, PaymentBatch, PaymentOptions, PaymentOutcomes
+
+__all__ = ["Payer", "patiently"]
+
+T = TypeVar("T")
+_LOOKUP_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one payment."""
+
+    payment: lightning_pb2.Payment
+    reason: int
+    payment_hash: str
+    duration_s: float
+
+
+class Payer:
+    """Makes payments on a live network and books what settles.
+
+    Args:
+        network: The network.
+        ledger: Booked after every settled payment.
+        options: How payments are sent.
+        settings: Deadlines.
+    """
+
+    def __init__(self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: LndSettings) -> None:
+        self._network = network
+        self._ledger = ledger
+        self._options = options
+        self._settings = settings
+
+    async def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+        """Make the payments of a batch.
+
+        Raises:
+            BackendLost: A node is gone or hangs; payments that settled before are booked.
+            LedgerMismatch: LND's balances differ from the routes of settled payments.
+        """
+        fee_limits = self._options.fee_limit_msat(batch.amount_msat)
+        outcomes: list[_Outcome | None] = [None] * len(batch.amount_msat)
+        waiting = iter(range(len(outcomes)))
+        one_by_one = self._options.concurrency == 1
+
+        async def worker() -> None:
+            for index in waiting:
+                outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]))
+                if one_by_one:
+                    await self._settle_down(self._touched(outcome.payment))
+
+        await gather(worker() for _ in range(min(self._options.concurrency, len(outcomes))))
+        if not one_by_one:
+            await self._settle_down(set(range(len(self._network.channels))))
+        return self._collect([outcome for outcome in outcomes if outcome is not None])
+
+    async def _pay_one(self, batch: PaymentBatch, index: int, fee_limit_msat: int) -> _Outcome:
+        """Make one payment and book it."""
+        started = time.perf_counter()
+        sender = self._network.clients[int(batch.source[index])]
+        receiver = self._network.clients[int(batch.destination[index])]
+        invoice = lightning_pb2.Invoice(
+            value_msat=int(batch.amount_msat[index]), memo=DESCRIPTIONS[int(batch.description[index])]
+        )
+        adding = receiver.call(rpc.ADD_INVOICE, invoice)
+        if self._options.mission_control == "per_payment":
+            added, _ = await asyncio.gather(adding, self._network.forget([int(batch.source[index])]))
+        else:
+            added = await adding
+        request = router_pb2.SendPaymentRequest(
+            payment_request=added.payment_request,
+            fee_limit_msat=fee_limit_msat,
+            timeout_seconds=self._options.timeout_seconds,
+            max_parts=self._options.max_parts,
+            # Without parts nothing that happens on the way matters.
+            no_inflight_updates=self._options.max_parts == 1,
+        )
+        try:
+            payment, reason = await patiently(
+                self._network, self._settings, self._send(sender, receiver, request, added)
+            )
+        except BackendLost:
+            await self._look_up(sender, added.r_hash)
+            raise
+        self._book(payment)
+        return _Outcome(payment, reason, added.r_hash.hex(), time.perf_counter() - started)
+
+    async def _send(
+        self,
+        sender: NodeClient,
+        receiver: NodeClient,
+        request: router_pb2.SendPaymentRequest,
+        invoice: lightning_pb2.AddInvoiceResponse,
+    ) -> tuple[lightning_pb2.Payment, int]:
+        """Send a payment and return its final state and the first reason it was given up for.
+
+        When LND gives up with parts waiting at the receiver, these would be held for two minutes: cancelling the
+        invoice releases them.
+        """
+        total_s = self._options.timeout_seconds + self._settings.rpc_timeout_s
+        reason = 0
+        async for update in sender.stream(rpc.SEND_PAYMENT, request, total_s, total_s):
+            given_up = reason == 0 and update.failure_reason != 0
+            reason = reason or update.failure_reason
+            if update.status in (lightning_pb2.Payment.SUCCEEDED, lightning_pb2.Payment.FAILED):
+                return update, reason
+            if given_up:
+                await _cancel(receiver, invoice.r_hash)
+        raise BackendLost(
+            f"expected {sender.name} to say how a payment ended, its stream ended first: reset the network"
+        )
+
+    async def _look_up(self, sender: NodeClient, payment_hash: bytes) -> None:
+        """Book a payment whose outcome was lost on the way, if its sender still knows and says that it settled."""
+        request = router_pb2.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
+        with suppress(BackendError):
+            async for payment in sender.stream(rpc.TRACK_PAYMENT, request, _LOOKUP_S, _LOOKUP_S):
+                self._book(payment)
+                return
+
+    def _book(self, payment: lightning_pb2.Payment) -> None:
+        """Book the settled parts of a payment."""
+        for attempt in _settled(payment):
+            self._ledger.settle(self._network.directions(attempt.route), attempt.route)
+
+    def _touched(self, payment: lightning_pb2.Payment) -> set[int]:
+        """Return the channels that any attempt of a payment went over."""
+        return {d // 2 for attempt in payment.htlcs for d in self._network.directions(attempt.route)}
+
+    async def _settle_down(self, channels: set[int]) -> None:
+        """Wait until channels are quiet, and hold the ledger to them."""
+        chosen = sorted(channels)
+        ends = await self._network.quiet(self._settings.quiet_timeout_s, chosen, pause_first=bool(chosen))
+        self._ledger.check(self._network.balances_sat(ends), chosen)
+
+    def _collect(self, outcomes: list[_Outcome]) -> PaymentOutcomes:
+        """Lay outcomes out as arrays."""
+        count, width = len(outcomes), self._options.max_parts
+        part_amount_msat = np.zeros((count, width), np.int64)
+        part_route = np.full((count, width, MAX_ROUTE_HOPS), -1, np.int32)
+        for row, outcome in enumerate(outcomes):
+            for part, attempt in enumerate(_settled(outcome.payment)):
+                directions = self._network.directions(attempt.route)
+                part_amount_msat[row, part] = attempt.route.hops[-1].amt_to_forward_msat
+                part_route[row, part, : len(directions)] = directions
+        settled = [outcome.payment.status == lightning_pb2.Payment.SUCCEEDED for outcome in outcomes]
+        return PaymentOutcomes(
+            succeeded=np.array(settled, np.bool_),
+            failure_reason=np.array([0 if ok else o.reason for ok, o in zip(settled, outcomes, strict=True)], np.int32),
+            attempts=np.array([len(outcome.payment.htlcs) for outcome in outcomes], np.int32),
+            fee_msat=np.array([sum(a.route.total_fees_msat for a in _settled(o.payment)) for o in outcomes], np.int64),
+            parts=np.array([len(_settled(outcome.payment)) for outcome in outcomes], np.int32),
+            part_amount_msat=part_amount_msat,
+            part_route=part_route,
+            duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
+            payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
+        )
+
+
+async def patiently(network: LiveNetwork, settings: LndSettings, work: Coroutine[Any, Any, T]) -> T:
+    """Wait for something that depends on several nodes; whenever it takes long, ask all of them for a sign of life.
+
+    Raises:
+        BackendLost: The work raised it, or a node gives no sign of life.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=settings.idle_timeout_s))[0]:
+            await network.probe(settings.probe_timeout_s)
+        return task.result()
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _cancel(receiver: NodeClient, payment_hash: bytes) -> None:
+    """Cancel an invoice, unless it was settled in the meantime."""
+    with suppress(RpcRefused):
+        await receiver.call(rpc.CANCEL_INVOICE, invoices_pb2.CancelInvoiceMsg(payment_hash=payment_hash))
+
+
+def _settled(payment: lightning_pb2.Payment) -> list[lightning_pb2.HTLCAttempt]:
+    """Return the settled parts of a payment."""
+    if payment.status != lightning_pb2.Payment.SUCCEEDED:
+        return []
+    return [attempt for attempt in payment.htlcs if attempt.status == lightning_pb2.HTLCAttempt.SUCCEEDED]

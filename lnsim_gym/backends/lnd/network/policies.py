@@ -1,0 +1,130 @@
+"""Routing policies: set at the nodes that forward, and known to every node that must find a route."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from lnsim_gym.backends.lnd.network.live import LiveNetwork
+from lnsim_gym.backends.lnd.rpc import calls as rpc
+from lnsim_gym.backends.lnd.rpc.client import NodeClient, gather
+from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
+
+__all__ = ["announce_policies", "policy_faults"]
+
+PolicyKey = tuple[int, int, int, int, int, int, int]
+Until = Callable[[str, str, Callable[[], Awaitable[str]]], Coroutine[Any, Any, None]]
+
+
+async def announce_policies(network: LiveNetwork, until: Until) -> None:
+    """Set the policy of every direction whose own node has another one.
+
+    Args:
+        network: The network.
+        until: Waits, on behalf of a node and for a purpose, until a check finds nothing missing.
+    """
+    # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good,
+    # and one that hears a new policy of an edge before it knows the edge may never take it in.
+    await gather(until(client.name, "all edges", partial(_edge_faults, network, client)) for client in network.clients)
+    known = await gather(_known(client) for client in network.clients)
+    source = network.topology.arrays.source.tolist()
+    wrong = [
+        direction
+        for direction in range(len(source))
+        if known[source[direction]].get(_key(network, direction)) != _wanted(network, direction)
+    ]
+
+    async def announce(direction: int) -> None:
+        client = network.clients[source[direction]]
+        await until(
+            client.name,
+            f"it to accept the policy of {network.describe(direction // 2)}",
+            lambda: _update(network, direction),
+        )
+
+    await gather(announce(direction) for direction in wrong)
+
+
+async def _edge_faults(network: LiveNetwork, client: NodeClient) -> str:
+    """Say which directions of its component a node's graph lacks, whatever their policies say."""
+    known = await _known(client)
+    wanted = _in_reach(network, client)
+    missing = sum(_key(network, direction) not in known for direction in wanted)
+    return f"{missing} of {len(wanted)} directions are missing" if missing else ""
+
+
+async def policy_faults(network: LiveNetwork, client: NodeClient) -> str:
+    """Say what a node's graph lacks of its component of the topology; an empty string when it is complete."""
+    known = await _known(client)
+    wanted = _in_reach(network, client)
+    wrong = sum(known.get(_key(network, direction)) != _wanted(network, direction) for direction in wanted)
+    return f"{wrong} of {len(wanted)} policies are missing or old" if wrong else ""
+
+
+async def _update(network: LiveNetwork, direction: int) -> str:
+    """Set one policy with all its fields, because LND takes an absent field for zero; return what went wrong."""
+    arrays = network.topology.arrays
+    txid, _, index = network.channels[direction // 2].channel_point.partition(":")
+    request = lightning_pb2.PolicyUpdateRequest(
+        chan_point=lightning_pb2.ChannelPoint(funding_txid_str=txid, output_index=int(index)),
+        base_fee_msat=int(arrays.fee_base_msat[direction]),
+        fee_rate_ppm=int(arrays.fee_rate_ppm[direction]),
+        time_lock_delta=int(arrays.time_lock_delta[direction]),
+        min_htlc_msat=int(arrays.min_htlc_msat[direction]),
+        min_htlc_msat_specified=True,
+        max_htlc_msat=int(arrays.max_htlc_msat[direction]),
+    )
+    answer = await network.clients[int(arrays.source[direction])].call(rpc.UPDATE_CHANNEL_POLICY, request)
+    return ", ".join(failed.update_error for failed in answer.failed_updates)
+
+
+async def _known(client: NodeClient) -> dict[tuple[int, str], PolicyKey]:
+    """Return the policies in a node's graph by channel id and public key of the announcing node."""
+    graph = await client.call(rpc.DESCRIBE_GRAPH)
+    known: dict[tuple[int, str], PolicyKey] = {}
+    for edge in graph.edges:
+        for pubkey, field in ((edge.node1_pub, "node1_policy"), (edge.node2_pub, "node2_policy")):
+            if edge.HasField(field):
+                known[edge.channel_id, pubkey] = _fields(getattr(edge, field))
+    return known
+
+
+def _fields(policy: lightning_pb2.RoutingPolicy) -> PolicyKey:
+    """Return what a policy says, leaving out when it was said; a disabled one equals no wanted one."""
+    return (
+        -1 if policy.disabled else policy.fee_base_msat,
+        policy.fee_rate_milli_msat,
+        policy.time_lock_delta,
+        policy.min_htlc,
+        policy.max_htlc_msat,
+        policy.inbound_fee_base_msat,
+        policy.inbound_fee_rate_milli_msat,
+    )
+
+
+def _wanted(network: LiveNetwork, direction: int) -> PolicyKey:
+    """Return what the topology wants a direction's policy to say."""
+    arrays = network.topology.arrays
+    return (
+        int(arrays.fee_base_msat[direction]),
+        int(arrays.fee_rate_ppm[direction]),
+        int(arrays.time_lock_delta[direction]),
+        int(arrays.min_htlc_msat[direction]),
+        int(arrays.max_htlc_msat[direction]),
+        0,
+        0,
+    )
+
+
+def _key(network: LiveNetwork, direction: int) -> tuple[int, str]:
+    return network.channels[direction // 2].chan_id, network.pubkeys[int(network.topology.arrays.source[direction])]
+
+
+def _in_reach(network: LiveNetwork, client: NodeClient) -> list[int]:
+    """Return the directions between nodes that a node can reach through channels: gossip comes no further."""
+    reached, before = {network.topology.node_index[client.name]}, 0
+    while before != len(reached):
+        before = len(reached)
+        reached |= {node for pair in network.neighbours() if reached.intersection(pair) for node in pair}
+    return [direction for direction, node in enumerate(network.topology.arrays.source.tolist()) if node in reached]

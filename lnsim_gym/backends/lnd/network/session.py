@@ -1,0 +1,188 @@
+"""One network while it is up: its launcher, its clients, its ledger, and all that is done over them.
+
+A session knows how to pay, push, read, and put its snapshot back. When to do which is decided by the backend.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Final
+
+import numpy as np
+
+from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.lnd.network.bringup import bring_up, wait_ready
+from lnsim_gym.backends.lnd.network.fractions import find_fractions, read_exact
+from lnsim_gym.backends.lnd.network.ledger import Ledger
+from lnsim_gym.backends.lnd.network.payments import Payer
+from lnsim_gym.backends.lnd.network.rebalance import Rebalancer
+from lnsim_gym.backends.lnd.network.reset import Push, plan_pushes
+from lnsim_gym.backends.lnd.nodes.chain import ChainClient
+from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, Launcher, NodeEndpoint
+from lnsim_gym.backends.lnd.rpc import calls as rpc
+from lnsim_gym.backends.lnd.rpc.client import gather, run
+from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.errors import BackendError, BackendLost
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceReason, RebalanceResult
+
+__all__ = ["Session"]
+
+_CHAIN_PROBE_S: Final = 4.0
+
+
+class Session:
+    """A network that is up.
+
+    Args:
+        launcher: Starts it, or is connected to it already.
+        topology: What it is, or is to become.
+        options: How payments are sent.
+        settings: Deadlines.
+
+    Raises:
+        BringUpError: It did not become ready.
+    """
+
+    def __init__(self, launcher: Launcher, topology: Topology, options: PaymentOptions, settings: LndSettings) -> None:
+        self.launcher = launcher
+        self.topology = topology
+        self._options = options
+        self._settings = settings
+        self._network = bring_up(launcher, topology, settings)
+        self._start_msat = topology.start_balances_msat()
+        run(self._take_ledger())
+
+    def reachable_from_start(self, wanted_msat: Int64) -> bool:
+        """Whether payments lead from the balances of the snapshot to some others."""
+        return plan_pushes(self.topology, self._start_msat, wanted_msat) is not None
+
+    @property
+    def endpoints(self) -> dict[str, NodeEndpoint]:
+        """Endpoint of every node by name, public keys filled in."""
+        return {client.name: client.endpoint for client in self._network.clients}
+
+    def check_alive(self) -> None:
+        """Look at every process, and ask btcd for its height.
+
+        Raises:
+            BackendLost: One of them is gone, stopped or silent.
+        """
+        if not self.launcher.managed:
+            return
+        dead = [name for name, alive in self.launcher.alive().items() if not alive]
+        if dead:
+            raise BackendLost(
+                f"expected {', '.join(dead)} to be running, found it gone or stopped: reset repairs the network"
+            )
+        self._chain().height()
+
+    def read(self) -> Int64:
+        """Wait until the network is quiet, hold the ledger to LND's balances, return them in msat.
+
+        Raises:
+            LedgerMismatch: They differ.
+            BackendLost: A node is gone or hangs.
+        """
+        ends = run(self._network.quiet(self._settings.quiet_timeout_s))
+        self.ledger.check(self._network.balances_sat(ends))
+        return self.ledger.balances_msat
+
+    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+        """Make the payments of a batch; see ``Payer.pay``."""
+        outcomes = run(self._payer.pay(batch))
+        self.check_alive()
+        return outcomes
+
+    def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
+        """Send an amount over a pinned route; see ``Rebalancer.send``."""
+        return run(self._rebalancer.send(route, amount_msat))
+
+    def push_to(self, wanted_msat: Int64) -> bool:
+        """Reach balances by payments over each channel.
+
+        Returns:
+            False when payments cannot reach them; then nothing was sent.
+
+        Raises:
+            BackendError: A push that should have settled was refused.
+        """
+        plans = plan_pushes(self.topology, self.ledger.balances_msat, wanted_msat)
+        if plans is None:
+            return False
+        run(self._push_all(plans))
+        return True
+
+    def lnd_version(self) -> str:
+        """Version that the first node reports."""
+        return run(self._network.clients[0].call(rpc.GET_INFO)).version
+
+    def forget(self) -> None:
+        """Reset mission control of every node."""
+        run(self._network.forget())
+
+    def can_restore(self) -> bool:
+        """Whether there is a snapshot, and the chain it belongs to still answers."""
+        if not (self.launcher.managed and self.launcher.has_snapshot() and self.launcher.alive().get(CHAIN)):
+            return False
+        with suppress(BackendError):
+            self._chain().height()
+            return True
+        return False
+
+    def restore(self) -> None:
+        """Put the snapshot back.
+
+        Raises:
+            BringUpError: The network did not come back.
+        """
+        # An lnd that starts waits for a tip younger than two hours.
+        self._chain().generate(1)
+        self.launcher.restore()
+        self.find_again()
+        if not np.array_equal(self.ledger.balances_msat, self._start_msat):
+            raise BackendError("expected the snapshot to bring the balances of the topology back, it brought others")
+
+    def find_again(self) -> None:
+        """Connect anew, wait until the network is ready, and start the ledger from what LND reports.
+
+        Raises:
+            BringUpError: The network does not become ready.
+        """
+        run(self._network.close())
+        self._network = wait_ready(self.launcher, self.topology, self._settings)
+        run(self._take_ledger())
+
+    def close(self) -> None:
+        """Drop the connections; the launcher is left alone."""
+        with suppress(BackendError):
+            run(self._network.close())
+
+    async def _take_ledger(self) -> None:
+        """Start a ledger from what LND reports; on a network that was used before, find what it does not report."""
+        ends = await self._network.quiet(self._settings.quiet_timeout_s)
+        balances_msat, guessed = read_exact(self._network, self._network.balances_sat(ends))
+        self.ledger = Ledger(self.topology, balances_msat)
+        self._payer = Payer(self._network, self.ledger, self._options, self._settings)
+        self._rebalancer = Rebalancer(self._network, self.ledger, self._options, self._settings)
+        await find_fractions(self._network, self.ledger, self._rebalancer, guessed)
+
+    async def _push_all(self, plans: list[list[Push]]) -> None:
+        """Make the pushes of all channels side by side, those of one channel in order."""
+
+        async def push(plan: list[Push]) -> None:
+            for direction, amount_msat in plan:
+                result = await self._rebalancer.send((direction,), amount_msat)
+                if result.reason is not RebalanceReason.NONE:
+                    raise BackendError(
+                        f"expected to push {amount_msat:,} msat over {self._network.describe(direction // 2)}, "
+                        f"LND refused: {result.reason.name} {result.detail}; a snapshot or a new network will do"
+                    )
+
+        await gather(push(plan) for plan in plans)
+
+    def _chain(self) -> ChainClient:
+        endpoint = self.launcher.record().chain
+        if endpoint is None:
+            raise BackendError(f"expected the network {self.launcher.name!r} to have a {CHAIN}, it has none of its own")
+        return ChainClient(endpoint, _CHAIN_PROBE_S)

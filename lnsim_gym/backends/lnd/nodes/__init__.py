@@ -1,0 +1,1 @@
+"""The daemons: their programs, images, files and records, and the ways of running them."""

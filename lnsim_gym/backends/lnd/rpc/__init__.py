@@ -1,0 +1,1 @@
+"""Speaking to lnd over gRPC: the calls, the client, and the messages."""

@@ -1,0 +1,76 @@
+"""The RPCs of LND that this package calls: path, request and answer of each, typed; and no behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
+
+__all__ = ["METHODS", "Method"]
+
+Request = TypeVar("Request", bound=Message)
+Answer = TypeVar("Answer", bound=Message)
+
+
+@dataclass(frozen=True)
+class Method(Generic[Request, Answer]):
+    """One RPC."""
+
+    path: str
+    """``/package.Service/Method``."""
+    request: type[Request]
+    answer: type[Answer]
+
+
+GET_STATE: Final = Method("/lnrpc.State/GetState", lightning_pb2.GetStateRequest, lightning_pb2.GetStateResponse)
+GET_INFO: Final = Method("/lnrpc.Lightning/GetInfo", lightning_pb2.GetInfoRequest, lightning_pb2.GetInfoResponse)
+NEW_ADDRESS: Final = Method(
+    "/lnrpc.Lightning/NewAddress", lightning_pb2.NewAddressRequest, lightning_pb2.NewAddressResponse
+)
+WALLET_BALANCE: Final = Method(
+    "/lnrpc.Lightning/WalletBalance", lightning_pb2.WalletBalanceRequest, lightning_pb2.WalletBalanceResponse
+)
+CONNECT_PEER: Final = Method(
+    "/lnrpc.Lightning/ConnectPeer", lightning_pb2.ConnectPeerRequest, lightning_pb2.ConnectPeerResponse
+)
+LIST_PEERS: Final = Method(
+    "/lnrpc.Lightning/ListPeers", lightning_pb2.ListPeersRequest, lightning_pb2.ListPeersResponse
+)
+OPEN_CHANNEL: Final = Method(
+    "/lnrpc.Lightning/OpenChannelSync", lightning_pb2.OpenChannelRequest, lightning_pb2.ChannelPoint
+)
+LIST_CHANNELS: Final = Method(
+    "/lnrpc.Lightning/ListChannels", lightning_pb2.ListChannelsRequest, lightning_pb2.ListChannelsResponse
+)
+CHANNEL_BALANCE: Final = Method(
+    "/lnrpc.Lightning/ChannelBalance", lightning_pb2.ChannelBalanceRequest, lightning_pb2.ChannelBalanceResponse
+)
+DESCRIBE_GRAPH: Final = Method(
+    "/lnrpc.Lightning/DescribeGraph", lightning_pb2.ChannelGraphRequest, lightning_pb2.ChannelGraph
+)
+UPDATE_CHANNEL_POLICY: Final = Method(
+    "/lnrpc.Lightning/UpdateChannelPolicy", lightning_pb2.PolicyUpdateRequest, lightning_pb2.PolicyUpdateResponse
+)
+ADD_INVOICE: Final = Method("/lnrpc.Lightning/AddInvoice", lightning_pb2.Invoice, lightning_pb2.AddInvoiceResponse)
+CANCEL_INVOICE: Final = Method(
+    "/invoicesrpc.Invoices/CancelInvoice", invoices_pb2.CancelInvoiceMsg, invoices_pb2.CancelInvoiceResp
+)
+SEND_PAYMENT: Final = Method("/routerrpc.Router/SendPaymentV2", router_pb2.SendPaymentRequest, lightning_pb2.Payment)
+TRACK_PAYMENT: Final = Method("/routerrpc.Router/TrackPaymentV2", router_pb2.TrackPaymentRequest, lightning_pb2.Payment)
+BUILD_ROUTE: Final = Method("/routerrpc.Router/BuildRoute", router_pb2.BuildRouteRequest, router_pb2.BuildRouteResponse)
+SEND_TO_ROUTE: Final = Method(
+    "/routerrpc.Router/SendToRouteV2", router_pb2.SendToRouteRequest, lightning_pb2.HTLCAttempt
+)
+RESET_MISSION_CONTROL: Final = Method(
+    "/routerrpc.Router/ResetMissionControl",
+    router_pb2.ResetMissionControlRequest,
+    router_pb2.ResetMissionControlResponse,
+)
+
+METHODS: Final[tuple[Method[Any, Any], ...]] = tuple(
+    value for value in list(globals().values()) if isinstance(value, Method)
+)
+"""All of them."""

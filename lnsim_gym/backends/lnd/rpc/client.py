@@ -1,0 +1,231 @@
+"""gRPC client of one lnd, and the thread that all of them run on.
+
+Inside is asyncio (``grpc.aio``), outside a plain blocking call: ``run(coroutine)``. Every RPC has a deadline, and
+gRPC's status codes become the package's errors here and nowhere else. What the RPCs are used for is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar, cast
+
+# gRPC's core prints a line for every child process that is started while it works; read once, at import.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from lnsim_gym.backends.lnd.nodes.launchers.base import NodeEndpoint
+from lnsim_gym.backends.lnd.rpc.calls import Method
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
+
+__all__ = ["NodeClient", "RpcRefused", "gather", "run"]
+
+T = TypeVar("T")
+Request = TypeVar("Request", bound=Message)
+Answer = TypeVar("Answer", bound=Message)
+
+_CHANNEL_OPTIONS: Final = (
+    # A node that restarts must be found again at once, not after gRPC's growing pauses of up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", 256 * 1024 * 1024),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class RpcRefused(BackendError):
+    """A node answered, and refused; ``details`` holds its own words."""
+
+    def __init__(self, message: str, details: str) -> None:
+        super().__init__(message)
+        self.details = details
+
+
+class NodeClient:
+    """Client of one lnd; all its coroutines belong on the thread of ``run``.
+
+    Args:
+        endpoint: Where the node is.
+        deadline_s: Deadline in seconds of an RPC that gets none of its own.
+    """
+
+    def __init__(self, endpoint: NodeEndpoint, deadline_s: float) -> None:
+        self.endpoint = endpoint
+        self.name = endpoint.name
+        self._deadline_s = deadline_s
+        self._metadata = (("macaroon", _read(endpoint.macaroon_path).hex()),)
+        self._credentials = grpc.ssl_channel_credentials(_read(endpoint.tls_cert_path))
+        self._channel: grpc.aio.Channel | None = None
+
+    async def call(
+        self, method: Method[Request, Answer], request: Request | None = None, deadline_s: float | None = None
+    ) -> Answer:
+        """Call a unary RPC.
+
+        Args:
+            method: Which one.
+            request: By default an empty request.
+            deadline_s: In seconds, instead of the client's own.
+
+        Raises:
+            BackendTimeout: No answer within the deadline.
+            BackendLost: The node is gone.
+            RpcRefused: The node refused.
+        """
+        stub = self._connected().unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.answer.FromString,
+        )
+        limit_s = self._deadline_s if deadline_s is None else deadline_s
+        try:
+            answer: Answer = await stub(request or method.request(), timeout=limit_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as problem:
+            self._fail(method, problem, limit_s)
+        return answer
+
+    async def stream(
+        self, method: Method[Request, Answer], request: Request, total_s: float, idle_s: float
+    ) -> AsyncIterator[Answer]:
+        """Call a streaming RPC and yield its messages.
+
+        Args:
+            method: Which one.
+            request: What is asked.
+            total_s: Budget for the whole stream, in seconds.
+            idle_s: Longest wait for the next message, in seconds.
+
+        Raises:
+            BackendTimeout: One of the budgets ran out.
+            BackendLost: The node is gone.
+            RpcRefused: The node refused.
+        """
+        stub = self._connected().unary_stream(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.answer.FromString,
+        )
+        call = stub(request, timeout=total_s, metadata=self._metadata)
+        try:
+            while (message := await asyncio.wait_for(call.read(), idle_s)) is not grpc.aio.EOF:
+                yield cast("Answer", message)
+        except grpc.aio.AioRpcError as problem:
+            self._fail(method, problem, total_s)
+        except TimeoutError:
+            raise BackendTimeout(
+                f"expected a message from {self.name} ({method.path}) within {idle_s:g} s, none came: "
+                "the node hangs; reset the network"
+            ) from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Drop the connection; the next call makes a new one."""
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def _connected(self) -> grpc.aio.Channel:
+        """Return the channel, made on first use because it binds to the running event loop."""
+        if self._channel is None:
+            address = f"{self.endpoint.host}:{self.endpoint.port}"
+            self._channel = grpc.aio.secure_channel(address, self._credentials, options=_CHANNEL_OPTIONS)
+        return self._channel
+
+    def _fail(self, method: Method[Any, Any], problem: grpc.aio.AioRpcError, limit_s: float) -> NoReturn:
+        """Raise the error of this package that stands for a gRPC status."""
+        code, details = problem.code(), problem.details() or ""
+        called = f"{self.name} ({method.path})"
+        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            raise BackendTimeout(
+                f"expected {called} to answer within {limit_s:g} s, it did not: the node hangs; reset the network"
+            ) from None
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+            raise BackendLost(
+                f"expected {called} to answer, got {details}: the node is gone; reset the network"
+            ) from None
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or "macaroon" in details:
+            raise RpcRefused(
+                f"{called} refused the credentials ({details}): check its macaroon file", details
+            ) from None
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            raise RpcRefused(
+                f"{called} is not offered by this lnd: build it with the tags invoicesrpc and routerrpc", details
+            ) from None
+        raise RpcRefused(f"{called} refused: {details}", details) from None
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines side by side and return their results; when one fails, cancel the others and raise its error."""
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the process's RPC thread and wait for its result; Ctrl-C cancels it."""
+    future = asyncio.run_coroutine_threadsafe(coroutine, _RpcThread.current().loop)
+    try:
+        return future.result()
+    except BaseException:
+        if not future.done():
+            future.cancel()
+            concurrent.futures.wait([future], timeout=2)
+        raise
+
+
+class _RpcThread:
+    """A daemon thread with an event loop: one per process, because gRPC's asyncio layer wants a single loop.
+
+    It also starts child processes: they are tied to the life of the thread that starts them, and this one lives
+    as long as the process.
+    """
+
+    _instance: _RpcThread | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._ready = threading.Event()
+        threading.Thread(target=self._serve, name="lnsim-rpc", daemon=True).start()
+        self._ready.wait()
+
+    def _serve(self) -> None:
+        """Make the loop and run it; on the thread itself, where no Ctrl-C can leave the loop half made."""
+        self.loop = asyncio.new_event_loop()
+        self._ready.set()
+        self.loop.run_forever()
+
+    @classmethod
+    def current(cls) -> _RpcThread:
+        """Return this process's thread; a forked child gets one of its own."""
+        with cls._lock:
+            if cls._instance is None or cls._instance.pid != os.getpid():
+                cls._instance = cls()
+            return cls._instance
+
+
+# A child forked while another thread holds the lock would wait for it for ever.
+os.register_at_fork(after_in_child=lambda: setattr(_RpcThread, "_lock", threading.Lock()))
+
+
+def _read(path: str) -> bytes:
+    """Read a credential file."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as problem:
+        raise BackendError(f"expected a readable credential file, got {path}: {problem.strerror}") from None

@@ -1,0 +1,69 @@
+# mypy: disable-error-code="type-arg, no-untyped-def"
+from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2 as _lightning_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class SendPaymentRequest(_message.Message):
+    __slots__ = ("payment_request", "timeout_seconds", "fee_limit_msat", "max_parts", "no_inflight_updates")
+    PAYMENT_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FEE_LIMIT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    MAX_PARTS_FIELD_NUMBER: _ClassVar[int]
+    NO_INFLIGHT_UPDATES_FIELD_NUMBER: _ClassVar[int]
+    payment_request: str
+    timeout_seconds: int
+    fee_limit_msat: int
+    max_parts: int
+    no_inflight_updates: bool
+    def __init__(self, payment_request: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., fee_limit_msat: _Optional[int] = ..., max_parts: _Optional[int] = ..., no_inflight_updates: _Optional[bool] = ...) -> None: ...
+
+class TrackPaymentRequest(_message.Message):
+    __slots__ = ("payment_hash", "no_inflight_updates")
+    PAYMENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    NO_INFLIGHT_UPDATES_FIELD_NUMBER: _ClassVar[int]
+    payment_hash: bytes
+    no_inflight_updates: bool
+    def __init__(self, payment_hash: _Optional[bytes] = ..., no_inflight_updates: _Optional[bool] = ...) -> None: ...
+
+class BuildRouteRequest(_message.Message):
+    __slots__ = ("amt_msat", "final_cltv_delta", "outgoing_chan_id", "hop_pubkeys", "payment_addr")
+    AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    FINAL_CLTV_DELTA_FIELD_NUMBER: _ClassVar[int]
+    OUTGOING_CHAN_ID_FIELD_NUMBER: _ClassVar[int]
+    HOP_PUBKEYS_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_ADDR_FIELD_NUMBER: _ClassVar[int]
+    amt_msat: int
+    final_cltv_delta: int
+    outgoing_chan_id: int
+    hop_pubkeys: _containers.RepeatedScalarFieldContainer[bytes]
+    payment_addr: bytes
+    def __init__(self, amt_msat: _Optional[int] = ..., final_cltv_delta: _Optional[int] = ..., outgoing_chan_id: _Optional[int] = ..., hop_pubkeys: _Optional[_Iterable[bytes]] = ..., payment_addr: _Optional[bytes] = ...) -> None: ...
+
+class BuildRouteResponse(_message.Message):
+    __slots__ = ("route",)
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    route: _lightning_pb2.Route
+    def __init__(self, route: _Optional[_Union[_lightning_pb2.Route, _Mapping]] = ...) -> None: ...
+
+class SendToRouteRequest(_message.Message):
+    __slots__ = ("payment_hash", "route", "skip_temp_err")
+    PAYMENT_HASH_FIELD_NUMBER: _ClassVar[int]
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    SKIP_TEMP_ERR_FIELD_NUMBER: _ClassVar[int]
+    payment_hash: bytes
+    route: _lightning_pb2.Route
+    skip_temp_err: bool
+    def __init__(self, payment_hash: _Optional[bytes] = ..., route: _Optional[_Union[_lightning_pb2.Route, _Mapping]] = ..., skip_temp_err: _Optional[bool] = ...) -> None: ...
+
+class ResetMissionControlRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ResetMissionControlResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

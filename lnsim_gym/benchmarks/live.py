@@ -1,0 +1,138 @@
+"""How fast the live network is: bring-up, each rung of reset, payments one by one and side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from statistics import median
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.backends.lnd.backend import LndBackend
+from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOptions
+from lnsim_gym.records.provenance import machine, versions
+
+__all__ = ["LiveFigures", "bench_live"]
+
+_CONCURRENCY: Final = 16
+_SMALLEST_MSAT: Final = 1_000_000
+_LARGEST_MSAT: Final = 50_000_000
+
+
+class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured, on what, and how to measure it again."""
+
+    bring_up_s: float
+    """From nothing to a ready network with its snapshot, in seconds."""
+    reset_payments_s: float
+    """Reset by payments back, median in seconds."""
+    reset_snapshot_s: float
+    """Reset by restore of the snapshot, median in seconds."""
+    parity_payments_per_s: float
+    """Payments one by one, mission control reset before each, quiet after each."""
+    concurrent_payments_per_s: float
+    """Payments with 16 at once."""
+    succeeded_share: float
+    """Share of all those payments that settled."""
+    nodes: int
+    channels: int
+    launcher: str
+    machine: dict[str, Any]
+    """Processor, cores, load before and after, system and Python."""
+    versions: dict[str, str]
+    """Of this package and of lnd."""
+    command: str
+    """What was run."""
+
+
+def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100, repeats: int = 3) -> LiveFigures:
+    """Measure a network of its own, which is closed in the end.
+
+    Args:
+        topology: The network.
+        settings: Launcher and deadlines.
+        payments: How many payments each payment figure is taken over.
+        repeats: How many resets each reset figure is the median of.
+
+    Raises:
+        BringUpError: The network did not become ready.
+    """
+    load_before = os.getloadavg()[0]
+    rng = np.random.default_rng(0)
+    started = time.perf_counter()
+    with LndBackend(topology, PaymentOptions(), settings) as parity:
+        bring_up_s = time.perf_counter() - started
+        rate, settled = _rate(parity, rng, payments)
+        by_payments = [_reset_after_payments(parity, rng) for _ in range(repeats)]
+        by_snapshot = [_reset_from_snapshot(parity) for _ in range(repeats)]
+        version = parity.lnd_version()
+    with LndBackend(topology, PaymentOptions(concurrency=_CONCURRENCY), settings) as many:
+        many_rate, many_settled = _rate(many, rng, 2 * payments)
+    return LiveFigures(
+        bring_up_s=round(bring_up_s, 3),
+        reset_payments_s=round(median(by_payments), 3),
+        reset_snapshot_s=round(median(by_snapshot), 3),
+        parity_payments_per_s=round(rate, 2),
+        concurrent_payments_per_s=round(many_rate, 2),
+        succeeded_share=round((settled + 2 * many_settled) / 3, 4),
+        nodes=len(topology.nodes),
+        channels=len(topology.channels),
+        launcher=settings.launcher,
+        machine=_machine(load_before),
+        versions={**versions("grpcio"), "lnd": version},
+        command=" ".join(sys.argv),
+    )
+
+
+def _rate(backend: LndBackend, rng: np.random.Generator, count: int) -> tuple[float, float]:
+    """Pay from half and half; return payments per second and the share that settled."""
+    backend.reset(_middle(backend.topology))
+    backend.pay(_batch(backend.topology, rng, 10))
+    backend.reset(_middle(backend.topology))
+    batch = _batch(backend.topology, rng, count)
+    started = time.perf_counter()
+    outcomes = backend.pay(batch)
+    return count / (time.perf_counter() - started), float(outcomes.succeeded.mean())
+
+
+def _reset_after_payments(backend: LndBackend, rng: np.random.Generator) -> float:
+    """Unbalance the network, and return how long payments back took, in seconds."""
+    backend.pay(_batch(backend.topology, rng, 20))
+    return backend.reset(_middle(backend.topology)).seconds
+
+
+def _reset_from_snapshot(backend: LndBackend) -> float:
+    """Return how long it took to have the state after bring-up back, in seconds; then leave it again."""
+    seconds = backend.reset(backend.topology.start_balances_msat()).seconds
+    backend.reset(_middle(backend.topology))
+    return seconds
+
+
+def _middle(topology: Topology) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return balances of half and half."""
+    total = topology.owned_total_msat
+    return np.stack([total // 2, total - total // 2], axis=1)
+
+
+def _batch(topology: Topology, rng: np.random.Generator, count: int) -> PaymentBatch:
+    """Draw payments between uniform pairs of nodes, amounts log-uniform from 1,000 to 50,000 sat."""
+    nodes = len(topology.nodes)
+    source = rng.integers(0, nodes, count)
+    destination = (source + rng.integers(1, nodes, count)) % nodes
+    amount_msat = np.exp(rng.uniform(np.log(_SMALLEST_MSAT), np.log(_LARGEST_MSAT), count)).astype(np.int64)
+    return PaymentBatch(source, destination, amount_msat, np.zeros(count, np.int64))
+
+
+def _machine(load_before: float) -> dict[str, Any]:
+    """Describe the machine."""
+    return {
+        "machine": machine(),
+        "cores": os.cpu_count(),
+        "load_before": round(load_before, 2),
+        "load_after": round(os.getloadavg()[0], 2),
+    }

@@ -1,0 +1,181 @@
+"""The vocabulary of payments: what is asked of a network, and what became of it.
+
+Everything that makes payments, counts them, writes them down or shows them speaks these words. Here is no behaviour.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Int32, Int64
+from lnsim_gym.errors import ConfigError
+
+__all__ = [
+    "DESCRIPTIONS",
+    "FAILURE_NAMES",
+    "MAX_PARTS",
+    "MAX_ROUTE_HOPS",
+    "REASON_NAMES",
+    "FailureReason",
+    "PaymentBatch",
+    "PaymentOptions",
+    "PaymentOutcomes",
+    "RebalanceReason",
+    "RebalanceResult",
+]
+
+MAX_ROUTE_HOPS: Final = 20
+"""Longest route kept, in hops; LND's onion holds about as many."""
+MAX_PARTS: Final = 16
+"""Most parts of a payment in flight at once (LND's default ``max_parts``)."""
+
+
+class FailureReason(enum.IntEnum):
+    """Why LND gave a payment up (``lnrpc.PaymentFailureReason``)."""
+
+    NONE = 0
+    TIMEOUT = 1
+    NO_ROUTE = 2
+    ERROR = 3
+    INCORRECT_PAYMENT_DETAILS = 4
+    INSUFFICIENT_BALANCE = 5
+    CANCELED = 6
+
+
+class RebalanceReason(enum.IntEnum):
+    """Why a rebalance was not applied."""
+
+    NONE = 0
+    """It was applied, or none was asked for."""
+    INSUFFICIENT_LOCAL_BALANCE = 1
+    """The first node's own channel cannot carry the amount (``BuildRoute`` finds no outgoing channel)."""
+    AMOUNT_OUT_OF_RANGE = 2
+    """The amount lies outside the min_htlc..max_htlc of a direction on the route."""
+    FEE_LIMIT_EXCEEDED = 3
+    """The route's fees exceed the fee limit; nothing was sent."""
+    TEMPORARY_CHANNEL_FAILURE = 4
+    """A forwarding node lacks the balance (BOLT 4 failure code)."""
+    OTHER = 5
+    """LND refused for a reason outside this list; see ``RebalanceResult.detail``."""
+
+
+class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How every payment of a batch is sent (fields of LND's ``SendPaymentRequest`` and of mission control)."""
+
+    fee_limit_base_sat: int = 1000
+    """Fee limit in sat for amounts up to this many sat: all of the amount, as lncli does."""
+    fee_limit_ppm: int = 50_000
+    """Fee limit above that, in millionths of the amount (lncli: 5 %)."""
+    timeout_seconds: int = 30
+    """Time after which LND starts no new attempt."""
+    max_parts: int = 1
+    """Most parts a payment may be split into, at most ``MAX_PARTS``."""
+    mission_control: Literal["per_payment", "per_episode"] = "per_payment"
+    """Whether senders forget what they learned before each payment, or only at reset."""
+    concurrency: int = 1
+    """Payments in flight at once; above 1 outcomes depend on timing (real nodes only)."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range, which would reach compiled code otherwise."""
+        for name, low, high in (
+            ("fee_limit_base_sat", 0, 21_000_000 * 100_000_000),
+            ("fee_limit_ppm", 0, 1_000_000),
+            ("timeout_seconds", 1, 86_400),
+            ("max_parts", 1, MAX_PARTS),
+            ("concurrency", 1, 1_000),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"payment.{name} must lie in {low:,}..{high:,}, got {getattr(self, name):,}")
+
+    def fee_limit_msat(self, amount_msat: Int64) -> Int64:
+        """Fee limit in msat for each amount in msat: 100 % up to ``fee_limit_base_sat``, ``fee_limit_ppm`` above."""
+        limit: Int64 = np.where(
+            amount_msat <= 1000 * self.fee_limit_base_sat, amount_msat, amount_msat * self.fee_limit_ppm // 1_000_000
+        )
+        return limit
+
+
+class PaymentBatch(NamedTuple):
+    """Payments to make, in order."""
+
+    source: Int64  # (payments,) node index of the sender
+    destination: Int64  # (payments,) node index of the receiver
+    amount_msat: Int64  # (payments,)
+    description: Int64  # (payments,) index into ``traffic.DESCRIPTIONS``
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentOutcomes:
+    """What became of a batch, one entry or row per payment, in the order of the batch.
+
+    A settled payment has one or more parts; part ``p`` of payment ``i`` went over the directions
+    ``part_route[i, p]`` (padded with -1) and delivered ``part_amount_msat[i, p]``.
+    """
+
+    succeeded: npt.NDArray[np.bool_]  # (payments,)
+    failure_reason: Int32  # (payments,) FailureReason
+    attempts: Int32  # (payments,) HTLCs sent out
+    fee_msat: Int64  # (payments,) paid by the sender, 0 when it failed
+    parts: Int32  # (payments,) settled parts, 0 when it failed
+    part_amount_msat: Int64  # (payments, max_parts) delivered, without fees
+    part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS) direction indices, -1 beyond the end
+    duration_s: npt.NDArray[np.float64]  # (payments,) wall time; 0 in the simulator
+    payment_hash: tuple[str, ...] = ()
+    """Hex payment hashes, one per payment; empty in the simulator."""
+
+    @property
+    def hops(self) -> Int32:
+        """Hops of the longest settled part, shape (payments,), 0 when the payment failed."""
+        used = (self.part_route >= 0).sum(axis=2, dtype=np.int32)
+        longest: Int32 = used.max(axis=1, initial=0)
+        return longest
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceResult:
+    """What became of a rebalance."""
+
+    applied_msat: int = 0
+    """Amount that arrived at the end of the route, 0 when refused."""
+    fee_msat: int = 0
+    """Routing fees paid by the first node."""
+    reason: RebalanceReason = RebalanceReason.NONE
+    failure_source_index: int = -1
+    """Position on the route of the node that failed the HTLC, -1 when none did."""
+    detail: str = ""
+    """LND's own words when it refused; empty in the simulator."""
+    duration_s: float = 0.0
+    """Wall time; 0 in the simulator."""
+    payment_hash: str = ""
+    """Hex payment hash; empty when nothing was sent, and in the simulator."""
+
+
+DESCRIPTIONS: Final = (
+    "Coffee purchase",
+    "Online subscription",
+    "Digital content",
+    "Gaming credits",
+    "Donation",
+    "Freelance work",
+    "Book purchase",
+    "Music download",
+    "Software license",
+    "Consulting fee",
+    "Art commission",
+    "Podcast support",
+    "Video streaming",
+    "Cloud storage",
+    "E-book purchase",
+)
+"""What payments are for: invoice memos, in the order of ``PaymentBatch.description``."""
+
+FAILURE_NAMES: Final = tuple(reason.name for reason in FailureReason if reason)
+"""LND's failure reasons by name, without ``NONE``: the keys of ``info["failures"]``."""
+REASON_NAMES: Final = tuple(reason.name for reason in RebalanceReason)
+"""Names of ``RebalanceReason``, in its order: the values of ``info["rebalance"]["reason"]``."""

@@ -1,0 +1,1 @@
+"""Tasks: what an agent sees, does and is paid for, on whichever world."""
