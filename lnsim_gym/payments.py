@@ -136,6 +136,16 @@ class PaymentOutcomes:
         longest: Int32 = used.max(axis=1, initial=0)
         return longest
 
+    def settled_routes(self) -> list[tuple[tuple[int, ...], int]]:
+        """Return the route of each settled part, as direction indices in order, and what it delivered in msat."""
+        settled: list[tuple[tuple[int, ...], int]] = []
+        for payment, parts in enumerate(self.parts.tolist()):
+            for route, amount_msat in zip(
+                self.part_route[payment, :parts], self.part_amount_msat[payment, :parts].tolist(), strict=True
+            ):
+                settled.append((tuple(route[route >= 0].tolist()), amount_msat))
+        return settled
+
 
 @dataclass(frozen=True, slots=True)
 class RebalanceResult:

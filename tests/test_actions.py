@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.network.presets import preset
-from lnsim_gym.tasks.liquidity.actions import NO_OP, SCHEMES, ExactRebalance, make_actions, rebalance_routes
+from lnsim_gym.tasks.liquidity.actions import SCHEMES, ExactRebalance, make_actions
+from lnsim_gym.tasks.liquidity.routes import NO_OP, rebalance_routes
 
 SIZES = (0.05, 0.1, 0.2)
 TOPOLOGY = preset("default")

@@ -7,8 +7,8 @@ import pytest
 
 import lnsim_gym
 from lnsim_gym.environment.files import environment_files, read_environment
-from lnsim_gym.episodes.config import EnvironmentConfig, StartBalances
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.traffic import ClassicTraffic, DriftTraffic
 
 BAD_PAYMENT = [

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lnsim_gym.episodes.backed import measure
-from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.columns import COUNTS, FIRST_FAILURE
 from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
 
 

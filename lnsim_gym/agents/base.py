@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
+from lnsim_gym.tasks.liquidity import LiquidityTask, as_liquidity
 
 __all__ = ["Agent"]
 
@@ -30,6 +31,15 @@ class Agent(ABC):
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
+
+    @property
+    def liquidity(self) -> LiquidityTask:
+        """The liquidity task, for agents that know no other.
+
+        Raises:
+            ConfigError: The environment has another task.
+        """
+        return as_liquidity(self.problem.task, type(self).__name__)
 
     @abstractmethod
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
@@ -59,7 +69,7 @@ class Agent(ABC):
             Balances as shares of the capacity, shape (n, channels, 2), initiator first.
         """
         rows = observation["balances"] if isinstance(observation, dict) else observation
-        shares: Float64 = rows[:, : self.problem.layout.directions].astype(np.float64)
+        shares: Float64 = rows[:, : self.liquidity.observations.directions].astype(np.float64)
         return shares.reshape(len(rows), -1, 2)
 
     def balances_msat(self, observation: Any) -> Int64:

@@ -10,9 +10,10 @@ import numpy as np
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Episodes
-from lnsim_gym.episodes.columns import COUNTS, REBALANCE_REASON
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError, InvalidAction
+from lnsim_gym.tasks.base import RebalanceTally
+from lnsim_gym.tasks.columns import COUNTS, SUCCEEDED
 
 __all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
@@ -76,15 +77,15 @@ def evaluate(
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
     agent.threads = max(agent.threads, threads)
     episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds[0])
-    tally = _Tally(len(seeds), steps)
+    tally = _Tally(len(seeds))
     try:
         for first in range(0, len(seeds), at_once):
             for network, seed in enumerate(seeds[first : first + at_once]):
                 episodes.seed(network, seed)
             episodes.begin(np.ones(at_once, np.bool_))
             for step in range(steps):
-                row = _step(agent, episodes, rng)
-                tally.add(slice(first, first + at_once), row, episodes)
+                _step(agent, episodes, rng)
+                tally.add(slice(first, first + at_once), episodes)
                 if tell is not None:
                     tell(first // at_once * steps + step + 1, len(seeds) // at_once * steps)
     finally:
@@ -104,21 +105,19 @@ def behind(score: Score, best: Score) -> tuple[float, float, float]:
     return float(differences.mean()), *bootstrap(differences)
 
 
-def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
-    """Let the agent choose and do a step on every network; return the rows it chose."""
-    actions, columns = agent.problem.actions, episodes.columns
+def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
+    """Let the agent choose and do a step on every network."""
+    task, columns = agent.problem.task, episodes.columns
     info = {
-        "action_mask": actions.mask(columns.allowed),
+        "action_mask": task.actions.mask(columns.allowed),
         "seed": episodes.seeds.copy(),
         "episode_number": episodes.episodes.copy(),
         "step": episodes.steps.copy(),
     }
-    chosen = agent.act(agent.problem.layout.present(columns.observation), info, rng)
+    chosen = agent.act(task.observations.present(columns.observation), info, rng)
     if len(chosen) != episodes.networks:
         raise InvalidAction(f"expected an action for each of {episodes.networks} networks, got {len(chosen)}")
-    row, amount_msat = actions.decode(chosen)
-    episodes.step(np.ones(episodes.networks, np.bool_), row, amount_msat)
-    return row
+    episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))
 
 
 class _Tally:
@@ -126,28 +125,27 @@ class _Tally:
 
     Args:
         episodes: Number of episodes.
-        steps: Steps of each.
     """
 
-    def __init__(self, episodes: int, steps: int) -> None:
-        self.steps = steps
+    def __init__(self, episodes: int) -> None:
+        self.sent: Int64 = np.zeros(episodes, np.int64)
         self.counts: Int64 = np.zeros((episodes, len(COUNTS)), np.int64)
+        self.rebalances: Int64 = np.zeros((episodes, len(RebalanceTally._fields)), np.int64)
         self.reward: Float64 = np.zeros(episodes)
-        self.payments = self.asked = self.refused = 0
 
-    def add(self, which: slice, row: Int64, episodes: Episodes) -> None:
-        """Add the step that some episodes just did, with rebalances over these rows."""
+    def add(self, which: slice, episodes: Episodes) -> None:
+        """Add the step that some episodes just did."""
         columns = episodes.columns
-        self.counts[which] += columns.counts
+        self.sent[which] += columns.due
+        self.counts[which] += columns.counts[:, : len(COUNTS)]
+        self.rebalances[which] += np.stack(episodes.problem.task.rebalance_tally(columns.ledger), axis=1)
         self.reward[which] += columns.reward
-        self.payments = columns.source.shape[1]
-        self.asked += int((row >= 0).sum())
-        self.refused += int((columns.counts[:, REBALANCE_REASON] != 0).sum())
 
     def score(self, name: str) -> Score:
         """Return the means over episodes."""
         mean = dict(zip(COUNTS, self.counts.mean(axis=0).tolist(), strict=True))
-        rates = self.counts[:, 0] / (self.steps * self.payments)
+        rebalanced = RebalanceTally(*self.rebalances.mean(axis=0))
+        rates = self.counts[:, SUCCEEDED] / np.maximum(self.sent, 1)
         low, high = bootstrap(rates)
         return Score(
             agent=name,
@@ -158,9 +156,9 @@ class _Tally:
             reward=float(self.reward.mean()),
             volume_sat=mean["volume_msat"] / 1000,
             routing_fees_sat=mean["fees_msat"] / 1000,
-            rebalanced_sat=mean["rebalance_applied_msat"] / 1000,
-            rebalance_fees_sat=mean["rebalance_fee_msat"] / 1000,
-            refused=self.refused / self.asked if self.asked else 0.0,
+            rebalanced_sat=float(rebalanced.applied_msat) / 1000,
+            rebalance_fees_sat=float(rebalanced.fee_msat) / 1000,
+            refused=float(rebalanced.refused / rebalanced.asked) if rebalanced.asked else 0.0,
             success_rates=tuple(rates.tolist()),
         )
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity import as_liquidity
 
 __all__ = ["ChannelFeatures", "Features", "FeaturesName"]
 
@@ -89,14 +90,15 @@ class ChannelFeatures(Features):
     fits_any_network = True
 
     def __init__(self, problem: Problem) -> None:
-        layout, arrays = problem.layout, problem.topology.arrays
+        task = as_liquidity(problem.task, type(self).__name__)
+        layout, arrays = task.observations, problem.topology.arrays
         if layout.history == 0 or layout.split:
             raise ConfigError(
                 f"the features 'channels' need observation 'flows' or 'averages', got {layout.name!r}: "
                 "set it in [env_kwargs] of the recipe"
             )
-        if problem.config.operation != "push":
-            raise ConfigError(f"the features 'channels' need operation 'push', got {problem.config.operation!r}")
+        if task.config.operation != "push":
+            raise ConfigError(f"the features 'channels' need operation 'push', got {task.config.operation!r}")
         if len(problem.variants) > 1:
             raise ConfigError("the features 'channels' need a problem that stays the same: leave out variants")
         self._layout = layout

@@ -52,10 +52,11 @@ from lnsim_gym.agents.rules import (
     Threshold,
 )
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import ActionName, EnvironmentConfig
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
+from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.liquidity.config import ActionName
 from lnsim_gym.tasks.liquidity.observations import ObservationName
 
 __all__ = [

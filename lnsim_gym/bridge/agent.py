@@ -14,6 +14,7 @@ from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.suggestions import Suggestion
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity import as_liquidity
 from lnsim_gym.tasks.liquidity.actions import ExactRebalance
 
 __all__ = ["BridgeAgent"]
@@ -36,8 +37,9 @@ class BridgeAgent(Agent):
         self, problem: Problem, bridge: Bridge, fallback: Agent | None = None, deadline_s: float = 0.0
     ) -> None:
         super().__init__(problem)
-        if problem.config.operation != "push":
-            raise ConfigError(f"the bridge agent needs operation 'push', got {problem.config.operation!r}")
+        operation = as_liquidity(problem.task, "the bridge agent").config.operation
+        if operation != "push":
+            raise ConfigError(f"the bridge agent needs operation 'push', got {operation!r}")
         if not 0 <= deadline_s < float("inf"):
             raise ConfigError(f"the bridge agent needs a deadline of 0 s or more, got {deadline_s}")
         self.fallback = fallback or NoOp(problem)
@@ -67,12 +69,12 @@ class BridgeAgent(Agent):
 
     def _action(self, suggestion: Suggestion) -> npt.NDArray[Any]:
         """Return the action that is a suggestion, in an array of its own."""
-        actions = self.problem.actions
+        actions = self.liquidity.actions
         row = suggestion.direction  # with push, rows of the routes are directions
         sizes = np.flatnonzero(actions.amounts_msat[row] == suggestion.amount_msat)
         if len(sizes):
             encoded = actions.encode(np.array([row]), sizes[:1])
-            if actions.decode_one(encoded[0]) == (row, suggestion.amount_msat):
+            if actions.decode_one(encoded[0]).tolist() == [row, suggestion.amount_msat]:
                 return encoded
         exact = np.empty(1, object)
         exact[0] = ExactRebalance(row, suggestion.amount_msat)

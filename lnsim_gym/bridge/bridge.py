@@ -54,6 +54,7 @@ class Bridge:
         self._encoder.keep_records = self._pusher is not None
         self._under_way: Suggestion | None = None
         self._stepping = False
+        self._topology_before = network.topology
         self._server.start()
         if self._pusher:
             self._pusher.start()
@@ -122,6 +123,7 @@ class Bridge:
     def stepping(self) -> None:
         """Note that a step begins, with what was taken for it if anything was."""
         self._stepping = True
+        self._topology_before = self._network.topology
 
     def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
         """Tell that a step was made, and the model whose suggestion it was what became of it.
@@ -132,7 +134,7 @@ class Bridge:
         """
         before = self._state.moment
         seq, episode, steps, seed, _, timestamp = before
-        kept = self._network.keep_step()
+        kept, topology_before = self._network.keep_step(), self._topology_before
 
         def encode() -> Chunk:
             event = step_events(
@@ -142,6 +144,7 @@ class Bridge:
                 step=steps,
                 seed=seed,
                 action=action,
+                before=topology_before,
                 before_msat=before.balances_msat,
                 timestamp=datetime.now(UTC),
             )

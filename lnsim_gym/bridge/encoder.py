@@ -153,7 +153,7 @@ class Encoder:
         """Encode a step."""
         chunk = self._chunk()
         told = self._book.balances_sat()
-        self._book.set_balances(event.balances_after_rebalance_msat)
+        self._book.set_balances(event.balances_served_from_msat)
         self._add_payments(chunk, event)
         self._book.set_balances(event.balances_after_msat)
         for end, (before, after) in enumerate(zip(told, self._book.balances_sat(), strict=True)):
@@ -188,7 +188,7 @@ class Encoder:
         """Append a transaction for each payment of a step."""
         described = describe_payments(self.names, event.batch, event.outcomes, event.episode, event.step, event.seed)
         nodes = zip(event.batch.source.tolist(), event.batch.destination.tolist(), strict=True)
-        balances = balances_per_payment(event.topology, event.balances_after_rebalance_msat, event.outcomes)
+        balances = balances_per_payment(event.topology, event.balances_served_from_msat, event.outcomes)
         routes = event.outcomes.part_route.tolist()
         for payment, (source, destination), (before, after), parts in zip(
             described, nodes, balances, routes, strict=True
@@ -237,13 +237,16 @@ class Encoder:
         )
 
     def _rebalance(self, event: StepEvents) -> RebalanceSummary:
-        """Describe the rebalance of a step."""
-        status, why = rebalance_status(event.rebalance_route, event.rebalance)
+        """Describe the first rebalance of a step."""
+        if not event.rebalances:
+            return RebalanceSummary(status="none", route=[], amount=0, applied=0, fee_msat=0, why="")
+        rebalance = event.rebalances[0]
+        status, why = rebalance_status(rebalance.route, rebalance.result)
         return RebalanceSummary(
             status=status,  # type: ignore[arg-type]
-            route=self.names.route(event.rebalance_route),
-            amount=event.rebalance_amount_msat // 1000,
-            applied=event.rebalance.applied_msat // 1000,
-            fee_msat=event.rebalance.fee_msat,
+            route=self.names.route(rebalance.route),
+            amount=rebalance.amount_msat // 1000,
+            applied=rebalance.result.applied_msat // 1000,
+            fee_msat=rebalance.result.fee_msat,
             why=why,
         )

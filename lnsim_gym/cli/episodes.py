@@ -317,7 +317,7 @@ def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) ->
     """Return the backend on which a trace is done again, closed yet."""
     if backend is BackendName.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend  # noqa: PLC0415
-        from lnsim_gym.episodes.config import EnvironmentConfig  # noqa: PLC0415
+        from lnsim_gym.tasks.config import EnvironmentConfig  # noqa: PLC0415
         from lnsim_gym.traffic import compile_traffic  # noqa: PLC0415
 
         traffic = EnvironmentConfig.of(trace.header.config).traffic

@@ -149,7 +149,7 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
 def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
     """Return the problem of an environment with some settings of its own, and the steps of an episode."""
     from lnsim_gym.episodes import Problem  # noqa: PLC0415
-    from lnsim_gym.episodes.config import EnvironmentConfig  # noqa: PLC0415
+    from lnsim_gym.tasks.config import EnvironmentConfig  # noqa: PLC0415
 
     spec = environment_spec(env)
     steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.paths import data_folder
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 __all__ = ["EnvironmentFile", "environment_files", "read_environment"]
 

@@ -13,11 +13,12 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.interventions import balances_after
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.records import EpisodeEnd, EpisodeStart, Recorder, StepEvents
-from lnsim_gym.records.events import balances_after_rebalance
 
 __all__ = ["RecordEpisodes", "network_under", "step_events"]
 
@@ -47,6 +48,7 @@ def step_events(
     step: int,
     seed: int,
     action: Any,
+    before: Topology,
     before_msat: Int64,
     timestamp: datetime,
 ) -> StepEvents:
@@ -59,25 +61,23 @@ def step_events(
         step: Number of the step in it, from 0.
         seed: Seed of the episode.
         action: As given to ``step``.
-        before_msat: Balances before the rebalance, shape (channels, 2).
+        before: The network with the policies that it had before the step.
+        before_msat: Balances before the step, shape (channels, 2).
         timestamp: When the step began.
     """
-    route, requested_msat, result = network.last_rebalance()
+    interventions = network.interventions()
     batch, outcomes, after_msat = kept
     return StepEvents(
         episode=episode,
         step=step,
         seed=seed,
         action=action,
-        rebalance_route=route,
-        rebalance_amount_msat=requested_msat,
-        rebalance=result,
+        interventions=interventions,
         batch=batch,
         outcomes=outcomes,
         balances_before_msat=before_msat,
-        balances_after_rebalance_msat=balances_after_rebalance(
-            network.topology, before_msat, route, result.applied_msat
-        ),
+        balances_served_from_msat=balances_after(before, before_msat, interventions),
+        topology_before=before,
         balances_after_msat=after_msat,
         timestamp=timestamp,
         topology=network.topology,
@@ -122,13 +122,13 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and tell what happened; a step that lost the backend ends the episode instead."""
-        before_msat, timestamp = self._network.balances_msat(), datetime.now(UTC)
+        before, before_msat, timestamp = self._network.topology, self._network.balances_msat(), datetime.now(UTC)
         result = self.env.step(action)
         *_, terminated, truncated, info = result
         if info["backend_error"]:
             self._end(info["backend_error"])
             return result
-        event = self._event(action, before_msat, timestamp)
+        event = self._event(action, before, before_msat, timestamp)
         self._steps += 1
         for recorder in self.recorders:
             recorder.stepped(event)
@@ -143,7 +143,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             recorder.close()
         super().close()
 
-    def _event(self, action: Any, before_msat: Any, timestamp: datetime) -> StepEvents:
+    def _event(self, action: Any, before: Topology, before_msat: Int64, timestamp: datetime) -> StepEvents:
         """Gather the events of the step that was just made."""
         network, start = self._network, self._start
         if start is None:
@@ -155,6 +155,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             step=self._steps,
             seed=start.seed,
             action=action,
+            before=before,
             before_msat=before_msat,
             timestamp=timestamp,
         )

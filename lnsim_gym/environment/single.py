@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
-import numpy.typing as npt
 
+from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.interventions import Intervention, Rebalance
+from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Episodes, Problem
-from lnsim_gym.episodes.columns import (
-    REBALANCE_REQUESTED,
-)
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.payments import REASON_NAMES, PaymentBatch, PaymentOutcomes, RebalanceResult
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
-from lnsim_gym.tasks.liquidity.actions import NO_OP, ExactRebalance
+from lnsim_gym.tasks import EnvironmentConfig
 
 __all__ = ["LightningNetEnv"]
 
-_RESET_OPTIONS = ("balances_msat", "episode")
+_RESET_OPTIONS: Final = ("balances_msat", "episode")
+_BOUND: Final = frozenset(
+    {
+        *("_row", "_allowed", "_counts", "_terms", "_reward", "_due", "_all"),
+        *("_present", "_step_info", "_decode_one", "_mask_one", "_step_one"),
+    }
+)
+"""Attributes that ``_bind`` looks up."""
 
 
 class LightningNetEnv(gym.Env[Any, Any]):
@@ -87,28 +93,31 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.render_mode = render_mode
         self.config = EnvironmentConfig.of(settings)
         self.problem = Problem.of(self.config)
-        self.action_space = self.problem.actions.space
-        self.observation_space = self.problem.layout.space
+        self.action_space = copy.deepcopy(self.problem.task.actions.space)
+        self.observation_space = self.problem.task.observations.space
         self.settings = settings
         self._episodes: Episodes = open_episodes(self.problem)
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
-        columns = self._episodes.columns
+        self._seed: int | None = None
+        self._episode = self._step = 0
+        self._bind()
+
+    def _bind(self) -> None:
+        """Look up once what every step needs."""
+        columns, task = self._episodes.columns, self.problem.task
         self._row, self._allowed = columns.observation[0], columns.allowed[0]
         # Memory views give up their numbers in half the time that arrays take.
         self._counts, self._terms = columns.counts[0].data, columns.terms[0].data
-        self._reward = columns.reward.data
-        self._present = self.problem.layout.present
-        self._decode_one, self._mask_one = self.problem.actions.decode_one, self.problem.actions.mask_one
-        self._payments = self.config.payments_per_step
-        self._seed: int | None = None
+        self._reward, self._due = columns.reward.data, columns.due.data
+        self._present, self._step_info = task.observations.present, task.step_info
+        self._decode_one, self._mask_one = task.actions.decode_one, task.actions.mask_one
+        self._step_one = self._episodes.step_one
         self._all = np.ones(1, np.bool_)
-        self._last_row = NO_OP
-        self._episode = self._step = 0
 
     @property
     def topology(self) -> Topology:
-        """The network's topology in the current episode."""
-        return self.problem.variants[int(self._episodes.variants[0])].topology
+        """The network with the routing policies that it has now."""
+        return self._episodes.topology(0)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.
@@ -144,10 +153,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
         return self._present(self._row), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Apply a rebalance, run a batch of payments, observe.
+        """Do what the action says, run a batch of payments, observe.
 
         Args:
-            action: An element of ``action_space``, or an ``ExactRebalance``.
+            action: An element of ``action_space``, or what the task takes in place of one (``ExactRebalance``).
 
         Returns:
             Observation, reward, False, whether the backend was lost, and info.
@@ -158,21 +167,16 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """
         if self._seed is None:
             raise gym.error.ResetNeeded("call reset before the first step")
-        if isinstance(action, ExactRebalance):
-            action.check(self.problem.routes)
-            row, amount_msat = action.row, action.amount_msat
-        else:
-            row, amount_msat = self._decode_one(action)
-        self._last_row = row
+        decision = self._decode_one(action)
         try:
-            self._episodes.step_one(row, amount_msat)
+            self._step_one(decision)
         except BackendError as fault:
             if self.config.on_fault == "raise":
                 raise
             return self._present(self._row), 0.0, False, True, self._lost(fault)
         self._step += 1
         if self._renderer is not None:
-            self._renderer.stepped(self._all, np.array([row]))
+            self._renderer.stepped(self._all)
         return self._present(self._row), self._reward[0], False, False, self._info("")
 
     def render(self) -> Any:
@@ -189,13 +193,13 @@ class LightningNetEnv(gym.Env[Any, Any]):
         frames = self._renderer.render()
         return None if frames is None else frames[0]
 
-    def action_masks(self) -> npt.NDArray[np.bool_]:
+    def action_masks(self) -> Bool:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
         return self._mask_one(self._allowed).astype(np.bool_)
 
-    def balances_msat(self) -> npt.NDArray[np.int64]:
+    def balances_msat(self) -> Int64:
         """Return the exact balances in msat, shape (channels, 2), initiator first."""
-        balances: npt.NDArray[np.int64] = self._episodes.columns.balances_msat[0].copy()
+        balances: Int64 = self._episodes.columns.balances_msat[0].copy()
         return balances
 
     def last_batch(self) -> PaymentBatch:
@@ -206,7 +210,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """Return what became of the payments of the last step."""
         return self._episodes.outcomes(0)
 
-    def keep_step(self) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, npt.NDArray[np.int64]]]:
+    def keep_step(self) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """Keep the last step as it is now, cheaply.
 
         Returns:
@@ -214,10 +218,19 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """
         return self._episodes.keep_step(0)
 
+    def interventions(self) -> tuple[Intervention, ...]:
+        """Return what the last step did to the network before its payments, and what became of it."""
+        return self._episodes.interventions(0)
+
     def last_rebalance(self) -> tuple[tuple[int, ...], int, RebalanceResult]:
-        """Return the rebalance of the last step: route as direction indices, amount asked for in msat, and result."""
-        requested_msat = int(self._episodes.columns.counts[0, REBALANCE_REQUESTED])
-        return self.problem.routes.route(self._last_row), requested_msat, self._episodes.rebalance_result(0)
+        """Return the first rebalance of the last step: route as direction indices, amount asked for in msat, result.
+
+        Without one the route is empty and the amount 0.
+        """
+        for done in self.interventions():
+            if isinstance(done, Rebalance):
+                return done.route, done.amount_msat, done.result
+        return (), 0, RebalanceResult()
 
     def network_record(self) -> list[dict[str, Any]]:
         """Return name, host, port, TLS certificate, macaroon and public key of each real node; empty when simulated."""
@@ -229,16 +242,41 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if self._renderer is not None:
             self._renderer.close()
 
+    def save_state(self) -> SavedState:
+        """Return where the episode stands, for ``restore_state`` of this environment or one made alike.
+
+        Wrappers keep counts of their own (Gymnasium's ``TimeLimit`` the steps): where these matter, copy the wrapped
+        environment with ``copy.deepcopy`` or ``pickle``, which both go on in mid-episode.
+
+        Raises:
+            ConfigError: The episodes are on real nodes, which cannot be put back where they were.
+        """
+        own = {"seed": self._seed, "episode": self._episode, "step": self._step}
+        return SavedState.of(self, self._episodes, self._renderer, own)
+
+    def restore_state(self, state: SavedState) -> None:
+        """Go on, without a reset, where an environment of the same settings stood when it gave this state.
+
+        Raises:
+            ConfigError: The state is of other settings, or the episodes are on real nodes.
+        """
+        own = state.put_back(self, self._episodes, self._renderer)
+        self._seed, self._episode, self._step = own["seed"], own["episode"], own["step"]
+
     def __getstate__(self) -> dict[str, Any]:
-        """Pickle the settings alone: an unpickled environment starts anew."""
-        return {"settings": self.settings, "render_mode": self.render_mode, "spec": self.spec}
+        """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts anew."""
+        if not self._episodes.can_be_copied:
+            return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"spec": self.spec}
+        return {name: value for name, value in vars(self).items() if name not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Make the environment again from its settings."""
-        self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
-        self.spec = state["spec"]
+        """Go on where the original stood."""
+        if "_episodes" not in state:
+            self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
+        self.__dict__.update(state)
+        self._bind()
 
-    def _reset_options(self, options: dict[str, Any]) -> tuple[npt.NDArray[np.int64] | None, int | None]:
+    def _reset_options(self, options: dict[str, Any]) -> tuple[Int64 | None, int | None]:
         """Check the options of a reset."""
         for name in options:
             if name not in _RESET_OPTIONS:
@@ -252,15 +290,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _info(self, backend_error: str) -> dict[str, Any]:
         """Return the info of the step that was just made; written out, as every step comes here."""
-        (  # in the order of COUNTS
+        (  # in the order of COUNTS, with the ledger of the task behind
             succeeded,
             volume_msat,
             fees_msat,
-            requested_msat,
-            applied_msat,
-            rebalance_fee_msat,
-            reason,
-            _failure_index,
             _no_failure,
             timeout,
             no_route,
@@ -268,11 +301,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
             incorrect_payment_details,
             insufficient_balance,
             canceled,
+            *ledger,
         ) = self._counts.tolist()
-        # In the order of TERMS.
-        success_rate, volume_rate, routing_fees_sat, rebalance_fees_sat, rebalanced_share = self._terms.tolist()
         return {
-            "payments": self._payments,
+            "payments": self._due[0],
             "succeeded": succeeded,
             "volume_sat": volume_msat // 1000,
             "fees_msat": fees_msat,
@@ -284,20 +316,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "INSUFFICIENT_BALANCE": insufficient_balance,
                 "CANCELED": canceled,
             },
-            "rebalance": {
-                "requested_sat": requested_msat // 1000,
-                "applied_sat": applied_msat // 1000,
-                "fee_msat": rebalance_fee_msat,
-                "refused": reason != 0,
-                "reason": REASON_NAMES[reason],
-            },
-            "rewards": {
-                "success_rate": success_rate,
-                "volume_rate": volume_rate,
-                "routing_fees_sat": routing_fees_sat,
-                "rebalance_fees_sat": rebalance_fees_sat,
-                "rebalanced_share": rebalanced_share,
-            },
+            **self._step_info(ledger, self._terms.tolist()),
             "seed": self._seed,
             "episode_number": self._episode,
             "step": self._step,
@@ -308,5 +327,6 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def _lost(self, fault: BackendError) -> dict[str, Any]:
         """Return the info of a step during which the backend was lost."""
         columns = self._episodes.columns
-        columns.counts[:], columns.terms[:] = 0, 0.0
+        columns.counts[:] = 0
+        columns.terms[:] = 0.0
         return self._info(f"{type(fault).__name__}: {fault}")

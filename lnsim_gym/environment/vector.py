@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,19 +13,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lnsim_gym.arrays import Bool
-from lnsim_gym.episodes import Episodes, Problem, StepColumns
-from lnsim_gym.episodes.columns import COUNTS, FIRST_FAILURE
-from lnsim_gym.episodes.config import EnvironmentConfig
+from lnsim_gym.environment.saving import SavedState
+from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.payments import FAILURE_NAMES, REASON_NAMES
+from lnsim_gym.payments import FAILURE_NAMES
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
-from lnsim_gym.tasks.liquidity.actions import NO_OP
-from lnsim_gym.tasks.liquidity.rewards import TERMS
+from lnsim_gym.tasks import EnvironmentConfig
+from lnsim_gym.tasks.columns import COUNTS, FIRST_FAILURE, LEDGER
 
 __all__ = ["LightningNetVectorEnv", "step_info"]
-
-_REASONS = np.array(REASON_NAMES, dtype=object)
 
 
 class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
@@ -75,8 +73,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_action_space = self.problem.actions.space
-        self.single_observation_space = self.problem.layout.space
+        self.single_action_space = copy.deepcopy(self.problem.task.actions.space)
+        self.single_observation_space = self.problem.task.observations.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._episodes: Episodes = open_episodes(self.problem, num_envs, threads)
@@ -154,12 +152,31 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def action_masks(self) -> Bool:
         """Return which actions the balances allow, shape (num_envs, mask length)."""
-        return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
+        return self.problem.task.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
 
     def balances_msat(self) -> npt.NDArray[np.int64]:
         """Return the exact balances in msat, shape (num_envs, channels, 2), initiator first."""
         balances: npt.NDArray[np.int64] = self._episodes.columns.balances_msat.copy()
         return balances
+
+    def save_state(self) -> SavedState:
+        """Return where all episodes stand, for ``restore_state`` of this environment or one made alike.
+
+        Raises:
+            ConfigError: The episodes are on real nodes, which cannot be put back where they were.
+        """
+        own = {"seeds": self._seeds, "done": self._done}
+        return SavedState.of(self, self._episodes, self._renderer, own)
+
+    def restore_state(self, state: SavedState) -> None:
+        """Go on, without a reset, where an environment of the same settings and size stood when it gave this state.
+
+        Raises:
+            ConfigError: The state is of other settings, or the episodes are on real nodes.
+        """
+        own = state.put_back(self, self._episodes, self._renderer)
+        self._seeds, self._done = own["seeds"], own["done"]
+        self._seed_column = np.array(self._seeds)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002
         """Release the networks, also those of an environment whose making failed."""
@@ -169,12 +186,11 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _advance(self, actions: Any, active: Bool) -> None:
         """Step the active environments."""
-        row = np.full(self.num_envs, NO_OP, np.int64)
-        amount_msat = np.zeros(self.num_envs, np.int64)
-        row[active], amount_msat[active] = self.problem.actions.decode(np.asarray(actions)[active])
-        self._episodes.step(active, row, amount_msat)
+        decisions = np.zeros_like(self._episodes.columns.decision)
+        decisions[active] = self.problem.task.actions.decode(np.asarray(actions)[active])
+        self._episodes.step(active, decisions)
         if self._renderer is not None:
-            self._renderer.stepped(active, row)
+            self._renderer.stepped(active)
 
     def _begin(self, which: Bool) -> None:
         """Start the next episode of the chosen environments."""
@@ -200,7 +216,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _observation(self) -> Any:
         """Return fresh observations."""
-        return self.problem.layout.present(self._episodes.columns.observation)
+        return self.problem.task.observations.present(self._episodes.columns.observation)
 
     def _reset_info(self, which: Bool) -> dict[str, Any]:
         """Return the info of the environments that were just reset."""
@@ -211,11 +227,11 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     def _step_info(self, which: Bool) -> dict[str, Any]:
         """Return the info of the environments that just stepped."""
-        return _masked({**step_info(self._episodes.columns, which), **self._place(which)}, which) if which.any() else {}
+        return _masked({**step_info(self._episodes, which), **self._place(which)}, which) if which.any() else {}
 
     def _place(self, which: Bool) -> dict[str, Any]:
         """Return the entries that infos of steps and of resets share."""
-        mask = self.problem.actions.mask(self._episodes.columns.allowed)
+        mask = self.problem.task.actions.mask(self._episodes.columns.allowed)
         return {
             "seed": _where(which, self._seed_column),
             "episode_number": _where(which, self._episodes.episodes),
@@ -263,32 +279,25 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ConfigError(f"autoreset_mode must be one of {known}, got {mode!r}") from None
 
 
-def step_info(columns: StepColumns, which: Bool) -> dict[str, Any]:
+def step_info(episodes: Episodes, which: Bool) -> dict[str, Any]:
     """Return what happened in a step in Gymnasium's vector form, without the masks of the outermost keys.
 
     Args:
-        columns: What happened, for n networks.
+        episodes: The runner of n networks.
         which: The networks that stepped, shape (n,); entries of the others are 0, False or None.
     """
-    rows = np.ascontiguousarray(_where(which, columns.counts).T)
-    counts, failures = dict(zip(COUNTS, rows, strict=True)), rows[FIRST_FAILURE + 1 :]
-    terms = np.ascontiguousarray(_where(which, columns.terms).T)
-    reason = counts["rebalance_reason"]
-    rebalance = {
-        "requested_sat": counts["rebalance_requested_msat"] // 1000,
-        "applied_sat": counts["rebalance_applied_msat"] // 1000,
-        "fee_msat": counts["rebalance_fee_msat"],
-        "refused": reason != 0,
-        "reason": _where(which, _REASONS[reason], None),
-    }
+    columns = episodes.columns
+    counts = _where(which, columns.counts)
+    rows = np.ascontiguousarray(counts[:, :LEDGER].T)
+    named, failures = dict(zip(COUNTS, rows, strict=True)), rows[FIRST_FAILURE + 1 :]
+    of_task = episodes.problem.task.step_infos(counts[:, LEDGER:], _where(which, columns.terms), which)
     return {
-        "payments": which * columns.source.shape[1],
-        "succeeded": counts["succeeded"],
-        "volume_sat": counts["volume_msat"] // 1000,
-        "fees_msat": counts["fees_msat"],
+        "payments": which * columns.due,
+        "succeeded": named["succeeded"],
+        "volume_sat": named["volume_msat"] // 1000,
+        "fees_msat": named["fees_msat"],
         "failures": _masked(dict(zip(FAILURE_NAMES, failures, strict=True)), which),
-        "rebalance": _masked(rebalance, which),
-        "rewards": _masked(dict(zip(TERMS, terms, strict=True)), which),
+        **{key: _masked(value, which) if isinstance(value, dict) else value for key, value in of_task.items()},
     }
 
 

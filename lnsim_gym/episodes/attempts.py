@@ -24,8 +24,7 @@ __all__ = ["count_attempts"]
 
 
 def count_attempts(
-    networks: Network,
-    variant: int,
+    network: Network,
     options: PaymentOptions,
     balances_msat: npt.NDArray[np.int64],
     batch: PaymentBatch,
@@ -34,8 +33,7 @@ def count_attempts(
     """Fill in the attempts that are ``UNCOUNTED``; any thread may call this.
 
     Args:
-        networks: Networks, stacked over variants.
-        variant: Which of them the payments were made on.
+        network: The network that the payments were made on.
         options: How payments are sent.
         balances_msat: Balances before the payments, shape (directions,).
         batch: The payments.
@@ -44,7 +42,6 @@ def count_attempts(
     uncounted = attempts == UNCOUNTED
     if not uncounted.any():
         return
-    network = Network(*(column[variant] for column in networks))
     scratch, memory, settings = make_scratch(network), make_memory(network, options), make_settings(options)
     outcomes = make_outcomes(len(attempts), options.max_parts)
     payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))

@@ -6,63 +6,26 @@ from typing import Any
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend, ResetReport
-from lnsim_gym.compiled import kernel
-from lnsim_gym.episodes.columns import (
-    OUTCOME_COLUMNS,
-    REBALANCE_APPLIED,
-    REBALANCE_FAILURE_INDEX,
-    REBALANCE_FEE,
-    REBALANCE_REASON,
-    REBALANCE_REQUESTED,
-)
-from lnsim_gym.episodes.measure import allow_rebalances, measure_step
+from lnsim_gym.backends.interventions import Intervention, earnings, topology_after
+from lnsim_gym.backends.simulator.engine import policy_rows
+from lnsim_gym.compiled.binding import describe
 from lnsim_gym.episodes.problem import Problem
-from lnsim_gym.episodes.runner import Episodes
-from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
-from lnsim_gym.tasks.liquidity.actions import NO_OP
-from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
+from lnsim_gym.episodes.runner import NOT_COPIED, Episodes
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.network.routes import forwarding_fees_msat
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
+from lnsim_gym.tasks.state import make_state
 from lnsim_gym.traffic import TrafficSource
 
-__all__ = ["BackendEpisodes", "measure"]
-
-
-@kernel
-def measure(
-    amount_msat: Any,
-    succeeded: Any,
-    failure_reason: Any,
-    fee_msat: Any,
-    rebalance_unit_msat: Any,
-    weights: Any,
-    counts: Any,
-    terms: Any,
-) -> Any:
-    """Count a batch and compute the reward; see ``measure_step``."""
-    return measure_step(amount_msat, succeeded, failure_reason, fee_msat, rebalance_unit_msat, weights, counts, terms)
-
-
-@kernel
-def _observe(balances_msat: Any, free_msat: Any, limits: Any, row: Any, allowed: Any) -> None:
-    """Observe the balances of a network and mark the rebalances they allow."""
-    per_capacity, first_direction, needed_msat = limits
-    observe_balances(balances_msat, per_capacity, row)
-    allow_rebalances(free_msat, first_direction, needed_msat, allowed)
-
-
-@kernel
-def _observe_flows(batch: Any, outcomes: Any, per_capacity: Any, nodes: Any, kept: Any, row: Any) -> None:
-    """Note the flows of a step; see ``observe_flows``."""
-    succeeded, parts, amount_msat, route = outcomes
-    history, averaging = kept
-    source, destination = batch
-    observe_flows(
-        source, destination, succeeded, parts, amount_msat, route, per_capacity, nodes, history, averaging, row
-    )
+__all__ = ["BackendEpisodes"]
 
 
 class BackendEpisodes(Episodes):
     """Runs the episodes of a problem on one network behind the ``Backend`` interface.
+
+    Payments and interventions go through the backend; what they are worth and what the agent sees of them is worked
+    out by the task's compiled functions, on the same columns as in the simulator.
 
     Args:
         problem: What is to be done.
@@ -75,7 +38,14 @@ class BackendEpisodes(Episodes):
         self._traffic = TrafficSource(problem.config.traffic, problem.topology, problem.config.payments_per_step)
         self._batch: PaymentBatch | None = None
         self._outcomes: PaymentOutcomes | None = None
-        self._result = RebalanceResult()
+        self._done: tuple[Intervention, ...] = ()
+        self._topology = problem.topology
+        task = problem.task
+        self._state = make_state(
+            problem.config, [problem.topology], [problem.traffic], self.columns, self.places, own_policies=False
+        )
+        self._task_state = task.compiled_state([task])
+        self._tables = describe(self._state), describe(self._task_state)
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
         """See ``Episodes.reset``."""
@@ -85,31 +55,47 @@ class BackendEpisodes(Episodes):
         )
         self.backend.open()
         report = self.backend.reset(wanted)
+        self._set_topology(self.problem.topology)
         self.steps[0] = 0
         self.columns.observation[:] = 0
-        self._read_balances()
+        self.columns.balances_msat[0] = self.backend.balances_msat()
+        self._run(self.problem.task.kernels.observe)
         return report
 
-    def step(self, which: Bool, row: Int64, amount_msat: Int64) -> None:  # noqa: ARG002
+    def step(self, which: Bool, decisions: Int64) -> None:  # noqa: ARG002
         """See ``Episodes.step``."""
-        self._rebalance(int(row[0]), int(amount_msat[0]))
+        columns = self.columns
+        columns.decision[:] = decisions
+        done, due = self.problem.task.apply(self.backend, columns.decision[0], columns.ledger[0])
+        earned_msat = earnings(self._topology, done)
+        self._done = done
+        self._set_topology(topology_after(self._topology, done))
         batch = self._traffic.batch(int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0]))
+        batch = PaymentBatch(*(column[:due] for column in batch))
         outcomes = self.backend.pay(batch)
         self._batch, self._outcomes = batch, outcomes
-        self._fill(batch, outcomes)
-        self._measure(int(row[0]))
-        if self.problem.layout.history:
-            self._observe_flows()
-        self._read_balances()
+        columns.fill(batch, outcomes)
+        columns.balances_msat[0] = self.backend.balances_msat()
+        if columns.earned_msat.size:
+            columns.earned_msat[0] = earned_msat + forwarding_fees_msat(self._topology, outcomes.settled_routes())
+        self._run(self.problem.task.kernels.conclude)
         self.steps[0] += 1
+
+    def topology(self, network: int) -> Topology:  # noqa: ARG002
+        """See ``Episodes.topology``."""
+        return self._topology
+
+    def batch(self, network: int) -> PaymentBatch:
+        """See ``Episodes.batch``."""
+        return super().batch(network) if self._batch is None else self._batch
 
     def outcomes(self, network: int) -> PaymentOutcomes:
         """Return the outcomes of the last step, with durations and payment hashes."""
         return super().outcomes(network) if self._outcomes is None else self._outcomes
 
-    def rebalance_result(self, network: int) -> RebalanceResult:  # noqa: ARG002
-        """Return what became of the last rebalance, in LND's own words too."""
-        return self._result
+    def interventions(self, network: int) -> tuple[Intervention, ...]:  # noqa: ARG002
+        """Return what was done in the last step, in LND's own words too."""
+        return self._done
 
     def network_record(self) -> list[dict[str, Any]]:
         """See ``Episodes.network_record``."""
@@ -120,65 +106,21 @@ class BackendEpisodes(Episodes):
         """See ``Episodes.close``."""
         self.backend.close()
 
-    def _rebalance(self, row: int, amount_msat: int) -> None:
-        """Apply a rebalance and fill its columns."""
-        route = self.problem.routes.route(row)
-        result = RebalanceResult()
-        if row != NO_OP:
-            fee_msat = hop_amounts_msat(self.problem.topology, route, amount_msat)[0] - amount_msat
-            over = fee_msat > amount_msat * self.problem.config.rebalance_fee_limit_ppm // 1_000_000
-            result = (
-                RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
-                if over
-                else self.backend.rebalance(route, amount_msat)
-            )
-        self._result = result
-        counts = self.columns.counts[0]
-        counts[REBALANCE_REQUESTED] = amount_msat
-        counts[REBALANCE_APPLIED] = result.applied_msat
-        counts[REBALANCE_FEE] = result.fee_msat
-        counts[REBALANCE_REASON] = result.reason
-        counts[REBALANCE_FAILURE_INDEX] = result.failure_source_index
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be copied.
 
-    def _fill(self, batch: PaymentBatch, outcomes: PaymentOutcomes) -> None:
-        """Copy a batch and its outcomes into the columns."""
-        for name in PaymentBatch._fields:
-            getattr(self.columns, name)[0] = getattr(batch, name)
-        for name in OUTCOME_COLUMNS:
-            getattr(self.columns, name)[0] = getattr(outcomes, name)
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(NOT_COPIED)
 
-    def _measure(self, row: int) -> None:
-        """Fill counts, terms and reward."""
-        columns, problem = self.columns, self.problem
-        columns.reward[0] = measure(
-            columns.amount_msat[0],
-            columns.succeeded[0],
-            columns.failure_reason[0],
-            columns.fee_msat[0],
-            1 if row == NO_OP else 1000 * int(problem.routes.smallest_capacity_sat[row]),
-            problem.weights,
-            columns.counts[0],
-            columns.terms[0],
-        )
+    def _run(self, kernel: Any) -> None:
+        """Run a kernel on the network."""
+        state, task_state = self._tables
+        kernel(state.ctypes.data, task_state.ctypes.data, 0, 1)
 
-    def _observe_flows(self) -> None:
-        """Note the flows of the step in the observation."""
-        columns, problem, layout = self.columns, self.problem, self.problem.layout
-        _observe_flows(
-            (columns.source[0], columns.destination[0]),
-            (columns.succeeded[0], columns.parts[0], columns.part_amount_msat[0], columns.part_route[0]),
-            problem.per_capacity,
-            layout.nodes,
-            (layout.history, layout.averaging),
-            columns.observation[0],
-        )
-
-    def _read_balances(self) -> None:
-        """Read the balances, observe them, and mark what they allow."""
-        columns, problem = self.columns, self.problem
-        columns.balances_msat[0] = self.backend.balances_msat()
-        free_msat = problem.topology.spendable_msat(columns.balances_msat[0])
-        limits = (problem.per_capacity, problem.first_direction, problem.needed_msat)
-        _observe(
-            columns.balances_msat[0].ravel(), free_msat.ravel(), limits, columns.observation[0], columns.allowed[0]
-        )
+    def _set_topology(self, topology: Topology) -> None:
+        """Take in the policies that the network has from now on."""
+        if topology is not self._topology:
+            self._topology = topology
+            self._state.networks.policy[0] = policy_rows(topology.arrays)

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
-from lnsim_gym.episodes.columns import (
-    REBALANCE_APPLIED,
-    REBALANCE_FAILURE_INDEX,
-    REBALANCE_FEE,
-    REBALANCE_REASON,
-    StepColumns,
-)
+from lnsim_gym.backends.interventions import Intervention
 from lnsim_gym.episodes.problem import Problem
-from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
+from lnsim_gym.tasks.columns import Sizes, StepColumns
+from lnsim_gym.tasks.state import Places
 
-__all__ = ["Episodes"]
+__all__ = ["NOT_COPIED", "Episodes"]
+
+NOT_COPIED: Final = (
+    "only episodes on the simulator can be copied, saved and restored, as real nodes cannot be put back in "
+    "mid-episode: set backend='simulator'"
+)
 
 
 class Episodes(ABC):
@@ -31,25 +35,43 @@ class Episodes(ABC):
         networks: How many networks step together.
     """
 
+    can_be_copied: ClassVar[bool] = False
+    """Whether ``copy.deepcopy`` and ``pickle`` give a runner that goes on where this one stands."""
+
     def __init__(self, problem: Problem, networks: int) -> None:
         self.problem = problem
         self.networks = networks
-        self.columns = StepColumns.zeros(problem, networks)
-        self.seeds = np.zeros(networks, np.uint64)
-        self.episodes = np.zeros(networks, np.int64)
-        self.variants = np.zeros(networks, np.int64)
-        """Index of the problem's variant that each network is on, shape (networks,)."""
-        self.steps = np.zeros(networks, np.int64)
+        self.columns = StepColumns.zeros(Sizes.of(problem.task), networks)
+        self.places = Places.zeros(networks)
+
+    @property
+    def seeds(self) -> Any:
+        """Seed of each network, uint64 of shape (networks,)."""
+        return self.places.seeds
+
+    @property
+    def episodes(self) -> Int64:
+        """Number of each network's episode since its seed, shape (networks,)."""
+        return self.places.episodes
+
+    @property
+    def steps(self) -> Int64:
         """Steps done in the current episode, shape (networks,)."""
+        return self.places.steps
+
+    @property
+    def variants(self) -> Int64:
+        """Index of the problem's variant that each network is on, shape (networks,)."""
+        return self.places.variant
 
     def seed(self, network: int, seed: int) -> None:
         """Let the next ``begin`` of a network start the episodes of a seed, whose low 64 bits count."""
-        self.seeds[network] = seed % 2**64
-        self.episodes[network] = -1
+        self.places.seeds[network] = seed % 2**64
+        self.places.episodes[network] = -1
 
     def begin(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """Start the next episode on the chosen networks; see ``reset``."""
-        self.episodes[which] += 1
+        self.places.episodes[which] += 1
         return self.reset(which, start_balances_msat)
 
     @abstractmethod
@@ -65,21 +87,24 @@ class Episodes(ABC):
         """
 
     @abstractmethod
-    def step(self, which: Bool, row: Int64, amount_msat: Int64) -> None:
+    def step(self, which: Bool, decisions: Int64) -> None:
         """Do one step on the chosen networks and fill their rows of ``columns``.
 
         Args:
             which: The networks that step, shape (networks,).
-            row: Rows of ``problem.routes``, or ``NO_OP``, shape (networks,).
-            amount_msat: Amounts of the rebalances, shape (networks,).
+            decisions: What was decided on each, shape (networks, len(Task.decision)).
 
         Raises:
             BackendError: The backend was lost; the columns still hold the last valid observation.
         """
 
-    def step_one(self, row: int, amount_msat: int) -> None:
+    def step_one(self, decision: Int64) -> None:
         """Do one step on the only network; see ``step``."""
-        self.step(np.ones(1, np.bool_), np.array([row]), np.array([amount_msat]))
+        self.step(np.ones(1, np.bool_), decision[None])
+
+    def topology(self, network: int) -> Topology:
+        """Return the network with the policies that it has now."""
+        return self.problem.variants[int(self.places.variant[network])].topology
 
     def batch(self, network: int) -> PaymentBatch:
         """Return the payments of one network's last step."""
@@ -98,15 +123,27 @@ class Episodes(ABC):
         kept = self.batch(network), self.outcomes(network), self.columns.balances_msat[network].copy()
         return lambda: kept
 
-    def rebalance_result(self, network: int) -> RebalanceResult:
-        """Return what became of the rebalance of one network's last step."""
-        counts = self.columns.counts[network].tolist()
-        return RebalanceResult(
-            applied_msat=counts[REBALANCE_APPLIED],
-            fee_msat=counts[REBALANCE_FEE],
-            reason=RebalanceReason(counts[REBALANCE_REASON]),
-            failure_source_index=counts[REBALANCE_FAILURE_INDEX],
-        )
+    def interventions(self, network: int) -> tuple[Intervention, ...]:
+        """Return what the task did to one network in its last step, before the payments."""
+        columns = self.columns
+        return self.problem.task.interventions(columns.decision[network], columns.ledger[network])
+
+    def save_state(self) -> list[npt.NDArray[Any]]:
+        """Return a copy of everything that episodes are in the middle of, for ``restore_state``.
+
+        Raises:
+            ConfigError: The episodes are on real nodes.
+        """
+        raise ConfigError(NOT_COPIED)
+
+    def restore_state(self, state: list[npt.NDArray[Any]]) -> None:  # noqa: ARG002
+        """Go on where a runner of the same problem and size stood when it gave this state.
+
+        Raises:
+            ConfigError: The state is of another problem or another number of networks, or the episodes are on real
+                nodes.
+        """
+        raise ConfigError(NOT_COPIED)
 
     def network_record(self) -> list[dict[str, Any]]:
         """Return how to reach each real node (host, port, certificate, macaroon, public key); empty when simulated."""

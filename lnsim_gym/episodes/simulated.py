@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -10,17 +11,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.arrays import Bool, Float64, Int32, Int64
 from lnsim_gym.backends.base import ResetReport
+from lnsim_gym.backends.simulator.engine import Network, with_policies
 from lnsim_gym.compiled.binding import describe
 from lnsim_gym.episodes.attempts import count_attempts
-from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
-from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
-from lnsim_gym.episodes.state import make_state, with_scratch
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
+from lnsim_gym.tasks.base import Kernel
+from lnsim_gym.tasks.columns import OUTCOME_COLUMNS, unpack_batch, unpack_outcomes
+from lnsim_gym.tasks.state import make_state, with_scratch
 
 __all__ = ["SimulatedEpisodes"]
 
@@ -31,6 +34,8 @@ _ASSIGNED: Final = ResetReport(rung="assign", seconds=0.0)
 class SimulatedEpisodes(Episodes):
     """Runs the episodes of a problem on simulated networks.
 
+    Copies (``copy.deepcopy``) and pickles go on where the original stands, in memory of their own.
+
     Args:
         problem: What is to be done.
         networks: How many networks step together.
@@ -40,24 +45,38 @@ class SimulatedEpisodes(Episodes):
         ConfigError: ``threads`` is out of range.
     """
 
+    can_be_copied = True
+
     def __init__(self, problem: Problem, networks: int, threads: int = 1) -> None:
         super().__init__(problem, networks)
         if not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, got {threads}")
-        threads = min(threads, networks)
-        state = make_state(problem, self.columns, (self.seeds, self.episodes, self.steps, self.variants))
-        self._states = [state, *(with_scratch(state) for _ in range(threads - 1))]
+        self.threads = min(threads, networks)
+        tasks = [variant.task for variant in problem.variants]
+        state = make_state(
+            problem.config,
+            [variant.topology for variant in problem.variants],
+            [variant.traffic for variant in problem.variants],
+            self.columns,
+            self.places,
+            own_policies=problem.task.changes_policies,
+        )
+        self._states = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
+        self._task_state = tasks[0].compiled_state(tasks)
         self._tables = [describe(share) for share in self._states]
-        edges = np.linspace(0, networks, threads + 1).astype(int).tolist()
+        self._task_table = describe(self._task_state)
+        edges = np.linspace(0, networks, self.threads + 1).astype(int).tolist()
         self._ranges = [
-            (table.ctypes.data, first, last)
+            (table.ctypes.data, self._task_table.ctypes.data, first, last)
             for table, first, last in zip(self._tables, edges[:-1], edges[1:], strict=True)
         ]
-        self._address = self._ranges[0][0]
-        self._step_networks = step_networks if problem.config.payment.max_parts == 1 else step_networks_in_parts
-        self._has_flows = problem.layout.history > 0
-        self._which, self._row, self._rebalance_msat = state.columns[:3]
-        self._pool = ThreadPoolExecutor(threads - 1, "lnsim") if threads > 1 else None
+        self._address, self._task_address = self._ranges[0][:2]
+        kernels = problem.task.kernels
+        self._reset_networks = kernels.reset
+        self._step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
+        self._which, self._decision = state.columns.which, self.columns.decision
+        self._decision_one = self.columns.decision[0]
+        self._workers: tuple[int, ThreadPoolExecutor] | None = None
         self._bound: dict[int, list[Callable[[], Any]]] = {}
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
@@ -65,30 +84,24 @@ class SimulatedEpisodes(Episodes):
         self._which[:] = which
         if start_balances_msat is not None:
             self._states[0].columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
-        self._run(reset_networks)
+        self._run(self._reset_networks)
         return _ASSIGNED
 
-    def step(self, which: Bool, row: Int64, amount_msat: Int64) -> None:
+    def step(self, which: Bool, decisions: Int64) -> None:
         """See ``Episodes.step``."""
         self._which[:] = which
-        self._row[:] = row
-        self._rebalance_msat[:] = amount_msat
+        self._decision[:] = decisions
         self._run(self._step_networks)
-        if self._has_flows:
-            self._run(note_flows)
 
-    def step_one(self, row: int, amount_msat: int) -> None:
+    def step_one(self, decision: Int64) -> None:
         """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment.
 
         The network is still marked as the one to step since it was reset.
         """
-        self._row[0] = row
-        self._rebalance_msat[0] = amount_msat
-        self._step_networks(self._address, 0, 1)
-        if self._has_flows:
-            note_flows(self._address, 0, 1)
+        self._decision_one[:] = decision
+        self._step_networks(self._address, self._task_address, 0, 1)
 
-    def imagine(self, balances_msat: Int64, cumulative: npt.NDArray[np.float64], seeds: npt.NDArray[np.uint64]) -> None:
+    def imagine(self, balances_msat: Int64, cumulative: Float64, seeds: npt.NDArray[np.uint64]) -> None:
         """Start every network from given balances and a given demand, with payments of seeds of its own.
 
         For planning: step as usual afterwards, at most ``redraw_every_steps`` steps.
@@ -105,7 +118,7 @@ class SimulatedEpisodes(Episodes):
         self.begin(everyone, balances_msat)
         self.imagine_demand(everyone, cumulative)
 
-    def imagine_demand(self, which: Bool, cumulative: npt.NDArray[np.float64]) -> None:
+    def imagine_demand(self, which: Bool, cumulative: Float64) -> None:
         """Give another demand to networks that were started by ``imagine``.
 
         Args:
@@ -116,14 +129,21 @@ class SimulatedEpisodes(Episodes):
         columns.cumulative[which] = cumulative[which]
         columns.regime[which] = 0
 
-    def saved(self) -> list[npt.NDArray[Any]]:
-        """Return a copy of everything that episodes are in the middle of, for ``restore``."""
+    def save_state(self) -> list[npt.NDArray[Any]]:
+        """See ``Episodes.save_state``."""
         return [array.copy() for array in self._living()]
 
-    def restore(self, saved: list[npt.NDArray[Any]]) -> None:
-        """Go on where another runner of the same problem and size stood when ``saved`` was taken."""
-        for array, copy in zip(self._living(), saved, strict=True):
-            array[:] = copy
+    def restore_state(self, state: list[npt.NDArray[Any]]) -> None:
+        """See ``Episodes.restore_state``."""
+        own = self._living()
+        shapes = [(array.shape, array.dtype) for array in own]
+        if [(array.shape, array.dtype) for array in state] != shapes:
+            raise ConfigError(
+                "expected a state of the same settings and number of networks, got one of other arrays: "
+                "save it from an environment made alike"
+            )
+        for array, saved in zip(own, state, strict=True):
+            array[...] = saved
 
     def branch_from(self, other: SimulatedEpisodes, copies: int) -> None:
         """Go on where each network of another runner of the same problem stands, a number of copies side by side.
@@ -133,59 +153,94 @@ class SimulatedEpisodes(Episodes):
             copies: Copies of each network.
         """
         for array, its in zip(self._living(), other._living(), strict=True):
-            array[:] = np.repeat(its, copies, axis=0)
+            array[...] = np.repeat(its, copies, axis=0)
+        state = self._states[0]
+        if state.own_policies:
+            state.columns.policies[:] = np.arange(self.networks)
+
+    def topology(self, network: int) -> Topology:
+        """See ``Episodes.topology``."""
+        known = super().topology(network)
+        state = self._states[0]
+        if not state.own_policies:
+            return known
+        return with_policies(known, state.networks.policy[network])
 
     def outcomes(self, network: int) -> PaymentOutcomes:
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
-        columns = self._states[0].columns
-        variant, rebalanced_msat = int(columns.stepped_variant[network]), columns.rebalanced_msat[network]
-        self._count_attempts(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
+        columns = self.columns
+        made_on, balances_msat = self._stepped_network(network), self._states[0].columns.served_from_msat[network]
+        self._count_attempts(made_on, balances_msat, self.batch(network), columns.attempts[network])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
-        *kept, rebalanced_msat, balances_msat = [copy() for copy in self._copiers(network)]
-        variant, fields = int(self._states[0].columns.stepped_variant[network]), len(PaymentBatch._fields)
+        *kept, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
+        made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
+        if self._states[0].own_policies:
+            made_on = made_on._replace(policy=made_on.policy.copy())
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
-            batch = PaymentBatch(*kept[:fields])
-            columns = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=True))
-            self._count_attempts(variant, rebalanced_msat, batch, columns["attempts"])
-            outcomes = PaymentOutcomes(**columns, duration_s=np.zeros(len(batch.source)))
+            batch, outcomes = unpack_batch(kept[:fields], due), unpack_outcomes(kept[fields:], due)
+            self._count_attempts(made_on, served_from_msat, batch, outcomes.attempts)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
         return cache(unpack)
 
     def close(self) -> None:
         """See ``Episodes.close``."""
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
+        if self._workers is not None and self._workers[0] == os.getpid():
+            self._workers[1].shutdown()
+        self._workers = None
 
-    def _count_attempts(self, variant: int, balances_msat: Int64, batch: PaymentBatch, attempts: Any) -> None:
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the problem and where the episodes stand; the copy lays out memory of its own."""
+        return _resume, (self.problem, self.networks, self.threads, self.save_state())
+
+    def _stepped_network(self, network: int) -> Network:
+        """Return the engine's view of what a network was in its last step; a view, policies included."""
+        state = self._states[0]
+        variant = int(state.columns.stepped_variant[network])
+        view = Network(*(column[variant] for column in state.networks._replace(policy=state.starts.policy)))
+        return view._replace(policy=state.networks.policy[network]) if state.own_policies else view
+
+    def _count_attempts(self, made_on: Network, balances_msat: Int64, batch: PaymentBatch, attempts: Int32) -> None:
         """Fill in the attempts that a step left uncounted."""
-        options = self.problem.config.payment
-        count_attempts(self._states[0].networks, variant, options, balances_msat, batch, attempts)
+        count_attempts(made_on, self.problem.config.payment, balances_msat, batch, attempts[: len(batch.source)])
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return the arrays that change as episodes go on, working space left out."""
+        """Return the arrays that change as episodes go on, one row per network; working space left out."""
         state = self._states[0]
-        return (*state.columns, *state.memories)
+        policies = (state.networks.policy,) if state.own_policies else ()
+        return (*state.columns, *state.memories, *policies)
 
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
         if network not in self._bound:
-            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "rebalanced_msat", "balances_msat")
+            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "served_from_msat", "balances_msat")
             self._bound[network] = [getattr(self._states[0].columns, name)[network].copy for name in names]
         return self._bound[network]
 
-    def _run(self, task: Any) -> None:
+    def _run(self, kernel: Kernel) -> None:
         """Run a kernel on every range, the first in this thread."""
-        if self._pool is None:
-            for share in self._ranges:
-                task(*share)
+        if self.threads == 1:
+            kernel(*self._ranges[0])
             return
-        others = [self._pool.submit(task, *share) for share in self._ranges[1:]]
-        task(*self._ranges[0])
+        pool = self._pool()
+        others = [pool.submit(kernel, *share) for share in self._ranges[1:]]
+        kernel(*self._ranges[0])
         for other in others:
             other.result()
+
+    def _pool(self) -> ThreadPoolExecutor:
+        """Return the threads of this process: a forked child inherits none and starts its own."""
+        if self._workers is None or self._workers[0] != os.getpid():
+            self._workers = os.getpid(), ThreadPoolExecutor(self.threads - 1, "lnsim")
+        return self._workers[1]
+
+
+def _resume(problem: Problem, networks: int, threads: int, state: list[npt.NDArray[Any]]) -> SimulatedEpisodes:
+    """Return a runner that goes on where another one stood."""
+    episodes = SimulatedEpisodes(problem, networks, threads)
+    episodes.restore_state(state)
+    return episodes

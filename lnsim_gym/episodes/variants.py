@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from lnsim_gym.episodes.config import EnvironmentConfig, Variants
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.tasks.config import EnvironmentConfig, Variants
 from lnsim_gym.traffic import TrafficModel
 
 __all__ = ["variants_of"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -280,6 +280,15 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 f"got {balances[index].tolist()}"
             )
         return balances.astype(np.int64)
+
+    def nodes_of(self, route: Sequence[int]) -> list[int]:
+        """Return the node indices that a route visits, the sender first.
+
+        Args:
+            route: Direction indices in order, at least one.
+        """
+        arrays = self.arrays
+        return [int(arrays.source[route[0]]), *(int(arrays.destination[direction]) for direction in route)]
 
     def direction(self, source: str, destination: str) -> int:
         """Return the direction index of the channel from one node to another.

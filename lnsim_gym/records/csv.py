@@ -78,8 +78,7 @@ class CsvRecorder:
 
     def stepped(self, event: StepEvents) -> None:
         """Write the rows of a step."""
-        if event.rebalance_route:
-            self._writer.writerow(self._rebalance_row(event))
+        self._writer.writerows(self._rebalance_rows(event))
         self._writer.writerows(self._payment_rows(event))
         self._file.flush()
 
@@ -94,8 +93,8 @@ class CsvRecorder:
         """Yield the row of each payment."""
         batch, outcomes = event.batch, event.outcomes
         hops = outcomes.hops
-        moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
-        around = balances_per_payment(event.topology, event.balances_after_rebalance_msat, outcomes)
+        moment = event.timestamp + timedelta(seconds=event.intervening_s)
+        around = balances_per_payment(event.topology, event.balances_served_from_msat, outcomes)
         for index, (before, after) in enumerate(around):
             duration_s = float(outcomes.duration_s[index])
             yield {
@@ -112,25 +111,29 @@ class CsvRecorder:
             }
             moment += timedelta(seconds=duration_s)
 
-    def _rebalance_row(self, event: StepEvents) -> dict[str, Any]:
-        """Return the row of a step's rebalance."""
-        arrays, nodes, route = self._topology.arrays, self._topology.nodes, event.rebalance_route
-        path = [int(arrays.source[route[0]]), *(int(arrays.destination[direction]) for direction in route)]
-        refused = event.rebalance.reason
-        kind = "push" if len(route) == 1 else "circular"
-        description = f"{kind} {'->'.join(nodes[node] for node in path)}"
-        return {
-            "timestamp": event.timestamp.isoformat(),
-            "type": "rebalance",
-            "amount": _sat(event.rebalance_amount_msat),
-            "fee": _sat(event.rebalance.fee_msat),
-            "route_length": 0 if refused else len(route),
-            "success": not refused,
-            "payment_hash": event.rebalance.payment_hash,
-            "description": f"{description}: {RebalanceReason(refused).name}" if refused else description,
-            "duration_ms": round(1000 * event.rebalance.duration_s, 3),
-            **self._ends(path[0], path[-1], event.balances_before_msat, event.balances_after_rebalance_msat),
-        }
+    def _rebalance_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
+        """Yield the row of each rebalance of a step."""
+        nodes, moment = self._topology.nodes, event.timestamp
+        for rebalance, before_msat, after_msat in event.rebalances_with_balances():
+            route, result = rebalance.route, rebalance.result
+            path = self._topology.nodes_of(route)
+            kind = "push" if len(route) == 1 else "circular"
+            description = f"{kind} {'->'.join(nodes[node] for node in path)}"
+            yield {
+                "timestamp": moment.isoformat(),
+                "type": "rebalance",
+                "amount": _sat(rebalance.amount_msat),
+                "fee": _sat(result.fee_msat),
+                "route_length": 0 if result.reason else len(route),
+                "success": not result.reason,
+                "payment_hash": result.payment_hash,
+                "description": f"{description}: {RebalanceReason(result.reason).name}"
+                if result.reason
+                else description,
+                "duration_ms": round(1000 * result.duration_s, 3),
+                **self._ends(path[0], path[-1], before_msat, after_msat),
+            }
+            moment += timedelta(seconds=result.duration_s)
 
     def _ends(self, sender: int, receiver: int, before_msat: Int64, after_msat: Int64) -> dict[str, Any]:
         """Return the columns that name two nodes and tell their balances."""

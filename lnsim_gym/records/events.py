@@ -12,16 +12,15 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.interventions import Intervention, Rebalance, balances_after, settle, topology_after
 from lnsim_gym.network import Topology
-from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
+from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
 __all__ = [
     "EpisodeEnd",
     "EpisodeStart",
     "Recorder",
     "StepEvents",
-    "balances_after_rebalance",
     "balances_per_payment",
 ]
 
@@ -42,7 +41,7 @@ class EpisodeStart:
 
 @dataclass(frozen=True, slots=True)
 class StepEvents:
-    """One step: a rebalance, if any was asked for, then a batch of payments."""
+    """One step: what the task did to the network, then a batch of payments."""
 
     episode: int
     step: int
@@ -50,20 +49,39 @@ class StepEvents:
     seed: int
     action: Any
     """The action as given to ``step``, in plain JSON types or numpy; None when there was none."""
-    rebalance_route: tuple[int, ...]
-    """Direction indices in order from the paying node; empty when no rebalance was asked for."""
-    rebalance_amount_msat: int
-    """Amount asked for; 0 when no rebalance was asked for."""
-    rebalance: RebalanceResult
+    interventions: tuple[Intervention, ...]
+    """What was done to the network before the payments, in order, and what became of it."""
     batch: PaymentBatch
     outcomes: PaymentOutcomes
-    balances_before_msat: Int64  # (channels, 2) before the rebalance
-    balances_after_rebalance_msat: Int64  # (channels, 2) before the first payment
+    balances_before_msat: Int64  # (channels, 2) before the interventions
+    balances_served_from_msat: Int64  # (channels, 2) before the first payment
     balances_after_msat: Int64  # (channels, 2) after the last payment
     timestamp: datetime
     """When the step began."""
+    topology_before: Topology
+    """The network with the policies that it had before the interventions."""
     topology: Topology
-    """The network with the policies that it has in this episode."""
+    """The network with the policies that the payments met."""
+
+    @property
+    def rebalances(self) -> tuple[Rebalance, ...]:
+        """The rebalances among the interventions."""
+        return tuple(done for done in self.interventions if isinstance(done, Rebalance))
+
+    def rebalances_with_balances(self) -> Iterator[tuple[Rebalance, Int64, Int64]]:
+        """Yield each rebalance with the balances before and after it, shape (channels, 2)."""
+        topology, before_msat = self.topology_before, self.balances_before_msat
+        for done in self.interventions:
+            after_msat = balances_after(topology, before_msat, (done,))
+            topology = topology_after(topology, (done,))
+            if isinstance(done, Rebalance):
+                yield done, before_msat, after_msat
+            before_msat = after_msat
+
+    @property
+    def intervening_s(self) -> float:
+        """Wall time that the interventions took; 0 in the simulator."""
+        return sum(rebalance.result.duration_s for rebalance in self.rebalances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +112,6 @@ class Recorder(Protocol):
         """Finish what was begun; harmless when closed already."""
 
 
-def balances_after_rebalance(
-    topology: Topology, balances_msat: Int64, route: tuple[int, ...], applied_msat: int
-) -> Int64:
-    """Return the balances after an amount arrived over a pinned route, as a fresh array of shape (channels, 2)."""
-    after = balances_msat.copy()
-    if applied_msat:
-        _settle(topology, after.reshape(-1), route, applied_msat)
-    return after
-
-
 def balances_per_payment(
     topology: Topology, balances_msat: Int64, outcomes: PaymentOutcomes
 ) -> Iterator[tuple[Int64, Int64]]:
@@ -128,13 +136,6 @@ def balances_per_payment(
         for part in range(parts):
             route = routes[payment][part]
             hops = route if route[-1] >= 0 else route[: route.index(-1)]
-            _settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part])
+            settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part])
         yield before, after
         before = after
-
-
-def _settle(topology: Topology, flat_msat: Int64, route: tuple[int, ...], amount_msat: int) -> None:
-    """Move the HTLC amounts of a settled route, in place, in balances that lie in direction order."""
-    for direction, hop_msat in zip(route, hop_amounts_msat(topology, route, amount_msat), strict=True):
-        flat_msat[direction] -= hop_msat
-        flat_msat[direction ^ 1] += hop_msat

@@ -11,15 +11,15 @@ from typing import Any, Final
 import msgspec
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.interventions import Intervention, PolicyChange, Rebalance
 from lnsim_gym.errors import RecordError, did_you_mean
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import (
     FailureReason,
     PaymentBatch,
     PaymentOptions,
     PaymentOutcomes,
     RebalanceReason,
-    RebalanceResult,
 )
 
 __all__ = [
@@ -28,12 +28,15 @@ __all__ = [
     "EndLine",
     "EpisodeLine",
     "HeaderLine",
+    "InterventionRecord",
     "Line",
     "Part",
     "PaymentRecord",
+    "PolicyRecord",
     "RebalanceRecord",
     "StepLine",
     "balance_pairs",
+    "intervention_record",
     "payment_record",
     "rebalance_record",
 ]
@@ -95,6 +98,26 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         _require_name(self.reason, RebalanceReason)
 
 
+class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A routing policy that was changed."""
+
+    direction: int
+    """Direction index."""
+    policy: Policy
+
+
+class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One of the things that were done to the network in a step; one field is set."""
+
+    rebalance: RebalanceRecord | None = None
+    policy_change: PolicyRecord | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse none and several."""
+        if (self.rebalance is None) == (self.policy_change is None):
+            raise RecordError("expected an intervention to be either a rebalance or a policy_change")
+
+
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
     """A settled part of a payment."""
 
@@ -125,16 +148,25 @@ class PaymentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         _require_name(self.failure_reason, FailureReason)
 
 
-class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="step"):
+class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="step", omit_defaults=True):
     """A step."""
 
     step: int
     action: Any
     rebalance: RebalanceRecord | None
+    """The rebalance, where that is all that was done."""
     balances_after_rebalance_msat: Balances
+    """Balances before the first payment."""
     payments: tuple[PaymentRecord, ...]
     balances_after_msat: Balances
     timestamp: datetime
+    interventions: tuple[InterventionRecord, ...] = ()
+    """Everything that was done, in order, where it is more than one rebalance."""
+
+    @property
+    def done(self) -> tuple[InterventionRecord, ...]:
+        """Everything that was done, in order, wherever it stands."""
+        return self.interventions if self.rebalance is None else (InterventionRecord(rebalance=self.rebalance),)
 
 
 class EndLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="end"):
@@ -167,11 +199,12 @@ def payment_record(topology: Topology, batch: PaymentBatch, outcomes: PaymentOut
     )
 
 
-def rebalance_record(route: tuple[int, ...], amount_msat: int, result: RebalanceResult) -> RebalanceRecord:
+def rebalance_record(rebalance: Rebalance) -> RebalanceRecord:
     """Return a rebalance with its result."""
+    result = rebalance.result
     return RebalanceRecord(
-        route=tuple(int(direction) for direction in route),
-        amount_msat=int(amount_msat),
+        route=tuple(int(direction) for direction in rebalance.route),
+        amount_msat=int(rebalance.amount_msat),
         applied_msat=int(result.applied_msat),
         fee_msat=int(result.fee_msat),
         reason=RebalanceReason(result.reason).name,
@@ -180,6 +213,13 @@ def rebalance_record(route: tuple[int, ...], amount_msat: int, result: Rebalance
         duration_s=result.duration_s,
         payment_hash=result.payment_hash,
     )
+
+
+def intervention_record(done: Intervention) -> InterventionRecord:
+    """Return an intervention with its result."""
+    if isinstance(done, PolicyChange):
+        return InterventionRecord(policy_change=PolicyRecord(direction=int(done.direction), policy=done.policy))
+    return InterventionRecord(rebalance=rebalance_record(done))
 
 
 def balance_pairs(balances_msat: Int64) -> Balances:

@@ -66,7 +66,7 @@ class ParquetRecorder:
 
     def stepped(self, event: StepEvents) -> None:
         """Write a step."""
-        rows = [*self._rebalance_row(event), *self._payment_rows(event)]
+        rows = [*self._rebalance_rows(event), *self._payment_rows(event)]
         self._events.add(self._arrow.Table.from_pylist(rows, _schemas()["events"]))
         self._add_balances(event.episode, event.step, event.timestamp, event.balances_after_msat)
 
@@ -78,34 +78,33 @@ class ParquetRecorder:
         self._events.write()
         self._balances.write()
 
-    def _rebalance_row(self, event: StepEvents) -> Iterator[dict[str, Any]]:
-        """Yield the row of a step's rebalance, if any was asked for."""
-        if not event.rebalance_route:
-            return
-        record = rebalance_record(event.rebalance_route, event.rebalance_amount_msat, event.rebalance)
-        arrays = self._topology.arrays
-        ends = (int(arrays.source[record.route[0]]), int(arrays.destination[record.route[-1]]))
-        sent = bool(record.applied_msat)
-        yield {
-            **_place(event, -1, event.timestamp),
-            "type": "rebalance",
-            "amount_msat": record.amount_msat,
-            "succeeded": sent,
-            "reason": record.reason,
-            "attempts": 1 if sent or record.failure_source_index >= 0 else 0,
-            "fee_msat": record.fee_msat,
-            "hops": len(record.route) if sent else 0,
-            "parts": [{"amount_msat": record.applied_msat, "route": list(record.route)}] if sent else [],
-            "payment_hash": record.payment_hash,
-            "description": record.detail,
-            "duration_s": record.duration_s,
-            **self._end_columns(ends, event.balances_before_msat, event.balances_after_rebalance_msat),
-        }
+    def _rebalance_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
+        """Yield the row of each rebalance of a step."""
+        moment = event.timestamp
+        for rebalance, before_msat, after_msat in event.rebalances_with_balances():
+            record, path = rebalance_record(rebalance), self._topology.nodes_of(rebalance.route)
+            sent = bool(record.applied_msat)
+            yield {
+                **_place(event, -1, moment),
+                "type": "rebalance",
+                "amount_msat": record.amount_msat,
+                "succeeded": sent,
+                "reason": record.reason,
+                "attempts": 1 if sent or record.failure_source_index >= 0 else 0,
+                "fee_msat": record.fee_msat,
+                "hops": len(record.route) if sent else 0,
+                "parts": [{"amount_msat": record.applied_msat, "route": list(record.route)}] if sent else [],
+                "payment_hash": record.payment_hash,
+                "description": record.detail,
+                "duration_s": record.duration_s,
+                **self._end_columns((path[0], path[-1]), before_msat, after_msat),
+            }
+            moment += timedelta(seconds=record.duration_s)
 
     def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each payment."""
-        moment = event.timestamp + timedelta(seconds=event.rebalance.duration_s)
-        around = balances_per_payment(event.topology, event.balances_after_rebalance_msat, event.outcomes)
+        moment = event.timestamp + timedelta(seconds=event.intervening_s)
+        around = balances_per_payment(event.topology, event.balances_served_from_msat, event.outcomes)
         for index, (before, after) in enumerate(around):
             record = payment_record(self._topology, event.batch, event.outcomes, index)
             ends = (int(event.batch.source[index]), int(event.batch.destination[index]))

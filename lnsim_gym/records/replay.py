@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.backends.base import Backend
+from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.errors import RecordError
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import RebalanceReason
 from lnsim_gym.records.lines import (
     Balances,
     PaymentRecord,
+    RebalanceRecord,
     StepLine,
     balance_pairs,
     payment_record,
@@ -98,13 +100,12 @@ def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
 
 def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -> Iterator[Difference]:
     """Do one step again and yield what differs."""
-    recorded = step.rebalance
-    if recorded is not None and recorded.reason != RebalanceReason.FEE_LIMIT_EXCEEDED.name:
-        result = backend.rebalance(recorded.route, recorded.amount_msat)
-        again = rebalance_record(recorded.route, recorded.amount_msat, result)
-        excluded = _PER_RUN | {"failure_source_index"} if recorded.failure_source_index < 0 else _PER_RUN
-        for name, expected, got in _unequal(recorded, again, excluded):
-            yield Difference(episode, step.step, None, f"rebalance.{name}", expected, got)
+    for done in step.done:
+        if done.rebalance is not None:
+            for name, expected, got in _replay_rebalance(done.rebalance, backend):
+                yield Difference(episode, step.step, None, f"rebalance.{name}", expected, got)
+        elif done.policy_change is not None:
+            backend.set_policy(done.policy_change.direction, done.policy_change.policy)
     yield from _compare_balances(
         episode, step.step, "balances_after_rebalance_msat", step.balances_after_rebalance_msat, backend
     )
@@ -116,6 +117,16 @@ def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -
         for name, expected, got in _unequal(_sorted(payment), _sorted(made), excluded):
             yield Difference(episode, step.step, index, name, expected, got)
     yield from _compare_balances(episode, step.step, "balances_after_msat", step.balances_after_msat, backend)
+
+
+def _replay_rebalance(recorded: RebalanceRecord, backend: Backend) -> Iterator[tuple[str, Any, Any]]:
+    """Do one rebalance again and yield the fields in which it differs; one over its fee limit never was sent."""
+    if recorded.reason == RebalanceReason.FEE_LIMIT_EXCEEDED.name:
+        return
+    result = backend.rebalance(recorded.route, recorded.amount_msat)
+    again = rebalance_record(Rebalance(recorded.route, recorded.amount_msat, result))
+    excluded = _PER_RUN | {"failure_source_index"} if recorded.failure_source_index < 0 else _PER_RUN
+    yield from _unequal(recorded, again, excluded)
 
 
 def _unequal(one: msgspec.Struct, other: msgspec.Struct, excluded: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:

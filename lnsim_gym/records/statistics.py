@@ -99,11 +99,11 @@ class RunningStatistics:
         """Count a step with its rebalance and payments."""
         self._steps += 1
         self._note_time(event.timestamp)
-        if event.rebalance_route:
+        for rebalance in event.rebalances:
             self._rebalances += 1
-            self._rebalances_applied += event.rebalance.applied_msat > 0
-            self._rebalance_volume_msat += event.rebalance.applied_msat
-            self._rebalance_fees_msat += event.rebalance.fee_msat
+            self._rebalances_applied += rebalance.result.applied_msat > 0
+            self._rebalance_volume_msat += rebalance.result.applied_msat
+            self._rebalance_fees_msat += rebalance.result.fee_msat
         self._count_payments(event)
 
     def episode_ended(self, event: EpisodeEnd) -> None:

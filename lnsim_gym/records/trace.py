@@ -31,8 +31,8 @@ from lnsim_gym.records.lines import (
     Line,
     StepLine,
     balance_pairs,
+    intervention_record,
     payment_record,
-    rebalance_record,
 )
 
 __all__ = ["Trace", "TraceEpisode", "TraceWriter", "read_trace"]
@@ -93,7 +93,7 @@ class TraceWriter:
         versions: Mapping[str, str] | None = None,
     ) -> None:
         self.path = path
-        self._topology = topology
+        self._topology = self._current = topology
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("wb")
         self._write(
@@ -118,7 +118,8 @@ class TraceWriter:
         self.close()
 
     def episode_started(self, event: EpisodeStart) -> None:
-        """Write the start of an episode."""
+        """Write the start of an episode, which has the policies of the header again."""
+        self._current = self._topology
         self._write(
             EpisodeLine(
                 episode=event.episode,
@@ -134,20 +135,19 @@ class TraceWriter:
         Raises:
             RecordError: It was made on another network than the header tells of.
         """
-        if event.topology != self._topology:
+        if event.topology_before != self._current:
             raise RecordError("a trace is of one network, policies included: this step was made on another")
-        rebalance = (
-            rebalance_record(event.rebalance_route, event.rebalance_amount_msat, event.rebalance)
-            if event.rebalance_route
-            else None
-        )
+        self._current = event.topology
+        done = tuple(intervention_record(done) for done in event.interventions)
+        rebalance = done[0].rebalance if len(done) == 1 else None
         payments = range(len(event.batch.source))
         self._write(
             StepLine(
                 step=event.step,
                 action=_plain(event.action),
                 rebalance=rebalance,
-                balances_after_rebalance_msat=balance_pairs(event.balances_after_rebalance_msat),
+                interventions=() if rebalance else done,
+                balances_after_rebalance_msat=balance_pairs(event.balances_served_from_msat),
                 payments=tuple(
                     payment_record(self._topology, event.batch, event.outcomes, index) for index in payments
                 ),
@@ -247,8 +247,8 @@ def _require_step(line: StepLine, trace: Trace) -> None:
     _require_balances(line.balances_after_rebalance_msat, trace)
     _require_balances(line.balances_after_msat, trace)
     routes = [part.route for payment in line.payments for part in payment.parts]
-    if line.rebalance is not None:
-        routes.append(line.rebalance.route)
+    for done in line.done:
+        routes.append(done.rebalance.route if done.rebalance else (done.policy_change.direction,))  # type: ignore[union-attr]
     directions = 2 * len(topology.channels)
     for route in routes:
         if not route or not all(0 <= direction < directions for direction in route):

@@ -51,7 +51,7 @@ class Panel:
         self._seed.set_text(f"seed {scene.seed}, episode {scene.episode}")
         if scene.succeeded:
             self._rate.set_text(f"{scene.rates_so_far[-1]:.1%}")
-            self._last.set_text(f"{scene.succeeded[-1]} of {scene.payments} in the last step")
+            self._last.set_text(f"{scene.succeeded[-1]} of {scene.sent[-1]} in the last step")
         else:
             self._rate.set_text("-")
             self._last.set_text("no payments yet")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lnsim_gym.episodes import Episodes
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
-from lnsim_gym.rendering.scene import Scene, Watcher
+from lnsim_gym.rendering.scene import History, Scene, Watcher
 from lnsim_gym.rendering.text import scene_text
 
 if TYPE_CHECKING:
@@ -44,7 +44,9 @@ class Renderer:
 
     def __init__(self, mode: str, episodes: Episodes, metadata: Mapping[str, Any]) -> None:
         _check(mode)
-        self._mode, self._metadata = mode, metadata
+        self._mode = mode
+        self._metadata = metadata
+        self._episodes = episodes
         self._watchers = [Watcher(episodes, network) for network in range(episodes.networks)]
         self._pictures: list[Picture] = []
         self._window: Window | None = None
@@ -55,10 +57,10 @@ class Renderer:
             self._watchers[network].began()
         self._show_window()
 
-    def stepped(self, which: npt.NDArray[np.bool_], row: npt.NDArray[np.int64]) -> None:
-        """Take in a step of the chosen networks, with rebalances over rows of the routes, both of shape (networks,)."""
+    def stepped(self, which: npt.NDArray[np.bool_]) -> None:
+        """Take in a step of the chosen networks, shape (networks,)."""
         for network in np.flatnonzero(which).tolist():
-            self._watchers[network].stepped(int(row[network]))
+            self._watchers[network].stepped()
         self._show_window()
 
     def render(self) -> tuple[Any, ...] | None:
@@ -67,6 +69,19 @@ class Renderer:
             self._show_window()
             return None
         return tuple(self._frame(watcher.scene()) for watcher in self._watchers)
+
+    def save_state(self) -> list[History]:
+        """Return what is known of the episode of each network."""
+        return [watcher.history for watcher in self._watchers]
+
+    def restore_state(self, state: list[History]) -> None:
+        """Show again what was shown when this state was saved."""
+        for watcher, history in zip(self._watchers, state, strict=True):
+            watcher.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what is known of the episodes; the copy draws pictures, and opens a window, of its own."""
+        return _resume, (self._mode, self._episodes, dict(self._metadata), self.save_state())
 
     def close(self) -> None:
         """Close the window; harmless when closed already."""
@@ -98,6 +113,13 @@ class Renderer:
                 return picture
         self._pictures.append(Picture(scene.topology, tile=len(self._watchers) > 1))
         return self._pictures[-1]
+
+
+def _resume(mode: str, episodes: Episodes, metadata: Mapping[str, Any], state: list[History]) -> Renderer:
+    """Return a renderer that goes on where another one stood."""
+    renderer = Renderer(mode, episodes, metadata)
+    renderer.restore_state(state)
+    return renderer
 
 
 def _check(mode: str) -> None:

@@ -1,27 +1,27 @@
-"""What is shown of one network: its balances, the last rebalance, and how many payments succeeded so far."""
+"""What is shown of one network: its balances, what the last step did to it, and how many payments succeeded so far."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.backends import interventions
 from lnsim_gym.episodes import Episodes
-from lnsim_gym.episodes.columns import REBALANCE_REQUESTED
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import RebalanceReason
-from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.columns import SUCCEEDED
 
-__all__ = ["DRY", "Rebalance", "Scene", "Watcher"]
+__all__ = ["DRY", "History", "Rebalance", "Scene", "Watcher"]
 
 DRY: Final = 0.1
 """Share of a channel's funds below which an end is dry."""
 _WHY: Final = {
     RebalanceReason.NONE: "",
     RebalanceReason.INSUFFICIENT_LOCAL_BALANCE: "{payer} cannot spend that much on this channel",
-    RebalanceReason.AMOUNT_OUT_OF_RANGE: "a channel on the way takes no such amount",
+    RebalanceReason.AMOUNT_OUT_OF_RANGE: "a channel on the route takes no such amount",
     RebalanceReason.FEE_LIMIT_EXCEEDED: "its fees exceed the limit",
     RebalanceReason.TEMPORARY_CHANNEL_FAILURE: "{failing} lacks the balance to forward it",
     RebalanceReason.OTHER: "{detail}",
@@ -35,7 +35,7 @@ class Rebalance:
     route: tuple[int, ...]
     """Direction indices in order from the paying node."""
     nodes: tuple[str, ...]
-    """Names of the nodes on the way, the payer first."""
+    """Names of the nodes on the route, the payer first."""
     amount_sat: int
     """Amount asked for."""
     fee_msat: int
@@ -59,12 +59,14 @@ class Scene:
     episode: int
     step: int
     """Steps done in the episode."""
-    payments: int
-    """Payments of each step."""
+    sent: tuple[int, ...]
+    """Payments that were sent, step by step."""
     succeeded: tuple[int, ...]
     """Payments that settled, step by step."""
     rebalance: Rebalance | None
-    """Rebalance of the last step; None when there was none."""
+    """First rebalance of the last step; None when there was none."""
+    policy_changes: tuple[str, ...] = ()
+    """Routing policies that the last step changed, in words."""
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -80,18 +82,26 @@ class Scene:
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:
-        """Success rate of each step, shape (steps,)."""
-        return np.array(self.succeeded, np.float64) / self.payments
+        """Success rate of each step, 0 where nothing was sent, shape (steps,)."""
+        return np.array(self.succeeded, np.float64) / np.maximum(self.sent, 1)
 
     @property
     def rates_so_far(self) -> npt.NDArray[np.float64]:
         """Success rate of the episode up to each step, shape (steps,)."""
-        sums: npt.NDArray[np.float64] = self.rates.cumsum() / np.arange(1, len(self.succeeded) + 1)
-        return sums
+        rates: npt.NDArray[np.float64] = np.cumsum(self.succeeded) / np.maximum(np.cumsum(self.sent), 1)
+        return rates
+
+
+class History(NamedTuple):
+    """What a watcher knows of an episode."""
+
+    sent: tuple[int, ...] = ()
+    succeeded: tuple[int, ...] = ()
+    done: tuple[interventions.Intervention, ...] = ()
 
 
 class Watcher:
-    """Keeps what a runner's columns forget: the success of earlier steps, and the last rebalance.
+    """Keeps what a runner's columns forget: the success of earlier steps, and what the last one did.
 
     Args:
         episodes: The runner.
@@ -101,48 +111,65 @@ class Watcher:
     def __init__(self, episodes: Episodes, network: int) -> None:
         self._episodes = episodes
         self._network = network
+        self._sent: list[int] = []
         self._succeeded: list[int] = []
-        self._rebalance: Rebalance | None = None
+        self._done: tuple[interventions.Intervention, ...] = ()
+
+    @property
+    def history(self) -> History:
+        """What happened in the episode so far; set it to go on from there."""
+        return History(tuple(self._sent), tuple(self._succeeded), self._done)
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._sent = list(history.sent)
+        self._succeeded = list(history.succeeded)
+        self._done = history.done
 
     def began(self) -> None:
         """Forget the episode before."""
-        self._succeeded = []
-        self._rebalance = None
+        self.history = History()
 
-    def stepped(self, row: int) -> None:
-        """Take in the step that was just made, with a rebalance over a row of the routes."""
-        self._succeeded.append(int(self._episodes.columns.counts[self._network, 0]))
-        self._rebalance = None if row == NO_OP else self._read_rebalance(row)
+    def stepped(self) -> None:
+        """Take in the step that was just made."""
+        columns = self._episodes.columns
+        self._sent.append(int(columns.due[self._network]))
+        self._succeeded.append(int(columns.counts[self._network, SUCCEEDED]))
+        self._done = self._episodes.interventions(self._network)
 
     def scene(self) -> Scene:
         """Return the network as it is now."""
         episodes, network = self._episodes, self._network
+        topology, done = episodes.topology(network), self._done
+        rebalances = [_shown(topology, one) for one in done if isinstance(one, interventions.Rebalance)]
         return Scene(
-            topology=self._topology(),
+            topology=topology,
             balances_sat=episodes.columns.balances_msat[network] // 1000,
             seed=int(episodes.seeds[network]),
             episode=int(episodes.episodes[network]),
             step=int(episodes.steps[network]),
-            payments=episodes.problem.config.payments_per_step,
+            sent=tuple(self._sent),
             succeeded=tuple(self._succeeded),
-            rebalance=self._rebalance,
+            rebalance=rebalances[0] if rebalances else None,
+            policy_changes=tuple(
+                _in_words(topology, one) for one in done if isinstance(one, interventions.PolicyChange)
+            ),
         )
 
-    def _topology(self) -> Topology:
-        """Return the topology of the current episode."""
-        return self._episodes.problem.variants[int(self._episodes.variants[self._network])].topology
 
-    def _read_rebalance(self, row: int) -> Rebalance:
-        """Return the rebalance of the last step."""
-        topology, arrays = self._topology(), self._topology().arrays
-        route = self._episodes.problem.routes.route(row)
-        on_the_way = [int(arrays.source[route[0]]), *arrays.destination[list(route)].tolist()]
-        nodes = tuple(topology.nodes[node] for node in on_the_way)
-        result = self._episodes.rebalance_result(self._network)
-        why = _WHY[result.reason].format(
-            payer=nodes[0],
-            failing=nodes[result.failure_source_index] if result.failure_source_index >= 0 else "a node",
-            detail=result.detail or "LND refused it",
-        )
-        requested_msat = int(self._episodes.columns.counts[self._network, REBALANCE_REQUESTED])
-        return Rebalance(route, nodes, requested_msat // 1000, result.fee_msat, why)
+def _shown(topology: Topology, done: interventions.Rebalance) -> Rebalance:
+    """Return a rebalance as it is shown."""
+    nodes = tuple(topology.nodes[node] for node in topology.nodes_of(done.route))
+    result = done.result
+    why = _WHY[result.reason].format(
+        payer=nodes[0],
+        failing=nodes[result.failure_source_index] if result.failure_source_index >= 0 else "a node",
+        detail=result.detail or "LND refused it",
+    )
+    return Rebalance(done.route, nodes, done.amount_msat // 1000, result.fee_msat, why)
+
+
+def _in_words(topology: Topology, done: interventions.PolicyChange) -> str:
+    """Return a change of policy as one phrase."""
+    source, destination = (topology.nodes[node] for node in topology.nodes_of((done.direction,)))
+    return f"{source} → {destination}: {done.policy.fee_base_msat:,} msat + {done.policy.fee_rate_ppm:,} ppm"

@@ -38,9 +38,10 @@ def _header(scene: Scene) -> Iterator[str]:
     yield f"seed {scene.seed}, episode {scene.episode}, step {scene.step}"
     if scene.succeeded:
         rates = "".join(_LEVELS[int(rate * (len(_LEVELS) - 1) + 0.5)] for rate in scene.rates[-_STEPS:].tolist())
-        last = f"{scene.succeeded[-1]} of {scene.payments}"
+        last = f"{scene.succeeded[-1]} of {scene.sent[-1]}"
         yield f"success rate  {scene.rates_so_far[-1]:.1%}, {last} in the last step  {rates}"
     yield f"rebalance     {rebalance_text(scene.rebalance)}"
+    yield from (f"new policy    {change}" for change in scene.policy_changes)
     yield f"dry ends      {scene.dry_ends:,} of {scene.balances_sat.size:,} below {DRY:.0%}"
 
 

@@ -8,8 +8,8 @@ import pytest
 from lnsim_gym.agents import Agent, make_agent
 from lnsim_gym.agents.evaluate import behind, evaluate
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError, InvalidAction
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 PROBLEM = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
 SEEDS = range(40, 46)

@@ -5,8 +5,8 @@ import pytest
 
 from lnsim_gym.agents.features import ChannelFeatures
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 AVERAGES = {"observation": "averages", "observation_averages": (8, 25)}
 

@@ -10,8 +10,8 @@ from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.play import play
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 DRIFT = {"start_balances": {}, "traffic": {"median_amount_sat": 20_000, "weight_spread": 1.2}}
 FLOWS = {"observation": "flows", "observation_history": 1}

@@ -7,9 +7,9 @@ from lnsim_gym.agents.planner.demand import ExpectedLoad, drawn_demand, log_weig
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.network import Topology
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 FLOWS = Problem.of(EnvironmentConfig.of({"start_balances": {}, "observation": "flows", "observation_history": 1}))
 

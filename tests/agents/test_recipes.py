@@ -11,8 +11,8 @@ from lnsim_gym.agents.rules import RandomActions, Targeted
 from lnsim_gym.cli import make_app
 from lnsim_gym.cli.episodes import LauncherName, make_environment
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 PROBLEM = Problem.of(EnvironmentConfig.of({}))
 

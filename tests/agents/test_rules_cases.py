@@ -17,9 +17,9 @@ from lnsim_gym.agents.rules import (
     Threshold,
 )
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.liquidity.routes import NO_OP
 
 SPACES = ("discrete", "multidiscrete", "box")
 TRIANGLE = {

@@ -20,8 +20,8 @@ from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
 from lnsim_gym.agents.planner import DemandFeatures
 from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig
 
 ROLLOUTS = {"n_envs": 3, "n_steps": 20, "batch_size": 30, "n_epochs": 1, "n_timesteps": 240}
 REPLAYS = {"n_envs": 2, "learning_starts": 40, "buffer_size": 150, "batch_size": 8, "n_timesteps": 200}

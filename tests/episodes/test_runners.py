@@ -9,8 +9,8 @@ from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.backends.simulator.engine import UNCOUNTED
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
+from lnsim_gym.tasks.config import EnvironmentConfig
 from tests.oracle.engine import CompiledNetwork
 
 VARIATIONS = [

@@ -7,9 +7,9 @@ import pytest
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.environment.recording import RecordEpisodes
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError, RecordError
 from lnsim_gym.records.trace import TraceWriter
+from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.traffic.kernels import TABLE_CELLS
 
 TWO_LINES = [

@@ -16,10 +16,10 @@ from gymnasium.utils.env_checker import data_equivalence
 from lnsim_gym.backends.lnd.nodes.state import records
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.recording import RecordEpisodes
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import BackendLost
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace
+from lnsim_gym.tasks.config import EnvironmentConfig
 from tests.parity.test_simulator_against_lnd import fresh_seed, random_network, ties_met
 
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(300)]

@@ -16,11 +16,11 @@ from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.environment.vector import LightningNetVectorEnv
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.backed import BackendEpisodes
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.errors import ConfigError, MissingDependency
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
-from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.liquidity.routes import NO_OP
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")

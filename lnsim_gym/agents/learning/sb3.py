@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -9,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env import VecEnv
 
+from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.columns import REBALANCE_REASON
-from lnsim_gym.episodes.config import EnvironmentConfig
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.payments import REASON_NAMES
 from lnsim_gym.rendering import RENDER_FPS, Renderer
+from lnsim_gym.tasks import EnvironmentConfig
 
 __all__ = ["LightningVecEnv"]
 
@@ -67,7 +67,8 @@ class LightningVecEnv(VecEnv):
         self._episodes = open_episodes(self.problem, n_envs, threads)
         self._actions: npt.NDArray[Any] = np.zeros(0)
         self._started = False
-        super().__init__(n_envs, self.problem.layout.space, self.problem.actions.space)
+        task = self.problem.task
+        super().__init__(n_envs, task.observations.space, copy.deepcopy(task.actions.space))
         self.metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": RENDER_FPS}
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         if seed is not None:
@@ -100,11 +101,10 @@ class LightningVecEnv(VecEnv):
             InvalidAction: An action lies outside the space.
         """
         episodes = self._episodes
-        row, amount_msat = self.problem.actions.decode(self._actions)
         everyone = np.ones(self.num_envs, np.bool_)
-        episodes.step(everyone, row, amount_msat)
+        episodes.step(everyone, self.problem.task.actions.decode(self._actions))
         if self._renderer is not None:
-            self._renderer.stepped(everyone, row)
+            self._renderer.stepped(everyone)
         rewards = episodes.columns.reward.astype(np.float32)
         dones = episodes.steps >= (self.max_episode_steps or np.inf)
         infos = self._step_infos() if self._info else [{} for _ in range(self.num_envs)]
@@ -114,7 +114,7 @@ class LightningVecEnv(VecEnv):
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
         """Return which actions the balances allow, shape (n_envs, mask length)."""
-        return self.problem.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
+        return self.problem.task.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
 
     def get_images(self) -> list[npt.NDArray[np.uint8] | None]:
         """Return a picture of each network, uint8 of shape (height, width, 3), for ``render``."""
@@ -136,15 +136,23 @@ class LightningVecEnv(VecEnv):
             raise ConfigError("only episodes on the simulator can be copied, saved and restored")
         return self._episodes
 
-    def saved(self) -> list[npt.NDArray[Any]]:
-        """Return a copy of everything that the episodes are in the middle of, for ``restore``."""
-        return self.simulated.saved()
+    def save_state(self) -> SavedState:
+        """Return where all episodes stand, for ``restore_state`` of this environment or one made alike.
 
-    def restore(self, saved: list[npt.NDArray[Any]]) -> None:
-        """Go on, without a reset, where another ``LightningVecEnv`` of the same settings stood at its ``saved``."""
-        self.simulated.restore(saved)
-        self._started = True
-        self._reset_seeds()
+        Raises:
+            ConfigError: The episodes are on real nodes, which cannot be put back where they were.
+        """
+        own = {"started": self._started, "seeds": self._seeds}
+        return SavedState.of(self, self._episodes, self._renderer, own)
+
+    def restore_state(self, state: SavedState) -> None:
+        """Go on, without a reset, where a ``LightningVecEnv`` of the same settings and size stood.
+
+        Raises:
+            ConfigError: The state is of other settings, or the episodes are on real nodes.
+        """
+        own = state.put_back(self, self._episodes, self._renderer)
+        self._started, self._seeds = own["started"], own["seeds"]
 
     def close(self) -> None:
         """Release the networks."""
@@ -177,20 +185,9 @@ class LightningVecEnv(VecEnv):
         return [False for _ in self._get_indices(indices)]
 
     def _step_infos(self) -> list[dict[str, Any]]:
-        """Return the info of each environment's step; written out, as every step comes here."""
+        """Return the info of each environment's step."""
         columns = self._episodes.columns
-        reasons = columns.counts[:, REBALANCE_REASON].tolist()
-        return [
-            {
-                "success_rate": terms[0],
-                "volume_rate": terms[1],
-                "routing_fees_sat": terms[2],
-                "rebalance_fees_sat": terms[3],
-                "rebalanced_share": terms[4],
-                "rebalance_reason": REASON_NAMES[reason],
-            }
-            for terms, reason in zip(columns.terms.tolist(), reasons, strict=True)
-        ]
+        return self.problem.task.short_infos(columns.ledger, columns.terms)
 
     def _end(self, dones: npt.NDArray[np.bool_], infos: list[dict[str, Any]]) -> None:
         """Note the last observations of the episodes that ended and start the next ones."""
@@ -208,4 +205,4 @@ class LightningVecEnv(VecEnv):
 
     def _observation(self) -> Any:
         """Return fresh observations."""
-        return self.problem.layout.present(self._episodes.columns.observation)
+        return self.problem.task.observations.present(self._episodes.columns.observation)

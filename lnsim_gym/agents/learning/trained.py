@@ -155,7 +155,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
     features = recipe.features_for(problem)
-    spaces = features.space if features else problem.layout.space, problem.actions.space
+    spaces = features.space if features else problem.task.observations.space, problem.task.actions.space
     of_one_size = features is None or not features.fits_any_network
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
         if of_one_size and str(space) != trained:

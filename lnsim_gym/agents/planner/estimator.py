@@ -15,6 +15,7 @@ from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity import as_liquidity
 from lnsim_gym.traffic.kernels import KIND_WEIGHTED
 
 __all__ = ["DemandEstimator", "imagined_problem"]
@@ -49,27 +50,28 @@ class DemandEstimator:
     """
 
     def __init__(self, problem: Problem) -> None:
-        if problem.layout.history == 0:
+        self._layout = as_liquidity(problem.task, type(self).__name__).observations
+        if self._layout.history == 0:
             raise ConfigError(
                 "estimating the demand needs observation 'flows' or 'dict', got 'balances': "
                 "set it in the [view] of the recipe"
             )
-        if problem.layout.nodes > MAX_NODES:
+        if self._layout.nodes > MAX_NODES:
             raise ConfigError(
-                f"estimating the demand needs a network of at most {MAX_NODES} nodes, got {problem.layout.nodes}: "
+                f"estimating the demand needs a network of at most {MAX_NODES} nodes, got {self._layout.nodes}: "
                 "use a rule such as 'targeted'"
             )
         self.problem, self.model = problem, imagined_problem(problem, observation="flows", observation_history=1)
         self._expected_load = ExpectedLoad(problem.topology)
-        self._counts: Float64 = np.zeros((0, problem.layout.features))
+        self._counts: Float64 = np.zeros((0, self._layout.features))
         self._steps: Int64 = np.zeros(0, np.int64)
         self._mean = log_weights(drawn_demand(problem.traffic, 0, 0, 0)).ravel()
-        memory, outputs = 0, 2 * problem.layout.nodes
+        memory, outputs = 0, 2 * self._layout.nodes
         if problem.traffic.kind == KIND_WEIGHTED:
             self._mean[:] = 0.0
             memory = min(problem.traffic.redraw_every_steps - 1, LONGEST_MEMORY)
         self._memory = memory
-        features = len(self._features(np.zeros((1, problem.layout.features)))[0])
+        features = len(self._features(np.zeros((1, self._layout.features)))[0])
         self._centre: Float64 = np.zeros((memory + 1, features))
         self._slope: Float64 = np.zeros((memory + 1, features, outputs))
         self._spread: Float64 = np.zeros((memory + 1, outputs, outputs))  # Cholesky factor of what is unexplained
@@ -85,7 +87,7 @@ class DemandEstimator:
             step: Steps done in the episode of each network, shape (n,).
         """
         if len(step) != len(self._steps):
-            self._counts = np.zeros((len(step), self.problem.layout.features))
+            self._counts = np.zeros((len(step), self._layout.features))
             self._steps = np.zeros(len(step), np.int64)
         fresh = np.asarray(step) % self.problem.traffic.redraw_every_steps == 0
         learning = (self._steps < self._memory) & ~fresh
@@ -150,7 +152,7 @@ class DemandEstimator:
 
     def _last_step(self, observation: Any) -> Float64:
         """Read the features of the last step as an observation row has them, shape (n, layout.features)."""
-        layout = self.problem.layout
+        layout = self._layout
         if not isinstance(observation, dict):
             row: Float64 = observation[:, layout.directions : layout.directions + layout.features].astype(np.float64)
             return row
@@ -160,9 +162,9 @@ class DemandEstimator:
 
     def _features(self, counts: Float64) -> Float64:
         """Return what the regression looks at, for sums of step features of shape (n, layout.features)."""
-        arrays, layout = self.problem.topology.arrays, self.problem.layout
+        arrays, layout = self.problem.topology.arrays, self._layout
         payments = self.problem.config.payments_per_step
-        typical = self._typical_msat * self.problem.per_capacity
+        typical = self._typical_msat * as_liquidity(self.problem.task, type(self).__name__).per_capacity
         flows = counts[:, : layout.directions] / typical
         sent, received = np.split(payments * counts[:, layout.directions :], 2, axis=1)
         leaving, arriving = (np.eye(layout.nodes)[ends] for ends in (arrays.source, arrays.destination))
@@ -209,7 +211,7 @@ class DemandEstimator:
             shown = []
             for _ in range(self._memory):
                 observation, info = columns.observation, {"action_mask": columns.allowed, "step": episodes.steps}
-                episodes.step(everyone, *self.model.actions.decode(rule.act(observation, info, rng)))
+                episodes.step(everyone, self.model.task.actions.decode(rule.act(observation, info, rng)))
                 shown.append(self._last_step(columns.observation))
             counts.append(np.cumsum(shown, axis=0))
             logs.append(log_weights(demand).reshape(FIT_NETWORKS, -1))

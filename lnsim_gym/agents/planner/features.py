@@ -15,6 +15,7 @@ from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.arrays import Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.liquidity import as_liquidity
 
 __all__ = ["DemandFeatures"]
 
@@ -42,15 +43,16 @@ class DemandFeatures(Features):
     """
 
     def __init__(self, problem: Problem, episode_steps: int) -> None:
-        if problem.layout.name != "flows" or problem.layout.history != 1:
+        layout = as_liquidity(problem.task, type(self).__name__).observations
+        if layout.name != "flows" or layout.history != 1:
             raise ConfigError(
                 "the features 'demand' need observation 'flows' with an observation_history of 1, "
-                f"got {problem.layout.name!r} with {problem.layout.history}"
+                f"got {layout.name!r} with {layout.history}"
             )
         self._estimator, self._rule = DemandEstimator(problem), TowardLoad(problem)
-        self._directions, self._redraw = problem.layout.directions, problem.traffic.redraw_every_steps
+        self._directions, self._redraw = layout.directions, problem.traffic.redraw_every_steps
         self._episode_steps = episode_steps
-        size = problem.layout.size + problem.layout.features + 2 * problem.layout.nodes + 3 * self._directions + 3
+        size = layout.size + layout.features + 2 * layout.nodes + 3 * self._directions + 3
         self.space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
     def __call__(self, observation: Float32, step: Int64) -> Float32:

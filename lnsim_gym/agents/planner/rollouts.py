@@ -16,7 +16,8 @@ from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.liquidity.actions import decisions
+from lnsim_gym.tasks.liquidity.routes import NO_OP
 
 __all__ = ["Demand", "RolloutPlanner"]
 
@@ -75,7 +76,7 @@ class RolloutPlanner(Agent):
                 f"got {candidates}, {samples}, {finalists} and {more_samples}"
             )
         self.model = imagined_problem(problem, observation="balances")
-        self.horizon, self.candidates, self.samples = horizon, min(candidates, len(problem.routes.hops)), samples
+        self.horizon, self.candidates, self.samples = horizon, min(candidates, len(self.liquidity.routes.hops)), samples
         self.finalists, self.more_samples = min(finalists, 1 + self.candidates), more_samples
         self.threads = threads
         self._rule = TowardLoad(self.model, evenness)
@@ -107,7 +108,7 @@ class RolloutPlanner(Agent):
             here = Demand(*(field[part] for field in demand))
             best[part] = self._best((row[part], size[part]), balances_msat[part], here, left[part], seeds)
         picked = np.arange(len(best)), best
-        return self.problem.actions.encode(row[picked], size[picked])
+        return self.liquidity.actions.encode(row[picked], size[picked])
 
     def _promising(
         self, observation: Any, info: Mapping[str, Any], load: Float64, rng: np.random.Generator
@@ -168,7 +169,8 @@ class RolloutPlanner(Agent):
                 targets[redrawn] = later_targets[redrawn]
             if step > 0:
                 row, size = self._follow(model, targets)
-            model.step(everyone, row, np.where(row == NO_OP, 0, self.problem.actions.amounts_msat[row, size]))
+            amount_msat = np.where(row == NO_OP, 0, self.liquidity.actions.amounts_msat[row, size])
+            model.step(everyone, decisions(row, amount_msat))
             total += model.columns.reward
         rewards: Float64 = total.reshape(count, tried, samples).sum(axis=2)
         return rewards

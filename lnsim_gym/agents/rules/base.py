@@ -12,10 +12,10 @@ import numpy.typing as npt
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.episodes import Problem
-from lnsim_gym.episodes.problem import NEVER_ALLOWED_MSAT
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.tasks.liquidity.actions import NO_OP, Operation
+from lnsim_gym.tasks.liquidity.routes import NO_OP, Operation
+from lnsim_gym.tasks.liquidity.task import NEVER_ALLOWED_MSAT, LiquidityTask
 
 __all__ = ["NEVER", "Bool", "Rule"]
 
@@ -46,20 +46,21 @@ class Rule(Agent):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem)
-        if problem.config.operation not in self.OPERATIONS:
+        task = self.liquidity
+        if task.config.operation not in self.OPERATIONS:
             raise ConfigError(
-                f"{type(self).__name__} needs operation {self.OPERATIONS[0]!r}, got {problem.config.operation!r}: "
+                f"{type(self).__name__} needs operation {self.OPERATIONS[0]!r}, got {task.config.operation!r}: "
                 f"set operation={self.OPERATIONS[0]}"
             )
-        routes = problem.routes
+        routes = task.routes
         self.giver: Int64 = routes.directions[:, 0].astype(np.int64)
         """Direction whose end gives, shape (rows,)."""
         self.taker: Int64 = routes.directions[np.arange(len(routes.hops)), routes.hops - 1].astype(np.int64) ^ 1
         """Direction whose end takes, shape (rows,)."""
         self.capacity_sat: Int64 = np.repeat(problem.topology.arrays.capacity_sat, 2)
         """Capacity of the channel of each direction, shape (directions,)."""
-        self.sizes: Float64 = np.array(problem.actions.sizes)
-        self.needed_msat = _needed_msat(problem)
+        self.sizes: Float64 = np.array(task.actions.sizes)
+        self.needed_msat = _needed_msat(task)
         """What the sender of each hop needs for each (row, size), shape (hops, rows, sizes)."""
 
     @abstractmethod
@@ -82,7 +83,7 @@ class Rule(Agent):
         """See ``Agent.act``."""
         shares = self.balance_shares(observation).reshape(len(info["step"]), -1)
         row, size = self.ranked(*self.wishes(shares, info, rng), self.carried(observation, info["action_mask"]), 1)
-        return self.problem.actions.encode(row[:, 0], size[:, 0])
+        return self.liquidity.actions.encode(row[:, 0], size[:, 0])
 
     def ranked(self, urgency: Float64, wanted: Float64 | float, carried: Bool, count: int) -> tuple[Int64, Int64]:
         """Return the most urgent rebalances that balances carry.
@@ -114,25 +115,25 @@ class Rule(Agent):
             action_mask: Their action masks, shape (n, mask length).
         """
         shape = (len(action_mask), *self.needed_msat.shape[1:])
-        exact = action_mask.shape[1] == 1 + self.problem.needed_msat.size  # where an observation is rounded
+        exact = action_mask.shape[1] == 1 + self.liquidity.needed_msat.size  # where an observation is rounded
         carried: Bool = action_mask[:, 1:].reshape(shape) > 0 if exact else np.ones(shape, np.bool_)
         if exact and len(self.needed_msat) == 1:
             return carried
         free_msat = self.problem.topology.spendable_msat(self.balances_msat(observation))
         free_msat = free_msat.reshape(len(free_msat), -1)
-        for direction, needed_msat in zip(self.problem.routes.directions.T, self.needed_msat, strict=True):
+        for direction, needed_msat in zip(self.liquidity.routes.directions.T, self.needed_msat, strict=True):
             carried = carried & (free_msat[:, direction, None] >= needed_msat)
         return carried
 
 
-def _needed_msat(problem: Problem) -> Int64:
+def _needed_msat(task: LiquidityTask) -> Int64:
     """Work out what each hop of each (row, size) sends, 0 beyond the end, shape (hops, rows, sizes)."""
-    routes, amounts_msat = problem.routes, problem.actions.amounts_msat
+    routes, amounts_msat = task.routes, task.actions.amounts_msat
     needed = np.zeros((routes.directions.shape[1], *amounts_msat.shape), np.int64)
     for row in range(len(routes.hops)):
-        needed[: routes.hops[row], row] = hop_amounts_msat(problem.topology, routes.route(row), amounts_msat[row])
+        needed[: routes.hops[row], row] = hop_amounts_msat(task.topology, routes.route(row), amounts_msat[row])
     fees_msat = needed[0] - amounts_msat
-    too_dear = fees_msat > amounts_msat * problem.config.rebalance_fee_limit_ppm // 1_000_000
-    never = too_dear | (problem.needed_msat.reshape(amounts_msat.shape) == NEVER_ALLOWED_MSAT)
+    too_dear = fees_msat > amounts_msat * task.config.rebalance_fee_limit_ppm // 1_000_000
+    never = too_dear | (task.needed_msat.reshape(amounts_msat.shape) == NEVER_ALLOWED_MSAT)
     needed[0] = np.where(never, NEVER_ALLOWED_MSAT, needed[0])
     return needed

@@ -81,7 +81,7 @@ class TargetTable(Rule):
         surplus_sat = (shares - self.targets) * self.capacity_sat
         amount_sat = np.minimum(surplus_sat[:, self.giver], -surplus_sat[:, self.taker])
         urgency = np.where(amount_sat >= SMALLEST_TRANSFER_SAT, amount_sat, NEVER)
-        return urgency, np.minimum(amount_sat, self.cap_sat) / self.problem.routes.smallest_capacity_sat
+        return urgency, np.minimum(amount_sat, self.cap_sat) / self.liquidity.routes.smallest_capacity_sat
 
 
 class Ring(Rule):
@@ -121,7 +121,7 @@ class Ring(Rule):
         pairs = zip(ring, ring[1:] + ring[:1], strict=True)
         self.hops = np.array([problem.topology.direction(*pair) for pair in pairs], np.int64)
         self.at_least = at_least
-        capacity_sat = problem.routes.smallest_capacity_sat
+        capacity_sat = self.liquidity.routes.smallest_capacity_sat
         self.amount = np.maximum(np.minimum(amount_sat / capacity_sat, most), self.sizes[0])
 
     def wishes(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.episodes import Problem
-from lnsim_gym.tasks.liquidity.actions import NO_OP
+from lnsim_gym.tasks.liquidity.routes import NO_OP
 
 __all__ = ["NoOp", "RandomActions"]
 
@@ -21,7 +21,7 @@ class NoOp(Agent):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
         idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
-        return self.problem.actions.encode(idle, np.zeros(len(idle), np.int64))
+        return self.liquidity.actions.encode(idle, np.zeros(len(idle), np.int64))
 
 
 class RandomActions(Agent):
@@ -38,9 +38,9 @@ class RandomActions(Agent):
 
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
-        actions, mask = self.problem.actions, info["action_mask"]
+        actions, mask = self.liquidity.actions, info["action_mask"]
         sizes = len(actions.sizes)
-        weights = np.ones((len(mask), 1 + len(self.problem.needed_msat)))
+        weights = np.ones((len(mask), 1 + len(self.liquidity.needed_msat)))
         if self.masked and mask.shape == weights.shape:
             weights = mask.astype(np.float64)
         cumulative = weights.cumsum(axis=1)

@@ -87,7 +87,7 @@ class Lndg(Rule):
         self.inbound, self.outbound = inbound, outbound
         self._amount_sat = amount * self.capacity_sat[self.taker]
         self._spent = self._amount_sat / self.capacity_sat[self.giver]
-        self._fees_msat = self.needed_msat[0, :, 0] - problem.actions.amounts_msat[:, 0]
+        self._fees_msat = self.needed_msat[0, :, 0] - self.liquidity.actions.amounts_msat[:, 0]
 
     def wishes(
         self,
@@ -99,7 +99,7 @@ class Lndg(Rule):
         local, remote = shares[:, self.giver] - self._spent, shares[:, self.taker ^ 1]
         wanted = (local >= self.outbound) & (remote >= self.inbound)
         urgency = remote / self.inbound - FEE_TIE_BREAK * self._fees_msat
-        return np.where(wanted, urgency, NEVER), self._amount_sat / self.problem.routes.smallest_capacity_sat
+        return np.where(wanted, urgency, NEVER), self._amount_sat / self.liquidity.routes.smallest_capacity_sat
 
 
 class Regolancer(Rule):
@@ -123,7 +123,7 @@ class Regolancer(Rule):
         if not (0 < pfrom <= 1 and 0 < pto <= 1 and 0 < amount <= 1):
             raise ConfigError(f"regolancer needs pfrom, pto and amount in (0, 1], got {pfrom}, {pto}, {amount}")
         self.pfrom, self.pto = pfrom, pto
-        self._unit_sat = problem.routes.smallest_capacity_sat
+        self._unit_sat = self.liquidity.routes.smallest_capacity_sat
         self._most_sat = amount * self._unit_sat
         self._from_sat, self._to_sat = self.capacity_sat[self.giver], self.capacity_sat[self.taker]
 
@@ -162,7 +162,7 @@ class RebalanceLnd(Rule):
         if not 0 < ratio <= 0.5:
             raise ConfigError(f"rebalance_lnd needs ratio in (0, 0.5], got {ratio}")
         self.ratio = ratio
-        self._unit_sat = problem.routes.smallest_capacity_sat
+        self._unit_sat = self.liquidity.routes.smallest_capacity_sat
 
     def wishes(
         self,

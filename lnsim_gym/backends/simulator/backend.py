@@ -36,6 +36,10 @@ PAYMENT_MS: Final = 100
 """Simulated time that one payment takes, in ms: about what real nodes on one machine need."""
 
 
+_NOBODY: Final = np.zeros(0, np.int64)
+"""Stands for the earnings of nodes where nobody counts them."""
+
+
 class SimulatorBackend(Backend):
     """A simulated Lightning network with LND's own outcomes, to the satoshi.
 
@@ -88,7 +92,7 @@ class SimulatorBackend(Backend):
         self._require_route(route)
         directions = np.array(route, np.int64)
         reason, fee_msat, position = send_pinned(
-            self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms
+            self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms, _NOBODY
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))

@@ -1,14 +1,14 @@
 """The payment engine as others call it: compiled functions on one network's slices, and ready-made kernels.
 
 Functions for use inside a compiled kernel (no allocation, no Python objects; for network ``e`` of a stack pass
-``network_at(networks, e)``, ``balances[e]``, ``memory_at(memories, e)`` and the thread's own ``Scratch``):
+``network_at(networks, e, e)``, ``balances[e]``, ``memory_at(memories, e)`` and the thread's own ``Scratch``):
 
 ``pay(network, balances, scratch, memory, settings, source, destination, amount_msat, fee_limit_msat, now_ms,
 outcomes, index) -> settled``
     One payment to its end; everything about it is written into row ``index`` of ``outcomes``.
 ``pay_whole`` of the same arguments
     The same for ``max_parts = 1``, at half the compile time.
-``send_over(network, balances, scratch.work, memory, route, length, amount_msat, now_ms) ->
+``send_over(network, balances, scratch.work, memory, route, length, amount_msat, now_ms, earned_msat) ->
 (reason, fee_msat, failure_index)``
     A pinned route: push or circular rebalance.
 ``spendable(network, balances, scratch.work.htlcs, direction) -> msat``
@@ -49,7 +49,9 @@ from lnsim_gym.backends.simulator.prepare import (
     make_scratch,
     make_settings,
     payment_outcomes,
+    policy_rows,
     stack,
+    with_policies,
 )
 from lnsim_gym.backends.simulator.reach import UNCOUNTED
 from lnsim_gym.backends.simulator.rebalances import send_over
@@ -75,10 +77,12 @@ __all__ = [
     "pay_batch",
     "pay_one",
     "payment_outcomes",
+    "policy_rows",
     "send_over",
     "send_pinned",
     "spendable",
     "stack",
+    "with_policies",
 ]
 
 
@@ -165,10 +169,17 @@ def pay_one(
 
 @kernel
 def send_pinned(
-    network: Any, balances: Any, scratch: Any, memory: Any, route: Any, amount_msat: Any, now_ms: Any
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    route: Any,
+    amount_msat: Any,
+    now_ms: Any,
+    earned_msat: Any,
 ) -> tuple[int, int, int]:
     """Send over a pinned route, as ``send_over`` does, with a route array of just the right length."""
     result: tuple[int, int, int] = send_over(
-        network, balances, scratch.work, memory, route, route.size, amount_msat, now_ms
+        network, balances, scratch.work, memory, route, route.size, amount_msat, now_ms, earned_msat
     )
     return result

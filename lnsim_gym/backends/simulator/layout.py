@@ -186,18 +186,19 @@ class Outcomes(NamedTuple):
     parts: Int32  # (payments,)
     part_amount_msat: Int64  # (payments, max_parts)
     part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS)
+    earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when nobody counts them
 
 
 @inlined
-def network_at(networks: Any, index: Any) -> Any:
-    """Return one network of a stack, without copying."""
+def network_at(networks: Any, index: Any, policies: Any) -> Any:
+    """Return one network of a stack, without copying; ``policies`` is the row of its routing policies."""
     return Network(
         networks.first_incoming[index],
         networks.neighbour[index],
         networks.incoming[index],
         networks.source[index],
         networks.destination[index],
-        networks.policy[index],
+        networks.policy[policies],
         networks.commitment[index],
         networks.hops[index],
         networks.hop_owner[index],

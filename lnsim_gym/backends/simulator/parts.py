@@ -180,7 +180,7 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any
             _drop(balances, scratch.work.htlcs, route[hop], sent[hop])
         learn_carried(network.source, scratch.work.knowledge, route, sent, hops)
         if settled:
-            settle(balances, route, sent, hops)
+            settle(network.source, balances, outcomes.earned_msat, route, sent, hops)
             outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
             write_part(outcomes, index, part, sent[hops - 1], route, hops)
     if settled:

@@ -50,9 +50,9 @@ def first_refusal(network: Any, balances: Any, work: Any, hops: Any) -> Any:
 
 
 @inlined
-def _settle_single(balances: Any, work: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
+def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
     """Settle the route in ``work`` as the whole payment and write its outcome."""
-    settle(balances, work.route, work.sent, hops)
+    settle(network.source, balances, outcomes.earned_msat, work.route, work.sent, hops)
     outcomes.fee_msat[index] = work.sent[0] - amount
     outcomes.parts[index] = 1
     write_part(outcomes, index, np.int64(0), amount, work.route, hops)
@@ -74,7 +74,7 @@ def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any,
         outcomes.attempts[index] = attempts
         refused = first_refusal(network, balances, work, hops)
         if refused == 0:
-            _settle_single(balances, work, amount, hops, outcomes, index)
+            _settle_single(network, balances, work, amount, hops, outcomes, index)
             if remembers:
                 learn_carried(network.source, work.knowledge, work.route, work.sent, hops)
             return NONE
@@ -99,7 +99,7 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     work, (sender, target) = quiet(scratch.work), ends
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
-        return _send_directly(balances, work, direct, amount, outcome)
+        return _send_directly(network, balances, work, direct, amount, outcome)
     counts = limits[4] != 0
     if counts or is_hopeless(network, balances, work, sender, target, amount):
         largest, total = survey(network, balances, work, sender)
@@ -119,7 +119,7 @@ def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount:
     work, (sender, target) = scratch.work, ends
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):
-        return _send_directly(balances, work, direct, amount, outcome)
+        return _send_directly(network, balances, work, direct, amount, outcome)
     if amount < 2 * MIN_SHARD_MSAT or limits[3] == 1:
         return _send_whole(network, balances, scratch, ends, amount, limits, outcome)
     _, total = survey(network, balances, work, sender)
@@ -129,12 +129,12 @@ def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount:
 
 
 @inlined
-def _send_directly(balances: Any, work: Any, direct: Any, amount: Any, outcome: Any) -> Any:
+def _send_directly(network: Any, balances: Any, work: Any, direct: Any, amount: Any, outcome: Any) -> Any:
     """Settle a payment over the channel that joins its two nodes."""
     work.route[0] = direct
     work.sent[0] = amount
     outcome[0].attempts[outcome[1]] = 1
-    _settle_single(balances, work, amount, np.int64(1), outcome[0], outcome[1])
+    _settle_single(network, balances, work, amount, np.int64(1), outcome[0], outcome[1])
     return NONE
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Records
@@ -24,7 +25,7 @@ from lnsim_gym.backends.simulator.layout import (
     Settings,
     Workspace,
 )
-from lnsim_gym.network import NetworkArrays, Topology
+from lnsim_gym.network import ChannelPolicies, NetworkArrays, Policy, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
@@ -35,7 +36,9 @@ __all__ = [
     "make_scratch",
     "make_settings",
     "payment_outcomes",
+    "policy_rows",
     "stack",
+    "with_policies",
 ]
 
 PAD: Final = 64
@@ -68,7 +71,7 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
         incoming=order.astype(np.uint32),
         source=arrays.source.astype(np.uint32),
         destination=arrays.destination.astype(np.uint32),
-        policy=_policy_rows(arrays),
+        policy=policy_rows(arrays),
         commitment=_commitment_rows(arrays),
         hops=np.zeros((rows, count), np.uint8),
         hop_owner=np.full(rows, -1, np.int32),
@@ -78,7 +81,7 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
     return network
 
 
-def _policy_rows(arrays: NetworkArrays) -> Records:
+def policy_rows(arrays: NetworkArrays) -> Records:
     """Return the policy rows with what an idle channel keeps back (see ``channels``)."""
     rate, reserve = arrays.fee_per_kw, arrays.reserve_msat
     idle_fee = 1000 * commit_fee_sat(rate)
@@ -94,6 +97,28 @@ def _policy_rows(arrays: NetworkArrays) -> Records:
     rows["keep_msat"] = np.stack([reserve - idle_fee + fee_buffer, reserve], axis=1).ravel()
     rows["need_msat"] = np.stack([np.zeros_like(reserve), reserve + one_more], axis=1).ravel()
     return rows
+
+
+def with_policies(topology: Topology, rows: Records) -> Topology:
+    """Return a topology with the routing policies that rows hold, as ``policy_rows`` makes them."""
+    known = policy_rows(topology.arrays)
+    channels = list(topology.channels)
+    for index in np.unique(np.flatnonzero(known != rows) >> 1).tolist():
+        ends = [_policy(rows[2 * index + side]) for side in range(2)]
+        policies = ChannelPolicies(initiator=ends[0], peer=ends[1])
+        channels[index] = msgspec.structs.replace(channels[index], policies=policies)
+    return msgspec.structs.replace(topology, channels=tuple(channels))
+
+
+def _policy(row: np.void) -> Policy:
+    """Return the policy that a row holds."""
+    return Policy(
+        fee_base_msat=int(row["fee_base_msat"]),
+        fee_rate_ppm=int(row["fee_rate_ppm"]),
+        time_lock_delta=int(row["time_lock"]),
+        min_htlc_msat=int(row["min_htlc_msat"]),
+        max_htlc_msat=int(row["max_htlc_msat"]),
+    )
 
 
 def _commitment_rows(arrays: NetworkArrays) -> Records:
@@ -184,8 +209,8 @@ def make_settings(options: PaymentOptions) -> Settings:
     )
 
 
-def make_outcomes(payments: int, max_parts: int) -> Outcomes:
-    """Make the columns that ``payments`` payments fill."""
+def make_outcomes(payments: int, max_parts: int, earners: int = 0) -> Outcomes:
+    """Make the columns that ``payments`` payments fill, for a number of nodes whose earnings are counted."""
     return Outcomes(
         succeeded=np.zeros(payments, np.bool_),
         failure_reason=np.zeros(payments, np.int32),
@@ -194,12 +219,15 @@ def make_outcomes(payments: int, max_parts: int) -> Outcomes:
         parts=np.zeros(payments, np.int32),
         part_amount_msat=np.zeros((payments, max_parts), np.int64),
         part_route=np.full((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
+        earned_msat=np.zeros(earners, np.int64),
     )
 
 
 def payment_outcomes(outcomes: Outcomes) -> PaymentOutcomes:
     """Return filled columns as the result that every backend gives."""
-    return PaymentOutcomes(**outcomes._asdict(), duration_s=np.zeros(len(outcomes.succeeded)))
+    columns = outcomes._asdict()
+    del columns["earned_msat"]
+    return PaymentOutcomes(**columns, duration_s=np.zeros(len(outcomes.succeeded)))
 
 
 def stack(networks: Sequence[Network]) -> Network:

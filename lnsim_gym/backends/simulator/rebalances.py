@@ -56,7 +56,15 @@ def _first_refusal(network: Any, balances: Any, work: Any, route: Any, length: A
 
 @outlined
 def send_over(
-    network: Any, balances: Any, work: Any, memory: Any, route: Any, length: Any, amount_msat: Any, now_ms: Any
+    network: Any,
+    balances: Any,
+    work: Any,
+    memory: Any,
+    route: Any,
+    length: Any,
+    amount_msat: Any,
+    now_ms: Any,
+    earned_msat: Any,
 ) -> Any:
     """Send an amount over a pinned route, settled at once or refused.
 
@@ -69,6 +77,7 @@ def send_over(
         length: How many of them count, 1 to ``MAX_ROUTE_HOPS``.
         amount_msat: Amount that is to arrive at the end, in msat.
         now_ms: Simulated time in ms.
+        earned_msat: Forwarding fees by node, added to when it settles, shape (nodes,), or (0,) when nobody counts them.
 
     Returns:
         ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the HTLC or -1.
@@ -90,5 +99,5 @@ def send_over(
         forget(network.source, work.knowledge)
     if refused > 0:
         return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
-    settle(balances, route, work.sent, length)
+    settle(network.source, balances, earned_msat, route, work.sent, length)
     return APPLIED, work.sent[0] - amount_msat, -1

@@ -17,11 +17,23 @@ INSUFFICIENT_BALANCE: Final = int(FailureReason.INSUFFICIENT_BALANCE)
 
 
 @fused
-def settle(balances: Any, route: Any, sent: Any, hops: Any) -> Any:
-    """Move the amounts of a settled route from each channel's sending end to the other."""
+def settle(sources: Any, balances: Any, earned_msat: Any, route: Any, sent: Any, hops: Any) -> Any:
+    """Move the amounts of a settled route from each channel's sending end to the other, and book what forwarders earn.
+
+    Args:
+        sources: Sending node by direction.
+        balances: Balances in msat by direction.
+        earned_msat: Forwarding fees by node, shape (nodes,), or (0,) when nobody counts them.
+        route: Direction indices in order.
+        sent: Amount in msat over each of them.
+        hops: How many of them count.
+    """
     for hop in range(hops):
         balances[route[hop]] -= sent[hop]
         balances[route[hop] ^ 1] += sent[hop]
+    if earned_msat.shape[0] > 0:
+        for hop in range(1, hops):
+            earned_msat[sources[route[hop]]] += sent[hop - 1] - sent[hop]
 
 
 @fused

@@ -8,9 +8,9 @@ neither execution (backends) nor reward.
 from __future__ import annotations
 
 import operator
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -18,104 +18,18 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Int8, Int64
 from lnsim_gym.errors import ConfigError, InvalidAction
-from lnsim_gym.network import Topology
+from lnsim_gym.tasks.base import ActionScheme
+from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes
 
 __all__ = [
-    "MAX_REBALANCE_ROUTES",
-    "NO_OP",
-    "ActionScheme",
     "BoxActions",
     "DiscreteActions",
     "ExactRebalance",
     "MultiDiscreteActions",
-    "Operation",
-    "RebalanceRoutes",
+    "RebalanceActions",
+    "decisions",
     "make_actions",
-    "rebalance_routes",
 ]
-
-NO_OP: Final = -1
-"""Route index that stands for doing nothing."""
-MAX_REBALANCE_ROUTES: Final = 20_000
-"""Most routes an action space may offer."""
-
-
-Operation = Literal["push", "circular"]
-
-
-@dataclass(frozen=True, slots=True)
-class RebalanceRoutes:
-    """The routes an operation offers, each in two orientations; row ``2 * r + 1`` is row ``2 * r`` reversed.
-
-    For ``push``, route r is channel r, and the even row lets the initiator pay the peer.
-    """
-
-    directions: npt.NDArray[np.int32]  # (rows, longest) direction indices from the paying node, padded with -1
-    hops: Int64  # (rows,)
-    smallest_capacity_sat: Int64  # (rows,) capacity of the smallest channel on the way: the unit of sizes
-
-    def route(self, row: int) -> tuple[int, ...]:
-        """Return the direction indices of a row, empty for ``NO_OP``."""
-        return () if row == NO_OP else tuple(self.directions[row, : self.hops[row]].tolist())
-
-
-def rebalance_routes(operation: Operation, topology: Topology, max_hops: int = 3) -> RebalanceRoutes:
-    """List the routes of an operation on a topology, in a fixed order.
-
-    ``push`` has one route per channel, in channel order. ``circular`` has one per simple cycle and paying node on
-    it, cycles of at most ``max_hops`` channels, ordered by paying node, then length, then node indices.
-
-    Raises:
-        ConfigError: The topology has no route, or more than ``MAX_REBALANCE_ROUTES``.
-    """
-    if not topology.channels:
-        raise ConfigError(f"operation {operation!r} needs a topology with at least one channel")
-    if operation == "push":
-        forward: list[tuple[int, ...]] = [(2 * channel,) for channel in range(len(topology.channels))]
-    else:
-        forward = _cycles(topology, max_hops)
-    if not forward:
-        raise ConfigError(
-            f"operation {operation!r} finds no route of up to {max_hops} hops on this topology; use 'push'"
-        )
-    if len(forward) > MAX_REBALANCE_ROUTES:
-        raise ConfigError(
-            f"operation {operation!r} finds {len(forward):,} routes, more than {MAX_REBALANCE_ROUTES:,}: "
-            "lower circular_max_hops or use 'push'"
-        )
-    rows = [row for route in forward for row in (route, tuple(d ^ 1 for d in reversed(route)))]
-    directions = np.full((len(rows), max(map(len, rows))), -1, np.int32)
-    for row, route in zip(directions, rows, strict=True):
-        row[: len(route)] = route
-    capacity_sat = topology.arrays.capacity_sat
-    return RebalanceRoutes(
-        directions=directions,
-        hops=np.array([len(route) for route in rows], np.int64),
-        smallest_capacity_sat=np.array([min(capacity_sat[d >> 1] for d in route) for route in rows], np.int64),
-    )
-
-
-def _cycles(topology: Topology, max_hops: int) -> list[tuple[int, ...]]:
-    """List each simple cycle once per paying node on it, as directions, in one of its two orientations."""
-    arrays = topology.arrays
-    leaving: list[list[tuple[int, int]]] = [[] for _ in topology.nodes]
-    for direction, (source, peer) in enumerate(zip(arrays.source.tolist(), arrays.destination.tolist(), strict=True)):
-        leaving[source].append((peer, direction))
-    found: list[tuple[int, ...]] = []
-    for start in range(len(topology.nodes)):
-        cycles: list[tuple[int, list[int], tuple[int, ...]]] = []
-        paths: list[tuple[list[int], tuple[int, ...]]] = [([start], ())]
-        while paths:
-            nodes, route = paths.pop()
-            for peer, direction in leaving[nodes[-1]]:
-                if peer == start and len(route) >= 2 and nodes[1] < nodes[-1]:
-                    cycles.append((len(nodes), nodes, (*route, direction)))
-                elif peer not in nodes and len(nodes) < max_hops:
-                    paths.append(([*nodes, peer], (*route, direction)))
-            if len(found) + len(cycles) > MAX_REBALANCE_ROUTES:
-                return found + [cycle for *_, cycle in cycles]
-        found += [cycle for *_, cycle in sorted(cycles)]
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +53,26 @@ class ExactRebalance:
             raise InvalidAction(f"expected amount_msat in 1..{most_msat}, got {self.amount_msat}")
 
 
-class ActionScheme(ABC):
+def decisions(row: Int64, amount_msat: Int64) -> Int64:
+    """Return the decisions to send amounts over rows of the routes, or to do nothing over ``NO_OP``.
+
+    Args:
+        row: Shape (n,).
+        amount_msat: Shape (n,).
+
+    Returns:
+        Shape (n, 2).
+    """
+    return np.stack([row, amount_msat], axis=1).astype(np.int64)
+
+
+class RebalanceActions(ActionScheme):
     """How actions of one space become rebalances.
 
     Args:
         routes: The routes of the operation.
         sizes: Amounts an action may choose, as shares of the smallest channel on the route, in (0, 1].
     """
-
-    space: gym.Space[Any]
 
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         if not sizes or not all(0 < size <= 1 for size in sizes) or list(sizes) != sorted(set(sizes)):
@@ -158,24 +83,9 @@ class ActionScheme(ABC):
         self.amounts_msat: Int64 = 1000 * np.floor(routes.smallest_capacity_sat[:, None] * shares).astype(np.int64)
         """Amount of each (row, size) in msat, shape (rows, sizes)."""
 
-    @abstractmethod
-    def decode(self, actions: Any) -> tuple[Int64, Int64]:
-        """Turn a batch of actions into rebalances.
-
-        Args:
-            actions: Actions of ``space``, stacked along a first axis.
-
-        Returns:
-            Row of ``routes`` (or ``NO_OP``) and amount in msat, each of shape (batch,).
-
-        Raises:
-            InvalidAction: An action lies outside the space.
-        """
-
-    def decode_one(self, action: Any) -> tuple[int, int]:
-        """Turn one action into its row and amount in msat; see ``decode``."""
-        row, amount_msat = self.decode(np.asarray(action)[None])
-        return int(row[0]), int(amount_msat[0])
+    def decode_one(self, action: Any) -> Int64:
+        """Turn one action, or an ``ExactRebalance``, into a decision; see ``ActionScheme.decode_one``."""
+        return self._exact(action) if isinstance(action, ExactRebalance) else super().decode_one(action)
 
     @abstractmethod
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
@@ -189,25 +99,13 @@ class ActionScheme(ABC):
             Actions of ``space``, stacked along a first axis.
         """
 
-    @abstractmethod
-    def mask(self, allowed: Int8) -> Int8:
-        """Turn what balances allow into a mask over this space's actions.
-
-        Args:
-            allowed: 1 for the no-op, then 1 where the paying node's own balance carries the amount, shape
-                (batch, 1 + rows * sizes).
-
-        Returns:
-            A fresh int8 array of shape (batch, mask length), 1 where an action is allowed; the no-op always is.
-        """
-
-    def mask_one(self, allowed: Int8) -> Int8:
-        """Turn what one network's balances allow, shape (1 + rows * sizes,), into a mask; see ``mask``."""
-        mask: Int8 = self.mask(allowed[None])[0]
-        return mask
+    def _exact(self, rebalance: ExactRebalance) -> Int64:
+        """Return the decision to do an exact rebalance."""
+        rebalance.check(self.routes)
+        return np.array([rebalance.row, rebalance.amount_msat], np.int64)
 
 
-class DiscreteActions(ActionScheme):
+class DiscreteActions(RebalanceActions):
     """``Discrete(1 + rows * sizes)``: 0 does nothing, ``1 + row * sizes + size`` sends that size over that row."""
 
     space: gym.spaces.Discrete
@@ -215,27 +113,30 @@ class DiscreteActions(ActionScheme):
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         super().__init__(routes, sizes)
         rows = np.repeat(np.arange(len(routes.hops)), len(sizes))
-        self._row: Int64 = np.concatenate([[NO_OP], rows]).astype(np.int64)
-        self._amount_msat: Int64 = np.concatenate([[0], self.amounts_msat.ravel()]).astype(np.int64)
-        self._rebalances = list(zip(self._row.tolist(), self._amount_msat.tolist(), strict=True))
-        self.space = gym.spaces.Discrete(len(self._row))
+        amounts_msat = np.concatenate([[0], self.amounts_msat.ravel()])
+        self._decisions: Int64 = decisions(np.concatenate([[NO_OP], rows]), amounts_msat)
+        self._rows: list[Int64] = list(self._decisions)
+        self.space = gym.spaces.Discrete(len(self._rows))
 
-    def decode(self, actions: Any) -> tuple[Int64, Int64]:
+    def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
         index = np.asarray(actions)
-        if index.dtype.kind not in "iu" or ((index < 0) | (index >= len(self._row))).any():
-            raise InvalidAction(f"expected integers in 0..{len(self._row) - 1}, got {actions!r}")
-        return self._row[index], self._amount_msat[index]
+        if index.dtype.kind not in "iu" or ((index < 0) | (index >= len(self._rows))).any():
+            raise InvalidAction(f"expected integers in 0..{len(self._rows) - 1}, got {actions!r}")
+        chosen: Int64 = self._decisions[index]
+        return chosen
 
-    def decode_one(self, action: Any) -> tuple[int, int]:
+    def decode_one(self, action: Any) -> Int64:
         """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
         try:
             choice = operator.index(action)
         except TypeError:
+            if isinstance(action, ExactRebalance):
+                return self._exact(action)
             choice = -1
-        if 0 <= choice < len(self._rebalances):
-            return self._rebalances[choice]
-        raise InvalidAction(f"expected an integer in 0..{len(self._rebalances) - 1}, got {action!r}")
+        if 0 <= choice < len(self._rows):
+            return self._rows[choice]
+        raise InvalidAction(f"expected an integer in 0..{len(self._rows) - 1}, got {action!r}")
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""
@@ -250,7 +151,7 @@ class DiscreteActions(ActionScheme):
         return allowed.copy()
 
 
-class MultiDiscreteActions(ActionScheme):
+class MultiDiscreteActions(RebalanceActions):
     """``MultiDiscrete([routes, 2, sizes + 1])``: route, orientation (1 is reversed), and size (0 does nothing)."""
 
     space: gym.spaces.MultiDiscrete
@@ -260,7 +161,7 @@ class MultiDiscreteActions(ActionScheme):
         self._shape = np.array([len(routes.hops) // 2, 2, len(sizes) + 1], np.int64)
         self.space = gym.spaces.MultiDiscrete(self._shape)
 
-    def decode(self, actions: Any) -> tuple[Int64, Int64]:
+    def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
         picks = np.asarray(actions)
         fits = picks.dtype.kind in "iu" and picks.ndim == 2 and picks.shape[1] == 3
@@ -269,7 +170,7 @@ class MultiDiscreteActions(ActionScheme):
         row, size = 2 * picks[:, 0] + picks[:, 1], picks[:, 2] - 1
         idle = size < 0
         amount_msat = self.amounts_msat[row, np.maximum(size, 0)]
-        return np.where(idle, NO_OP, row).astype(np.int64), np.where(idle, 0, amount_msat).astype(np.int64)
+        return decisions(np.where(idle, NO_OP, row), np.where(idle, 0, amount_msat))
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""
@@ -287,7 +188,7 @@ class MultiDiscreteActions(ActionScheme):
         return np.concatenate(parts, axis=1)
 
 
-class BoxActions(ActionScheme):
+class BoxActions(RebalanceActions):
     """``Box(-1, 1, (routes,))``: the entry of largest magnitude acts, the others are ignored.
 
     Its sign is the orientation (positive is forward), its magnitude the share of the largest size that is sent. A
@@ -301,7 +202,7 @@ class BoxActions(ActionScheme):
         super().__init__(routes, sizes)
         self.space = gym.spaces.Box(-1.0, 1.0, (len(routes.hops) // 2,), np.float32)
 
-    def decode(self, actions: Any) -> tuple[Int64, Int64]:
+    def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
         values = np.asarray(actions, np.float64)
         if values.ndim != 2 or values.shape[1] != self.space.shape[0] or not (np.abs(values) <= 1).all():
@@ -313,7 +214,7 @@ class BoxActions(ActionScheme):
         amount_sat = np.floor(share * self.sizes[-1] * self.routes.smallest_capacity_sat[row])
         idle = share < self.DEAD_ZONE
         amount_msat = 1000 * amount_sat.astype(np.int64)
-        return np.where(idle, NO_OP, row).astype(np.int64), np.where(idle, 0, amount_msat).astype(np.int64)
+        return decisions(np.where(idle, NO_OP, row), np.where(idle, 0, amount_msat))
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""
@@ -330,7 +231,7 @@ class BoxActions(ActionScheme):
         return masks
 
 
-SCHEMES: Final[dict[str, type[ActionScheme]]] = {
+SCHEMES: Final[dict[str, type[RebalanceActions]]] = {
     "discrete": DiscreteActions,
     "multidiscrete": MultiDiscreteActions,
     "box": BoxActions,
@@ -338,6 +239,6 @@ SCHEMES: Final[dict[str, type[ActionScheme]]] = {
 """Action schemes by the name a config uses."""
 
 
-def make_actions(name: str, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> ActionScheme:
+def make_actions(name: str, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> RebalanceActions:
     """Return the action scheme of that name."""
     return SCHEMES[name](routes, sizes)

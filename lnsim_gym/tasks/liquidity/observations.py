@@ -16,6 +16,7 @@ from lnsim_gym.arrays import Float32
 from lnsim_gym.compiled import outlined
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
+from lnsim_gym.tasks.base import ObservationScheme
 
 __all__ = ["ObservationLayout", "ObservationName", "observe_balances", "observe_flows"]
 
@@ -39,6 +40,7 @@ def observe_balances(balances_msat: Any, per_capacity: Any, row: Any) -> None:
 
 @outlined
 def observe_flows(
+    payments: Any,
     source: Any,
     destination: Any,
     succeeded: Any,
@@ -57,6 +59,7 @@ def observe_flows(
     share of the batch that failed, by sender; the same by receiver.
 
     Args:
+        payments: Payments of the batch, at least 1; further entries of the columns mean nothing.
         source: Senders of the batch, shape (payments,).
         destination: Receivers of the batch, shape (payments,).
         succeeded: Which payments settled, shape (payments,).
@@ -77,8 +80,8 @@ def observe_flows(
             row[place] = row[place - features]
     for place in range(directions, directions + features):
         row[place] = 0.0
-    failed_share = np.float32(1.0 / source.shape[0])
-    for payment in range(source.shape[0]):
+    failed_share = np.float32(1.0 / payments)
+    for payment in range(payments):
         if not succeeded[payment]:
             row[2 * directions + source[payment]] += failed_share
             row[2 * directions + nodes + destination[payment]] += failed_share
@@ -97,7 +100,7 @@ def observe_flows(
 
 
 @dataclass(frozen=True, slots=True)
-class ObservationLayout:
+class ObservationLayout(ObservationScheme):
     """Meaning of an observation row.
 
     ``balances``: ``row[2 * c]`` and ``row[2 * c + 1]`` are the initiator's and the peer's balance of channel c, as

@@ -65,7 +65,7 @@ class Branches:
             Rewards, shape (n * copies,), 0 once an episode is over.
         """
         with self._clock.running() if self._clock else nullcontext():
-            self._episodes.step(self._everyone, *self._problem.actions.decode(actions))
+            self._episodes.step(self._everyone, self._problem.task.actions.decode(actions))
             self._observation = self._episodes.columns.observation
             if self._features is not None:
                 self._observation = self._features(self._observation, self._episodes.steps)
@@ -75,7 +75,7 @@ class Branches:
     def observe(self) -> tuple[Float32, Bool]:
         """Return the observations after the last step, and which actions are allowed."""
         observation: Any = self._observation
-        allowed = self._problem.actions.mask(self._episodes.columns.allowed)
+        allowed = self._problem.task.actions.mask(self._episodes.columns.allowed)
         if self._normalizer is not None:
             observation = self._normalizer.normalize_obs(observation)
         return observation, allowed.astype(np.bool_)

@@ -178,7 +178,7 @@ class Session:
             "curve": self.curve,
             "wall_time_s": self.wall_time_s,
             "environment_s": self._clock.seconds,
-            "env": self._env.saved(),
+            "env": self._env.save_state(),
             "features": None if self._features is None else self._features.saved(),
             "monitor": (self._monitor.episode_returns, self._monitor.episode_lengths),
             "returns": None if self._normalizer is None else self._normalizer.returns,
@@ -193,7 +193,7 @@ class Session:
         """Put back what ``_state`` returned."""
         self.curve, self.wall_time_s = state["curve"], state["wall_time_s"]
         self._clock.seconds = state["environment_s"]
-        self._env.restore(state["env"])
+        self._env.restore_state(state["env"])
         if self._features is not None:
             self._features.restore(state["features"])
         self._monitor.episode_returns, self._monitor.episode_lengths = state["monitor"]

@@ -1,29 +1,29 @@
-"""What one environment is made of: every setting, typed, with its default and its range."""
+"""What every environment is made of, whatever its task: settings, typed, with their defaults and ranges.
+
+The settings of a task come on top: each task has a subclass of ``EnvironmentConfig`` with fields of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.schema import convert
-from lnsim_gym.tasks.liquidity.actions import Operation
-from lnsim_gym.tasks.liquidity.observations import ObservationName
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
 
 __all__ = [
-    "ActionName",
     "EnvironmentConfig",
     "StartBalances",
     "Variants",
 ]
 
 BackendName = Literal["simulator", "lnd"]
-ActionName = Literal["discrete", "multidiscrete", "box"]
+C = TypeVar("C", bound="EnvironmentConfig")
 
 
 class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +69,8 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting of an environment. Field names are the keys of the TOML files and the keywords of ``gym.make``."""
 
+    task: str = "liquidity"
+    """What the agent sees, does and is paid for, by name."""
     backend: BackendName = "simulator"
     """World the episodes run on: the embedded simulator, or real LND nodes."""
     topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
@@ -82,24 +84,6 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
     payments_per_step: int = 20
     """Payments made in each step."""
-    operation: Operation = "push"
-    """What a rebalance does."""
-    circular_max_hops: int = 3
-    """Longest cycle of the circular operation, in channels."""
-    rebalance_fee_limit_ppm: int = 50_000
-    """Most a circular rebalance may pay in fees, in millionths of its amount."""
-    action: ActionName = "discrete"
-    """Kind of action space."""
-    action_sizes: tuple[float, ...] = (0.05, 0.1, 0.2)
-    """Amounts an action may choose, as shares of the smallest channel on the route."""
-    observation: ObservationName = "balances"
-    """Kind of observation."""
-    observation_history: int = 4
-    """Steps of flows kept by the observations ``flows`` and ``dict``."""
-    observation_averages: tuple[int, ...] = (2, 4, 8, 16)
-    """Steps over which the observation ``averages`` averages flows."""
-    reward: str | dict[str, float] = "success_rate"
-    """Reward preset, or weights of reward terms."""
     payment: PaymentOptions = PaymentOptions()
     """How payments are sent."""
     lnd: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -111,14 +95,10 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         """Refuse numbers out of range."""
         if not 1 <= self.payments_per_step <= 1_000_000:
             raise ConfigError(f"payments_per_step must lie in 1..1,000,000, got {self.payments_per_step}")
-        if not 3 <= self.circular_max_hops <= 8:
-            raise ConfigError(f"circular_max_hops must lie in 3..8, got {self.circular_max_hops}")
-        if not 0 <= self.rebalance_fee_limit_ppm <= 1_000_000:
-            raise ConfigError(f"rebalance_fee_limit_ppm must lie in 0..1,000,000, got {self.rebalance_fee_limit_ppm}")
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> EnvironmentConfig:
-        """Build a config from plain settings.
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """Build a config from plain settings: one of the task that they name, with all of its fields.
 
         Raises:
             ConfigError: A setting is unknown, of the wrong type or out of range.
@@ -128,4 +108,16 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         plain["traffic"] = {"kind": traffic} if isinstance(traffic, str) else {"kind": "drift", **traffic}
         if isinstance(plain.get("topology"), Path):
             plain["topology"] = str(plain["topology"])
-        return convert(plain, cls, "the environment")
+        return convert(plain, _config_of_task(plain.get("task", "liquidity"), cls), "the environment")
+
+
+CONFIGS: Final[dict[str, type[EnvironmentConfig]]] = {}
+"""The config of each task by the task's name; filled by ``registry.register_task``."""
+
+
+def _config_of_task(name: object, kind: type[C]) -> type[C]:
+    """Return the config of a task, which must be one of a kind."""
+    known = [task for task, config in CONFIGS.items() if issubclass(config, kind)]
+    if name not in known:
+        raise ConfigError(f"unknown task {name!r}.{did_you_mean(str(name), known)} Known: {', '.join(known)}")
+    return CONFIGS[str(name)]  # type: ignore[return-value]

@@ -1,0 +1,97 @@
+"""What a task may do to a network besides paying over it, and what became of it: the same words on every backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.arrays import Int64
+from lnsim_gym.network import ChannelPolicies, Policy, Topology
+from lnsim_gym.network.routes import forwarding_fees_msat, hop_amounts_msat
+from lnsim_gym.payments import RebalanceResult
+
+__all__ = ["Intervention", "PolicyChange", "Rebalance", "balances_after", "earnings", "settle", "topology_after"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebalance:
+    """An amount that was sent over a pinned route."""
+
+    route: tuple[int, ...]
+    """Direction indices in order from the paying node."""
+    amount_msat: int
+    """Amount asked for."""
+    result: RebalanceResult
+    """What became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChange:
+    """A routing policy that a node announced for one of its channel ends."""
+
+    direction: int
+    """Direction that the policy is for."""
+    policy: Policy
+    """The policy from now on."""
+
+
+Intervention = Rebalance | PolicyChange
+
+
+def balances_after(topology: Topology, balances_msat: Int64, interventions: tuple[Intervention, ...]) -> Int64:
+    """Return the balances after interventions, as a fresh array of shape (channels, 2).
+
+    Args:
+        topology: The network with the policies that it had before them.
+        balances_msat: Balances before them, shape (channels, 2), initiator first.
+        interventions: What was done, in order.
+    """
+    after = balances_msat.copy()
+    for done in interventions:
+        if isinstance(done, PolicyChange):
+            topology = topology_after(topology, (done,))
+        elif done.result.applied_msat:
+            settle(topology, after.reshape(-1), done.route, done.result.applied_msat)
+    return after
+
+
+def topology_after(topology: Topology, interventions: tuple[Intervention, ...]) -> Topology:
+    """Return a topology with the policies that it has after interventions; the same one when none changed."""
+    changes = {done.direction: done.policy for done in interventions if isinstance(done, PolicyChange)}
+    if not changes:
+        return topology
+    channels = list(topology.channels)
+    for index in {direction >> 1 for direction in changes}:
+        known = topology.policies[index]
+        policies = ChannelPolicies(
+            initiator=changes.get(2 * index, known.initiator), peer=changes.get(2 * index + 1, known.peer)
+        )
+        channels[index] = msgspec.structs.replace(channels[index], policies=policies)
+    return msgspec.structs.replace(topology, channels=tuple(channels))
+
+
+def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int64:
+    """Return what each node earned by forwarding rebalances, in msat, shape (nodes,); ``topology`` as it was before."""
+    earned_msat = np.zeros(len(topology.nodes), np.int64)
+    for done in interventions:
+        if isinstance(done, PolicyChange):
+            topology = topology_after(topology, (done,))
+        else:
+            earned_msat += forwarding_fees_msat(topology, [(done.route, done.result.applied_msat)])
+    return earned_msat
+
+
+def settle(topology: Topology, flat_msat: Int64, route: tuple[int, ...], amount_msat: int) -> None:
+    """Move the HTLC amounts of a settled route, in place.
+
+    Args:
+        topology: Whose policies apply.
+        flat_msat: Balances in direction order, shape (directions,).
+        route: Direction indices in order from the paying node.
+        amount_msat: Amount that arrived.
+    """
+    for direction, hop_msat in zip(route, hop_amounts_msat(topology, route, amount_msat), strict=True):
+        flat_msat[direction] -= hop_msat
+        flat_msat[direction ^ 1] += hop_msat

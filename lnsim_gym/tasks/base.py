@@ -1,0 +1,244 @@
+"""What a task is: the one interface through which episodes, environments, records and pictures see every task.
+
+A step of any task goes like this, on every backend::
+
+    decide    action -> decision: a row of int64, what to do                  Task.actions
+    apply     decision x network -> what was done and what it cost            kernels, or Task.apply through a backend
+    serve     traffic -> payments -> outcomes, earnings by node               the same for every task (``loop``)
+    measure   balances, outcomes, ledger -> terms -> reward                   kernels
+    observe   what the agent may know -> observation, allowed options         kernels
+
+``measure`` and ``observe`` are compiled once and run on the columns of simulated and of real networks alike; only
+``apply`` exists twice, compiled for simulated networks and over ``Backend`` for real nodes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Bool, Float32, Int8, Int64
+from lnsim_gym.backends.base import Backend
+from lnsim_gym.backends.interventions import Intervention
+from lnsim_gym.network import Topology
+from lnsim_gym.tasks.config import EnvironmentConfig
+
+__all__ = ["ActionScheme", "Kernel", "ObservationScheme", "RebalanceTally", "Task", "TaskKernels"]
+
+
+class ActionScheme(ABC):
+    """How actions of a space become decisions."""
+
+    space: gym.Space[Any]
+
+    @abstractmethod
+    def decode(self, actions: Any) -> Int64:
+        """Turn a batch of actions into decisions.
+
+        Args:
+            actions: Actions of ``space``, stacked along a first axis.
+
+        Returns:
+            Decisions, shape (batch, len(Task.decision)).
+
+        Raises:
+            InvalidAction: An action lies outside the space.
+        """
+
+    def decode_one(self, action: Any) -> Int64:
+        """Turn one action, or what the task takes in place of one, into a decision, shape (len(Task.decision),)."""
+        decision: Int64 = self.decode(np.asarray(action)[None])[0]
+        return decision
+
+    @abstractmethod
+    def mask(self, allowed: Int8) -> Int8:
+        """Turn allowed options into a mask over the actions of the space.
+
+        Args:
+            allowed: As ``observe`` fills it, shape (batch, Task.options).
+
+        Returns:
+            A fresh int8 array of shape (batch, mask length), 1 where an action is allowed.
+        """
+
+    def mask_one(self, allowed: Int8) -> Int8:
+        """Turn the allowed options of one network, shape (Task.options,), into a mask; see ``mask``."""
+        mask: Int8 = self.mask(allowed[None])[0]
+        return mask
+
+
+class ObservationScheme(ABC):
+    """What an observation row means, and how it is shown to an agent."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Length of an observation row."""
+
+    @property
+    @abstractmethod
+    def space(self) -> gym.Space[Any]:
+        """The observation space."""
+
+    def present(self, rows: Float32) -> Any:
+        """Return fresh observations of the space, for rows of shape (..., size)."""
+        return rows.copy()
+
+
+Kernel = Callable[[int, int, int, int], None]
+"""A compiled function of the address of the loop's state, that of the task's, and a range of networks."""
+
+
+class TaskKernels(NamedTuple):
+    """Compiled functions ``(address, task address, first network, one after the last)`` of a task; see ``loop``."""
+
+    reset: Kernel
+    """Starts an episode on the marked networks of a range."""
+    step: Kernel
+    """Does a step on them, payments in one part."""
+    step_in_parts: Kernel
+    """Does a step on them, payments in several parts if they must be."""
+    observe: Kernel
+    """Observes the first network as it stands after a reset of a backend."""
+    conclude: Kernel
+    """Counts, measures and observes the step that a backend just made on the first network."""
+
+
+class RebalanceTally(NamedTuple):
+    """What the rebalances of a step on each of n networks add up to, int64 of shape (n,)."""
+
+    asked: Int64
+    """Rebalances asked for."""
+    refused: Int64
+    """Those that were not applied."""
+    applied_msat: Int64
+    """Amounts that the others moved."""
+    fee_msat: Int64
+    """Routing fees paid for that."""
+
+
+class Task(ABC):
+    """What an agent sees, does and is paid for, on one topology.
+
+    A task never asks on which backend it runs. Register one with ``registry.register_task``; then ``task = name`` is a
+    setting of environments, besides the fields of ``Config``.
+
+    Args:
+        config: Settings; an instance of ``Config``.
+        topology: The network.
+
+    Raises:
+        ConfigError: The settings ask for the impossible.
+    """
+
+    name: ClassVar[str]
+    """Value of the setting ``task``."""
+    Config: ClassVar[type[EnvironmentConfig]]
+    """Settings of an environment with this task."""
+    decision: ClassVar[tuple[str, ...]]
+    """What each number of a decision means."""
+    ledger: ClassVar[tuple[str, ...]] = ()
+    """What each number means that ``apply`` and ``measure`` note of a step, int64, amounts in msat."""
+    terms: ClassVar[tuple[str, ...]]
+    """Terms of the reward."""
+    changes_policies: ClassVar[bool] = False
+    """Whether ``apply`` may change routing policies; then each network has policies of its own."""
+    counts_earnings: ClassVar[bool] = False
+    """Whether the forwarding fees that each node earns are counted."""
+
+    actions: ActionScheme
+    observations: ObservationScheme
+    options: int
+    """Length of a row of allowed options."""
+
+    def __init__(self, config: EnvironmentConfig, topology: Topology) -> None:
+        self.config = config
+        self.topology = topology
+
+    @property
+    @abstractmethod
+    def kernels(self) -> TaskKernels:
+        """The compiled functions; imported when first asked for."""
+
+    @abstractmethod
+    def compiled_state(self, variants: Sequence[Any]) -> tuple[Any, ...]:
+        """Lay out what the kernels need to know of the task.
+
+        Args:
+            variants: This task on each variant of the network, this one first.
+
+        Returns:
+            A named tuple of arrays and numbers, of one type whatever the settings.
+        """
+
+    @abstractmethod
+    def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
+        """Do on a backend what a decision says.
+
+        Args:
+            backend: The network.
+            decision: Shape (len(decision),).
+            noted: Entries of the ledger for this step, shape (len(ledger),), filled in place.
+
+        Returns:
+            What was done, in order, and how many payments of the step's batch are to be sent.
+
+        Raises:
+            BackendError: The backend was lost.
+        """
+
+    @abstractmethod
+    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
+        """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
+
+    def step_info(self, noted: Sequence[int], terms: Sequence[float]) -> dict[str, Any]:
+        """Return what the info of a step says of the task: by default the terms of the reward.
+
+        Args:
+            noted: Entries of the step, as ``ledger`` names them.
+            terms: Terms of the reward.
+        """
+        return {"rewards": dict(zip(self.terms, terms, strict=True))}
+
+    def short_infos(self, noted: Int64, terms: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Return what matters most of a step, flat, as stable-baselines3 logs it: by default the terms of the reward.
+
+        Args:
+            noted: Shape (n, len(ledger)).
+            terms: Shape (n, len(terms)).
+        """
+        return [dict(zip(self.terms, row, strict=True)) for row in terms.tolist()]
+
+    def step_infos(self, noted: Int64, terms: npt.NDArray[np.float64], which: Bool) -> dict[str, Any]:
+        """Return the same for many networks: arrays of shape (n,) by key, nested as in ``step_info``.
+
+        Args:
+            noted: Shape (n, len(ledger)), 0 where a network did not step.
+            terms: Shape (n, len(terms)), 0.0 where a network did not step.
+            which: Networks that stepped, shape (n,).
+        """
+        return {"rewards": dict(zip(self.terms, np.ascontiguousarray(terms.T), strict=True))}
+
+    def rebalance_tally(self, noted: Int64) -> RebalanceTally:
+        """Add up the rebalances of a step; by default there are none.
+
+        Args:
+            noted: Shape (n, len(ledger)).
+        """
+        return RebalanceTally(*np.zeros((len(RebalanceTally._fields), len(noted)), np.int64))
+
+    def require_same_shape(self, other: Any, index: int) -> None:  # noqa: B027 - most tasks ask for nothing more
+        """Refuse a variant whose spaces would not be those of this task; nodes and channels are equal in number.
+
+        Args:
+            other: This task on the variant.
+            index: Number of the variant.
+
+        Raises:
+            ConfigError: They differ.
+        """

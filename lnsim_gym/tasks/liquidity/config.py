@@ -1,0 +1,45 @@
+"""The settings of the liquidity task, on top of those of every environment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.liquidity.observations import ObservationName
+from lnsim_gym.tasks.liquidity.routes import Operation
+
+__all__ = ["ActionName", "LiquidityConfig"]
+
+ActionName = Literal["discrete", "multidiscrete", "box"]
+
+
+class LiquidityConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Every setting of an environment with the liquidity task."""
+
+    operation: Operation = "push"
+    """What a rebalance does."""
+    circular_max_hops: int = 3
+    """Longest cycle of the circular operation, in channels."""
+    rebalance_fee_limit_ppm: int = 50_000
+    """Most a circular rebalance may pay in fees, in millionths of its amount."""
+    action: ActionName = "discrete"
+    """Kind of action space."""
+    action_sizes: tuple[float, ...] = (0.05, 0.1, 0.2)
+    """Amounts an action may choose, as shares of the smallest channel on the route."""
+    observation: ObservationName = "balances"
+    """Kind of observation."""
+    observation_history: int = 4
+    """Steps of flows kept by the observations ``flows`` and ``dict``."""
+    observation_averages: tuple[int, ...] = (2, 4, 8, 16)
+    """Steps over which the observation ``averages`` averages flows."""
+    reward: str | dict[str, float] = "success_rate"
+    """Reward preset, or weights of reward terms."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers out of range."""
+        super().__post_init__()
+        if not 3 <= self.circular_max_hops <= 8:
+            raise ConfigError(f"circular_max_hops must lie in 3..8, got {self.circular_max_hops}")
+        if not 0 <= self.rebalance_fee_limit_ppm <= 1_000_000:
+            raise ConfigError(f"rebalance_fee_limit_ppm must lie in 0..1,000,000, got {self.rebalance_fee_limit_ppm}")

@@ -1,0 +1,218 @@
+"""The liquidity task, compiled: apply a rebalance, compute the reward, observe balances and flows."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from lnsim_gym.arrays import Float32, Float64, Int32, Int64
+from lnsim_gym.backends.simulator.engine import memory_at, send_over
+from lnsim_gym.compiled import inlined, kernel, outlined
+from lnsim_gym.compiled.binding import reader
+from lnsim_gym.payments import RebalanceReason
+from lnsim_gym.tasks.columns import FEES, LEDGER, SUCCEEDED, VOLUME
+from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, REASON, REQUESTED
+from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
+from lnsim_gym.tasks.liquidity.rewards import TERMS
+from lnsim_gym.tasks.loop import (
+    conclude_first,
+    network_of,
+    note_spendable,
+    pay_in_parts,
+    pay_in_whole,
+    read,
+    reset_range,
+    step_range,
+)
+
+__all__ = ["LiquidityState", "conclude", "observe", "reset", "step", "step_in_parts"]
+
+SUCCESS_RATE: Final = TERMS.index("success_rate")
+VOLUME_RATE: Final = TERMS.index("volume_rate")
+ROUTING_FEES: Final = TERMS.index("routing_fees_sat")
+REBALANCE_FEES: Final = TERMS.index("rebalance_fees_sat")
+REBALANCED_SHARE: Final = TERMS.index("rebalanced_share")
+
+FEE_LIMIT_EXCEEDED: Final = int(RebalanceReason.FEE_LIMIT_EXCEEDED)
+
+
+class LiquidityState(NamedTuple):
+    """What the kernels need to know of the task, one entry or row per variant."""
+
+    route: Int32  # (variants, rows, longest) directions of each rebalance route, padded with -1
+    route_hops: Int64  # (variants, rows)
+    route_unit_msat: Int64  # (variants, rows) capacity of the smallest channel on it
+    first_direction: Int64  # (variants, rows * sizes)
+    needed_msat: Int64  # (variants, rows * sizes)
+    per_capacity: Float64  # (variants, directions)
+    fee_limit_ppm: Int64  # (variants,) most a rebalance may pay in fees
+    weights: Float64  # (terms,) reward weights
+    nodes: int
+    history: int
+    averaging: Float32  # (averages,) see ``observe_flows``
+
+
+def _example() -> LiquidityState:
+    """Return a state with the types that every state has."""
+    table = np.zeros((1, 1), np.int64)
+    return LiquidityState(
+        route=np.zeros((1, 1, 1), np.int32),
+        route_hops=table,
+        route_unit_msat=table,
+        first_direction=table,
+        needed_msat=table,
+        per_capacity=np.zeros((1, 1)),
+        fee_limit_ppm=np.zeros(1, np.int64),
+        weights=np.zeros(len(TERMS)),
+        nodes=1,
+        history=1,
+        averaging=np.zeros(1, np.float32),
+    )
+
+
+_mine = reader(_example())
+
+
+@kernel
+def reset(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.reset``."""
+    reset_range(_observe, address, task, begin, end)
+
+
+@kernel
+def step(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step``."""
+    step_range(_apply, pay_in_whole, _measure, _observe_step, address, task, begin, end)
+
+
+@kernel
+def step_in_parts(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_in_parts``."""
+    step_range(_apply, pay_in_parts, _measure, _observe_step, address, task, begin, end)
+
+
+@kernel
+def observe(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.observe``."""
+    for index in range(begin, end):
+        _observe(address, task, index)
+
+
+@kernel
+def conclude(address: int, task: int, begin: int, end: int) -> None:  # noqa: ARG001 - the signature of every kernel
+    """See ``TaskKernels.conclude``."""
+    conclude_first(_measure, _observe_step, address, task)
+
+
+@outlined
+def _apply(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step and note what became of it."""
+    decision, counts = read(address, "columns.decision")[index], read(address, "columns.counts")[index]
+    row, amount = decision[0], decision[1]
+    counts[LEDGER + REQUESTED] = amount
+    counts[LEDGER + APPLIED] = 0
+    counts[LEDGER + FEE] = 0
+    counts[LEDGER + REASON] = 0
+    counts[LEDGER + FAILURE_INDEX] = -1
+    if row < 0:
+        return
+    variant = read(address, "columns.variant")[index]
+    if _costs_too_much(address, task, index, row, amount):
+        counts[LEDGER + REASON] = FEE_LIMIT_EXCEEDED
+        return
+    step, payments = read(address, "columns.steps")[index], read(address, "columns.source").shape[1]
+    reason, fee_msat, failure_index = send_over(
+        network_of(address, index),
+        read(address, "columns.balances_msat")[index],
+        read(address, "scratch.work"),
+        memory_at(read(address, "memories"), index),
+        _mine(task, "route")[variant, row],
+        _mine(task, "route_hops")[variant, row],
+        amount,
+        read(address, "programs.payment_ms")[variant] * step * payments,
+        read(address, "columns.earned_msat")[index],
+    )
+    counts[LEDGER + FAILURE_INDEX] = failure_index
+    counts[LEDGER + REASON] = reason
+    if reason == 0:
+        counts[LEDGER + APPLIED] = amount
+        counts[LEDGER + FEE] = fee_msat
+
+
+@outlined
+def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) -> Any:
+    """Return whether the fees of a rebalance exceed the limit."""
+    variant = read(address, "columns.variant")[index]
+    route, policy = _mine(task, "route")[variant, row], network_of(address, index).policy
+    needed = amount
+    for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
+        needed += policy[route[hop]].fee_base_msat + needed * policy[route[hop]].fee_rate_ppm // 1_000_000
+    return needed - amount > amount * _mine(task, "fee_limit_ppm")[variant] // 1_000_000
+
+
+@outlined
+def _measure(address: Any, task: Any, index: Any) -> None:
+    """Compute the reward terms of a step and their weighted sum."""
+    counts, terms = read(address, "columns.counts")[index], read(address, "columns.terms")[index]
+    amount_msat, payments = read(address, "columns.amount_msat")[index], read(address, "columns.due")[index]
+    asked_msat = 0
+    for payment in range(payments):
+        asked_msat += amount_msat[payment]
+    row, unit_msat = read(address, "columns.decision")[index, 0], np.int64(1)
+    if row >= 0:
+        unit_msat = _mine(task, "route_unit_msat")[read(address, "columns.variant")[index], row]
+    terms[SUCCESS_RATE] = counts[SUCCEEDED] / payments
+    terms[VOLUME_RATE] = counts[VOLUME] / asked_msat
+    terms[ROUTING_FEES] = counts[FEES] / 1000.0
+    terms[REBALANCE_FEES] = counts[LEDGER + FEE] / 1000.0
+    terms[REBALANCED_SHARE] = counts[LEDGER + APPLIED] / unit_msat
+    weights, reward = _mine(task, "weights"), 0.0
+    for term in range(terms.shape[0]):
+        reward += weights[term] * terms[term]
+    read(address, "columns.reward")[index] = reward
+
+
+@outlined
+def _observe(address: Any, task: Any, index: Any) -> None:
+    """Observe the balances and mark the rebalances that they allow."""
+    variant, free_msat = read(address, "columns.variant")[index], note_spendable(address, index)
+    balances, per_capacity = read(address, "columns.balances_msat")[index], _mine(task, "per_capacity")[variant]
+    observe_balances(balances, per_capacity, read(address, "columns.observation")[index])
+    first_direction, needed_msat = _mine(task, "first_direction")[variant], _mine(task, "needed_msat")[variant]
+    _allow(free_msat, first_direction, needed_msat, read(address, "columns.allowed")[index])
+
+
+@inlined
+def _allow(spendable_msat: Any, first_direction: Any, needed_msat: Any, allowed: Any) -> None:
+    """Mark the rebalances that the paying node's own balance carries, behind doing nothing, which always is allowed."""
+    allowed[0] = 1
+    for option in range(needed_msat.shape[0]):
+        allowed[1 + option] = needed_msat[option] <= spendable_msat[first_direction[option]]
+
+
+@inlined
+def _observe_step(address: Any, task: Any, index: Any) -> None:
+    """Observe what a step left behind: balances, and its flows where observations have them."""
+    _observe(address, task, index)
+    if _mine(task, "history") > 0:
+        _note_flows(address, task, index)
+
+
+@outlined
+def _note_flows(address: Any, task: Any, index: Any) -> None:
+    """Write the flows of a step into the observation."""
+    observe_flows(
+        read(address, "columns.due")[index],
+        read(address, "columns.source")[index],
+        read(address, "columns.destination")[index],
+        read(address, "columns.succeeded")[index],
+        read(address, "columns.parts")[index],
+        read(address, "columns.part_amount_msat")[index],
+        read(address, "columns.part_route")[index],
+        _mine(task, "per_capacity")[read(address, "columns.variant")[index]],
+        _mine(task, "nodes"),
+        _mine(task, "history"),
+        _mine(task, "averaging"),
+        read(address, "columns.observation")[index],
+    )

@@ -1,0 +1,21 @@
+"""What the liquidity task notes of a step besides its payments: the rebalance, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["APPLIED", "FAILURE_INDEX", "FEE", "NAMES", "REASON", "REQUESTED"]
+
+NAMES: Final = (
+    "rebalance_requested_msat",
+    "rebalance_applied_msat",
+    "rebalance_fee_msat",
+    "rebalance_reason",  # RebalanceReason
+    "rebalance_failure_index",  # position on the route of the node that failed it, or -1
+)
+"""Meaning of each entry."""
+REQUESTED: Final = NAMES.index("rebalance_requested_msat")
+APPLIED: Final = NAMES.index("rebalance_applied_msat")
+FEE: Final = NAMES.index("rebalance_fee_msat")
+REASON: Final = NAMES.index("rebalance_reason")
+FAILURE_INDEX: Final = NAMES.index("rebalance_failure_index")

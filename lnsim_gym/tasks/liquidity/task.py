@@ -1,0 +1,211 @@
+"""The liquidity task: one agent moves everybody's liquidity, one rebalance a step, so that payments succeed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Bool, Float64, Int64
+from lnsim_gym.backends.base import Backend
+from lnsim_gym.backends.interventions import Intervention, Rebalance
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.network.routes import hop_amounts_msat
+from lnsim_gym.payments import REASON_NAMES, RebalanceReason, RebalanceResult
+from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
+from lnsim_gym.tasks.liquidity import ledger
+from lnsim_gym.tasks.liquidity.actions import RebalanceActions, make_actions
+from lnsim_gym.tasks.liquidity.config import LiquidityConfig
+from lnsim_gym.tasks.liquidity.observations import ObservationLayout
+from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
+from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes, rebalance_routes
+from lnsim_gym.tasks.registry import register_task
+
+__all__ = ["NEVER_ALLOWED_MSAT", "LiquidityTask", "as_liquidity"]
+
+NEVER_ALLOWED_MSAT = np.iinfo(np.int64).max
+"""Stands for the balance needed by a rebalance that no balance allows."""
+_REASONS = np.array(REASON_NAMES, dtype=object)
+
+
+@register_task
+class LiquidityTask(Task):
+    """One rebalance a step over one of the operation's routes; the reward weighs the terms of ``rewards.TERMS``."""
+
+    name = "liquidity"
+    Config = LiquidityConfig
+    decision = ("row", "amount_msat")
+    ledger = ledger.NAMES
+    terms = TERMS
+
+    actions: RebalanceActions
+    observations: ObservationLayout
+    config: LiquidityConfig
+
+    def __init__(self, config: LiquidityConfig, topology: Topology) -> None:
+        super().__init__(config, topology)
+        self.routes: RebalanceRoutes = rebalance_routes(config.operation, topology, config.circular_max_hops)
+        """The routes of the operation."""
+        self.actions = make_actions(config.action, self.routes, config.action_sizes)
+        self.observations = ObservationLayout.of(
+            config.observation, topology, config.observation_history, config.observation_averages
+        )
+        self.weights: Float64 = reward_weights(config.reward)
+        """Reward weights, shape (terms,)."""
+        self.per_capacity: Float64 = np.repeat(1.0 / (1000.0 * topology.arrays.capacity_sat), 2)
+        """1 / capacity in msat, shape (directions,)."""
+        self.first_direction: Int64 = np.repeat(self.routes.directions[:, 0], len(config.action_sizes)).astype(np.int64)
+        """First direction of each (row, size) of the action scheme, shape (rows * sizes,)."""
+        self.needed_msat: Int64 = _needed_msat(topology, self.routes, self.actions.amounts_msat).ravel()
+        """Spendable balance that it needs there, amount and fees, shape (rows * sizes,)."""
+        self.options = 1 + len(self.needed_msat)
+
+    @property
+    def kernels(self) -> TaskKernels:
+        """See ``Task.kernels``."""
+        from lnsim_gym.tasks.liquidity import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
+
+        return TaskKernels(kernels.reset, kernels.step, kernels.step_in_parts, kernels.observe, kernels.conclude)
+
+    def compiled_state(self, variants: Sequence[LiquidityTask]) -> tuple[Any, ...]:
+        """See ``Task.compiled_state``."""
+        from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415
+
+        def column(*values: npt.NDArray[Any], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+            return np.ascontiguousarray(np.stack(values), dtype)
+
+        return LiquidityState(
+            route=column(*(task.routes.directions for task in variants), dtype=np.int32),
+            route_hops=column(*(task.routes.hops for task in variants)),
+            route_unit_msat=column(*(1000 * task.routes.smallest_capacity_sat for task in variants)),
+            first_direction=column(*(task.first_direction for task in variants)),
+            needed_msat=column(*(task.needed_msat for task in variants)),
+            per_capacity=column(*(task.per_capacity for task in variants), dtype=np.float64),
+            fee_limit_ppm=np.full(len(variants), self.config.rebalance_fee_limit_ppm, np.int64),
+            weights=self.weights,
+            nodes=self.observations.nodes,
+            history=self.observations.history,
+            averaging=self.observations.averaging,
+        )
+
+    def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
+        """See ``Task.apply``."""
+        row, amount_msat = decision.tolist()
+        route = self.routes.route(row)
+        result = RebalanceResult()
+        if row != NO_OP:
+            fee_msat = hop_amounts_msat(self.topology, route, amount_msat)[0] - amount_msat
+            over = fee_msat > amount_msat * self.config.rebalance_fee_limit_ppm // 1_000_000
+            refused = RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
+            result = refused if over else backend.rebalance(route, amount_msat)
+        noted[ledger.REQUESTED] = amount_msat
+        noted[ledger.APPLIED] = result.applied_msat
+        noted[ledger.FEE] = result.fee_msat
+        noted[ledger.REASON] = result.reason
+        noted[ledger.FAILURE_INDEX] = result.failure_source_index
+        done = () if row == NO_OP else (Rebalance(route, amount_msat, result),)
+        return done, self.config.payments_per_step
+
+    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
+        """See ``Task.interventions``."""
+        row, amount_msat = decision.tolist()
+        if row == NO_OP:
+            return ()
+        _, applied_msat, fee_msat, reason, failure_index = noted.tolist()
+        result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
+        return (Rebalance(self.routes.route(row), amount_msat, result),)
+
+    def step_info(self, noted: Sequence[int], terms: Sequence[float]) -> dict[str, Any]:
+        """See ``Task.step_info``; written out, as every step of a single environment comes here."""
+        requested_msat, applied_msat, fee_msat, reason, _ = noted
+        success_rate, volume_rate, routing_fees_sat, rebalance_fees_sat, rebalanced_share = terms
+        return {
+            "rebalance": {
+                "requested_sat": requested_msat // 1000,
+                "applied_sat": applied_msat // 1000,
+                "fee_msat": fee_msat,
+                "refused": reason != 0,
+                "reason": REASON_NAMES[reason],
+            },
+            "rewards": {
+                "success_rate": success_rate,
+                "volume_rate": volume_rate,
+                "routing_fees_sat": routing_fees_sat,
+                "rebalance_fees_sat": rebalance_fees_sat,
+                "rebalanced_share": rebalanced_share,
+            },
+        }
+
+    def step_infos(self, noted: Int64, terms: Float64, which: Bool) -> dict[str, Any]:
+        """See ``Task.step_infos``."""
+        requested_msat, applied_msat, fee_msat, reason, _ = np.ascontiguousarray(noted.T)
+        names = _REASONS[reason]
+        names[~which] = None
+        rebalance = {
+            "requested_sat": requested_msat // 1000,
+            "applied_sat": applied_msat // 1000,
+            "fee_msat": fee_msat,
+            "refused": reason != 0,
+            "reason": names,
+        }
+        return {"rebalance": rebalance, **super().step_infos(noted, terms, which)}
+
+    def short_infos(self, noted: Int64, terms: Float64) -> list[dict[str, Any]]:
+        """See ``Task.short_infos``; written out, as every step of many networks comes here."""
+        return [
+            {
+                "success_rate": row[0],
+                "volume_rate": row[1],
+                "routing_fees_sat": row[2],
+                "rebalance_fees_sat": row[3],
+                "rebalanced_share": row[4],
+                "rebalance_reason": REASON_NAMES[reason],
+            }
+            for row, reason in zip(terms.tolist(), noted[:, ledger.REASON].tolist(), strict=True)
+        ]
+
+    def rebalance_tally(self, noted: Int64) -> RebalanceTally:
+        """See ``Task.rebalance_tally``."""
+        refused = noted[:, ledger.REASON] != 0
+        asked = refused | (noted[:, ledger.REQUESTED] > 0)
+        return RebalanceTally(
+            asked.astype(np.int64), refused.astype(np.int64), noted[:, ledger.APPLIED], noted[:, ledger.FEE]
+        )
+
+    def require_same_shape(self, other: LiquidityTask, index: int) -> None:
+        """See ``Task.require_same_shape``."""
+        own, its = self.routes.directions.shape, other.routes.directions.shape
+        if own != its:
+            raise ConfigError(
+                f"variants must be of one shape: rebalance routes of the first are {own}, of number {index} {its}"
+            )
+        if not np.array_equal(self.routes.smallest_capacity_sat, other.routes.smallest_capacity_sat):
+            raise ConfigError(f"variants must have equal capacities, channel by channel; number {index} differs")
+
+
+def as_liquidity(task: Task, who: str) -> LiquidityTask:
+    """Return a task that is the liquidity task, on behalf of what knows no other.
+
+    Raises:
+        ConfigError: It is another one.
+    """
+    if not isinstance(task, LiquidityTask):
+        raise ConfigError(f"{who} needs an environment with task 'liquidity', got task {task.name!r}")
+    return task
+
+
+def _needed_msat(topology: Topology, routes: RebalanceRoutes, amounts_msat: Int64) -> Int64:
+    """Spendable balance that each (row, size) needs at the paying node, shape (rows, sizes)."""
+    arrays = topology.arrays
+    needed = np.empty_like(amounts_msat)
+    for row in range(len(needed)):
+        route = routes.route(row)
+        needed[row] = hop_amounts_msat(topology, route, amounts_msat[row])[0]
+        edges = list(route)
+        too_small = amounts_msat[row] < arrays.min_htlc_msat[edges].max()
+        too_large = needed[row] > arrays.max_htlc_msat[edges].min()
+        needed[row][too_small | too_large] = NEVER_ALLOWED_MSAT
+    return needed

@@ -1,0 +1,256 @@
+"""The compiled loop: reset and step thousands of networks without leaving machine code, whatever the task.
+
+A task makes its kernels (``base.TaskKernels``) from ``reset_range`` and ``step_range`` with functions of its own.
+All functions take the address of the loop's state, that of the task's state, and the index of a network, and read from
+the tables at these addresses just what they need: a state handed over by value would be hundreds of words a call, and
+minutes of compile time. What one step of a network reads and writes, in order (names of ``state.Columns``):
+
+======== =================================================== ========================================================
+stage    reads                                               writes
+======== =================================================== ========================================================
+apply    decision, balances, policies, memories (the task)   balances, policies, ledger part of counts, due
+serve    seeds, episodes, steps, regime, cumulative          regime, cumulative, batch: source .. description
+         batch, balances, policies, memories                 balances, memories, outcomes: succeeded .. part_route,
+                                                             earned, served_from (balances before the first payment)
+count    due, outcomes                                       payments part of counts
+measure  counts, earned, balances (the task)                 terms, reward, ledger part of counts
+observe  balances, batch, outcomes (the task)                observation, allowed
+======== =================================================== ========================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lnsim_gym.backends.simulator.engine import (
+    Outcomes,
+    fee_limit_msat,
+    memory_at,
+    network_at,
+    pay,
+    pay_whole,
+    spendable,
+)
+from lnsim_gym.compiled import inlined, outlined
+from lnsim_gym.compiled.binding import reader
+from lnsim_gym.tasks.columns import FEES, FIRST_FAILURE, LEDGER, SUCCEEDED, VOLUME
+from lnsim_gym.tasks.example import example_state
+from lnsim_gym.tasks.state import program_at
+from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
+from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream
+
+__all__ = [
+    "conclude_first",
+    "network_of",
+    "note_spendable",
+    "pay_in_parts",
+    "pay_in_whole",
+    "read",
+    "reset_range",
+    "step_range",
+]
+
+read = reader(example_state())
+"""Reads a part of a ``LoopState`` at an address: ``read(address, "columns.reward")``."""
+
+
+@inlined
+def reset_range(observe: Any, address: Any, task: Any, begin: Any, end: Any) -> None:
+    """Start the next episode of the marked networks of a range.
+
+    Args:
+        observe: The task's compiled function ``(address, task, index)`` that fills observation and allowed options.
+        address: Address of the table of a ``LoopState``.
+        task: Address of the table of the task's own state.
+        begin: First network of the range.
+        end: The one after its last.
+    """
+    which = read(address, "columns.which")
+    for index in range(begin, end):
+        if which[index]:
+            _start(address, index)
+            observe(address, task, index)
+
+
+@inlined
+def step_range(
+    apply: Any, pay_all: Any, measure: Any, observe: Any, address: Any, task: Any, begin: Any, end: Any
+) -> None:
+    """Do one step on the marked networks of a range.
+
+    Args:
+        apply: The task's compiled function ``(address, task, index)`` that carries out the decision.
+        pay_all: ``pay_in_whole`` or ``pay_in_parts``.
+        measure: The task's compiled function ``(address, task, index)`` that fills terms and reward.
+        observe: As for ``reset_range``.
+        address: As for ``reset_range``.
+        task: As for ``reset_range``.
+        begin: As for ``reset_range``.
+        end: As for ``reset_range``.
+    """
+    which = read(address, "columns.which")
+    for index in range(begin, end):
+        if which[index]:
+            read(address, "columns.due")[index] = read(address, "columns.source").shape[1]
+            _forget_earnings(address, index)
+            apply(address, task, index)
+            _copy(read(address, "columns.balances_msat")[index], read(address, "columns.served_from_msat")[index])
+            _draw(address, index)
+            pay_all(address, index)
+            _count(address, index)
+            measure(address, task, index)
+            observe(address, task, index)
+            read(address, "columns.steps")[index] += 1
+            read(address, "columns.stepped_variant")[index] = read(address, "columns.variant")[index]
+
+
+@inlined
+def conclude_first(measure: Any, observe: Any, address: Any, task: Any) -> None:
+    """Count, measure and observe a step of the first network, whose outcomes a backend has filled in."""
+    _count(address, 0)
+    measure(address, task, 0)
+    observe(address, task, 0)
+
+
+@inlined
+def network_of(address: Any, index: Any) -> Any:
+    """Return the ``Network`` that a network is on, with its policies, without copying."""
+    policies = read(address, "columns.policies")[index]
+    return network_at(read(address, "networks"), read(address, "columns.variant")[index], policies)
+
+
+@inlined
+def note_spendable(address: Any, index: Any) -> Any:
+    """Fill in and return what each channel end of a network can spend, in msat, shape (directions,)."""
+    balances, free = read(address, "columns.balances_msat")[index], read(address, "columns.spendable_msat")[index]
+    network, htlcs = network_of(address, index), read(address, "scratch.work.htlcs")
+    for direction in range(balances.shape[0]):
+        free[direction] = spendable(network, balances, htlcs, direction)
+    return free
+
+
+@outlined
+def _start(address: Any, index: Any) -> None:
+    """Set start balances and policies, and forget the past."""
+    seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
+    low, high = read(address, "starts.low"), read(address, "starts.high")
+    variant = np.int64(stream(seed, episode, 0, PURPOSE_VARIANT) % np.uint64(low.shape[0]))
+    read(address, "columns.variant")[index] = variant
+    read(address, "columns.policies")[index] = variant
+    if read(address, "own_policies") != 0:
+        read(address, "columns.policies")[index] = index
+        _copy(read(address, "starts.policy")[variant], read(address, "networks.policy")[index])
+    read(address, "columns.steps")[index] = 0
+    read(address, "columns.regime")[index] = -1
+    read(address, "columns.observation")[index, :] = 0
+    balances, given = read(address, "columns.balances_msat")[index], read(address, "columns.given_msat")[index]
+    if given[0] >= 0:
+        _copy(given, balances)
+        given[0] = -1
+    elif low[variant] < 0:
+        _copy(read(address, "starts.balances_msat")[variant], balances)
+    else:
+        owned_msat = read(address, "starts.owned_total_msat")[variant]
+        reserve_msat = read(address, "starts.reserve_msat")[variant]
+        draw_start_balances(owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
+    read(address, "memories.first")[index, :] = 0
+    read(address, "memories.used")[index, 0] = 0
+
+
+@inlined
+def _copy(source: Any, target: Any) -> None:
+    """Copy an array."""
+    for index in range(target.shape[0]):
+        target[index] = source[index]
+
+
+@inlined
+def _forget_earnings(address: Any, index: Any) -> None:
+    """Start to count what nodes earn in a step from 0."""
+    earned_msat = read(address, "columns.earned_msat")[index]
+    for node in range(earned_msat.shape[0]):
+        earned_msat[node] = 0
+
+
+@outlined
+def _draw(address: Any, index: Any) -> None:
+    """Draw the payments of a step."""
+    program = program_at(read(address, "programs"), read(address, "columns.variant")[index])
+    seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
+    step, regimes = read(address, "columns.steps")[index], read(address, "columns.regime")
+    cumulative = read(address, "columns.cumulative")[index]
+    regime = step // program.redraw_every_steps
+    if regime != regimes[index]:
+        draw_weights(program, seed, episode, regime, cumulative)
+        regimes[index] = regime
+    source, destination = read(address, "columns.source")[index], read(address, "columns.destination")[index]
+    amount_msat = read(address, "columns.amount_msat")[index]
+    description = read(address, "columns.description")[index]
+    draw_payments(program, cumulative, seed, episode, step, source, destination, amount_msat, description)
+
+
+@outlined
+def pay_in_whole(address: Any, index: Any) -> None:
+    """Make the payments of a step in one part each, one after another."""
+    _pay_all(pay_whole, address, index)
+
+
+@outlined
+def pay_in_parts(address: Any, index: Any) -> None:
+    """Make the payments of a step, in several parts if they must be, one after another."""
+    _pay_all(pay, address, index)
+
+
+@inlined
+def _pay_all(pay_one: Any, address: Any, index: Any) -> None:
+    """Make the payments of a step that are due, one after another."""
+    network, memory = network_of(address, index), memory_at(read(address, "memories"), index)
+    balances, scratch = read(address, "columns.balances_msat")[index], read(address, "scratch")
+    settings, outcomes = read(address, "settings"), _outcomes_at(address, index)
+    source, destination = read(address, "columns.source")[index], read(address, "columns.destination")[index]
+    amount_msat = read(address, "columns.amount_msat")[index]
+    payment_ms = read(address, "programs.payment_ms")[read(address, "columns.variant")[index]]
+    now = payment_ms * read(address, "columns.steps")[index] * source.shape[0]
+    for payment in range(read(address, "columns.due")[index]):
+        amount, ends = amount_msat[payment], (source[payment], destination[payment])
+        limit = fee_limit_msat(settings, amount)
+        pay_one(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
+        now += payment_ms
+
+
+@inlined
+def _outcomes_at(address: Any, index: Any) -> Any:
+    """Return the outcome columns of one network, without copying."""
+    return Outcomes(
+        read(address, "columns.succeeded")[index],
+        read(address, "columns.failure_reason")[index],
+        read(address, "columns.attempts")[index],
+        read(address, "columns.fee_msat")[index],
+        read(address, "columns.parts")[index],
+        read(address, "columns.part_amount_msat")[index],
+        read(address, "columns.part_route")[index],
+        read(address, "columns.earned_msat")[index],
+    )
+
+
+@outlined
+def _count(address: Any, index: Any) -> None:
+    """Count the payments of a step by what became of them."""
+    succeeded, amount_msat = read(address, "columns.succeeded")[index], read(address, "columns.amount_msat")[index]
+    failure_reason, fee_msat = read(address, "columns.failure_reason")[index], read(address, "columns.fee_msat")[index]
+    counts = read(address, "columns.counts")[index]
+    for reason in range(FIRST_FAILURE, LEDGER):
+        counts[reason] = 0
+    settled, volume_msat, fees_msat = 0, 0, 0
+    for payment in range(read(address, "columns.due")[index]):
+        if succeeded[payment]:
+            settled += 1
+            volume_msat += amount_msat[payment]
+            fees_msat += fee_msat[payment]
+        else:
+            counts[FIRST_FAILURE + failure_reason[payment]] += 1
+    counts[SUCCEEDED] = settled
+    counts[VOLUME] = volume_msat
+    counts[FEES] = fees_msat

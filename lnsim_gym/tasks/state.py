@@ -1,0 +1,218 @@
+"""The arrays that the compiled loop works on, whatever the task, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64, Records, UInt64
+from lnsim_gym.backends.simulator.engine import (
+    Memory,
+    Network,
+    Scratch,
+    Settings,
+    compile_network,
+    make_memory,
+    make_scratch,
+    make_settings,
+    stack,
+)
+from lnsim_gym.compiled import inlined
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentOptions
+from lnsim_gym.tasks.columns import StepColumns
+from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
+from lnsim_gym.traffic.kernels import TrafficProgram
+
+__all__ = ["Columns", "LoopState", "Places", "Starts", "make_state", "program_at", "with_scratch"]
+
+
+class Places(NamedTuple):
+    """Where each network stands; the arrays belong to the runner."""
+
+    seeds: UInt64  # (networks,)
+    episodes: Int64  # (networks,)
+    steps: Int64  # (networks,) steps done in the episode
+    variant: Int64  # (networks,) variant of the problem each network is on
+
+    @classmethod
+    def zeros(cls, networks: int) -> Places:
+        """Return the places of networks that have not begun."""
+        return cls(np.zeros(networks, np.uint64), *(np.zeros(networks, np.int64) for _ in range(3)))
+
+
+class Starts(NamedTuple):
+    """How each variant begins an episode."""
+
+    owned_total_msat: Int64  # (variants, channels)
+    reserve_msat: Int64  # (variants, channels)
+    balances_msat: Int64  # (variants, directions) start balances unless they are drawn
+    low: Float64  # (variants,) smallest share of the initiator, or -1 when start balances are not drawn
+    high: Float64  # (variants,)
+    policy: Records  # (variants, directions) POLICY
+
+
+class Columns(NamedTuple):
+    """The arrays of ``StepColumns`` and of the runner, one row per network; see there."""
+
+    which: Bool  # (networks,) the networks that the next call is for
+    seeds: UInt64  # (networks,)
+    episodes: Int64  # (networks,)
+    steps: Int64  # (networks,)
+    variant: Int64  # (networks,)
+    stepped_variant: Int64  # (networks,) variant that the last step was made on
+    policies: Int64  # (networks,) row of ``LoopState.networks.policy`` that holds the network's policies
+    given_msat: Int64  # (networks, directions) start balances of the next reset; -1 to use those of the variant
+    regime: Int64  # (networks,) demand regime whose weights are drawn, or -1
+    cumulative: Float64  # (networks, 2, nodes) those weights
+    spendable_msat: Int64  # (networks, directions)
+    served_from_msat: Int64  # (networks, directions) balances before the last step's payments
+    decision: Int64  # (networks, numbers)
+    balances_msat: Int64  # (networks, directions)
+    observation: Float32  # (networks, size)
+    allowed: Int8  # (networks, options)
+    terms: Float64  # (networks, terms)
+    reward: Float64  # (networks,)
+    due: Int64  # (networks,)
+    source: Int64  # (networks, payments)
+    destination: Int64  # (networks, payments)
+    amount_msat: Int64  # (networks, payments)
+    description: Int64  # (networks, payments)
+    succeeded: Bool  # (networks, payments)
+    failure_reason: Int32  # (networks, payments)
+    attempts: Int32  # (networks, payments)
+    fee_msat: Int64  # (networks, payments)
+    parts: Int32  # (networks, payments)
+    part_amount_msat: Int64  # (networks, payments, max_parts)
+    part_route: Int32  # (networks, payments, max_parts, hops)
+    counts: Int64  # (networks, counts)
+    earned_msat: Int64  # (networks, nodes or 0)
+
+
+class LoopState(NamedTuple):
+    """Everything one thread needs to step its share of the networks."""
+
+    networks: Network  # stacked over variants; ``policy`` over networks instead where the task changes policies
+    programs: TrafficProgram  # stacked over variants
+    starts: Starts
+    memories: Memory  # stacked over networks
+    scratch: Scratch
+    settings: Settings
+    own_policies: int  # 1 where each network has policies of its own, else 0
+    columns: Columns
+
+
+def make_state(
+    config: EnvironmentConfig,
+    topologies: Sequence[Topology],
+    programs: Sequence[TrafficProgram],
+    columns: StepColumns,
+    places: Places,
+    *,
+    own_policies: bool,
+) -> LoopState:
+    """Lay out the state of a batch of episodes around the runner's own arrays.
+
+    Args:
+        config: Settings of the environment.
+        topologies: The network in each of its variants.
+        programs: The traffic in each variant.
+        columns: Columns of the runner, which the state shares.
+        places: The runner's places, shared too.
+        own_policies: Whether each network gets policies of its own, which may change within an episode.
+    """
+    networks = stack([compile_network(topology) for topology in topologies])
+    count, directions = len(places.seeds), 2 * len(topologies[0].channels)
+    starts = _starts(topologies, config.start_balances, networks.policy)
+    if own_policies:
+        networks = networks._replace(policy=np.repeat(networks.policy[:1], count, axis=0))
+    shared = {name: getattr(columns, name) for name in Columns._fields if hasattr(columns, name)}
+    shared["balances_msat"] = columns.balances_msat.reshape(count, directions)
+    return LoopState(
+        networks=networks,
+        programs=_stack_programs(programs),
+        starts=starts,
+        memories=make_memory(networks, config.payment, count),
+        scratch=make_scratch(networks),
+        settings=_settings(config.payment, len(topologies[0].channels)),
+        own_policies=int(own_policies),
+        columns=Columns(
+            which=np.zeros(count, np.bool_),
+            **places._asdict(),
+            stepped_variant=np.zeros(count, np.int64),
+            policies=np.zeros(count, np.int64),
+            given_msat=np.full((count, directions), -1, np.int64),
+            regime=np.full(count, -1, np.int64),
+            cumulative=np.zeros((count, 2, len(topologies[0].nodes))),
+            spendable_msat=np.zeros((count, directions), np.int64),
+            served_from_msat=np.zeros((count, directions), np.int64),
+            **shared,
+        ),
+    )
+
+
+def with_scratch(state: LoopState) -> LoopState:
+    """Return the same state with working space of its own, for one more thread."""
+    return state._replace(scratch=make_scratch(state.networks))
+
+
+def _settings(options: PaymentOptions, channels: int) -> Settings:
+    """Return how payments are sent: unroutable ones without attempts, unless something depends on these.
+
+    Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
+    routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
+    those: time for half as many attempts again as there are channels is taken to be enough. (It need not be where
+    dozens of routes, each cheaper than the one before, lead on from the same channel end; there a payment that would
+    have run out of time counts as one without a route.)
+    """
+    settings = make_settings(options)
+    if options.mission_control == "per_payment" and settings.max_attempts >= 1.5 * channels:
+        return settings._replace(counts_attempts=0)
+    return settings
+
+
+def _starts(topologies: Sequence[Topology], start: StartBalances | str, policy: Records) -> Starts:
+    """Stack how episodes begin on each topology."""
+    low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
+
+    def column(*values: npt.NDArray[Any]) -> Int64:
+        return np.ascontiguousarray(np.stack(values), np.int64)
+
+    return Starts(
+        owned_total_msat=column(*(topology.owned_total_msat for topology in topologies)),
+        reserve_msat=column(*(topology.arrays.reserve_msat for topology in topologies)),
+        balances_msat=column(*(topology.start_balances_msat().ravel() for topology in topologies)),
+        low=np.full(len(topologies), low),
+        high=np.full(len(topologies), high),
+        policy=policy,
+    )
+
+
+def _stack_programs(programs: Sequence[TrafficProgram]) -> TrafficProgram:
+    """Stack traffic programs, their numbers as arrays."""
+    return TrafficProgram(*(np.ascontiguousarray(np.stack(field)) for field in zip(*programs, strict=True)))  # type: ignore[arg-type]
+
+
+@inlined
+def program_at(programs: Any, variant: Any) -> Any:
+    """Return the traffic program of one variant, without copying."""
+    return TrafficProgram(
+        programs.kind[variant],
+        programs.nodes[variant],
+        programs.amount_table[variant],
+        programs.normal_table[variant],
+        programs.max_amount_sat[variant],
+        programs.weight_spread[variant],
+        programs.redraw_every_steps[variant],
+        programs.direct_share[variant],
+        programs.multi_hop_share[variant],
+        programs.first_neighbour[variant],
+        programs.neighbours[variant],
+        programs.node_capacity_sat[variant],
+        programs.expected_payment_sat[variant],
+        programs.fixed_log_sd[variant],
+        programs.payment_ms[variant],
+    )
