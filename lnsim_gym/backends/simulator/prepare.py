@@ -24,7 +24,7 @@ from lnsim_gym.backends.simulator.layout import (
     Settings,
     Workspace,
 )
-from lnsim_gym.network import NetworkArrays, Topology
+from lnsim_gym.network import NetworkArrays, Policy, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
@@ -36,6 +36,7 @@ __all__ = [
     "make_settings",
     "payment_outcomes",
     "stack",
+    "write_policy",
 ]
 
 PAD: Final = 64
@@ -94,6 +95,22 @@ def _policy_rows(arrays: NetworkArrays) -> Records:
     rows["keep_msat"] = np.stack([reserve - idle_fee + fee_buffer, reserve], axis=1).ravel()
     rows["need_msat"] = np.stack([np.zeros_like(reserve), reserve + one_more], axis=1).ravel()
     return rows
+
+
+def write_policy(network: Network, direction: int, policy: Policy) -> None:
+    """Change the policy of a direction in place.
+
+    Args:
+        network: The network, no stack of networks.
+        direction: Direction index.
+        policy: The policy, checked and with its largest HTLC filled in.
+    """
+    row = network.policy[direction]
+    row["max_htlc_msat"] = policy.max_htlc_msat
+    row["min_htlc_msat"] = policy.min_htlc_msat
+    row["fee_base_msat"] = policy.fee_base_msat
+    row["fee_rate_ppm"] = policy.fee_rate_ppm
+    row["time_lock"] = policy.time_lock_delta
 
 
 def _commitment_rows(arrays: NetworkArrays) -> Records:
