@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher
+from lnsim_gym.backends.lnd.nodes.launchers.choose import choose_launcher
 from lnsim_gym.backends.lnd.nodes.programs import Binaries, build_binaries, find_binaries
 from lnsim_gym.errors import LnsimError, MissingDependency
 

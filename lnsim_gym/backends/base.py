@@ -1,8 +1,8 @@
-"""The one interface that both worlds implement: real LND nodes and the embedded simulator.
+"""The one interface that both backends implement: real LND nodes and the embedded simulator.
 
-A backend holds a network with a ``Topology``, can set its balances, rebalance, pay a batch, and say what the
-balances are. It knows no gymnasium. Payments that fail and rebalances that are refused are results; errors mean
-that the backend itself is in trouble.
+A backend holds a network with a ``Topology``, can set its balances and policies, rebalance, pay a batch, and say
+what the balances are. It knows no gymnasium. Payments that fail and rebalances that are refused are results;
+errors mean that the backend itself is in trouble.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
 
 __all__ = ["Backend", "ResetReport"]
@@ -24,7 +24,7 @@ class ResetReport:
     """How a reset was done."""
 
     rung: Literal["assign", "none", "payments", "snapshot", "rebuild"]
-    """``assign`` (simulator), ``none`` (balances were right), or the rung of the live network's ladder."""
+    """``assign`` (simulator), ``none`` (balances were right), or what the live network needed."""
     seconds: float
     """Wall time; 0 in the simulator."""
 
@@ -47,6 +47,8 @@ class Backend(ABC):
     def reset(self, balances_msat: Int64) -> ResetReport:
         """Set every channel's balances, forget mission control, and repair whatever was lost.
 
+        Policies are the topology's again, wherever ``set_policy`` changed them.
+
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
                 channel's ``owned_total_msat``.
@@ -65,6 +67,22 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def set_policy(self, direction: int, policy: Policy) -> None:
+        """Change the routing policy that the sending node of a direction announces.
+
+        Returns when every node knows it. It holds until the next reset, which restores the topology's policies.
+
+        Args:
+            direction: Direction index.
+            policy: The whole policy; by default its largest HTLC is LND's max value in flight.
+
+        Raises:
+            InvalidAction: There is no such direction.
+            ConfigError: LND would refuse the policy; nothing was announced.
+            BackendLost: A node went away.
+        """
+
+    @abstractmethod
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """Make the payments of a batch.
 
@@ -75,6 +93,10 @@ class Backend(ABC):
     @abstractmethod
     def balances_msat(self) -> Int64:
         """Return a fresh array of balances in msat, shape (channels, 2), initiator first."""
+
+    def network_record(self) -> list[dict[str, Any]]:
+        """Return where each node is reached and with what, as plain data; empty where there are no real nodes."""
+        return []
 
     @abstractmethod
     def close(self) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.network import ChannelPolicies, Policy, Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.routes import forwarding_fees_msat, hop_amounts_msat
 from lnsim_gym.payments import RebalanceResult
 
@@ -59,17 +58,10 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
 
 def topology_after(topology: Topology, interventions: tuple[Intervention, ...]) -> Topology:
     """Return a topology with the policies that it has after interventions; the same one when none changed."""
-    changes = {done.direction: done.policy for done in interventions if isinstance(done, PolicyChange)}
-    if not changes:
-        return topology
-    channels = list(topology.channels)
-    for index in {direction >> 1 for direction in changes}:
-        known = topology.policies[index]
-        policies = ChannelPolicies(
-            initiator=changes.get(2 * index, known.initiator), peer=changes.get(2 * index + 1, known.peer)
-        )
-        channels[index] = msgspec.structs.replace(channels[index], policies=policies)
-    return msgspec.structs.replace(topology, channels=tuple(channels))
+    for done in interventions:
+        if isinstance(done, PolicyChange):
+            topology = topology.with_policy(done.direction, done.policy)
+    return topology
 
 
 def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int64:

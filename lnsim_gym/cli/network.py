@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lnsim_gym.backends.lnd.nodes.launchers.base import NetworkRecord
+    from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 
 __all__ = ["app"]
 
@@ -137,7 +137,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", help="How many lines to begin with.", min=1)] = 100,
 ) -> None:
     """Show the end of a node's log."""
-    from lnsim_gym.backends.lnd.nodes.passthrough import log_lines  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.passthrough import log_lines  # noqa: PLC0415
 
     for line in log_lines(_record(name), node, lines, follow=follow):
         typer.echo(line)
@@ -150,7 +150,7 @@ def cli(
     name: Name = "default",
 ) -> None:
     """Run lncli on a node: `lnsim cli alice walletbalance`. Options of lnsim itself come before the node."""
-    from lnsim_gym.backends.lnd.nodes.passthrough import run_lncli  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.passthrough import run_lncli  # noqa: PLC0415
 
     raise typer.Exit(run_lncli(_record(name), node, arguments or []))
 
@@ -206,6 +206,6 @@ def _record(name: str) -> NetworkRecord:
         ConfigError: There is none of that name.
     """
     from lnsim_gym.backends.lnd.named import find_named  # noqa: PLC0415
-    from lnsim_gym.backends.lnd.nodes.state import find_record  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.folders import find_record  # noqa: PLC0415
 
     return find_named(name) or find_record(name)

@@ -99,8 +99,7 @@ class BackendEpisodes(Episodes):
 
     def network_record(self) -> list[dict[str, Any]]:
         """See ``Episodes.network_record``."""
-        record: list[dict[str, Any]] = getattr(self.backend, "network_record", list)()
-        return record
+        return self.backend.network_record()
 
     def close(self) -> None:
         """See ``Episodes.close``."""

@@ -15,15 +15,8 @@ import numpy as np
 from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, owned_total_sat
-from lnsim_gym.network.topology import (
-    MAX_FUNDING_SAT,
-    MAX_WUMBO_FUNDING_SAT,
-    MIN_FUNDING_SAT,
-    Channel,
-    ChannelPolicies,
-    Policy,
-    Topology,
-)
+from lnsim_gym.network.policies import ChannelPolicies, Policy
+from lnsim_gym.network.topology import MAX_FUNDING_SAT, MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Channel, Topology
 
 __all__ = ["CAPACITY_QUANTILES_SAT", "FEE_RATE_QUANTILES_PPM", "GENERATORS", "complete", "ring", "scale_free", "star"]
 

@@ -1,4 +1,4 @@
-"""The topology: which nodes exist, which channels join them, and each direction's routing policy.
+"""The topology: which nodes exist, which channels join them, and which policies (``policies``) they have.
 
 A ``Topology`` is validated when it is made and never changes. It offers itself as columns (``arrays``) to
 whatever computes on it. Current balances are not part of it: those belong to the backends.
@@ -6,10 +6,9 @@ whatever computes on it. Current balances are not part of it: those belong to th
 
 from __future__ import annotations
 
-import itertools
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -17,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.errors import TopologyError, did_you_mean
+from lnsim_gym.errors import InvalidAction, TopologyError, did_you_mean
 from lnsim_gym.network.limits import (
     ANCHORS_SAT,
     DEFAULT_FEE_PER_KW,
@@ -27,6 +26,7 @@ from lnsim_gym.network.limits import (
     owned_total_sat,
     spendable_msat,
 )
+from lnsim_gym.network.policies import ChannelPolicies, Policy, check_policy, default_fee_bases_msat
 from lnsim_gym.schema import convert
 
 __all__ = [
@@ -34,9 +34,7 @@ __all__ = [
     "MAX_WUMBO_FUNDING_SAT",
     "MIN_FUNDING_SAT",
     "Channel",
-    "ChannelPolicies",
     "NetworkArrays",
-    "Policy",
     "Topology",
 ]
 
@@ -46,32 +44,6 @@ MAX_FUNDING_SAT: Final = 16_777_215
 """Largest channel LND opens without wumbo channels, in sat."""
 MAX_WUMBO_FUNDING_SAT: Final = 1_000_000_000
 """Largest channel LND opens with wumbo channels, in sat."""
-MIN_TIME_LOCK_DELTA: Final = 24
-MAX_TIME_LOCK_DELTA: Final = 2016
-
-
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Routing policy of one channel direction, announced by the node that forwards into it."""
-
-    fee_base_msat: int = 1000
-    """Fee for any forwarded HTLC, in msat."""
-    fee_rate_ppm: int = 1
-    """Fee in millionths of the forwarded amount."""
-    time_lock_delta: int = 80
-    """Blocks added to the HTLC's expiry."""
-    min_htlc_msat: int = 1000
-    """Smallest HTLC forwarded, in msat."""
-    max_htlc_msat: int | None = None
-    """Largest HTLC forwarded, in msat; by default LND's max value in flight, 99 % of the capacity."""
-
-
-class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Policies of both directions of a channel, named by the sending end."""
-
-    initiator: Policy
-    """Policy for HTLCs from the initiator to the peer."""
-    peer: Policy
-    """Policy for HTLCs from the peer to the initiator."""
 
 
 class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -290,6 +262,40 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         arrays = self.arrays
         return [int(arrays.source[route[0]]), *(int(arrays.destination[direction]) for direction in route)]
 
+    def checked_policy(self, direction: int, policy: Policy) -> Policy:
+        """Return a policy with its largest HTLC filled in, after checking that LND accepts it for a direction.
+
+        Raises:
+            InvalidAction: There is no such direction.
+            TopologyError: A field is out of LND's limits.
+        """
+        known = 2 * len(self.channels)
+        if not 0 <= direction < known:
+            raise InvalidAction(
+                f"expected a direction in 0..{known - 1}, got {direction}: read Topology.direction for the numbers"
+            )
+        channel = self.channels[direction // 2]
+        ends = (channel.initiator, channel.peer) if direction % 2 == 0 else (channel.peer, channel.initiator)
+        check_policy(f"the policy from {ends[0]} to {ends[1]}", policy, channel.capacity_sat)
+        fields = msgspec.structs.asdict(policy)
+        if policy.max_htlc_msat is None:
+            fields["max_htlc_msat"] = max_value_in_flight_msat(channel.capacity_sat)
+        return Policy(**{field: int(value) for field, value in fields.items()})
+
+    def with_policy(self, direction: int, policy: Policy) -> Topology:
+        """Return this network with another policy of one direction.
+
+        Raises:
+            InvalidAction: There is no such direction.
+            TopologyError: A field of the policy is out of LND's limits.
+        """
+        checked = self.checked_policy(direction, policy)
+        index, side = divmod(direction, 2)
+        both = msgspec.structs.replace(self.policies[index], **{("initiator", "peer")[side]: checked})
+        channels = list(self.channels)
+        channels[index] = msgspec.structs.replace(channels[index], policies=both)
+        return msgspec.structs.replace(self, channels=tuple(channels))
+
     def direction(self, source: str, destination: str) -> int:
         """Return the direction index of the channel from one node to another.
 
@@ -304,44 +310,6 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             if (channel.peer, channel.initiator) == (source, destination):
                 return 2 * index + 1
         raise TopologyError(f"no channel joins {source} and {destination}")
-
-
-def default_fee_bases_msat(directions: int) -> list[int]:
-    """Base fees in msat, one for each direction, so that no two routes of equal length cost the same.
-
-    Up to 16 directions any two different sums of three fees differ by at least 2 msat, up to 64 directions any two
-    sums of two; beyond that the fees are spread pseudo-randomly over 65 sat, where exact ties are merely unlikely.
-    """
-    if directions <= 64:
-        marks = _marks_with_distinct_sums(directions, terms=3 if directions <= 16 else 2)
-    else:
-        marks = tuple((index * 2654435761 % 2**32) >> 17 for index in range(directions))
-    return [1000 + 2 * mark for mark in marks]
-
-
-@lru_cache
-def _marks_with_distinct_sums(count: int, terms: int) -> tuple[int, ...]:
-    """Return the greedy sequence of integers whose sums of up to ``terms`` of them are all different."""
-    marks: list[int] = []
-    sums: list[set[int]] = [{0}] + [set() for _ in range(terms)]
-    for candidate in itertools.count(1):
-        if len(marks) == count:
-            break
-        if any(known in sums[terms] for known in _sums_with(candidate, sums, terms)):
-            continue
-        fresh = [list(_sums_with(candidate, sums, k)) for k in range(terms + 1)]
-        if all(len(set(added)) == len(added) and sums[k].isdisjoint(added) for k, added in enumerate(fresh)):
-            marks.append(candidate)
-            for known_sums, added in zip(sums, fresh, strict=True):
-                known_sums.update(added)
-    return tuple(marks)
-
-
-def _sums_with(candidate: int, sums: list[set[int]], terms: int) -> Iterator[int]:
-    """Yield every sum of ``terms`` marks that uses ``candidate`` at least once."""
-    for repeats in range(1, terms + 1):
-        for partial in sums[terms - repeats]:
-            yield partial + repeats * candidate
 
 
 def _validate_nodes(nodes: tuple[str, ...]) -> None:
@@ -386,7 +354,7 @@ def _validate_channel(index: int, channel: Channel, topology: Topology) -> None:
     _validate_start_balance(where, channel)
     if channel.policies is not None:
         for end in ("initiator", "peer"):
-            _validate_policy(f"{where}: policies.{end}", getattr(channel.policies, end), channel)
+            check_policy(f"{where}: policies.{end}", getattr(channel.policies, end), channel.capacity_sat)
 
 
 def _validate_start_balance(where: str, channel: Channel) -> None:
@@ -405,19 +373,3 @@ def _validate_start_balance(where: str, channel: Channel) -> None:
             f"{where}: initiator_balance_sat {initiator_sat:,} leaves the peer {total_sat - initiator_sat:,} sat, "
             f"below its reserve of {reserve_sat:,}: use at most {total_sat - reserve_sat:,}, or all {total_sat:,}"
         )
-
-
-def _validate_policy(where: str, policy: Policy, channel: Channel) -> None:
-    """Refuse a policy outside what LND accepts for the channel."""
-    ceiling_msat = int(max_value_in_flight_msat(channel.capacity_sat))
-    limits = {
-        "fee_base_msat": (0, 2**32 - 1),
-        "fee_rate_ppm": (0, 1_000_000),
-        "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
-        "min_htlc_msat": (1, ceiling_msat),
-        "max_htlc_msat": (policy.min_htlc_msat, ceiling_msat),
-    }
-    for field, (low, high) in limits.items():
-        value = getattr(policy, field)
-        if value is not None and not low <= value <= high:
-            raise TopologyError(f"{where}.{field} must lie in {low:,}..{high:,}, got {value:,}")

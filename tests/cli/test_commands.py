@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lnsim_gym
-from lnsim_gym.backends.lnd.nodes.passthrough import fresh_lines
+from lnsim_gym.backends.lnd.passthrough import fresh_lines
 
 COMMAND = [sys.executable, "-c", "from lnsim_gym.cli import main; main()"]
 PACKAGE = Path(lnsim_gym.__file__).parent

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 
-from lnsim_gym.backends.lnd.nodes.state import records
+from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.recording import RecordEpisodes
 from lnsim_gym.errors import BackendLost

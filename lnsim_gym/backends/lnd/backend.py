@@ -18,14 +18,15 @@ from filelock import FileLock, Timeout
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.lnd.network.bringup import check_fee_rates
+from lnsim_gym.backends.lnd.network.open_network import OpenNetwork
 from lnsim_gym.backends.lnd.network.rebalance import check_route
-from lnsim_gym.backends.lnd.network.session import Session
-from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher, connect_launcher
-from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher, NodeEndpoint
-from lnsim_gym.backends.lnd.nodes.state import find_record
+from lnsim_gym.backends.lnd.nodes.folders import find_record
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.launchers.choose import choose_launcher, connect_launcher
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, BackendLost, ConfigError, LnsimError
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
 
 __all__ = ["LndBackend"]
@@ -52,7 +53,7 @@ class LndBackend(Backend):
         self.options = options or PaymentOptions()
         self.settings = settings or LndSettings()
         check_fee_rates(topology)
-        self._session: Session | None = None
+        self._network: OpenNetwork | None = None
         self._lost = False
         self._finalizer: weakref.finalize[[int, Callable[[], None]], LndBackend] | None = None
         self._pid = os.getpid()
@@ -64,8 +65,8 @@ class LndBackend(Backend):
     def open(self) -> None:
         """See ``Backend.open``."""
         self._refuse_other_process()
-        if self._session is None:
-            self._session = self._start(self.topology)
+        if self._network is None:
+            self._network = self._start(self.topology)
             self._lost = False
 
     def reset(self, balances_msat: Int64) -> ResetReport:
@@ -86,16 +87,23 @@ class LndBackend(Backend):
 
     def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """See ``Backend.rebalance``."""
-        session = self._whole()
+        network = self._whole()
         check_route(self.topology, route)
         with self._watched():
-            return session.rebalance(route, amount_msat)
+            return network.rebalance(route, amount_msat)
+
+    def set_policy(self, direction: int, policy: Policy) -> None:
+        """See ``Backend.set_policy``."""
+        network = self._whole()
+        checked = self.topology.checked_policy(direction, policy)
+        with self._watched():
+            network.set_policy(direction, checked)
 
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """See ``Backend.pay``."""
-        session = self._whole()
+        network = self._whole()
         with self._watched():
-            return session.pay(batch)
+            return network.pay(batch)
 
     def balances_msat(self) -> Int64:
         """Return balances in msat, shape (channels, 2), held to what LND reports.
@@ -104,9 +112,9 @@ class LndBackend(Backend):
             LedgerMismatch: LND reports others.
             BackendLost: A node is gone or hangs.
         """
-        session = self._whole()
+        network = self._whole()
         with self._watched():
-            return session.read()
+            return network.read()
 
     def endpoints(self) -> dict[str, NodeEndpoint]:
         """Host, port, TLS certificate, macaroon and public key of every node by name, for any LND client."""
@@ -124,20 +132,20 @@ class LndBackend(Backend):
     def close(self) -> None:
         """See ``Backend.close``."""
         # In a fork even letting go of the parent's connections would wait for threads that are not there.
-        if self._session is None or self._pid != os.getpid():
+        if self._network is None or self._pid != os.getpid():
             return
-        session, self._session = self._session, None
-        session.close()
+        network, self._network = self._network, None
+        network.close()
         self._release()
 
-    def _start(self, topology: Topology, launcher: Launcher | None = None) -> Session:
+    def _start(self, topology: Topology, launcher: Launcher | None = None) -> OpenNetwork:
         """Start a network, or join one; whatever happens, nothing half-done stays behind."""
         if launcher is None:
             launcher, release = self._join() if self.settings.network is not None else self._choose()
             # Runs on close, when the backend is forgotten, and when the interpreter ends.
             self._finalizer = weakref.finalize(self, _in_process, os.getpid(), release)
         try:
-            return Session(launcher, topology, self.options, self.settings)
+            return OpenNetwork(launcher, topology, self.options, self.settings)
         except BaseException:
             self._release()
             raise
@@ -187,43 +195,45 @@ class LndBackend(Backend):
 
     def _climb(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
         """Try the rungs of the ladder, cheapest first."""
-        session = self._opened()
-        if not session.launcher.managed:
-            return self._climb_attached(session, wanted_msat)
+        network = self._opened()
+        if not network.launcher.managed:
+            return self._climb_attached(network, wanted_msat)
         if not self._lost:
             with suppress(BackendError):
-                session.check_alive()
-                if np.array_equal(session.read(), wanted_msat):
+                network.check_alive()
+                network.restore_policies()
+                if np.array_equal(network.read(), wanted_msat):
                     return "none"
-                if session.push_to(wanted_msat):
+                if network.push_to(wanted_msat):
                     return "payments"
         self._lost = True
-        if self._restored(session, wanted_msat):
+        if self._restored(network, wanted_msat):
             return "snapshot"
         self._rebuild(wanted_msat)
         return "rebuild"
 
-    def _climb_attached(self, session: Session, wanted_msat: Int64) -> Literal["none", "payments"]:
+    def _climb_attached(self, network: OpenNetwork, wanted_msat: Int64) -> Literal["none", "payments"]:
         """Take the rungs that nodes of somebody else allow: after a loss, wait for them and look again."""
         with self._watched():
             if self._lost:
-                session.find_again()
-            if np.array_equal(session.read(), wanted_msat):
+                network.find_again()
+            network.restore_policies()
+            if np.array_equal(network.read(), wanted_msat):
                 return "none"
-            if session.push_to(wanted_msat):
+            if network.push_to(wanted_msat):
                 return "payments"
         raise BackendError(
             "expected balances that payments can reach, or nodes of our own: "
             "use the docker or process launcher, or ask for balances above the reserves"
         )
 
-    def _restored(self, session: Session, wanted_msat: Int64) -> bool:
+    def _restored(self, network: OpenNetwork, wanted_msat: Int64) -> bool:
         """Put the snapshot back and pay from there to the wanted balances, if that can lead there."""
-        if not session.reachable_from_start(wanted_msat) or not session.can_restore():
+        if not network.reachable_from_start(wanted_msat) or not network.can_restore():
             return False
         try:
-            session.restore()
-            return session.push_to(wanted_msat)
+            network.restore()
+            return network.push_to(wanted_msat)
         except BackendError:
             return False
 
@@ -233,32 +243,32 @@ class LndBackend(Backend):
         topology = self.topology if old.reachable_from_start(wanted_msat) else _opened_with(self.topology, wanted_msat)
         old.close()
         old.launcher.stop()
-        self._session = None
-        self._session = self._start(topology, old.launcher)
-        if not self._session.push_to(wanted_msat):
+        self._network = None
+        self._network = self._start(topology, old.launcher)
+        if not self._network.push_to(wanted_msat):
             raise BackendError(f"expected balances that a channel can have, got {wanted_msat.tolist()}")
 
-    def _opened(self) -> Session:
-        """Return the session.
+    def _opened(self) -> OpenNetwork:
+        """Return the network.
 
         Raises:
             BackendError: There is none here.
         """
         self._refuse_other_process()
-        if self._session is None:
+        if self._network is None:
             raise BackendError("expected an open network, it is closed: call open() or reset() first")
-        return self._session
+        return self._network
 
-    def _whole(self) -> Session:
-        """Return the session unless something was lost.
+    def _whole(self) -> OpenNetwork:
+        """Return the network unless something was lost.
 
         Raises:
             BackendLost: It was, and no reset has repaired it yet.
         """
-        session = self._opened()
+        network = self._opened()
         if self._lost:
             raise BackendLost("expected a reset after the network was lost, got another call: reset() repairs it")
-        return session
+        return network
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -270,7 +280,7 @@ class LndBackend(Backend):
             raise
 
     def _refuse_other_process(self) -> None:
-        if self._session is not None and self._pid != os.getpid():
+        if self._network is not None and self._pid != os.getpid():
             raise BackendError(
                 f"expected to be in process {self._pid}, which opened this network, but this is {os.getpid()}: "
                 "make an environment in each process"

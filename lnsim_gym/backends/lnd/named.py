@@ -21,12 +21,13 @@ from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.lnd.backend import LndBackend
 from lnsim_gym.backends.lnd.network.bringup import bring_up
 from lnsim_gym.backends.lnd.network.status import network_status
-from lnsim_gym.backends.lnd.nodes import state
+from lnsim_gym.backends.lnd.nodes import folders
 from lnsim_gym.backends.lnd.nodes.kept_chain import load_chain, save_chain
-from lnsim_gym.backends.lnd.nodes.launchers import LauncherKind, choose_launcher, connect_launcher
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, Launcher, NetworkRecord
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.launchers.choose import LauncherName, choose_launcher, connect_launcher
 from lnsim_gym.backends.lnd.nodes.launchers.docker import remove_leftovers
-from lnsim_gym.backends.lnd.rpc.client import run
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
+from lnsim_gym.backends.lnd.rpc.thread import run
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
@@ -49,10 +50,10 @@ def find_named(name: str) -> NetworkRecord | None:
             "expected a network name of at most 30 lower-case letters, digits, - and _, "
             f"beginning with a letter or digit, got {name!r}"
         )
-    return next((record for record in state.records() if record.name == name and record.owner_pid == 0), None)
+    return next((record for record in folders.records() if record.name == name and record.owner_pid == 0), None)
 
 
-def up(name: str, topology: Topology | None, launcher: LauncherKind, settings: LndSettings) -> NetworkRecord:
+def up(name: str, topology: Topology | None, launcher: LauncherName, settings: LndSettings) -> NetworkRecord:
     """Bring a named network up, or what is missing of it; harmless when it is up.
 
     Args:
@@ -121,13 +122,13 @@ def _bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> 
     endpoints = tuple(client.endpoint for client in network.clients)
     run(network.close())
     record = msgspec.structs.replace(launcher.record(), nodes=endpoints)
-    state.write_record(record)
+    folders.write_record(record)
     save_chain(record)
     launcher.detach()
     return record
 
 
-def _refuse_change(record: NetworkRecord, kept: Topology, topology: Topology | None, launcher: LauncherKind) -> None:
+def _refuse_change(record: NetworkRecord, kept: Topology, topology: Topology | None, launcher: LauncherName) -> None:
     """Refuse to make another network out of one that exists."""
     if topology is not None and topology.to_dict() != kept.to_dict():
         raise ConfigError(

@@ -18,8 +18,9 @@ from lnsim_gym.backends.simulator.engine import (
     payment_outcomes,
     send_pinned,
 )
+from lnsim_gym.backends.simulator.prepare import write_policy
 from lnsim_gym.errors import ConfigError, InvalidAction
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import channel_reserve_sat
 from lnsim_gym.payments import (
     MAX_ROUTE_HOPS,
@@ -64,12 +65,14 @@ class SimulatorBackend(Backend):
         self._settings = make_settings(self.options)
         self._balances = topology.start_balances_msat().ravel()
         self._now_ms = 0
+        self._replaced: dict[int, np.void] = {}
+        """The topology's policy rows of the directions whose policies were changed."""
 
     def open(self) -> None:
         """Do nothing: the simulator is always up."""
 
     def reset(self, balances_msat: Int64) -> ResetReport:
-        """Set every channel's balances, forget what senders remember, and start time at 0.
+        """Set every channel's balances, restore changed policies, forget what senders remember, start time at 0.
 
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
@@ -79,6 +82,9 @@ class SimulatorBackend(Backend):
             ConfigError: The balances are none that the channels could have.
         """
         self._balances = self._checked(balances_msat).ravel()
+        for direction, row in self._replaced.items():
+            self._network.policy[direction] = row
+        self._replaced.clear()
         self._memory = make_memory(self._network, self.options)
         self._now_ms = 0
         return ResetReport(rung="assign", seconds=0.0)
@@ -96,6 +102,12 @@ class SimulatorBackend(Backend):
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
+
+    def set_policy(self, direction: int, policy: Policy) -> None:
+        """Change the policy of a direction; senders know it at once. See ``Backend.set_policy``."""
+        checked = self.topology.checked_policy(direction, policy)
+        self._replaced.setdefault(direction, self._network.policy[direction].copy())
+        write_policy(self._network, direction, checked)
 
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """Make the payments of a batch, one after another."""

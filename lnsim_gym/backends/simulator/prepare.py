@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Records
@@ -25,7 +24,7 @@ from lnsim_gym.backends.simulator.layout import (
     Settings,
     Workspace,
 )
-from lnsim_gym.network import ChannelPolicies, NetworkArrays, Policy, Topology
+from lnsim_gym.network import NetworkArrays, Policy, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
@@ -39,6 +38,7 @@ __all__ = [
     "policy_rows",
     "stack",
     "with_policies",
+    "write_policy",
 ]
 
 PAD: Final = 64
@@ -101,13 +101,9 @@ def policy_rows(arrays: NetworkArrays) -> Records:
 
 def with_policies(topology: Topology, rows: Records) -> Topology:
     """Return a topology with the routing policies that rows hold, as ``policy_rows`` makes them."""
-    known = policy_rows(topology.arrays)
-    channels = list(topology.channels)
-    for index in np.unique(np.flatnonzero(known != rows) >> 1).tolist():
-        ends = [_policy(rows[2 * index + side]) for side in range(2)]
-        policies = ChannelPolicies(initiator=ends[0], peer=ends[1])
-        channels[index] = msgspec.structs.replace(channels[index], policies=policies)
-    return msgspec.structs.replace(topology, channels=tuple(channels))
+    for direction in np.flatnonzero(policy_rows(topology.arrays) != rows).tolist():
+        topology = topology.with_policy(direction, _policy(rows[direction]))
+    return topology
 
 
 def _policy(row: np.void) -> Policy:
@@ -119,6 +115,22 @@ def _policy(row: np.void) -> Policy:
         min_htlc_msat=int(row["min_htlc_msat"]),
         max_htlc_msat=int(row["max_htlc_msat"]),
     )
+
+
+def write_policy(network: Network, direction: int, policy: Policy) -> None:
+    """Change the policy of a direction in place.
+
+    Args:
+        network: The network, no stack of networks.
+        direction: Direction index.
+        policy: The policy, checked and with its largest HTLC filled in.
+    """
+    row = network.policy[direction]
+    row["max_htlc_msat"] = policy.max_htlc_msat
+    row["min_htlc_msat"] = policy.min_htlc_msat
+    row["fee_base_msat"] = policy.fee_base_msat
+    row["fee_rate_ppm"] = policy.fee_rate_ppm
+    row["time_lock"] = policy.time_lock_delta
 
 
 def _commitment_rows(arrays: NetworkArrays) -> Records:

@@ -20,17 +20,8 @@ from lnsim_gym.network.limits import (
     max_value_in_flight_msat,
     owned_total_sat,
 )
-from lnsim_gym.network.topology import (
-    MAX_FUNDING_SAT,
-    MAX_TIME_LOCK_DELTA,
-    MAX_WUMBO_FUNDING_SAT,
-    MIN_FUNDING_SAT,
-    MIN_TIME_LOCK_DELTA,
-    Channel,
-    ChannelPolicies,
-    Policy,
-    Topology,
-)
+from lnsim_gym.network.policies import MAX_TIME_LOCK_DELTA, MIN_TIME_LOCK_DELTA, ChannelPolicies, Policy
+from lnsim_gym.network.topology import MAX_FUNDING_SAT, MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Channel, Topology
 
 __all__ = ["ForeignChannel", "build_topology", "unique_names"]
 

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.importers.channels import ForeignChannel, build_topology
-from lnsim_gym.network.topology import Policy, Topology
+from lnsim_gym.network.policies import Policy
+from lnsim_gym.network.topology import Topology
 
 __all__ = ["read_cloth"]
 

@@ -14,7 +14,8 @@ import msgspec
 from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.importers.channels import ForeignChannel, build_topology, unique_names
 from lnsim_gym.network.keys import stand_in_public_key
-from lnsim_gym.network.topology import Policy, Topology
+from lnsim_gym.network.policies import Policy
+from lnsim_gym.network.topology import Topology
 from lnsim_gym.schema import convert
 
 __all__ = ["from_describegraph", "to_describegraph"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
-from lnsim_gym.backends.lnd.nodes.launchers.base import NodeEndpoint
 from lnsim_gym.backends.lnd.nodes.programs import Binaries
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.network import Channel, Topology
 from lnsim_gym.network.presets import preset
 from lnsim_gym.payments import PaymentOptions

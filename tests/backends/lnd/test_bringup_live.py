@@ -14,10 +14,11 @@ import pytest
 
 from lnsim_gym.backends.lnd.network import bringup
 from lnsim_gym.backends.lnd.network.bringup import bring_up
-from lnsim_gym.backends.lnd.nodes.launchers import connect_launcher, daemons
+from lnsim_gym.backends.lnd.nodes.folders import find_record, records
+from lnsim_gym.backends.lnd.nodes.launchers import daemons
+from lnsim_gym.backends.lnd.nodes.launchers.choose import connect_launcher
 from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher
-from lnsim_gym.backends.lnd.nodes.state import find_record, records
-from lnsim_gym.backends.lnd.rpc.client import run
+from lnsim_gym.backends.lnd.rpc.thread import run
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, BringUpError, ConfigError, LedgerMismatch, MissingDependency
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology

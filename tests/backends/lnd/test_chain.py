@@ -7,7 +7,8 @@ import hashlib
 import msgspec
 import pytest
 
-from lnsim_gym.backends.lnd.nodes.chain import MINING_ADDRESS, ChainClient
+from lnsim_gym.backends.lnd.nodes.chain import ChainClient
+from lnsim_gym.backends.lnd.nodes.flags import MINING_ADDRESS
 from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher
 from lnsim_gym.errors import BackendError, BackendLost
 

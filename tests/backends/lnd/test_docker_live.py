@@ -15,9 +15,10 @@ import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.lnd.nodes import images
-from lnsim_gym.backends.lnd.nodes.launchers import choose_launcher, containers
+from lnsim_gym.backends.lnd.nodes.folders import records
+from lnsim_gym.backends.lnd.nodes.launchers import containers
+from lnsim_gym.backends.lnd.nodes.launchers.choose import choose_launcher
 from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher
-from lnsim_gym.backends.lnd.nodes.state import records
 from lnsim_gym.errors import BackendLost, BringUpError, ConfigError, MissingDependency
 from lnsim_gym.payments import RebalanceReason
 from tests.backends.lnd.docker_things import Things, local_docker

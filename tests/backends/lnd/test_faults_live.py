@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN
-from lnsim_gym.backends.lnd.nodes.state import records, state_root
+from lnsim_gym.backends.lnd.nodes.folders import records, state_root
+from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 from tests.backends.lnd.live import batch_of, half_and_half, random_batch
 

@@ -18,12 +18,14 @@ import msgspec
 
 from lnsim_gym.backends.lnd.network.live import ChannelEnds, LiveChannel, LiveNetwork
 from lnsim_gym.backends.lnd.network.policies import announce_policies, policy_faults
+from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, Launcher
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused, gather, run
+from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
-from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.backends.lnd.rpc.thread import gather, run
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, owned_total_sat
@@ -52,7 +54,7 @@ Check = Callable[[], Awaitable[str]]
 """Returns what is still missing, or an empty string."""
 
 
-def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> LiveNetwork:
+def bring_up(launcher: Launcher, topology: Topology, settings: NetworkSettings) -> LiveNetwork:
     """Bring a network up, or recognise it when it is up already; a new one that stalls is begun again, twice at most.
 
     Raises:
@@ -73,7 +75,7 @@ def bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> L
             launcher.stop()
 
 
-def _bring_up_once(launcher: Launcher, topology: Topology, settings: LndSettings, stall_s: float) -> LiveNetwork:
+def _bring_up_once(launcher: Launcher, topology: Topology, settings: NetworkSettings, stall_s: float) -> LiveNetwork:
     """Start the daemons, take all steps, and the snapshot when the channels are new."""
     try:
         launcher.start_chain(topology)
@@ -112,7 +114,7 @@ def check_fee_rates(topology: Topology) -> None:
             )
 
 
-def wait_ready(launcher: Launcher, topology: Topology, settings: LndSettings) -> LiveNetwork:
+def wait_ready(launcher: Launcher, topology: Topology, settings: NetworkSettings) -> LiveNetwork:
     """From started daemons to a ready network; what is there already is kept.
 
     Raises:
@@ -134,7 +136,7 @@ class _BringUp:
     """One pass from started daemons to a ready network; every method is a step."""
 
     def __init__(
-        self, launcher: Launcher, topology: Topology, settings: LndSettings, stall_s: float = math.inf
+        self, launcher: Launcher, topology: Topology, settings: NetworkSettings, stall_s: float = math.inf
     ) -> None:
         self._stall_s = stall_s
         self._launcher = launcher

@@ -14,7 +14,7 @@ from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.rebalance import Rebalancer
-from lnsim_gym.backends.lnd.rpc.client import gather
+from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError
 
 __all__ = ["find_fractions", "read_exact"]

@@ -16,8 +16,9 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import NodeClient, gather
+from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
+from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, BackendTimeout
 from lnsim_gym.network import Topology
 
@@ -64,7 +65,7 @@ class LiveNetwork:
     """Clients and channel ids of a network that is up.
 
     Args:
-        topology: What the network is.
+        topology: What the network is; replaced by one of the same channels when policies change.
         clients: One per node, in the order of ``topology.nodes``, their endpoints with public keys.
         channels: LND's names of the channels, in the order of ``topology.channels``.
     """
@@ -101,6 +102,13 @@ class LiveNetwork:
                 f"expected routes over the topology's channels only, got one over {problem}: "
                 "close the channels that do not belong to the topology"
             ) from None
+
+    def other_policies(self, topology: Topology) -> list[int]:
+        """Return the directions that have another policy in a topology of the same channels."""
+        mine, its = self.topology.arrays, topology.arrays
+        columns = ("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat")
+        differs = [getattr(mine, name) != getattr(its, name) for name in columns]
+        return [int(direction) for direction in np.flatnonzero(np.any(differs, axis=0))]
 
     async def ends(self, channels: Iterable[int] | None = None) -> dict[int, ChannelEnds]:
         """Read channels from both their ends.

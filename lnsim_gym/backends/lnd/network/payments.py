@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
+from lnsim_gym.backends.lnd.network.patience import patiently
+from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused, gather
+from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
-from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, BackendLost
 from lnsim_gym.payments import DESCRIPTIONS, MAX_ROUTE_HOPS, PaymentBatch, PaymentOptions, PaymentOutcomes
 
-__all__ = ["Payer", "patiently"]
+__all__ = ["Payer"]
 
-T = TypeVar("T")
 _LOOKUP_S: Final = 2.0
 
 
@@ -50,7 +50,9 @@ class Payer:
         settings: Deadlines.
     """
 
-    def __init__(self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: LndSettings) -> None:
+    def __init__(
+        self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: NetworkSettings
+    ) -> None:
         self._network = network
         self._ledger = ledger
         self._options = options
@@ -180,22 +182,6 @@ class Payer:
             duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
             payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
         )
-
-
-async def patiently(network: LiveNetwork, settings: LndSettings, work: Coroutine[Any, Any, T]) -> T:
-    """Wait for something that depends on several nodes; whenever it takes long, ask all of them for a sign of life.
-
-    Raises:
-        BackendLost: The work raised it, or a node gives no sign of life.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        while not (await asyncio.wait({task}, timeout=settings.idle_timeout_s))[0]:
-            await network.probe(settings.probe_timeout_s)
-        return task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
 
 
 async def _cancel(receiver: NodeClient, payment_hash: bytes) -> None:

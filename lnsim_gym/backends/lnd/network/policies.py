@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import NodeClient, gather
+from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
+from lnsim_gym.backends.lnd.rpc.thread import gather
+from lnsim_gym.errors import BackendError, BackendTimeout
 
-__all__ = ["announce_policies", "policy_faults"]
+__all__ = ["announce_policies", "change_policies", "policy_faults"]
 
+_POLL_S: Final = 0.03
 PolicyKey = tuple[int, int, int, int, int, int, int]
 Until = Callable[[str, str, Callable[[], Awaitable[str]]], Coroutine[Any, Any, None]]
 
@@ -44,6 +49,45 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
         )
 
     await gather(announce(direction) for direction in wrong)
+
+
+async def change_policies(network: LiveNetwork, directions: Sequence[int], timeout_s: float) -> None:
+    """Give some directions of a ready network the policies of its topology, and wait until every node knows them.
+
+    Args:
+        network: The network; its topology has the policies already.
+        directions: Direction indices.
+        timeout_s: Longest wait in seconds for the nodes to hear of them.
+
+    Raises:
+        BackendError: LND refused.
+        BackendTimeout: A node did not hear of them in time, or hangs.
+        BackendLost: A node is gone.
+    """
+    source = network.topology.arrays.source.tolist()
+    for direction, refused in zip(directions, await gather(_update(network, d) for d in directions), strict=True):
+        if refused:
+            raise BackendError(
+                f"expected {network.clients[source[direction]].name} to accept the policy of "
+                f"{network.describe(direction // 2)}, LND refused: {refused}; reset the network"
+            )
+    deadline = time.monotonic() + timeout_s
+    await gather(_hear(network, client, directions, deadline) for client in network.clients)
+
+
+async def _hear(network: LiveNetwork, client: NodeClient, directions: Sequence[int], deadline: float) -> None:
+    """Wait until a node knows the policies of those directions that gossip brings to it."""
+    wanted = set(directions).intersection(_in_reach(network, client))
+    while wanted:
+        known = await _known(client)
+        wanted = {d for d in wanted if known.get(_key(network, d)) != _wanted(network, d)}
+        if wanted and time.monotonic() > deadline:
+            raise BackendTimeout(
+                f"expected {client.name} to hear of the policies of {len(wanted)} directions in time, it did not: "
+                "its gossip is slow or it hangs; reset the network"
+            )
+        if wanted:
+            await asyncio.sleep(_POLL_S)
 
 
 async def _edge_faults(network: LiveNetwork, client: NodeClient) -> str:

@@ -13,11 +13,11 @@ from typing import Final
 
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
-from lnsim_gym.backends.lnd.network.payments import patiently
+from lnsim_gym.backends.lnd.network.patience import patiently
+from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2, router_pb2
-from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendLost, InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
@@ -41,7 +41,9 @@ class Rebalancer:
         settings: Deadlines.
     """
 
-    def __init__(self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: LndSettings) -> None:
+    def __init__(
+        self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: NetworkSettings
+    ) -> None:
         self._network = network
         self._ledger = ledger
         self._options = options

@@ -9,11 +9,13 @@ from typing import Final
 
 import msgspec
 
-from lnsim_gym.backends.lnd.nodes.launchers import connect_launcher
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, NetworkRecord, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.choose import connect_launcher
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused, gather, run
+from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
+from lnsim_gym.backends.lnd.rpc.thread import gather, run
 from lnsim_gym.errors import BackendError, BackendLost
 from lnsim_gym.network import Topology
 

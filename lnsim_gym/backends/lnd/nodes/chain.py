@@ -1,8 +1,7 @@
-"""The chain behind the nodes: daemon flags, a small btcd RPC client, and coins for every node.
+"""The chain behind the nodes: a small btcd RPC client, and coins for every node.
 
-Block rewards go to an output that anyone may spend (pay-to-witness-script-hash of ``OP_TRUE``), so the address is
-a constant, no wallet has to exist before the first block, and coins reach the nodes in one transaction. Nothing
-here knows of channels.
+Block rewards are spendable by anyone (``flags``), so coins reach all nodes in one transaction without a wallet.
+Nothing here knows of channels.
 """
 
 from __future__ import annotations
@@ -16,53 +15,11 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, ChainEndpoint
+from lnsim_gym.backends.lnd.nodes.flags import MINING_ADDRESS
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, ChainEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 
-__all__ = ["BTCD_FLAGS", "LND_FLAGS", "MINING_ADDRESS", "WUMBO_FLAG", "ChainClient"]
-
-MINING_ADDRESS: Final = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
-"""Regtest address of the script ``OP_TRUE``: value that anyone can move, and only regtest has."""
-
-BTCD_FLAGS: Final = (
-    "--regtest",
-    "--txindex",
-    "--nodnsseed",
-    "--rpcmaxwebsockets=500",
-    "--rpcmaxclients=100",
-    # 10 sat/vB. LND's fee floor is then 2,500 sat/kw, which is also its cap for anchor channels: a constant rate.
-    "--minrelaytxfee=0.0001",
-    f"--miningaddr={MINING_ADDRESS}",
-)
-"""btcd's flags, without listeners, credentials and folders."""
-
-LND_FLAGS: Final = (
-    "--noseedbackup",
-    "--norest",
-    "--nobootstrap",
-    "--bitcoin.regtest",
-    "--bitcoin.node=btcd",
-    "--bitcoin.defaultchanconfs=1",
-    "--bitcoin.defaultremotedelay=4",
-    "--maxpendingchannels=10",
-    "--trickledelay=50",
-    "--gossip.sub-batch-delay=5ms",
-    # Without these, a node ignores the policy updates of a peer beyond ten, and its graph goes stale.
-    "--gossip.max-channel-update-burst=100000",
-    "--gossip.channel-update-interval=1ms",
-    "--db.batch-commit-interval=10ms",
-    "--channel-commit-interval=5ms",
-    "--caches.rpc-graph-cache-duration=0s",
-    "--debuglevel=info",
-    # lnd would stop itself when the disk it lives on is nine tenths full.
-    "--healthcheck.diskspace.attempts=0",
-    "--logging.file.max-files=1",
-    "--logging.file.max-file-size=5",
-)
-"""lnd's flags, without listeners, credentials and folders."""
-
-WUMBO_FLAG: Final = "--protocol.wumbo-channels"
-"""Added to ``LND_FLAGS`` when the topology says ``wumbo``."""
+__all__ = ["ChainClient"]
 
 MATURE_HEIGHT: Final = 450
 """Blocks of a fresh chain: btcd's regtest has segwit from 432 on, and a coinbase is spendable after 100."""

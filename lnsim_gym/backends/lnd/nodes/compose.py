@@ -14,11 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lnsim_gym.backends.lnd.nodes.chain import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN
-from lnsim_gym.backends.lnd.nodes.launchers.process import alias
+from lnsim_gym.backends.lnd.nodes.flags import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG, alias
+from lnsim_gym.backends.lnd.nodes.folders import write_private
 from lnsim_gym.backends.lnd.nodes.programs import lnd_version
-from lnsim_gym.backends.lnd.nodes.state import write_private
+from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.paths import private_dir

@@ -22,6 +22,7 @@ from typing import IO, Final, NamedTuple
 
 from filelock import FileLock
 
+from lnsim_gym.backends.lnd.nodes.posix import require_posix
 from lnsim_gym.errors import BackendError, MissingDependency
 from lnsim_gym.paths import cache_dir, data_folder, private_dir
 
@@ -102,9 +103,10 @@ def build_binaries(progress: Progress = lambda *_: None) -> Binaries:
         progress: Told what is going on; see ``Progress``.
 
     Raises:
-        MissingDependency: Go is missing or too old.
+        MissingDependency: Go is missing or too old, or this is no POSIX system.
         BackendError: The build failed; the text carries the compiler's last lines.
     """
+    require_posix()
     target = binaries_folder()
     room = private_dir(target.parent)
     progress("waiting for another build", 0, 0)

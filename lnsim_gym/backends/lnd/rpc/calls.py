@@ -36,17 +36,11 @@ WALLET_BALANCE: Final = Method(
 CONNECT_PEER: Final = Method(
     "/lnrpc.Lightning/ConnectPeer", lightning_pb2.ConnectPeerRequest, lightning_pb2.ConnectPeerResponse
 )
-LIST_PEERS: Final = Method(
-    "/lnrpc.Lightning/ListPeers", lightning_pb2.ListPeersRequest, lightning_pb2.ListPeersResponse
-)
 OPEN_CHANNEL: Final = Method(
     "/lnrpc.Lightning/OpenChannelSync", lightning_pb2.OpenChannelRequest, lightning_pb2.ChannelPoint
 )
 LIST_CHANNELS: Final = Method(
     "/lnrpc.Lightning/ListChannels", lightning_pb2.ListChannelsRequest, lightning_pb2.ListChannelsResponse
-)
-CHANNEL_BALANCE: Final = Method(
-    "/lnrpc.Lightning/ChannelBalance", lightning_pb2.ChannelBalanceRequest, lightning_pb2.ChannelBalanceResponse
 )
 DESCRIBE_GRAPH: Final = Method(
     "/lnrpc.Lightning/DescribeGraph", lightning_pb2.ChannelGraphRequest, lightning_pb2.ChannelGraph

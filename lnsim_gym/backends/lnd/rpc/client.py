@@ -1,16 +1,14 @@
-"""gRPC client of one lnd, and the thread that all of them run on.
+"""gRPC client of one lnd (``grpc.aio``).
 
-Inside is asyncio (``grpc.aio``), outside a plain blocking call: ``run(coroutine)``. Every RPC has a deadline, and
-gRPC's status codes become the package's errors here and nowhere else. What the RPCs are used for is not known here.
+Every RPC has a deadline, and gRPC's status codes become the package's errors here and nowhere else. What the RPCs are
+used for is not known here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import os
-import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -21,13 +19,12 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from lnsim_gym.backends.lnd.nodes.launchers.base import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.calls import Method
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 
-__all__ = ["NodeClient", "RpcRefused", "gather", "run"]
+__all__ = ["NodeClient", "RpcRefused"]
 
-T = TypeVar("T")
 Request = TypeVar("Request", bound=Message)
 Answer = TypeVar("Answer", bound=Message)
 
@@ -51,7 +48,7 @@ class RpcRefused(BackendError):
 
 
 class NodeClient:
-    """Client of one lnd; all its coroutines belong on the thread of ``run``.
+    """Client of one lnd; all its coroutines belong on the thread of ``thread.run``.
 
     Args:
         endpoint: Where the node is.
@@ -162,65 +159,6 @@ class NodeClient:
                 f"{called} is not offered by this lnd: build it with the tags invoicesrpc and routerrpc", details
             ) from None
         raise RpcRefused(f"{called} refused: {details}", details) from None
-
-
-async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run coroutines side by side and return their results; when one fails, cancel the others and raise its error."""
-    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
-    try:
-        return list(await asyncio.gather(*tasks))
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on the process's RPC thread and wait for its result; Ctrl-C cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, _RpcThread.current().loop)
-    try:
-        return future.result()
-    except BaseException:
-        if not future.done():
-            future.cancel()
-            concurrent.futures.wait([future], timeout=2)
-        raise
-
-
-class _RpcThread:
-    """A daemon thread with an event loop: one per process, because gRPC's asyncio layer wants a single loop.
-
-    It also starts child processes: they are tied to the life of the thread that starts them, and this one lives
-    as long as the process.
-    """
-
-    _instance: _RpcThread | None = None
-    _lock = threading.Lock()
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
-        self._ready = threading.Event()
-        threading.Thread(target=self._serve, name="lnsim-rpc", daemon=True).start()
-        self._ready.wait()
-
-    def _serve(self) -> None:
-        """Make the loop and run it; on the thread itself, where no Ctrl-C can leave the loop half made."""
-        self.loop = asyncio.new_event_loop()
-        self._ready.set()
-        self.loop.run_forever()
-
-    @classmethod
-    def current(cls) -> _RpcThread:
-        """Return this process's thread; a forked child gets one of its own."""
-        with cls._lock:
-            if cls._instance is None or cls._instance.pid != os.getpid():
-                cls._instance = cls()
-            return cls._instance
-
-
-# A child forked while another thread holds the lock would wait for it for ever.
-os.register_at_fork(after_in_child=lambda: setattr(_RpcThread, "_lock", threading.Lock()))
 
 
 def _read(path: str) -> bytes:

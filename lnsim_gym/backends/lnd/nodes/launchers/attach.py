@@ -22,7 +22,9 @@ from typing import ClassVar, Final, NoReturn, Self
 
 import msgspec
 
-from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher, NetworkRecord, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, ConfigError, did_you_mean
 from lnsim_gym.network import Topology
 from lnsim_gym.schema import convert

@@ -1,81 +1,27 @@
 """What every launcher of a live network offers: daemons started, reached, looked after, stopped, and nothing more.
 
 A launcher knows processes, containers or files, not channels: coins, peers, channels and policies are the work of
-``bringup``. It also defines the record that describes a running network to other programs.
+``network.bringup``.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Self
 
-import msgspec
-
+from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.network import Topology
 
-__all__ = ["CHAIN", "ChainEndpoint", "Launcher", "NetworkRecord", "NodeEndpoint"]
-
-CHAIN: Final = "btcd"
-"""Name of the chain backend wherever nodes are named: logs, liveness, errors."""
-
-
-class NodeEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one lnd is reached, and with what."""
-
-    name: str
-    """Node name in the topology."""
-    host: str
-    """Host of the gRPC listener as this machine reaches it."""
-    port: int
-    """Port of the gRPC listener."""
-    tls_cert_path: str
-    """PEM file with the node's TLS certificate."""
-    macaroon_path: str
-    """Binary file with the node's admin macaroon."""
-    peer_address: str
-    """``host:port`` of the Lightning listener as the other nodes reach it."""
-    pubkey: str = ""
-    """Identity public key in hex; empty until the node has answered once."""
-
-
-class ChainEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where btcd's JSON-RPC (HTTPS, basic authentication) is reached."""
-
-    host: str
-    port: int
-    cert_path: str
-    """PEM file with btcd's RPC certificate, valid for ``host``."""
-    user: str
-    password: str
-
-
-class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A running network, as written to ``network.json`` (owner-only) in its folder."""
-
-    name: str
-    launcher: str
-    """``"process"``, ``"docker"`` or ``"attach"``."""
-    folder: str
-    """Private folder with everything that belongs to the network."""
-    topology: dict[str, Any]
-    """``Topology.to_dict()``."""
-    nodes: tuple[NodeEndpoint, ...]
-    """In the order of ``topology.nodes``."""
-    chain: ChainEndpoint | None = None
-    owner_pid: int = 0
-    """Process that dies together with the network; 0 for a network that outlives its maker."""
-    owner_started: float = 0.0
-    """Creation time of that process, so that a reused pid is not mistaken for it."""
-    details: dict[str, Any] = {}
-    """What the launcher itself needs to find its daemons again."""
+__all__ = ["Launcher"]
 
 
 class Launcher(ABC):
     """Starts, reaches and stops the daemons of one network: one btcd and one lnd per node of a topology.
 
-    Implementations make the chain backend pay block rewards to ``chain.MINING_ADDRESS`` and start every lnd with
-    ``chain.LND_FLAGS``. All waits have deadlines; a failure is a ``BringUpError`` with the log's last lines.
+    Implementations make the chain backend pay block rewards to ``flags.MINING_ADDRESS`` and start every lnd with
+    ``flags.LND_FLAGS``. All waits have deadlines; a failure is a ``BringUpError`` with the log's last lines.
     """
 
     kind: ClassVar[str]

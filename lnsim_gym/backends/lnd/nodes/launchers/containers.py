@@ -27,6 +27,7 @@ from docker.models.containers import Container
 from requests.exceptions import RequestException
 
 from lnsim_gym.backends.lnd.nodes.compose import COMPOSE_FILE, LABEL
+from lnsim_gym.backends.lnd.nodes.posix import user_id
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, MissingDependency
 
 __all__ = [
@@ -53,12 +54,12 @@ _THREADS: Final = 8
 
 def owner_label(pid: int, started: float) -> str:
     """Return the label that says who owns a network: machine, user, process; pid 0 for one that outlives its maker."""
-    return f"{platform.node()}/{os.getuid()}/{pid}/{started:.2f}"
+    return f"{platform.node()}/{user_id()}/{pid}/{started:.2f}"
 
 
 def _is_ours(owner: str) -> bool:
     """Whether an owner label was written on this machine by this user."""
-    return owner.startswith(f"{platform.node()}/{os.getuid()}/")
+    return owner.startswith(f"{platform.node()}/{user_id()}/")
 
 
 def _is_dead(owner: str) -> bool:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -15,13 +16,13 @@ from typing import Final
 
 import psutil
 
-from lnsim_gym.backends.lnd.rpc.client import run
+from lnsim_gym.backends.lnd.rpc.thread import run
+from lnsim_gym.errors import MissingDependency
 
 __all__ = ["find", "free_ports", "is_running", "kill", "spawn", "terminate"]
 
 _PR_SET_PDEATHSIG: Final = 1
 _INTERRUPTED_S: Final = 2.0
-_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def spawn(
@@ -35,7 +36,15 @@ def spawn(
         log: File that gets what it prints.
         register: Called with the process as soon as there is one, even when Ctrl-C cuts this call short.
         dies_with_us: Let the kernel kill it when this process ends, however that comes about.
+
+    Raises:
+        MissingDependency: The system has no such kernel.
     """
+    if dies_with_us and sys.platform != "linux":
+        raise MissingDependency(
+            f"expected Linux, whose kernel ends daemons together with this process, got {sys.platform}: start the "
+            "network with `lnsim up` and join it by name, or use the docker or attach launcher"
+        )
     done = threading.Event()
 
     async def start() -> None:
@@ -55,10 +64,12 @@ def spawn(
 def _popen(argv: Sequence[str], folder: Path, log: Path, dies_with_us: bool) -> psutil.Process:
     """Start a child process."""
     parent = os.getpid()
+    # Loaded here: between fork and exec nothing may be loaded.
+    libc = ctypes.CDLL(None, use_errno=True) if dies_with_us else None
 
     def before_exec() -> None:
-        if dies_with_us:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
 

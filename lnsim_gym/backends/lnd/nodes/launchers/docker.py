@@ -15,10 +15,12 @@ import psutil
 from docker.errors import APIError
 from docker.models.containers import Container
 
-from lnsim_gym.backends.lnd.nodes import compose, images, state
+from lnsim_gym.backends.lnd.nodes import compose, folders, images
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.launchers import containers, docker_record
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, ChainEndpoint, Launcher, NetworkRecord, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, ChainEndpoint, NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, LnsimError, MissingDependency
 from lnsim_gym.network import Topology
 
@@ -48,7 +50,7 @@ class DockerLauncher(Launcher):
         self, name: str, *, state_folder: str | None = None, detached: bool = False, known_names: bool = False
     ) -> None:
         self.name = name
-        self._state_folder = state_folder or str(state.disk_root())
+        self._state_folder = state_folder or str(folders.disk_root())
         self._detached = detached
         self._known_names = known_names
         self._record: NetworkRecord | None = None
@@ -178,7 +180,7 @@ class DockerLauncher(Launcher):
         with containers.docker_errors("orphans to be removed"):
             containers.sweep(self._client)
         _sweep_folders(self._state_folder)
-        folder = state.make_folder(self.name, len(topology.nodes), self._state_folder)
+        folder = folders.make_folder(self.name, len(topology.nodes), self._state_folder)
         try:
             owner = None if self._detached else psutil.Process()
             self._record = docker_record.write_new(
@@ -230,7 +232,7 @@ class DockerLauncher(Launcher):
             content = containers.read_file(container, inside)
             if content:
                 outside.parent.mkdir(mode=0o700, exist_ok=True)
-                state.write_private(outside, content)
+                folders.write_private(outside, content)
             return bool(content)
 
         self._wait(node, f"to write {inside}", ready)
@@ -317,8 +319,8 @@ class DockerLauncher(Launcher):
 
 def _sweep_folders(root: str) -> None:
     """Delete the folders of Docker networks whose owner is dead."""
-    for record in state.records(root):
-        if record.launcher == DockerLauncher.kind and state.is_orphan(record):
+    for record in folders.records(root):
+        if record.launcher == DockerLauncher.kind and folders.is_orphan(record):
             shutil.rmtree(record.folder, ignore_errors=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +9,13 @@ from typing import Final
 
 import psutil
 
-from lnsim_gym.backends.lnd.nodes import compose, state
+from lnsim_gym.backends.lnd.nodes import compose, folders
 from lnsim_gym.backends.lnd.nodes.images import Images
-from lnsim_gym.backends.lnd.nodes.launchers.base import ChainEndpoint, NetworkRecord, NodeEndpoint
 from lnsim_gym.backends.lnd.nodes.launchers.containers import owner_label
 from lnsim_gym.backends.lnd.nodes.launchers.daemons import free_ports
+from lnsim_gym.backends.lnd.nodes.posix import user_id
+from lnsim_gym.backends.lnd.nodes.record import ChainEndpoint, NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.network import Topology
 
 __all__ = ["project_of", "write_new"]
@@ -24,7 +25,7 @@ _LOOPBACK: Final = "127.0.0.1"
 
 def project_of(name: str) -> str:
     """Return the name of a network's compose project, which no other user of the daemon has."""
-    return f"lnsim-{os.getuid()}-{re.sub('[^a-z0-9_-]', '-', name.lower())}"
+    return f"lnsim-{user_id()}-{re.sub('[^a-z0-9_-]', '-', name.lower())}"
 
 
 def write_new(
@@ -61,7 +62,7 @@ def write_new(
         owner_started=started,
         details={"project": project_of(name), "variables": variables},
     )
-    state.write_record(record)
+    folders.write_record(record)
     return record
 
 

@@ -15,11 +15,14 @@ from typing import ClassVar, Final, Self
 import msgspec
 import psutil
 
-from lnsim_gym.backends.lnd.nodes import state
-from lnsim_gym.backends.lnd.nodes.chain import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG, ChainClient
+from lnsim_gym.backends.lnd.nodes import folders
+from lnsim_gym.backends.lnd.nodes.chain import ChainClient
+from lnsim_gym.backends.lnd.nodes.flags import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG, alias
 from lnsim_gym.backends.lnd.nodes.launchers import daemons
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, ChainEndpoint, Launcher, NetworkRecord, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.programs import find_binaries
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, ChainEndpoint, NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError
 from lnsim_gym.network import Topology
 
@@ -61,7 +64,7 @@ class ProcessLauncher(Launcher):
         """Make the folder, sweep what dead owners left, start btcd and wait until its RPC answers."""
         if self._record is None:
             sweep(self._state_folder)
-            folder = state.make_folder(self.name, len(topology.nodes), self._state_folder)
+            folder = folders.make_folder(self.name, len(topology.nodes), self._state_folder)
             try:
                 self._record = self._new_record(folder, topology)
             except BaseException:  # Ctrl-C too
@@ -189,7 +192,7 @@ class ProcessLauncher(Launcher):
         """Write the record with the processes of this moment."""
         details = {"pids": daemons.describe(self._processes)}
         self._record = msgspec.structs.replace(self.record(), details=details)
-        state.write_record(self._record)
+        folders.write_record(self._record)
 
     def _spawn_chain(self) -> None:
         """Write btcd's secrets where only we can read them, and start it."""
@@ -197,7 +200,7 @@ class ProcessLauncher(Launcher):
         folder.mkdir(exist_ok=True)
         secrets_file = folder / "btcd.conf"
         lines = ("[Application Options]", f"rpcuser={chain.user}", f"rpcpass={chain.password}", "")
-        state.write_private(secrets_file, "\n".join(lines).encode())
+        folders.write_private(secrets_file, "\n".join(lines).encode())
         arguments = (
             f"--configfile={secrets_file}",
             f"--datadir={folder / 'data'}",
@@ -236,7 +239,7 @@ class ProcessLauncher(Launcher):
             f"btcd.rpcpass={self._chain.password}",
             "",
         )
-        state.write_private(secrets_file, "\n".join(lines).encode())
+        folders.write_private(secrets_file, "\n".join(lines).encode())
         wumbo = (WUMBO_FLAG,) if self.record().topology.get("wumbo") else ()
         return [
             *LND_FLAGS,
@@ -288,16 +291,10 @@ class ProcessLauncher(Launcher):
 
 def sweep(state_folder: str | None = None) -> None:
     """Kill the daemons and delete the folders of process networks whose owner is gone."""
-    for record in state.records(state_folder):
-        if record.launcher == ProcessLauncher.kind and state.is_orphan(record):
+    for record in folders.records(state_folder):
+        if record.launcher == ProcessLauncher.kind and folders.is_orphan(record):
             found = (daemons.find(int(pid), created) for pid, created in record.details["pids"].values())
             daemons.kill(process for process in found if process is not None)
             shutil.rmtree(record.folder, ignore_errors=True)
-    for folder in state.unrecorded(state_folder):
+    for folder in folders.unrecorded(state_folder):
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def alias(name: str) -> str:
-    """Return an alias that lnd accepts for a node name: printable, at most 32 bytes of UTF-8."""
-    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return printable.encode()[:32].decode(errors="ignore")

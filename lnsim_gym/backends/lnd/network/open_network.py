@@ -1,6 +1,6 @@
 """One network while it is up: its launcher, its clients, its ledger, and all that is done over them.
 
-A session knows how to pay, push, read, and put its snapshot back. When to do which is decided by the backend.
+It knows how to pay, push, read, change policies, and put its snapshot back. When to do which is decided by the backend.
 """
 
 from __future__ import annotations
@@ -15,23 +15,26 @@ from lnsim_gym.backends.lnd.network.bringup import bring_up, wait_ready
 from lnsim_gym.backends.lnd.network.fractions import find_fractions, read_exact
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.payments import Payer
+from lnsim_gym.backends.lnd.network.policies import change_policies
+from lnsim_gym.backends.lnd.network.pushes import Push, plan_pushes
 from lnsim_gym.backends.lnd.network.rebalance import Rebalancer
-from lnsim_gym.backends.lnd.network.reset import Push, plan_pushes
+from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, Launcher, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
+from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.backends.lnd.rpc import calls as rpc
-from lnsim_gym.backends.lnd.rpc.client import gather, run
-from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
+from lnsim_gym.backends.lnd.rpc.thread import gather, run
 from lnsim_gym.errors import BackendError, BackendLost
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceReason, RebalanceResult
 
-__all__ = ["Session"]
+__all__ = ["OpenNetwork"]
 
 _CHAIN_PROBE_S: Final = 4.0
 
 
-class Session:
+class OpenNetwork:
     """A network that is up.
 
     Args:
@@ -44,7 +47,9 @@ class Session:
         BringUpError: It did not become ready.
     """
 
-    def __init__(self, launcher: Launcher, topology: Topology, options: PaymentOptions, settings: LndSettings) -> None:
+    def __init__(
+        self, launcher: Launcher, topology: Topology, options: PaymentOptions, settings: NetworkSettings
+    ) -> None:
         self.launcher = launcher
         self.topology = topology
         self._options = options
@@ -97,6 +102,21 @@ class Session:
     def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """Send an amount over a pinned route; see ``Rebalancer.send``."""
         return run(self._rebalancer.send(route, amount_msat))
+
+    def set_policy(self, direction: int, policy: Policy) -> None:
+        """Announce another policy of a direction, and return when every node knows it.
+
+        Raises:
+            BackendLost: A node is gone, hangs, or did not hear of it in time.
+            BackendError: LND refused.
+        """
+        run(self._announce(self._network.topology.with_policy(direction, policy), [direction]))
+
+    def restore_policies(self) -> None:
+        """Announce the topology's own policies wherever ``set_policy`` announced others; raises as it does."""
+        changed = self._network.other_policies(self.topology)
+        if changed:
+            run(self._announce(self.topology, changed))
 
     def push_to(self, wanted_msat: Int64) -> bool:
         """Reach balances by payments over each channel.
@@ -157,6 +177,11 @@ class Session:
         """Drop the connections; the launcher is left alone."""
         with suppress(BackendError):
             run(self._network.close())
+
+    async def _announce(self, topology: Topology, directions: list[int]) -> None:
+        """Give some directions the policies that a topology has for them; fees follow it from now on."""
+        self._network.topology = topology
+        await change_policies(self._network, directions, self._settings.bring_up_timeout_s)
 
     async def _take_ledger(self) -> None:
         """Start a ledger from what LND reports; on a network that was used before, find what it does not report."""

@@ -20,7 +20,8 @@ import msgspec
 import psutil
 
 from lnsim_gym import paths
-from lnsim_gym.backends.lnd.nodes.launchers.base import NetworkRecord
+from lnsim_gym.backends.lnd.nodes.posix import user_id
+from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 from lnsim_gym.errors import ConfigError, did_you_mean
 
 __all__ = [
@@ -28,7 +29,6 @@ __all__ = [
     "find_record",
     "is_orphan",
     "make_folder",
-    "named_folder",
     "records",
     "state_root",
     "unrecorded",
@@ -142,11 +142,6 @@ def is_orphan(record: NetworkRecord) -> bool:
         return True
 
 
-def named_folder(name: str, override: str | None = None) -> Path | None:
-    """Return the folder of a network of that name, or None when there is none."""
-    return next((root / name for root in _roots(override) if (root / name / RECORD_FILE).exists()), None)
-
-
 def _roots(override: str | None) -> list[Path]:
     """Return every folder that may hold networks."""
     if override is not None:
@@ -156,13 +151,13 @@ def _roots(override: str | None) -> list[Path]:
 
 
 def _folder_name() -> str:
-    return f"lnsim-{os.getuid()}"
+    return f"lnsim-{user_id()}"
 
 
 def _own_folder(parent: Path) -> Path:
     """Make our folder in a directory that everybody may write to, and refuse one that somebody else put there."""
     folder = paths.private_dir(parent / _folder_name())
     found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id():
         raise ConfigError(f"expected {folder} to be a folder of your own, it is not: remove it or set the state folder")
     return folder

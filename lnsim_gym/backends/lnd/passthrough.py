@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from lnsim_gym.backends.lnd.nodes.launchers import connect_launcher
-from lnsim_gym.backends.lnd.nodes.launchers.base import CHAIN, NetworkRecord, NodeEndpoint
+from lnsim_gym.backends.lnd.nodes.launchers.choose import connect_launcher
 from lnsim_gym.backends.lnd.nodes.programs import find_binaries
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
+from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 
 __all__ = ["log_lines", "run_lncli"]

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.backends.lnd.network.reset import plan_pushes
+from lnsim_gym.backends.lnd.network.pushes import plan_pushes
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.presets import preset
 from tests.backends.lnd.live import half_and_half

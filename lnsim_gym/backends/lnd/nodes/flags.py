@@ -1,0 +1,60 @@
+"""The flags that every btcd and lnd is started with, whichever launcher starts it.
+
+Block rewards go to an output that anyone may spend (pay-to-witness-script-hash of ``OP_TRUE``), so the address is a
+constant and no wallet has to exist before the first block.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["BTCD_FLAGS", "LND_FLAGS", "MINING_ADDRESS", "WUMBO_FLAG", "alias"]
+
+MINING_ADDRESS: Final = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
+"""Regtest address of the script ``OP_TRUE``: value that anyone can move, and only regtest has."""
+
+BTCD_FLAGS: Final = (
+    "--regtest",
+    "--txindex",
+    "--nodnsseed",
+    "--rpcmaxwebsockets=500",
+    "--rpcmaxclients=100",
+    # 10 sat/vB. LND's fee floor is then 2,500 sat/kw, which is also its cap for anchor channels: a constant rate.
+    "--minrelaytxfee=0.0001",
+    f"--miningaddr={MINING_ADDRESS}",
+)
+"""btcd's flags, without listeners, credentials and folders."""
+
+LND_FLAGS: Final = (
+    "--noseedbackup",
+    "--norest",
+    "--nobootstrap",
+    "--bitcoin.regtest",
+    "--bitcoin.node=btcd",
+    "--bitcoin.defaultchanconfs=1",
+    "--bitcoin.defaultremotedelay=4",
+    "--maxpendingchannels=10",
+    "--trickledelay=50",
+    "--gossip.sub-batch-delay=5ms",
+    # Without these, a node ignores the policy updates of a peer beyond ten, and its graph goes stale.
+    "--gossip.max-channel-update-burst=100000",
+    "--gossip.channel-update-interval=1ms",
+    "--db.batch-commit-interval=10ms",
+    "--channel-commit-interval=5ms",
+    "--caches.rpc-graph-cache-duration=0s",
+    "--debuglevel=info",
+    # lnd would stop itself when the disk it lives on is nine tenths full.
+    "--healthcheck.diskspace.attempts=0",
+    "--logging.file.max-files=1",
+    "--logging.file.max-file-size=5",
+)
+"""lnd's flags, without listeners, credentials and folders."""
+
+WUMBO_FLAG: Final = "--protocol.wumbo-channels"
+"""Added to ``LND_FLAGS`` when the topology says ``wumbo``."""
+
+
+def alias(name: str) -> str:
+    """Return an alias that lnd accepts for a node name: printable, at most 32 bytes of UTF-8."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return printable.encode()[:32].decode(errors="ignore")

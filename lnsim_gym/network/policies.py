@@ -1,0 +1,110 @@
+"""Routing policies: what the sending node of each channel direction announces, and what LND accepts of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.errors import TopologyError
+from lnsim_gym.network.limits import max_value_in_flight_msat
+
+__all__ = ["ChannelPolicies", "Policy", "check_policy", "default_fee_bases_msat"]
+
+MIN_TIME_LOCK_DELTA: Final = 24
+MAX_TIME_LOCK_DELTA: Final = 2016
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Routing policy of one channel direction, announced by the node that forwards into it."""
+
+    fee_base_msat: int = 1000
+    """Fee for any forwarded HTLC, in msat."""
+    fee_rate_ppm: int = 1
+    """Fee in millionths of the forwarded amount."""
+    time_lock_delta: int = 80
+    """Blocks added to the HTLC's expiry."""
+    min_htlc_msat: int = 1000
+    """Smallest HTLC forwarded, in msat."""
+    max_htlc_msat: int | None = None
+    """Largest HTLC forwarded, in msat; by default LND's max value in flight, 99 % of the capacity."""
+
+
+class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Policies of both directions of a channel, named by the sending end."""
+
+    initiator: Policy
+    """Policy for HTLCs from the initiator to the peer."""
+    peer: Policy
+    """Policy for HTLCs from the peer to the initiator."""
+
+
+def check_policy(where: str, policy: Policy, capacity_sat: int) -> None:
+    """Refuse a policy that LND does not accept for a channel.
+
+    Args:
+        where: Whose policy it is, for the text of the error.
+        policy: The policy.
+        capacity_sat: Capacity of the channel in sat.
+
+    Raises:
+        TopologyError: A field is no integer, or out of LND's limits.
+    """
+    ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
+    limits = {
+        "fee_base_msat": (0, 2**32 - 1),
+        "fee_rate_ppm": (0, 1_000_000),
+        "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
+        "min_htlc_msat": (1, ceiling_msat),
+        "max_htlc_msat": (policy.min_htlc_msat, ceiling_msat),
+    }
+    for field, (low, high) in limits.items():
+        value = getattr(policy, field)
+        if value is None and field == "max_htlc_msat":
+            continue
+        if not isinstance(value, int | np.integer):
+            raise TopologyError(f"{where}.{field} must be an integer in {low:,}..{high:,}, got {value!r}")
+        if not low <= value <= high:
+            raise TopologyError(f"{where}.{field} must lie in {low:,}..{high:,}, got {value:,}")
+
+
+def default_fee_bases_msat(directions: int) -> list[int]:
+    """Base fees in msat, one for each direction, so that no two routes of equal length cost the same.
+
+    Up to 16 directions any two different sums of three fees differ by at least 2 msat, up to 64 directions any two
+    sums of two; beyond that the fees are spread pseudo-randomly over 65 sat, where exact ties are merely unlikely.
+    """
+    if directions <= 64:
+        marks = _marks_with_distinct_sums(directions, terms=3 if directions <= 16 else 2)
+    else:
+        marks = tuple((index * 2654435761 % 2**32) >> 17 for index in range(directions))
+    return [1000 + 2 * mark for mark in marks]
+
+
+@lru_cache
+def _marks_with_distinct_sums(count: int, terms: int) -> tuple[int, ...]:
+    """Return the greedy sequence of integers whose sums of up to ``terms`` of them are all different."""
+    marks: list[int] = []
+    sums: list[set[int]] = [{0}] + [set() for _ in range(terms)]
+    for candidate in itertools.count(1):
+        if len(marks) == count:
+            break
+        if any(known in sums[terms] for known in _sums_with(candidate, sums, terms)):
+            continue
+        fresh = [list(_sums_with(candidate, sums, k)) for k in range(terms + 1)]
+        if all(len(set(added)) == len(added) and sums[k].isdisjoint(added) for k, added in enumerate(fresh)):
+            marks.append(candidate)
+            for known_sums, added in zip(sums, fresh, strict=True):
+                known_sums.update(added)
+    return tuple(marks)
+
+
+def _sums_with(candidate: int, sums: list[set[int]], terms: int) -> Iterator[int]:
+    """Yield every sum of ``terms`` marks that uses ``candidate`` at least once."""
+    for repeats in range(1, terms + 1):
+        for partial in sums[terms - repeats]:
+            yield partial + repeats * candidate
