@@ -1,6 +1,6 @@
-"""Counting the attempts of hopeless payments, when somebody asks for them.
+"""Counting the attempts of unroutable payments, when they are asked for.
 
-The compiled loop sees that a payment is hopeless and spares it its attempts, of which neither observation nor reward
+The compiled loop sees that a payment is unroutable and leaves its attempts out, of which neither observation nor reward
 nor info speaks. Records and streams do: for them the payments of the step are made again, with every attempt.
 """
 

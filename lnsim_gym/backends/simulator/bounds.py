@@ -15,7 +15,7 @@ __all__ = ["BOUND", "build_hop_row", "build_hop_rows", "own_hop_row"]
 
 
 def _bound_table() -> Float64:
-    """Return the least cost, in attempt costs, of the way from a node to the sender.
+    """Return the least cost, in attempt costs, of the path from the sender to a node.
 
     Entry ``[b, H, h]`` is for targets ``H`` hops from the sender and nodes ``h`` hops from it; ``b`` says whether
     any pair away from the sender may be more likely than untried ones.

@@ -132,7 +132,7 @@ def pay_batch_in_parts(
 def _pay_all(
     pay_next: Any, network: Any, balances: Any, scratch: Any, memory: Any, settings: Any, payments: Any, outcomes: Any
 ) -> Any:
-    """Make payments one after another with a way of making one."""
+    """Make payments one after another, each with ``pay_next``: ``pay`` or ``pay_whole``."""
     source, destination, amount_msat, now_ms = payments
     settled = 0
     for index in range(source.size):

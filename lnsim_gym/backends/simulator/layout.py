@@ -18,8 +18,10 @@ from lnsim_gym.compiled import inlined
 
 __all__ = [
     "Knowledge",
+    "Limits",
     "Memory",
     "Network",
+    "OutcomeRow",
     "Outcomes",
     "Parts",
     "Scratch",
@@ -64,12 +66,12 @@ LABEL: Final = np.dtype(
         ("weight", np.int64),
         ("received_msat", np.int64),  # what the node must get
         ("probability", np.float64),
-        ("direction", np.uint64),  # the way's first
+        ("direction", np.uint64),  # the path's first
         ("lock", np.int64),  # blocks of time lock from the node to the target, plus 2^32 for each hop
         ("key", np.int64),  # place in the queue; -1 once expanded or never queued
     ]
 )
-"""Best known way from a node to the target of a search: a cache line."""
+"""Best known path from a node to the target of a search: a cache line."""
 ENTRY: Final = np.dtype([("key", np.int64), ("node", np.uint64)])
 """A node to expand."""
 RECORD: Final = np.dtype(
@@ -121,7 +123,7 @@ class Parts(NamedTuple):
     hops: Int32  # (MAX_PARTS,)
     reached: Int32  # (MAX_PARTS,) hops that hold its HTLC
     refused: Int32  # (MAX_PARTS,) position of the node that refused it
-    stage: Int32  # (MAX_PARTS,) on the way, on the way back, back, or arrived
+    stage: Int32  # (MAX_PARTS,) FORWARDING, RETURNING, RETURNED or ARRIVED, see ``parts``
     next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
 
 
@@ -173,7 +175,18 @@ class Settings(NamedTuple):
     fee_limit_ppm: int
     max_parts: int
     max_attempts: int
-    counts_attempts: int  # 1, or 0 to leave those of hopeless payments ``UNCOUNTED``, see ``reach``
+    counts_attempts: int  # 1, or 0 to leave those of unroutable payments ``UNCOUNTED``, see ``reach``
+
+
+class Limits(NamedTuple):
+    """What bounds one payment, and what is to be kept of it; made by ``payments``."""
+
+    fee_msat: Any
+    max_attempts: Any
+    now_ms: Any
+    max_parts: Any
+    counts_attempts: Any  # as in ``Settings``
+    remembers: Any  # whether the sender keeps what it learns
 
 
 class Outcomes(NamedTuple):
@@ -187,6 +200,13 @@ class Outcomes(NamedTuple):
     part_amount_msat: Int64  # (payments, max_parts)
     part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS)
     earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when nobody counts them
+
+
+class OutcomeRow(NamedTuple):
+    """Where the outcome of one payment goes."""
+
+    columns: Outcomes
+    index: Any
 
 
 @inlined

@@ -58,10 +58,8 @@ def _drop(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
 
 
 @outlined
-def _launch(balances: Any, htlcs: Any, parts: Any, route: Any, sent: Any, count: Any, clock: Any) -> Any:
-    """Send the route found last as part number ``count``."""
-    hops = count[1]
-    part = count[0]
+def _launch(balances: Any, htlcs: Any, parts: Any, route: Any, sent: Any, hops: Any, part: Any, clock: Any) -> Any:
+    """Send the route found last as that part."""
     for hop in range(hops):
         parts.route[part, hop] = route[hop]
         parts.sent[part, hop] = sent[hop]
@@ -171,8 +169,9 @@ def _next_part(
 
 
 @outlined
-def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any, index: Any, settled: Any) -> Any:
+def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcome: Any, settled: Any) -> Any:
     """Settle all parts, or release them; every pair that carried one is known to pass its amount."""
+    outcomes, index = outcome
     parts = scratch.parts
     for part in range(count):
         route, sent, hops = parts.route[part], parts.sent[part], np.int64(parts.hops[part])
@@ -189,10 +188,8 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcomes: Any
 
 
 @outlined
-def pay_in_parts(
-    network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, max_parts: Any, outcome: Any
-) -> Any:
-    """Send a payment in up to ``max_parts`` parts; return the failure reason.
+def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
+    """Send a payment in up to ``limits.max_parts`` parts under way at once; return the failure reason.
 
     Args:
         network: ``Network``.
@@ -200,34 +197,32 @@ def pay_in_parts(
         scratch: ``Scratch`` of this thread.
         ends: Sender and receiver.
         amount: Amount to deliver in msat.
-        limits: Fee limit in msat, most attempts, and the time of the payment in ms.
-        max_parts: Most parts under way at once.
-        outcome: ``Outcomes`` and the row to fill.
+        limits: ``Limits``.
+        outcome: ``OutcomeRow`` to fill.
     """
-    fee_limit, max_attempts, now = limits
-    outcomes, index = outcome
+    max_attempts, now, max_parts = limits.max_attempts, limits.now_ms, limits.max_parts
     parts, work = scratch.parts, scratch.work
     htlcs = work.htlcs
-    remaining, budget, count, attempts, reason, clock = amount, fee_limit, np.int64(0), 0, NONE, np.int64(0)
+    remaining, budget, count, attempts, reason, clock = amount, limits.fee_msat, np.int64(0), 0, NONE, np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
             _run_until(network, balances, htlcs, parts, count, clock)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, htlcs, parts, work.route, work.sent, (count, hops), clock)
+                _launch(balances, htlcs, parts, work.route, work.sent, hops, count, clock)
                 clock += LAUNCH_MS
                 budget -= work.sent[0] - part
                 remaining -= part
                 count += 1
                 attempts += 1
-                outcomes.attempts[index] = attempts
+                outcome.columns.attempts[outcome.index] = attempts
             continue
         if remaining > 0 and reason == NONE:
             reason = TIMEOUT
         back = _wait(network, balances, htlcs, parts, count)
         if back < 0:
-            _finish(network, balances, scratch, count, outcomes, index, reason == NONE)
+            _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason
         clock = max(clock, parts.next_ms[back])
         route, sent, refused = parts.route[back], parts.sent[back], parts.refused[back]

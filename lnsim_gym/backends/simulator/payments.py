@@ -13,9 +13,9 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
-from lnsim_gym.backends.simulator.layout import quiet
+from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
-from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_hopeless
+from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_unroutable
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
 from lnsim_gym.backends.simulator.settling import (
     ERROR,
@@ -50,8 +50,9 @@ def first_refusal(network: Any, balances: Any, work: Any, hops: Any) -> Any:
 
 
 @inlined
-def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: Any, outcomes: Any, index: Any) -> Any:
+def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: Any, outcome: Any) -> Any:
     """Settle the route in ``work`` as the whole payment and write its outcome."""
+    outcomes, index = outcome
     settle(network.source, balances, outcomes.earned_msat, work.route, work.sent, hops)
     outcomes.fee_msat[index] = work.sent[0] - amount
     outcomes.parts[index] = 1
@@ -63,24 +64,22 @@ def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: An
 def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
     sender, target = ends
-    fee_limit, max_attempts, now, _, _, remembers = limits
-    outcomes, index = outcome
     attempts = 0
-    while attempts < max_attempts:
-        hops = find_route(network, balances, work, sender, target, amount, fee_limit, now)
+    while attempts < limits.max_attempts:
+        hops = find_route(network, balances, work, sender, target, amount, limits.fee_msat, limits.now_ms)
         if hops == 0:
             return NO_ROUTE
         attempts += 1
-        outcomes.attempts[index] = attempts
+        outcome.columns.attempts[outcome.index] = attempts
         refused = first_refusal(network, balances, work, hops)
         if refused == 0:
-            _settle_single(network, balances, work, amount, hops, outcomes, index)
-            if remembers:
+            _settle_single(network, balances, work, amount, hops, outcome)
+            if limits.remembers:
                 learn_carried(network.source, work.knowledge, work.route, work.sent, hops)
             return NONE
         if refused > 1:
             learn_carried(network.source, work.knowledge, work.route, work.sent, refused)
-        learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], now)
+        learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], limits.now_ms)
     return TIMEOUT
 
 
@@ -100,15 +99,15 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
         return _send_directly(network, balances, work, direct, amount, outcome)
-    counts = limits[4] != 0
-    if counts or is_hopeless(network, balances, work, sender, target, amount):
+    counts = limits.counts_attempts != 0
+    if counts or is_unroutable(network, balances, work, sender, target, amount):
         largest, total = survey(network, balances, work, sender)
         if total < amount:
             return INSUFFICIENT_BALANCE
         if largest < amount:
             return NO_ROUTE
         if not counts:
-            outcome[0].attempts[outcome[1]] = UNCOUNTED
+            outcome.columns.attempts[outcome.index] = UNCOUNTED
             return NO_ROUTE
     return _pay_at_once(network, balances, work, ends, amount, limits, outcome)
 
@@ -120,12 +119,12 @@ def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount:
     direct = direct_channel(network, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):
         return _send_directly(network, balances, work, direct, amount, outcome)
-    if amount < 2 * MIN_SHARD_MSAT or limits[3] == 1:
+    if amount < 2 * MIN_SHARD_MSAT or limits.max_parts == 1:
         return _send_whole(network, balances, scratch, ends, amount, limits, outcome)
     _, total = survey(network, balances, work, sender)
     if total < amount:
         return INSUFFICIENT_BALANCE
-    return pay_in_parts(network, balances, scratch, ends, amount, limits[:3], limits[3], outcome)
+    return pay_in_parts(network, balances, scratch, ends, amount, limits, outcome)
 
 
 @inlined
@@ -133,8 +132,8 @@ def _send_directly(network: Any, balances: Any, work: Any, direct: Any, amount: 
     """Settle a payment over the channel that joins its two nodes."""
     work.route[0] = direct
     work.sent[0] = amount
-    outcome[0].attempts[outcome[1]] = 1
-    _settle_single(network, balances, work, amount, np.int64(1), outcome[0], outcome[1])
+    outcome.columns.attempts[outcome.index] = 1
+    _settle_single(network, balances, work, amount, np.int64(1), outcome)
     return NONE
 
 
@@ -238,21 +237,23 @@ def _pay_with(
     outcomes: Any,
     index: Any,
 ) -> Any:
-    """Make one payment with a way of sending it; see ``pay``."""
+    """Make one payment with ``send``: ``_send_whole`` or ``_send_in_parts``; see ``pay``."""
     index = np.int64(index)
     outcomes.attempts[index] = 0
     outcomes.fee_msat[index] = 0
     outcomes.parts[index] = 0
     reason = ERROR
     if source != destination and amount_msat > 0:
-        if memory.first.size > 0:
+        remembers = memory.first.size > 0
+        if remembers:
             recall(network.source, scratch.work.knowledge, memory, source)
-        counts, remembers = settings.counts_attempts, memory.first.size > 0
-        limits = (fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, counts, remembers)
+        limits = Limits(
+            fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, settings.counts_attempts, remembers
+        )
         ends = (np.uint32(source), np.uint32(destination))
-        outcome = (outcomes, index)
+        outcome = OutcomeRow(outcomes, index)
         reason = send(network, balances, scratch, ends, amount_msat, limits, outcome)
-        if memory.first.size > 0:
+        if remembers:
             remember(scratch.work.knowledge, memory, source)
         forget(network.source, scratch.work.knowledge)
     if reason != NONE:

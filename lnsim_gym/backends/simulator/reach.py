@@ -1,7 +1,7 @@
-"""Whether any way at all can carry a payment: what spares hopeless payments their attempts.
+"""Whether any route at all can carry a payment, so that unroutable ones need not be attempted.
 
 A sender does not know the balances of others, so it tries one route after another before it gives up, and most
-payments that fail do so because nothing could have carried them. Who knows the balances sees that at once.
+payments that fail do so because nothing could have carried them. The balances show that at once.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any, Final
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.compiled import fused
 
-__all__ = ["UNCOUNTED", "is_hopeless"]
+__all__ = ["UNCOUNTED", "is_unroutable"]
 
 UNCOUNTED: Final = -1
-"""Stands for the attempts of a payment that was found to be hopeless."""
+"""Stands for the attempts of a payment that was found to be unroutable."""
 
 
 @fused
-def is_hopeless(network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
-    """Return whether no way from a sender to a target can carry an amount; False may be wrong, True never is.
+def is_unroutable(network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
+    """Return whether no route from a sender to a target can carry an amount; False may be wrong, True never is.
 
     Looks forwards from the sender over channel ends that can carry the amount without any fees.
     """

@@ -1,20 +1,27 @@
 """LND's ``findPath`` as an A* search that provably returns the same route (routing/pathfind.go).
 
-LND runs Dijkstra from the target back to the sender. The distance of a node is the weight of its way to the
-target (fees and a price for locked time) plus the attempt cost over the way's success probability, cut to an
-integer; each node keeps the one way of least distance. A step away from the target with probability ``p`` raises
+LND runs Dijkstra from the target back to the sender. The distance of a node is the weight of its path to the
+target (fees and a price for locked time) plus the attempt cost over the path's success probability, cut to an
+integer; each node keeps the one path of least distance. A step away from the target with probability ``p`` raises
 the distance by at least ``C / P * (1 / p - 1)``, where ``P``, the probability so far, is at most ``p_max ** hops``.
 Summed over the hops that still separate a node from the sender this is a consistent lower bound that depends on
-the topology alone, so a queue ordered by distance plus bound finalises every node it expands with the very way
+the topology alone, so a queue ordered by distance plus bound finalises every node it expands with the very path
 Dijkstra would keep, and leaves the others alone. The sum is lowered by 3 msat a hop, which covers the rounding.
 
 Ties, which LND breaks at random (it iterates Go maps), go to the higher probability, then to the direction that
 comes first in the topology.
+
+The data flow of one search: ``_search`` expands one node after another, from the target on, and offers the path from
+it to the target to the nodes that have a channel to it. ``_relax`` (a forwarding node) and ``_relax_sender`` write the
+offer into the neighbour's ``LABEL`` when it beats what stands there; a forwarding node so labelled goes into the queue
+under its key, distance plus bound. Labels are the only memory of the search: the route is read off them at the end by
+``_unwind``. Nothing is cleared between searches: a label counts only while its stamp is current, a queue entry while
+its key is.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -32,7 +39,7 @@ ATTEMPT_COST_MSAT: Final = 100_000
 ATTEMPT_COST_PPM: Final = 1000
 """Proportional cost of an attempt (``DefaultAttemptCostPPM``)."""
 MIN_PROBABILITY: Final = 0.01
-"""Ways less likely than this are dropped (``DefaultMinRouteProbability``)."""
+"""Paths less likely than this are dropped (``DefaultMinRouteProbability``)."""
 RISK_FACTOR_BILLIONTHS: Final = 15
 """Price of locking 1 msat for one block, in billionths (``RiskFactorBillionths``)."""
 MAX_LOCK_BLOCKS: Final = 2016 - 80 - 3
@@ -47,6 +54,25 @@ SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
+
+
+class Path(NamedTuple):
+    """The path from a node to the target of a search, as its label holds it."""
+
+    weight: Any  # msat: fees and the price of locked time
+    received_msat: Any  # what the node must get
+    probability: Any
+    lock: Any  # see LABEL
+
+
+class Bounds(NamedTuple):
+    """What keeps a search from looking at nodes that cannot lead to the route."""
+
+    hops_to: Any  # (nodes,) hops from the sender
+    costs: Any  # (MAX_BOUND_HOPS + 1,) row of ``BOUND``: least further cost by hops from the sender, in attempt costs
+    attempt_cost_msat: Any
+    step_cost: Any  # least cost of one more hop, in attempt costs over the probability so far
+    limit: Any  # only routes of less distance are looked for; ``FAR`` for any
 
 
 @fused
@@ -115,23 +141,26 @@ def _next(labels: Any, queue: Any, queued: Any, key: Any, node: Any, limit: Any)
         _drop_first(queue, queued)
         if labels[node].key == key:
             break
-        key = FAR  # the node has a better way since
+        key = FAR  # outdated: the node has a better path since, and another entry for it
     return key, node, queued
 
 
 @fused
-def _relax_sender(network: Any, balances: Any, work: Any, sender: Any, direction: Any, cost: Any, way: Any) -> Any:
-    """Offer the sender a way over one of its own channels; return its best distance or ``FAR``."""
-    weight, received, likely, lock = way
+def _relax_sender(network: Any, balances: Any, work: Any, sender: Any, direction: Any, cost: Any, path: Any) -> Any:
+    """Offer the sender a path over one of its own channels; return its best distance or ``FAR``.
+
+    The sender knows its balances and charges itself neither fee nor time lock.
+    """
     label, policy = work.label[sender], network.policy[direction]
     known = label.stamp == work.searches[0]
     best = label.distance if known else FAR
-    likely *= SUCCESS_PROBABILITY
+    received = path.received_msat
+    likely = path.probability * SUCCESS_PROBABILITY
     if received > policy.max_htlc_msat or received < policy.min_htlc_msat or likely < MIN_PROBABILITY:
         return best
     if not can_add(network, balances, work.htlcs, direction, received):
         return best
-    distance = np.int64(np.float64(weight) + cost / likely)
+    distance = np.int64(np.float64(path.weight) + cost / likely)
     if known and not _is_better(label, distance, likely, direction):
         return best
     label.stamp = work.searches[0]
@@ -139,13 +168,13 @@ def _relax_sender(network: Any, balances: Any, work: Any, sender: Any, direction
     label.received_msat = received
     label.probability = likely
     label.direction = direction
-    label.lock = lock + ONE_HOP
+    label.lock = path.lock + ONE_HOP
     return distance
 
 
 @fused
 def _is_better(label: Any, distance: Any, likely: Any, direction: Any) -> Any:
-    """Return whether a way beats a label: distance, then probability, then document order."""
+    """Return whether a path beats a label: distance, then probability, then document order."""
     if distance != label.distance:
         return distance < label.distance
     if likely != label.probability:
@@ -154,9 +183,13 @@ def _is_better(label: Any, distance: Any, likely: Any, direction: Any) -> Any:
 
 
 @fused
-def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: Any, way: Any) -> Any:
-    """Offer a forwarding node a way; return its new distance, or -1 when it keeps what it has."""
-    weight, received, likely, lock = way
+def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: Any, path: Any) -> Any:
+    """Offer a forwarding node a path; return its new distance, or -1 when it keeps what it has.
+
+    Any check may refuse the path whatever the others say, so their order is free: first those that need the policy
+    alone, which is one cache line, then the estimate, then the comparison with what the node has.
+    """
+    received, lock, likely = path.received_msat, path.lock, path.probability
     policy, label = network.policy[direction], work.label[node]
     if received > policy.max_htlc_msat or received < policy.min_htlc_msat:
         return np.int64(-1)
@@ -167,8 +200,9 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
     fee = policy.fee_base_msat + np.int64(np.uint64(received * policy.fee_rate_ppm) // np.uint64(1_000_000))
+    # Nothing here is negative, and LLVM divides unsigned numbers by a constant in fewer instructions.
     locked = received * policy.time_lock * RISK_FACTOR_BILLIONTHS
-    weight += fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
+    weight = path.weight + fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
     distance = np.int64(np.float64(weight) + cost / likely)
     if label.stamp == work.searches[0] and not _is_better(label, distance, likely, direction):
         return np.int64(-1)
@@ -183,19 +217,20 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
 
 
 @fused
-def _still_to_go(bounds: Any, cost: Any, hops: Any) -> Any:
+def _still_to_go(bounds: Any, hops: Any) -> Any:
     """Return the least distance that so many hops to the sender add, in msat."""
-    return np.int64(cost * bounds[hops]) - SLACK_PER_HOP * hops
+    return np.int64(bounds.attempt_cost_msat * bounds.costs[hops]) - SLACK_PER_HOP * hops
 
 
 @fused
-def _reach(bounds: Any, cost: Any, lower: Any, limit: Any) -> Any:
-    """Return the most hops from the sender at which a distance can still stay below a limit."""
+def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
+    """Return the most hops from the sender at which a node of such a distance can still lead to less than a limit."""
     hops = 0
     if limit == FAR:
         return UNREACHABLE
-    while hops < MAX_BOUND_HOPS and lower + _still_to_go(bounds, cost, hops + 1) < limit:
+    while hops < MAX_BOUND_HOPS and distance + _still_to_go(bounds, hops + 1) < limit:
         hops += 1
+    # The table ends at MAX_BOUND_HOPS, which stands for that many hops and more.
     return UNREACHABLE if hops == MAX_BOUND_HOPS else hops
 
 
@@ -209,51 +244,58 @@ def _search(
     amount: Any,
     fee_limit: Any,
     now: Any,
-    plan: Any,
+    bounds: Any,
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached."""
-    hops_to, bounds, cost, step, limit = plan
     labels, queue = work.label, work.queue
-    work.searches[0] += 1
+    cost, limit = bounds.attempt_cost_msat, bounds.limit
+    work.searches[0] += 1  # outdates every label
     labels[target].stamp = work.searches[0]
-    labels[target].distance = -1
+    labels[target].distance = -1  # less than any offer, so no path leads through the target
     node, distance, queued = target, np.int64(cost), np.int64(0)
-    way = (np.int64(0), np.int64(amount), 1.0, np.int64(0))
+    path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0))
     reached = False
     while True:
+        # The best neighbour is kept out of the queue: mostly it is the one to expand next.
         next_key, next_node = FAR, np.uint32(0)
-        received = way[1]
-        if received - amount <= fee_limit and way[3] < MAX_ROUTE_HOPS * ONE_HOP:
-            gain = np.int64(cost / way[2] * step) - SLACK_PER_HOP
-            reach = _reach(bounds, cost, distance + gain, limit)
+        received = path.received_msat
+        # Both depend on the node alone, so they are checked before its channels rather than at each of them.
+        if received - amount <= fee_limit and path.lock < MAX_ROUTE_HOPS * ONE_HOP:
+            # The neighbours' distance is at least this node's plus the gain. One whose hops to the sender then add
+            # up to the limit would get a key that is never taken from the queue, so it is left without a label: a
+            # byte read instead of a policy, a label and an estimate. The limit only falls, so a reach worked out
+            # before the loop is at worst too far.
+            gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
+            reach = _reach(bounds, distance + gain, limit)
             for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
                 neighbour = network.neighbour[place]
-                hops = hops_to[neighbour]
+                hops = bounds.hops_to[neighbour]
                 if hops > reach:
                     continue
                 direction = network.incoming[place]
                 if neighbour == sender:
-                    found = _relax_sender(network, balances, work, sender, direction, cost, way)
-                    if found < limit:
+                    found = _relax_sender(network, balances, work, sender, direction, cost, path)
+                    if found < limit:  # from now on only shorter routes count
                         limit = found
                         reached = True
                     continue
-                found = _relax(network, work, neighbour, direction, cost, now, way)
+                found = _relax(network, work, neighbour, direction, cost, now, path)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, cost, min(hops, MAX_BOUND_HOPS))
+                    key = found + _still_to_go(bounds, min(hops, MAX_BOUND_HOPS))
                     labels[neighbour].key = key
-                    if key < next_key:
+                    if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
                     if key < limit:
                         _push(queue, queued, key, neighbour)
                         queued += 1
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
+        # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
             return reached
         label = labels[node]
         label.key = -1
         distance = label.distance
-        way = (label.weight, label.received_msat, label.probability, label.lock)
+        path = Path(label.weight, label.received_msat, label.probability, label.lock)
 
 
 @fused
@@ -283,14 +325,17 @@ def find_route(
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
+    # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
+    # finds nothing does a second one look at everything. Once hops may be as likely as those known to pass, the bound
+    # is too far below the routes for a guess to be worth its while.
     limit = FAR
     if not boosted:
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False
     while True:
-        plan = (network.hops[row], BOUND[boosted, apart], cost, step, limit)
-        reached = _search(network, balances, work, sender, target, amount, fee_limit, now, plan)
+        bounds = Bounds(network.hops[row], BOUND[boosted, apart], cost, step, limit)
+        reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
         limit = FAR
@@ -301,7 +346,11 @@ def find_route(
 
 @fused
 def _unwind(network: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
-    """Read the route from the labels, sender first; return its number of hops."""
+    """Read the route from the labels, sender first; return its number of hops.
+
+    Every label on it but the sender's is final: a path is offered onwards only once its node is expanded, and the
+    bound is consistent, so nothing better reaches a node after that.
+    """
     node, hops = sender, np.int64(0)
     while node != target:
         direction = work.label[node].direction
