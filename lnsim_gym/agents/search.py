@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lnsim_gym.agents.evaluate import Score, evaluate
-from lnsim_gym.agents.recipes import RuleRecipe, build_rule, settings_of
+from lnsim_gym.agents.recipe import RuleRecipe
+from lnsim_gym.agents.registry import build_rule, settings_of
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 

@@ -104,7 +104,7 @@ def tune(
     settings: Settings = None,
 ) -> None:
     """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
-    from lnsim_gym.agents.recipes import RuleRecipe, read_recipe  # noqa: PLC0415
+    from lnsim_gym.agents.recipe import RuleRecipe, read_recipe  # noqa: PLC0415
     from lnsim_gym.agents.search import default_grid, recipe_text, search  # noqa: PLC0415
     from lnsim_gym.cli._display import print_scores, shown_progress  # noqa: PLC0415
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lnsim_gym.agents.learning.training.folder import TrainingFolder
     from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
     from lnsim_gym.agents.learning.training.watch import Tell
-    from lnsim_gym.agents.recipes import TrainedRecipe
+    from lnsim_gym.agents.recipe import TrainedRecipe
 
 __all__ = ["app"]
 
@@ -59,7 +59,7 @@ def train(
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
     `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
     """
-    from lnsim_gym.agents.recipes import TrainedRecipe, read_recipe, recipe_path  # noqa: PLC0415
+    from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path  # noqa: PLC0415
 
     source, todo = recipe_path(recipe), range(seed, seed + 1) if seeds is None else seed_range(seeds)
     learner = read_recipe(recipe)
@@ -192,7 +192,7 @@ def _print(report: TrainingReport) -> None:
 def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: TrainingFolder) -> None:
     """Write the recipe of the trained agent, and print how the seeds compare."""
     from lnsim_gym.agents.learning.training.report import with_trained  # noqa: PLC0415
-    from lnsim_gym.agents.recipes import Trained  # noqa: PLC0415
+    from lnsim_gym.agents.recipe import Trained  # noqa: PLC0415
 
     rates = [report.score.success_rate for report in reports]
     mean = statistics.mean(rates)

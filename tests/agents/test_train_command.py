@@ -12,7 +12,7 @@ pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
 
 from typer.testing import CliRunner
 
-from lnsim_gym.agents.recipes import read_recipe
+from lnsim_gym.agents.recipe import read_recipe
 from lnsim_gym.cli import make_app
 from lnsim_gym.errors import LnsimError
 

@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from lnsim_gym.agents.evaluate import Score
-from lnsim_gym.agents.recipes import Trained
+from lnsim_gym.agents.recipe import Trained
 
 __all__ = ["CurvePoint", "TrainingReport", "with_trained"]
 

@@ -14,7 +14,7 @@ from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
 from lnsim_gym.agents.learning.training.session import Session
 from lnsim_gym.agents.learning.training.watch import Stopped, Tell, Watch
-from lnsim_gym.agents.recipes import TrainedRecipe
+from lnsim_gym.agents.recipe import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.records.provenance import machine, versions

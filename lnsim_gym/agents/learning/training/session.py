@@ -16,6 +16,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from lnsim_gym.agents.features import make_features
 from lnsim_gym.agents.learning.hyperparams import Hyperparameters
 from lnsim_gym.agents.learning.policy_iteration import DirectPolicyIteration
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
@@ -23,7 +24,7 @@ from lnsim_gym.agents.learning.trained import ObservationStatistics, TrainedAgen
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import CurvePoint
 from lnsim_gym.agents.learning.wrappers import ClockedVecEnv, FeaturedVecEnv
-from lnsim_gym.agents.recipes import TrainedRecipe
+from lnsim_gym.agents.recipe import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, RecordError
 
@@ -52,7 +53,7 @@ class Session:
         self._hyperparameters = Hyperparameters.of(recipe)
         n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
-        self._features = recipe.features_for(self._env.problem)
+        self._features = make_features(recipe, self._env.problem)
         shown = self._env if self._features is None else FeaturedVecEnv(self._env, self._features)
         self._clock = ClockedVecEnv(shown)
         self._monitor = VecMonitor(self._clock)

@@ -1,4 +1,4 @@
-"""What a learning agent may look at besides the observation: the demand as it can be estimated so far."""
+"""Features that put the demand, as it can be estimated so far, behind the observation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.features import Features
+from lnsim_gym.agents.features.base import Features
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.arrays import Float32, Float64, Int64
