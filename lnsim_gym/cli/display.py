@@ -26,9 +26,9 @@ __all__ = [
     "print_statistics",
     "print_status",
     "score_cells",
-    "shown_frames",
-    "shown_progress",
-    "shown_steps",
+    "frame_display",
+    "progress_bar",
+    "step_progress",
     "spinner",
 ]
 
@@ -44,7 +44,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def shown_progress() -> Iterator[ProgressReport]:
+def progress_bar() -> Iterator[ProgressReport]:
     """Show a progress bar for a job that reports what it does, how much is done, and of how much."""
     columns = (
         SpinnerColumn(),
@@ -63,7 +63,7 @@ def shown_progress() -> Iterator[ProgressReport]:
 
 
 @contextmanager
-def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def step_progress(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show steps as they are made, with the success rate so far: a bar on a terminal, a line for each tenth elsewhere.
 
     Steps without an end (None) get a line for each hundred.
@@ -93,7 +93,7 @@ def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str,
 
 
 @contextmanager
-def shown_frames(render: Callable[[], str], fps: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show the network after each step: one frame in place of the other on a terminal, one after the other elsewhere.
 
     Yields:
@@ -145,7 +145,7 @@ def print_statistics(statistics: Statistics) -> None:
 
 def score_cells(scores: Sequence[Score]) -> list[list[str]]:
     """Return a table of scores on the same seeds as text, header first."""
-    from lnsim_gym.agents.evaluate import behind  # noqa: PLC0415
+    from lnsim_gym.agents.evaluate import behind
 
     best = max(scores, key=lambda score: score.success_rate)
     header = [
