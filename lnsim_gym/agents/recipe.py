@@ -185,7 +185,7 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
 def view_of(name: str) -> dict[str, Any]:
     """Return the settings of an environment that an agent needs, to see it and to act in its own way.
 
-    Whoever makes an environment for an agent puts them over the environment's own settings.
+    They take precedence over the environment's own settings.
 
     Args:
         name: Name of a recipe that ships with the package, or path of a TOML file.

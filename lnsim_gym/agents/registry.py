@@ -80,8 +80,7 @@ def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
         ConfigError: There is no such policy, or a setting is unknown or impossible.
     """
     kind = _policy(name, recipe)
-    known = list(inspect.signature(kind).parameters)[1:]
-    types = get_type_hints(kind.__init__)
+    known = _settings(kind)
     for setting, value in recipe.settings.items():
         if setting not in known:
             raise ConfigError(
@@ -89,7 +88,7 @@ def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
                 f"Known: {', '.join(known) or 'none'}"
             )
         try:
-            msgspec.convert(value, types[setting])
+            msgspec.convert(value, known[setting].annotation)
         except msgspec.ValidationError as wrong:
             raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
     return kind(problem, **recipe.settings)
@@ -101,10 +100,25 @@ def settings_of(recipe: RuleRecipe) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such policy.
     """
-    kind = _policy(recipe.policy, recipe)
-    parameters = list(inspect.signature(kind).parameters.values())[1:]
-    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    settings = _settings(_policy(recipe.policy, recipe)).values()
+    defaults = {each.name: each.default for each in settings if each.default is not inspect.Parameter.empty}
     return {**defaults, **recipe.settings}
+
+
+def _settings(kind: type[Agent]) -> dict[str, inspect.Parameter]:
+    """Return the settings of a class of agents: its arguments after the problem, and those it passes on to its base."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in (one for one in kind.__mro__ if "__init__" in vars(one)):
+        types = get_type_hints(vars(each)["__init__"])
+        passes_on = False
+        for parameter in list(inspect.signature(each).parameters.values())[1:]:
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                passes_on = True
+            else:
+                found.setdefault(parameter.name, parameter.replace(annotation=types[parameter.name]))
+        if not passes_on:
+            break
+    return found
 
 
 def _policy(name: str, recipe: RuleRecipe) -> type[Agent]:

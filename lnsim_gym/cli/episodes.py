@@ -120,9 +120,9 @@ def run(
         world = RecordEpisodes(world, recorders)
         as_text = render is RenderMode.ansi
         display = frame_display(inner.render, RENDER_FPS) if as_text else step_progress(f"{env}, {agent}", steps)
-        with display as tell:
+        with display as report:
             for _, info in play(world, player, steps, seed):
-                tell(info)
+                report(info)
     finally:
         world.close()
     print_statistics(statistics.statistics())
@@ -161,9 +161,9 @@ def record(
                 out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
             )
         world = RecordEpisodes(world, [writer])
-        with step_progress(f"{env}, {agent}", steps) as tell:
+        with step_progress(f"{env}, {agent}", steps) as report:
             for _, info in play(world, player, steps, seed):
-                tell(info)
+                report(info)
     finally:
         world.close()
     typer.echo(f"{steps} steps recorded in {out}")

@@ -80,9 +80,9 @@ def evaluate(
         problem, steps = _task(env, overrides)
         players[name] = make_agent(name, problem), steps
     scores = []
-    with progress_bar() as tell:
+    with progress_bar() as progress:
         for name, (agent, steps) in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(tell, name), threads))
+            scores.append(play(name, agent, chosen, steps, partial(progress, name), threads))
     print_scores(scores)
     if out is not None:
         _write(scores, out)
@@ -116,8 +116,8 @@ def tune(
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
     with writing(out):
         out.touch()
-    with progress_bar() as tell:
-        trials = search(recipe, grid, problem, chosen, steps, partial(tell, agent), threads)
+    with progress_bar() as progress:
+        trials = search(recipe, grid, problem, chosen, steps, partial(progress, agent), threads)
     print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
     best = trials[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"

@@ -62,7 +62,7 @@ def stream(
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
-    """Play episodes and stream them over WebSocket, to whoever connects.
+    """Play episodes and stream them over WebSocket, to every client that connects.
 
     With the agent bridge, which is the default, clients also act: each step does the suggestion of highest confidence
     that has come in, and the client is told what became of it.
@@ -85,9 +85,9 @@ def stream(
         if wait:
             with spinner("waiting for a client"):
                 wait_for_clients(world.bridge)
-        with step_progress(f"{env}, {agent}", steps) as tell:
+        with step_progress(f"{env}, {agent}", steps) as report:
             for info in play_paced(world, player, steps, seed, steps_per_second):
-                tell(info)
+                report(info)
     finally:
         world.close()
         if isinstance(world, StreamEpisodes) and world.bridge.pusher:

@@ -23,7 +23,7 @@ from lnsim_gym.errors import ConfigError, MissingDependency
 if TYPE_CHECKING:
     from lnsim_gym.agents.learning.training.folder import TrainingFolder
     from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
-    from lnsim_gym.agents.learning.training.watch import Tell
+    from lnsim_gym.agents.learning.training.watch import Progress
     from lnsim_gym.agents.recipe import TrainedRecipe
 
 __all__ = ["app"]
@@ -75,9 +75,16 @@ def train(
     reports = []
     for one, folder in folders.items():
         going_on = resume and folder.last_checkpoint() is not None
-        with _requests_to_stop() as request, _shown(f"{name}, seed {one}") as tell:
+        with _requests_to_stop() as request, _progress_of(f"{name}, seed {one}") as progress:
             report = learn(
-                name, learner, one, folder, resume=going_on, tell=tell, stopped=lambda: request() is not None, **options
+                name,
+                learner,
+                one,
+                folder,
+                resume=going_on,
+                progress=progress,
+                stopped=lambda: request() is not None,
+                **options,
             )
         if report is None:
             typer.echo(f"stopped with a checkpoint in {folder.checkpoints}: the same with --resume goes on", err=True)
@@ -107,7 +114,7 @@ def _training() -> Callable[..., TrainingReport | None]:
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
-    from lnsim_gym.agents.learning.training.run import train as learn
+    from lnsim_gym.agents.learning.training.train import train as learn
 
     return learn
 
@@ -156,7 +163,7 @@ def _requests_to_stop() -> Iterator[Callable[[], int | None]]:
 
 
 @contextmanager
-def _shown(what: str) -> Iterator[Tell]:
+def _progress_of(what: str) -> Iterator[Progress]:
     """Show a training: a bar on a terminal, a line for each evaluation elsewhere."""
     if sys.stderr.isatty():
         from lnsim_gym.cli.display import progress_bar
@@ -164,14 +171,14 @@ def _shown(what: str) -> Iterator[Tell]:
         with progress_bar() as bar:
             yield lambda done, total, last: bar(f"{what}{_rate(last)}", done, total)
         return
-    shown: list[CurvePoint] = []
+    reported: list[CurvePoint] = []
 
-    def tell(done: int, total: int, last: CurvePoint | None) -> None:
-        if last is not None and last not in shown:
-            shown.append(last)
+    def report(done: int, total: int, last: CurvePoint | None) -> None:
+        if last is not None and last not in reported:
+            reported.append(last)
             typer.echo(f"{what}: {done:,} of {total:,} steps{_rate(last)}", err=True)
 
-    yield tell
+    yield report
 
 
 def _rate(last: CurvePoint | None) -> str:
@@ -203,12 +210,12 @@ def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: Trai
         wall_time_s=round(reports[0].wall_time_s, 1),
         success_rate=round(mean, 4),
     )
-    written_recipe = first.path.parent / f"{name}.toml"
-    with writing(written_recipe):
-        written_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
+    trained_recipe = first.path.parent / f"{name}.toml"
+    with writing(trained_recipe):
+        trained_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
     if len(rates) > 1:
         typer.echo(
             f"{name}, {len(rates)} seeds: mean success rate {mean:.4f}, standard deviation "
             f"{statistics.stdev(rates):.4f}, {min(rates):.4f} .. {max(rates):.4f}"
         )
-    typer.echo(f"trained agent in {written_recipe}: lnsim eval {written_recipe}")
+    typer.echo(f"trained agent in {trained_recipe}: lnsim eval {trained_recipe}")

@@ -131,20 +131,6 @@ def test_rl_zoo_is_told_the_same_hyperparameters(tmp_path):
     assert told["hyperparams"] == {"LightningNet-v0": {**recipe.hyperparams, "env_kwargs": recipe.env_kwargs}}
 
 
-def test_torch_is_loaded_only_for_what_has_been_trained():
-    code = """
-import sys
-import lnsim_gym
-from lnsim_gym.agents import make_agent
-from lnsim_gym.config import EnvironmentConfig
-from lnsim_gym.episodes import Problem
-make_agent("targeted", Problem.of(EnvironmentConfig.of({})))
-print([name for name in ("torch", "stable_baselines3") if name in sys.modules])
-"""
-    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert said.strip() == "[]"
-
-
 @pytest.mark.parametrize("command", [("train", "{recipe}"), ("run", "--agent", "{recipe}")], ids=str)
 def test_without_the_extra_a_command_says_what_to_install(command, recipe):
     code = (

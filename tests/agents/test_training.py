@@ -16,7 +16,7 @@ from lnsim_gym.agents.learning.hyperparams import ALGORITHMS, Hyperparameters
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import TrainingReport, with_trained
-from lnsim_gym.agents.learning.training.run import train
+from lnsim_gym.agents.learning.training.train import train
 from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
 from lnsim_gym.agents.recipe import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.episodes import Problem
@@ -195,7 +195,7 @@ def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
         every=60,
         seeds=SEEDS,
         command="asked",
-        tell=lambda *args: told.append(args),
+        progress=lambda *args: told.append(args),
     )
     saved = msgspec.json.decode(folder.report.read_bytes())
     assert msgspec.json.decode(folder.report.read_bytes(), type=TrainingReport) == report

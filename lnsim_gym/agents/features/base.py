@@ -47,13 +47,13 @@ class Features(ABC):
         """
 
     @abstractmethod
-    def anew(self) -> Self:
+    def fresh_copy(self) -> Self:
         """Return the same features for other networks, with nothing remembered yet."""
 
     @abstractmethod
-    def saved(self) -> tuple[npt.NDArray[Any], ...]:
+    def save_state(self) -> tuple[npt.NDArray[Any], ...]:
         """Return what it remembers of the networks: arrays of one row each."""
 
     @abstractmethod
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
-        """Put back what ``saved`` returned."""
+    def restore_state(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+        """Put back what ``save_state`` returned."""

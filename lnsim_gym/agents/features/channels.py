@@ -78,15 +78,15 @@ class ChannelFeatures(Features):
         """See ``Features``."""
         return self._look(observation[which])
 
-    def anew(self) -> Self:
+    def fresh_copy(self) -> Self:
         """See ``Features``."""
         return self
 
-    def saved(self) -> tuple[npt.NDArray[Any], ...]:
+    def save_state(self) -> tuple[npt.NDArray[Any], ...]:
         """Return nothing: nothing is remembered."""
         return ()
 
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+    def restore_state(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
         """Do nothing."""
 
     def _look(self, observation: Float32) -> Float32:

@@ -78,17 +78,17 @@ class DemandFeatures(Features):
         gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
         return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
-    def anew(self) -> Self:
+    def fresh_copy(self) -> Self:
         """See ``Features``."""
         other = copy.copy(self)
-        other._estimator = self._estimator.anew()
+        other._estimator = self._estimator.fresh_copy()
         return other
 
-    def saved(self) -> tuple[Float64, Int64]:
+    def save_state(self) -> tuple[Float64, Int64]:
         """See ``Features``."""
-        return self._estimator.saved()
+        return self._estimator.save_state()
 
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+    def restore_state(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
         """See ``Features``."""
         counts, steps = memory
-        self._estimator.restore((counts, steps))
+        self._estimator.restore_state((counts, steps))

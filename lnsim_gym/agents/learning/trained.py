@@ -82,7 +82,7 @@ class ObservationStatistics:
 class TrainedAgent(Agent):
     """Does what a policy of stable-baselines3 thinks best, without chance.
 
-    The memory of a recurrent policy starts anew with each episode.
+    The memory of a recurrent policy is empty at the start of each episode.
 
     Args:
         problem: The problem of the environment it acts on.

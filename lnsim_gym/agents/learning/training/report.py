@@ -1,4 +1,4 @@
-"""What is told of a training: its result, how to do it again, and the recipe that plays what came out."""
+"""What is reported of a training: its result, how to do it again, and the recipe that plays what came out."""
 
 from __future__ import annotations
 
