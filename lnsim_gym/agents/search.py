@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lnsim_gym.agents.evaluate import Score, evaluate
-from lnsim_gym.agents.recipes import RuleRecipe, build_rule, settings_of
+from lnsim_gym.agents.recipe import RuleRecipe
+from lnsim_gym.agents.registry import build_rule, settings_of
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
@@ -28,7 +29,7 @@ class Trial(NamedTuple):
 
 
 def default_grid(recipe: RuleRecipe) -> dict[str, Sequence[Any]]:
-    """Return the values to try when nobody says which: ``SHARES`` for every setting that is a number in 0..1.
+    """Return the values to try by default: ``SHARES`` for every setting that is a number in 0..1.
 
     Raises:
         ConfigError: The rule has no such setting.
@@ -45,7 +46,7 @@ def search(
     problem: Problem,
     seeds: range,
     steps: int,
-    tell: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
     threads: int = 1,
 ) -> list[Trial]:
     """Let a rule play with every combination of settings that it accepts.
@@ -56,7 +57,7 @@ def search(
         problem: The problem of the environment to play.
         seeds: Seeds, one episode each, the same for every combination.
         steps: Steps of an episode.
-        tell: Called with the number of combinations done, and of those to do.
+        progress: Called with the number of combinations done, and of those to do.
         threads: Threads that share the networks.
 
     Returns:
@@ -79,8 +80,8 @@ def search(
     for variant, rule in accepted:
         name = ", ".join(f"{setting} {variant.settings[setting]}" for setting in grid)
         trials.append(Trial(variant, evaluate(name, rule, seeds, steps, threads=threads)))
-        if tell is not None:
-            tell(len(trials), len(accepted))
+        if progress is not None:
+            progress(len(trials), len(accepted))
     return sorted(trials, key=lambda trial: -trial.score.success_rate)
 
 

@@ -1,1 +1,1 @@
-"""How fast everything is. Each benchmark prints what it measured, on which machine, with which versions."""
+"""How fast everything is. Each benchmark says what it measured, on which machine, with which versions."""

@@ -1,4 +1,4 @@
-"""How much the bridge carries: many clients, a streamed simulator, and what streaming costs real nodes, or nobody.
+"""How much the bridge carries: many clients, a streamed simulator, and what streaming costs real nodes.
 
 The clients run in a process of their own, so two cores are in use: one for the environment and the server, one for
 the clients.
@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.agents.evaluate import bootstrap
+from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 from lnsim_gym.bridge.pace import wait_for_clients
 from lnsim_gym.bridge.stream import StreamEpisodes
 from lnsim_gym.errors import LnsimError
@@ -62,7 +63,7 @@ class Streamed(msgspec.Struct, frozen=True, kw_only=True):
     """Messages published and not received, by all clients together."""
 
 
-class BridgeFigures(msgspec.Struct, frozen=True, kw_only=True):
+class BridgeFigures(Report, frozen=True, kw_only=True):
     """What ``measure_bridge`` found."""
 
     fan_out: FanOut
@@ -75,7 +76,7 @@ class BridgeFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Without the wrapper."""
 
 
-class LiveStreamed(msgspec.Struct, frozen=True, kw_only=True):
+class LiveStreamed(Report, frozen=True, kw_only=True):
     """Steps on real nodes, each done twice: with some clients, and with none."""
 
     clients: int
@@ -98,6 +99,7 @@ def measure_bridge(seconds: float = 5.0) -> BridgeFigures:
     Args:
         seconds: Length of each measurement.
     """
+    load_before = system_load()
     bare = _make(20)
     with _streamed(20) as env, _clients("count", env, 10):
         env.bridge.paused = True
@@ -113,6 +115,7 @@ def measure_bridge(seconds: float = 5.0) -> BridgeFigures:
         paused_steps_per_second=paused,
         unheard_steps_per_second=unheard,
         bare_steps_per_second=bare_rate,
+        **circumstances(load_before, "websockets"),
     )
 
 
@@ -182,6 +185,7 @@ def measure_live(launcher: str = "process", clients: int = 10, rounds: int = 10,
     Raises:
         BringUpError: The network did not become ready.
     """
+    load_before = system_load()
     taken_s: dict[bool, list[float]] = {False: [], True: []}
     env = StreamEpisodes(gym.make("LightningNet-v0", backend="lnd", lnd={"launcher": launcher}), port=0)
     with contextlib.closing(env):
@@ -201,6 +205,7 @@ def measure_live(launcher: str = "process", clients: int = 10, rounds: int = 10,
         longer=float(np.expm1(ratios.mean())),
         longer_low=float(low),
         longer_high=float(high),
+        **circumstances(load_before, "websockets", "grpcio"),
     )
 
 

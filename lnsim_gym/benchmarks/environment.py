@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, Final
 
 import gymnasium as gym
-import msgspec
 from gymnasium.vector import VectorEnv
 
-from lnsim_gym.records.provenance import machine, versions
+from lnsim_gym.benchmarks.checkout import THIS
+from lnsim_gym.benchmarks.first_step import FirstStep, first_step
+from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 
 __all__ = ["EnvironmentFigures", "bench_environment"]
 
 ENVIRONMENT_ID: Final = "LightningNet-v0"
 
 
-class EnvironmentFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured, on what, and how to measure it again. Actions are drawn beforehand, resets included."""
+class EnvironmentFigures(Report, frozen=True, kw_only=True):
+    """What was measured. Actions are drawn beforehand, resets included."""
 
     first_step_s: float
-    """From ``gym.make`` to the end of the first step, in seconds, compilation included when it was needed."""
+    """From ``gym.make`` to the end of the first step in this process, in seconds of wall time, compilation included
+    when it was needed."""
     single_steps_per_s: float
     """``gym.make`` environment, steps per second of CPU time, median of the runs."""
     cartpole_steps_per_s: float
@@ -35,19 +36,22 @@ class EnvironmentFigures(msgspec.Struct, frozen=True, kw_only=True):
     num_envs: int
     payments_per_step: int
     runs: int
-    machine: str
-    versions: dict[str, str]
-    command: str
+    first_step: FirstStep | None = None
+    """CPU time to the end of the first step in fresh processes, if that was asked for."""
 
 
-def bench_environment(num_envs: int = 1024, runs: int = 5, seconds: float = 0.4) -> EnvironmentFigures:
+def bench_environment(
+    num_envs: int = 1024, runs: int = 5, seconds: float = 0.4, with_first_step: bool = False
+) -> EnvironmentFigures:
     """Measure the default environment on the simulator.
 
     Args:
         num_envs: Environments of the vector.
         runs: Timed runs of each figure; their median counts.
         seconds: Time of one run, about.
+        with_first_step: Also measure the first step in fresh processes, which compiles everything once.
     """
+    load_before = system_load()
     started = time.perf_counter()
     single = gym.make(ENVIRONMENT_ID, backend="simulator")
     single.reset(seed=0)
@@ -65,9 +69,8 @@ def bench_environment(num_envs: int = 1024, runs: int = 5, seconds: float = 0.4)
         num_envs=num_envs,
         payments_per_step=int(single.unwrapped.config.payments_per_step),  # type: ignore[attr-defined]
         runs=runs,
-        machine=machine(),
-        versions=versions("gymnasium", "numpy", "numba"),
-        command=" ".join(sys.argv),
+        first_step=first_step(THIS) if with_first_step else None,
+        **circumstances(load_before, "gymnasium", "numpy", "numba"),
     )
     for env in (single, vector, threaded, cartpole):
         env.close()

@@ -1,21 +1,18 @@
-"""How fast the live network is: bring-up, each rung of reset, payments one by one and side by side."""
+"""How fast the live network is: bring-up, each way of reset, payments one by one and side by side."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from statistics import median
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
 from lnsim_gym.backends.lnd.backend import LndBackend
 from lnsim_gym.backends.lnd.settings import LndSettings
+from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
-from lnsim_gym.records.provenance import machine, versions
 
 __all__ = ["LiveFigures", "bench_live"]
 
@@ -24,8 +21,8 @@ _SMALLEST_MSAT: Final = 1_000_000
 _LARGEST_MSAT: Final = 50_000_000
 
 
-class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured, on what, and how to measure it again."""
+class LiveFigures(Report, frozen=True, kw_only=True):
+    """What was measured; ``versions`` has that of lnd, too."""
 
     bring_up_s: float
     """From nothing to a ready network with its snapshot, in seconds."""
@@ -42,12 +39,6 @@ class LiveFigures(msgspec.Struct, frozen=True, kw_only=True):
     nodes: int
     channels: int
     launcher: str
-    machine: dict[str, Any]
-    """Processor, cores, load before and after, system and Python."""
-    versions: dict[str, str]
-    """Of this package and of lnd."""
-    command: str
-    """What was run."""
 
 
 def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100, repeats: int = 3) -> LiveFigures:
@@ -62,7 +53,7 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
     Raises:
         BringUpError: The network did not become ready.
     """
-    load_before = os.getloadavg()[0]
+    load_before = system_load()
     rng = np.random.default_rng(0)
     started = time.perf_counter()
     with LndBackend(topology, PaymentOptions(), settings) as parity:
@@ -73,6 +64,8 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
         version = parity.lnd_version()
     with LndBackend(topology, PaymentOptions(concurrency=_CONCURRENCY), settings) as many:
         many_rate, many_settled = _rate(many, rng, 2 * payments)
+    described = circumstances(load_before, "grpcio")
+    described["versions"]["lnd"] = version
     return LiveFigures(
         bring_up_s=round(bring_up_s, 3),
         reset_payments_s=round(median(by_payments), 3),
@@ -83,9 +76,7 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
         nodes=len(topology.nodes),
         channels=len(topology.channels),
         launcher=settings.launcher,
-        machine=_machine(load_before),
-        versions={**versions("grpcio"), "lnd": version},
-        command=" ".join(sys.argv),
+        **described,
     )
 
 
@@ -126,13 +117,3 @@ def _batch(topology: Topology, rng: np.random.Generator, count: int) -> PaymentB
     destination = (source + rng.integers(1, nodes, count)) % nodes
     amount_msat = np.exp(rng.uniform(np.log(_SMALLEST_MSAT), np.log(_LARGEST_MSAT), count)).astype(np.int64)
     return PaymentBatch(source, destination, amount_msat, np.zeros(count, np.int64))
-
-
-def _machine(load_before: float) -> dict[str, Any]:
-    """Describe the machine."""
-    return {
-        "machine": machine(),
-        "cores": os.cpu_count(),
-        "load_before": round(load_before, 2),
-        "load_after": round(os.getloadavg()[0], 2),
-    }

@@ -1,4 +1,4 @@
-"""How fast the engine is: payments per second of CPU time on one core, and the ratio to a pure-Python engine.
+"""How fast the engine is: payments per second of CPU time on one core, and the ratio to a reference engine if given.
 
 Light traffic: both ends of every channel start with half of what they own together; pairs of nodes are uniform,
 amounts uniform in 1,000..100,000 sat; balances go back to the start after so many payments that they do not drift
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -26,14 +25,25 @@ from lnsim_gym.backends.simulator.engine import (
     make_settings,
     pay_batch,
 )
+from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
 from lnsim_gym.network.presets import preset
 from lnsim_gym.payments import PaymentOptions
-from lnsim_gym.records.provenance import machine, versions
 
-__all__ = ["GRAPHS", "Graph", "GraphReport", "Report", "bench", "bench_topology", "light_traffic", "reference_rate"]
+__all__ = [
+    "GRAPHS",
+    "Graph",
+    "GraphFigures",
+    "Reference",
+    "SimulatorFigures",
+    "bench",
+    "bench_topology",
+    "light_traffic",
+    "reference_rate",
+    "require_known",
+]
 
 
 class Graph(NamedTuple):
@@ -56,7 +66,7 @@ MIN_AMOUNT_SAT: Final = 1_000
 MAX_AMOUNT_SAT: Final = 100_000
 
 
-class GraphReport(msgspec.Struct, frozen=True):
+class GraphFigures(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was measured on one graph."""
 
     nodes: int
@@ -70,19 +80,15 @@ class GraphReport(msgspec.Struct, frozen=True):
     attempts: float
     """Mean attempts of a payment."""
     reference_payments_per_second: float | None = None
-    """Rate of the pure-Python engine in the same process, when one was given."""
+    """Rate of the reference engine in the same process, when one was given."""
     ratio: float | None = None
     """How many times faster than that the compiled engine is."""
 
 
-class Report(msgspec.Struct, frozen=True):
-    """What was measured where, and how to do it again."""
+class SimulatorFigures(Report, frozen=True, kw_only=True):
+    """What was measured on each graph."""
 
-    machine: str
-    versions: dict[str, str]
-    """Of this package, Python and what the engine is compiled with."""
-    command: str
-    graphs: dict[str, GraphReport]
+    graphs: dict[str, GraphFigures]
 
 
 class Reference(Protocol):
@@ -100,6 +106,17 @@ class _Load(NamedTuple):
     source: Int64  # (payments,)
     destination: Int64  # (payments,)
     amount_msat: Int64  # (payments,)
+
+
+def require_known(graphs: Sequence[str]) -> None:
+    """Refuse names that are not in ``GRAPHS``.
+
+    Raises:
+        ConfigError: A graph is unknown.
+    """
+    unknown = [name for name in graphs if name not in GRAPHS]
+    if unknown:
+        raise ConfigError(f"unknown graphs {', '.join(unknown)}: expected some of {', '.join(GRAPHS)}")
 
 
 def bench_topology(graph: Graph, seed: int = 0) -> Topology:
@@ -153,40 +170,33 @@ def bench(
     runs: int = 5,
     seconds: float = 0.4,
     reference: Callable[[Topology, Int64], Reference] | None = None,
-    command: str | None = None,
-) -> Report:
+) -> SimulatorFigures:
     """Measure the engine.
 
     Args:
         graphs: Names out of ``GRAPHS``.
         runs: Timed runs for each graph; their median counts.
         seconds: CPU time of one run, about.
-        reference: Makes the pure-Python engine for a topology and balances; without it there is no ratio.
-        command: What to type to measure again; by default what was typed.
+        reference: Makes a slower engine for a topology and balances; without it there is no ratio.
 
     Raises:
         ConfigError: A graph is unknown.
     """
-    unknown = [name for name in graphs if name not in GRAPHS]
-    if unknown:
-        raise ConfigError(f"unknown graphs {', '.join(unknown)}: expected some of {', '.join(GRAPHS)}")
-    return Report(
-        machine=machine(),
-        versions=versions("numpy", "numba"),
-        command=command or " ".join(sys.argv),
-        graphs={name: _measure(GRAPHS[name], runs, seconds, reference) for name in graphs},
-    )
+    require_known(graphs)
+    load_before = system_load()
+    measured = {name: _measure(GRAPHS[name], runs, seconds, reference) for name in graphs}
+    return SimulatorFigures(graphs=measured, **circumstances(load_before, "numpy", "numba"))
 
 
 def _measure(
     graph: Graph, runs: int, seconds: float, reference: Callable[[Topology, Int64], Reference] | None
-) -> GraphReport:
+) -> GraphFigures:
     """Measure one graph."""
-    load = light_traffic(bench_topology(graph), 50 * graph.payments)
-    rates, succeeded, attempts = _rates(load, graph.payments, runs, seconds)
+    traffic = light_traffic(bench_topology(graph), 50 * graph.payments)
+    rates, succeeded, attempts = _rates(traffic, graph.payments, runs, seconds)
     rate = statistics.median(rates)
-    slow = reference_rate(load, graph.payments, seconds, reference) if reference else None
-    return GraphReport(
+    slow = reference_rate(traffic, graph.payments, seconds, reference) if reference else None
+    return GraphFigures(
         nodes=graph.nodes,
         channels=graph.channels,
         payments_per_second=rate,
@@ -233,7 +243,7 @@ def _rates(load: _Load, episode: int, runs: int, seconds: float) -> tuple[list[f
 def reference_rate(
     load: _Load, episode: int, seconds: float, reference: Callable[[Topology, Int64], Reference]
 ) -> float:
-    """Return the payments per CPU-second of a pure-Python engine on the same load, measured for about ``seconds``."""
+    """Return the payments per CPU-second of a reference engine on the same load, measured for about ``seconds``."""
     limits = PaymentOptions().fee_limit_msat(load.amount_msat)
     payments = list(
         zip(load.source.tolist(), load.destination.tolist(), load.amount_msat.tolist(), limits.tolist(), strict=True)

@@ -1,8 +1,8 @@
 """The ``lnsim`` command. Every module of this folder adds commands of its own.
 
-A module offers a Typer ``app`` whose commands appear at the top level; one whose name begins with ``_`` only helps
-the others. It imports what its commands need inside
-them, so that ``lnsim --help`` stays quick. Errors of the package end a command with one message and no traceback.
+A module offers a Typer ``app`` whose commands appear at the top level; ``display`` has none and only helps the others.
+A module imports what its commands need inside them, so that ``lnsim --help`` stays quick. Errors of the package end a
+command with one message and no traceback.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def make_app() -> typer.Typer:
         rich_markup_mode="markdown",
     )
     app.callback()(_options)
-    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
+    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "display")
     for module in modules:
         app.add_typer(importlib.import_module(f"{__name__}.{module}").app)
     return app
@@ -42,7 +42,7 @@ def make_app() -> typer.Typer:
 def _show_version(wanted: bool) -> None:
     """Print the version and end."""
     if wanted:
-        from lnsim_gym import __version__  # noqa: PLC0415
+        from lnsim_gym import __version__
 
         typer.echo(f"lnsim {__version__}")
         raise typer.Exit

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +10,7 @@ import typer
 from lnsim_gym.cli.episodes import BackendName, Launcher, LauncherName
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from lnsim_gym.benchmarks.comparison import ComparisonFigures
 
 __all__ = ["app"]
 
@@ -23,30 +21,56 @@ app.add_typer(bench, name="bench")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
+Against = Annotated[
+    Path | None,
+    typer.Option("--against", help="Folder of another checkout of this project: measure both by turns and compare."),
+]
+Rounds = Annotated[int, typer.Option(min=1, help="With --against: how often each of the two is measured.")]
+
+
 @bench.command()
 def simulator(
     graphs: Annotated[
         list[str] | None, typer.Argument(help="Nodes of the graphs to measure on: 5, 100, 1000, 10000; by default all.")
     ] = None,
+    against: Against = None,
+    rounds: Rounds = 5,
     json: Json = False,
 ) -> None:
-    """Measure payments per second of CPU time on one core, and the ratio to a pure-Python engine in the same run.
+    """Measure payments per second of CPU time on one core."""
+    from lnsim_gym.benchmarks.comparison import compare_simulators
+    from lnsim_gym.benchmarks.simulator import GRAPHS, bench, require_known
 
-    The pure-Python engine is part of the tests, so the ratio needs a checkout of the project.
-    """
-    from lnsim_gym.benchmarks.simulator import GRAPHS, bench  # noqa: PLC0415
-
-    _print(bench(graphs or tuple(GRAPHS), reference=_pure_python_engine(), command=_command()), json)
+    chosen = graphs or tuple(GRAPHS)
+    require_known(chosen)
+    if against is None:
+        _print(bench(chosen), json)
+    else:
+        _print_comparison(compare_simulators(against, chosen, rounds), json)
 
 
 @bench.command()
 def environment(
-    num_envs: Annotated[int, typer.Option(min=1, help="Environments of the vector.")] = 1024, json: Json = False
+    num_envs: Annotated[int, typer.Option(min=1, help="Environments of the vector.")] = 1024,
+    first_step: Annotated[
+        bool,
+        typer.Option(
+            "--first-step",
+            help="Also measure the CPU time to the first step in fresh processes, with nothing compiled and with all.",
+        ),
+    ] = False,
+    against: Against = None,
+    rounds: Rounds = 5,
+    json: Json = False,
 ) -> None:
     """Measure steps per second of `gym.make` and `gym.make_vec` on the simulator."""
-    from lnsim_gym.benchmarks.environment import bench_environment  # noqa: PLC0415
+    from lnsim_gym.benchmarks.comparison import compare_environments
+    from lnsim_gym.benchmarks.environment import bench_environment
 
-    _print(bench_environment(num_envs), json)
+    if against is None:
+        _print(bench_environment(num_envs, with_first_step=first_step), json)
+    else:
+        _print_comparison(compare_environments(against, num_envs, rounds, first_step), json)
 
 
 @bench.command()
@@ -58,10 +82,10 @@ def live(
     json: Json = False,
 ) -> None:
     """Measure a network of real nodes: bring-up, resets, payments per second. Takes about a minute."""
-    from lnsim_gym.backends.lnd import LndSettings  # noqa: PLC0415
-    from lnsim_gym.benchmarks.live import bench_live  # noqa: PLC0415
-    from lnsim_gym.network.load import load_topology  # noqa: PLC0415
-    from lnsim_gym.schema import convert  # noqa: PLC0415
+    from lnsim_gym.backends.lnd import LndSettings
+    from lnsim_gym.benchmarks.live import bench_live
+    from lnsim_gym.network.load import load_topology
+    from lnsim_gym.schema import convert
 
     _print(bench_live(load_topology(topology), convert({"launcher": launcher}, LndSettings, "the launcher")), json)
 
@@ -78,38 +102,37 @@ def bridge(
 
     With `--backend lnd`, how much longer a step on real nodes takes with ten clients than with none, in some minutes.
     """
-    from lnsim_gym.benchmarks.bridge import measure_bridge, measure_live  # noqa: PLC0415
+    from lnsim_gym.benchmarks.bridge import measure_bridge, measure_live
 
     _print(measure_live(launcher.value) if backend == "lnd" else measure_bridge(), json)
 
 
-def _command() -> str:
-    """Return what was typed."""
-    return " ".join(["lnsim", *sys.argv[1:]])
-
-
-def _pure_python_engine() -> Callable[..., Any] | None:
-    """Return the tests' pure-Python engine, or None outside a checkout."""
-    checkout = Path(__file__).parents[2]
-    if not (checkout / "tests" / "oracle").is_dir():
-        return None
-    sys.path.insert(0, str(checkout))
-    try:
-        engine: Callable[..., Any] = importlib.import_module("tests.oracle.network").OracleNetwork
-    finally:
-        sys.path.remove(str(checkout))
-    return engine
-
-
 def _print(report: Any, json: bool) -> None:
     """Print figures as JSON, or as lines of name and value."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
         return
     for name, value in _flat(msgspec.to_builtins(report), ""):
         typer.echo(f"{name}: {value:,.4g}" if isinstance(value, float) and value < 10 else f"{name}: {_text(value)}")
+
+
+def _print_comparison(report: ComparisonFigures, json: bool) -> None:
+    """Print how this code compares to another, as JSON or with a line for each figure."""
+    import msgspec
+
+    if json:
+        _print(report, json)
+        return
+    rest = msgspec.to_builtins(report)
+    del rest["figures"]
+    _print(rest, json)
+    for name, each in report.figures.items():
+        typer.echo(
+            f"{name}: {each.this:,.6g} here, {each.other:,.6g} there, ratio {each.ratio:.3f} "
+            f"({each.ratio_low:.3f} .. {each.ratio_high:.3f} over the rounds)"
+        )
 
 
 def _text(value: Any) -> str:

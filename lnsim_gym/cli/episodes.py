@@ -36,7 +36,7 @@ __all__ = [
     "environment_overrides",
     "environment_spec",
     "make_environment",
-    "written",
+    "writing",
 ]
 
 app = typer.Typer()
@@ -100,12 +100,12 @@ def run(
     Without options: a hundred steps of LightningNet-v0 on the embedded simulator. With `--backend lnd` the same steps
     are made by real lnd daemons, which are started and removed again, or joined with `--network`.
     """
-    from lnsim_gym.agents import make_agent  # noqa: PLC0415
-    from lnsim_gym.agents.play import play  # noqa: PLC0415
-    from lnsim_gym.cli._display import print_statistics, shown_frames, shown_steps, spinner  # noqa: PLC0415
-    from lnsim_gym.environment.recording import RecordEpisodes  # noqa: PLC0415
-    from lnsim_gym.records.statistics import RunningStatistics  # noqa: PLC0415
-    from lnsim_gym.rendering import RENDER_FPS  # noqa: PLC0415
+    from lnsim_gym.agents import make_agent
+    from lnsim_gym.agents.play import play
+    from lnsim_gym.cli.display import frame_display, print_statistics, spinner, step_progress
+    from lnsim_gym.environment.recording import RecordEpisodes
+    from lnsim_gym.records.statistics import RunningStatistics
+    from lnsim_gym.rendering import RENDER_FPS
 
     shown = [] if render is None else [f'render_mode = "{render.value}"']
     world = make_environment(env, backend, launcher, network, topology, [*(settings or []), *shown], agent)
@@ -119,10 +119,10 @@ def run(
         recorders: list[Recorder] = [statistics, *files]
         world = RecordEpisodes(world, recorders)
         as_text = render is RenderMode.ansi
-        display = shown_frames(inner.render, RENDER_FPS) if as_text else shown_steps(f"{env}, {agent}", steps)
-        with display as tell:
+        display = frame_display(inner.render, RENDER_FPS) if as_text else step_progress(f"{env}, {agent}", steps)
+        with display as report:
             for _, info in play(world, player, steps, seed):
-                tell(info)
+                report(info)
     finally:
         world.close()
     print_statistics(statistics.statistics())
@@ -144,11 +144,11 @@ def record(
     settings: Settings = None,
 ) -> None:
     """Record a trace: every action, payment, outcome, route and balance, exact enough to be done again elsewhere."""
-    from lnsim_gym.agents import make_agent  # noqa: PLC0415
-    from lnsim_gym.agents.play import play  # noqa: PLC0415
-    from lnsim_gym.cli._display import shown_steps  # noqa: PLC0415
-    from lnsim_gym.environment.recording import RecordEpisodes  # noqa: PLC0415
-    from lnsim_gym.records.trace import TraceWriter  # noqa: PLC0415
+    from lnsim_gym.agents import make_agent
+    from lnsim_gym.agents.play import play
+    from lnsim_gym.cli.display import step_progress
+    from lnsim_gym.environment.recording import RecordEpisodes
+    from lnsim_gym.records.trace import TraceWriter
 
     world = make_environment(env, backend, launcher, network, topology, settings, agent)
     try:
@@ -156,14 +156,14 @@ def record(
         config, problem = inner.config, inner.problem
         problem.require_one_topology("traces")
         player = make_agent(agent, problem)
-        with written(out):
+        with writing(out):
             writer = TraceWriter(
                 out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
             )
         world = RecordEpisodes(world, [writer])
-        with shown_steps(f"{env}, {agent}", steps) as tell:
+        with step_progress(f"{env}, {agent}", steps) as report:
             for _, info in play(world, player, steps, seed):
-                tell(info)
+                report(info)
     finally:
         world.close()
     typer.echo(f"{steps} steps recorded in {out}")
@@ -176,8 +176,8 @@ def validate(
     launcher: Launcher = LauncherName.auto,
 ) -> None:
     """Do a trace again on another backend and report every field that differs; exit status 1 when any does."""
-    from lnsim_gym.records.replay import replay  # noqa: PLC0415
-    from lnsim_gym.records.trace import read_trace  # noqa: PLC0415
+    from lnsim_gym.records.replay import replay
+    from lnsim_gym.records.trace import read_trace
 
     recorded = read_trace(trace)
     steps = sum(len(episode.steps) for episode in recorded.episodes)
@@ -206,7 +206,7 @@ def make_environment(
     agent: str,
 ) -> gym.Env[Any, Any]:
     """Make the environment that the options of a command ask for, as its agent sees it unless a setting differs."""
-    import gymnasium  # noqa: PLC0415
+    import gymnasium
 
     overrides = environment_overrides(env, backend, launcher, network, topology, settings, agent)
     return gymnasium.make(environment_spec(env), **overrides)
@@ -226,7 +226,7 @@ def environment_overrides(
     Raises:
         ConfigError: An option is malformed, or about real nodes where the simulator plays.
     """
-    from lnsim_gym.agents import view_of  # noqa: PLC0415
+    from lnsim_gym.agents import view_of
 
     overrides = {**view_of(agent), **_parse_settings(settings or [])}
     if backend is not None:
@@ -252,10 +252,10 @@ def environment_spec(env: str) -> EnvSpec:
     Raises:
         ConfigError: There is none, or it is an environment of another kind.
     """
-    import gymnasium  # noqa: PLC0415
-    from gymnasium.envs.registration import load_env_creator  # noqa: PLC0415
+    import gymnasium
+    from gymnasium.envs.registration import load_env_creator
 
-    from lnsim_gym.environment.single import LightningNetEnv  # noqa: PLC0415
+    from lnsim_gym.environment.single import LightningNetEnv
 
     module, _, name = env.rpartition(":")
     try:
@@ -271,7 +271,7 @@ def environment_spec(env: str) -> EnvSpec:
 
 
 @contextmanager
-def written(what: Path) -> Iterator[None]:
+def writing(what: Path) -> Iterator[None]:
     """Turn the refusal of the system to write a file or folder into an error that says so.
 
     Raises:
@@ -299,14 +299,14 @@ def _parse_settings(settings: list[str]) -> dict[str, Any]:
 
 def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
     """Return the recorders that leave files behind."""
-    from datetime import datetime  # noqa: PLC0415
+    from datetime import datetime
 
-    from lnsim_gym.records.csv import CsvRecorder  # noqa: PLC0415
-    from lnsim_gym.records.parquet import ParquetRecorder  # noqa: PLC0415
+    from lnsim_gym.records.csv import CsvRecorder
+    from lnsim_gym.records.parquet import ParquetRecorder
 
     started = datetime.now()
     public_keys = {node["name"]: node["pubkey"] for node in network.network_record()}
-    with written(folder):
+    with writing(folder):
         return [
             ParquetRecorder(folder, network.topology, started=started),
             CsvRecorder(folder, network.topology, public_keys, started=started),
@@ -316,13 +316,13 @@ def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
 def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) -> Backend:
     """Return the backend on which a trace is done again, closed yet."""
     if backend is BackendName.simulator:
-        from lnsim_gym.backends.simulator import SimulatorBackend  # noqa: PLC0415
-        from lnsim_gym.tasks.config import EnvironmentConfig  # noqa: PLC0415
-        from lnsim_gym.traffic import compile_traffic  # noqa: PLC0415
+        from lnsim_gym.backends.simulator import SimulatorBackend
+        from lnsim_gym.tasks.config import EnvironmentConfig
+        from lnsim_gym.traffic import compile_traffic
 
         traffic = EnvironmentConfig.of(trace.header.config).traffic
         payment_ms = compile_traffic(traffic, trace.topology).payment_ms
         return SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms)
-    from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
+    from lnsim_gym.backends.lnd import LndBackend, LndSettings
 
     return LndBackend(trace.topology, trace.header.payment, LndSettings(launcher=launcher.value))

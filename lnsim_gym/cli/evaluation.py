@@ -20,7 +20,7 @@ from lnsim_gym.cli.episodes import (
     World,
     environment_overrides,
     environment_spec,
-    written,
+    writing,
 )
 from lnsim_gym.errors import ConfigError
 
@@ -67,9 +67,9 @@ def evaluate(
     Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another.
     """
-    from lnsim_gym.agents import make_agent  # noqa: PLC0415
-    from lnsim_gym.agents.evaluate import evaluate as play  # noqa: PLC0415
-    from lnsim_gym.cli._display import print_scores, shown_progress  # noqa: PLC0415
+    from lnsim_gym.agents import make_agent
+    from lnsim_gym.agents.evaluate import evaluate as play
+    from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen = _chosen_seeds(seeds, episodes)
     if out is not None:
@@ -80,9 +80,9 @@ def evaluate(
         problem, steps = _task(env, overrides)
         players[name] = make_agent(name, problem), steps
     scores = []
-    with shown_progress() as tell:
+    with progress_bar() as progress:
         for name, (agent, steps) in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(tell, name), threads))
+            scores.append(play(name, agent, chosen, steps, partial(progress, name), threads))
     print_scores(scores)
     if out is not None:
         _write(scores, out)
@@ -104,9 +104,9 @@ def tune(
     settings: Settings = None,
 ) -> None:
     """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
-    from lnsim_gym.agents.recipes import RuleRecipe, read_recipe  # noqa: PLC0415
-    from lnsim_gym.agents.search import default_grid, recipe_text, search  # noqa: PLC0415
-    from lnsim_gym.cli._display import print_scores, shown_progress  # noqa: PLC0415
+    from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
+    from lnsim_gym.agents.search import default_grid, recipe_text, search
+    from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
     if not isinstance(recipe, RuleRecipe):
@@ -114,10 +114,10 @@ def tune(
     overrides = environment_overrides(env, BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
     problem, steps = _task(env, overrides)
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
-    with written(out):
+    with writing(out):
         out.touch()
-    with shown_progress() as tell:
-        trials = search(recipe, grid, problem, chosen, steps, partial(tell, agent), threads)
+    with progress_bar() as progress:
+        trials = search(recipe, grid, problem, chosen, steps, partial(progress, agent), threads)
     print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
     best = trials[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
@@ -148,8 +148,8 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
 
 def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
     """Return the problem of an environment with some settings of its own, and the steps of an episode."""
-    from lnsim_gym.episodes import Problem  # noqa: PLC0415
-    from lnsim_gym.tasks.config import EnvironmentConfig  # noqa: PLC0415
+    from lnsim_gym.episodes import Problem
+    from lnsim_gym.tasks.config import EnvironmentConfig
 
     spec = environment_spec(env)
     steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100
@@ -172,19 +172,19 @@ def _require_writable(out: Path) -> None:
     """Refuse a file that could not be written in the end, before the work begins."""
     if out.suffix not in (".json", ".csv", ".md"):
         raise ConfigError(f"expected a file ending in .json, .csv or .md, got {out}")
-    with written(out):
+    with writing(out):
         out.touch()
 
 
 def _write(scores: list[Score], out: Path) -> None:
     """Write a file of the kind its name says."""
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     rows = [msgspec.to_builtins(score) for score in scores]
     if out.suffix == ".json":
         out.write_bytes(msgspec.json.format(msgspec.json.encode(rows), indent=2))
     elif out.suffix == ".csv":
-        import csv  # noqa: PLC0415
+        import csv
 
         with out.open("w", newline="", encoding="utf-8") as file:
             columns = [column for column in rows[0] if column != "success_rates"]
@@ -192,7 +192,7 @@ def _write(scores: list[Score], out: Path) -> None:
             writer.writeheader()
             writer.writerows(rows)
     else:
-        from lnsim_gym.cli._display import score_cells  # noqa: PLC0415
+        from lnsim_gym.cli.display import score_cells
 
         header, *lines = score_cells(scores)
         rule = ["---", *("---:" for _ in header[1:])]

@@ -50,9 +50,9 @@ def up(
     the containers lnd-alice, lnd-bob, ... with gRPC on 127.0.0.1:10001, 10002, ... and REST on 8001, 8002, ...;
     every other network gets free ports. `lnsim status` shows how to connect.
     """
-    from lnsim_gym.backends.lnd import LndSettings, named  # noqa: PLC0415
-    from lnsim_gym.cli._display import spinner  # noqa: PLC0415
-    from lnsim_gym.network.load import load_topology  # noqa: PLC0415
+    from lnsim_gym.backends.lnd import LndSettings, named
+    from lnsim_gym.cli.display import spinner
+    from lnsim_gym.network.load import load_topology
 
     wanted = None if topology is None else load_topology(topology)
     if wanted is None and named.find_named(name) is None:
@@ -79,8 +79,8 @@ def down(
 
     Harmless when there is no such network. A built Docker image and built programs stay.
     """
-    from lnsim_gym.backends.lnd import named  # noqa: PLC0415
-    from lnsim_gym.cli._display import spinner  # noqa: PLC0415
+    from lnsim_gym.backends.lnd import named
+    from lnsim_gym.cli.display import spinner
 
     record = named.find_named(name)
     if record is not None and backup is not None:
@@ -98,15 +98,15 @@ def status(name: Name = "default", json: Json = False) -> None:
     With --json: host, port, TLS certificate, macaroon and public key of each node. Exit status 1 when something of
     the network is not up.
     """
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
-    from lnsim_gym.backends.lnd.network.status import network_status  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.network.status import network_status
 
     found = network_status(_record(name))
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        from lnsim_gym.cli._display import print_status  # noqa: PLC0415
+        from lnsim_gym.cli.display import print_status
 
         print_status(found)
     if not found.is_up:
@@ -120,8 +120,8 @@ def reset(name: Name = "default") -> None:
     By payments where they can reach that, else from the snapshot taken at bring-up, else by a new network. A node
     that hangs or has stopped is repaired.
     """
-    from lnsim_gym.backends.lnd import named  # noqa: PLC0415
-    from lnsim_gym.cli._display import spinner  # noqa: PLC0415
+    from lnsim_gym.backends.lnd import named
+    from lnsim_gym.cli.display import spinner
 
     _record(name)
     with spinner(f"resetting the network {name}"):
@@ -137,7 +137,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", help="How many lines to begin with.", min=1)] = 100,
 ) -> None:
     """Show the end of a node's log."""
-    from lnsim_gym.backends.lnd.passthrough import log_lines  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.passthrough import log_lines
 
     for line in log_lines(_record(name), node, lines, follow=follow):
         typer.echo(line)
@@ -150,7 +150,7 @@ def cli(
     name: Name = "default",
 ) -> None:
     """Run lncli on a node: `lnsim cli alice walletbalance`. Options of lnsim itself come before the node."""
-    from lnsim_gym.backends.lnd.passthrough import run_lncli  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.passthrough import run_lncli
 
     raise typer.Exit(run_lncli(_record(name), node, arguments or []))
 
@@ -163,8 +163,8 @@ def compose(
     ] = None,
 ) -> None:
     """Print a compose file for any topology, or write all that `docker compose up` needs into a folder."""
-    from lnsim_gym.backends.lnd.nodes.compose import compose_text, write_network  # noqa: PLC0415
-    from lnsim_gym.network.load import load_topology  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.compose import compose_text, write_network
+    from lnsim_gym.network.load import load_topology
 
     wanted = load_topology(topology)
     if output is None:
@@ -180,10 +180,10 @@ def build() -> None:
 
     Needs Go. May be interrupted and run again.
     """
-    from lnsim_gym.backends.lnd.nodes.programs import build_binaries  # noqa: PLC0415
-    from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.programs import build_binaries
+    from lnsim_gym.cli.display import progress_bar
 
-    with shown_progress() as progress:
+    with progress_bar() as progress:
         binaries = build_binaries(progress)
     typer.echo(f"lnd, lncli and btcd are in {binaries.lnd.parent}")
 
@@ -191,10 +191,10 @@ def build() -> None:
 @nodes.command()
 def image() -> None:
     """Pack the programs into a local Docker image, which networks then use instead of the official ones."""
-    from lnsim_gym.backends.lnd.nodes.images import build_image  # noqa: PLC0415
-    from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.nodes.images import build_image
+    from lnsim_gym.cli.display import progress_bar
 
-    with shown_progress() as progress:
+    with progress_bar() as progress:
         name = build_image(progress)
     typer.echo(f"built {name}")
 
@@ -205,7 +205,7 @@ def _record(name: str) -> NetworkRecord:
     Raises:
         ConfigError: There is none of that name.
     """
-    from lnsim_gym.backends.lnd.named import find_named  # noqa: PLC0415
-    from lnsim_gym.backends.lnd.nodes.folders import find_record  # noqa: PLC0415
+    from lnsim_gym.backends.lnd.named import find_named
+    from lnsim_gym.backends.lnd.nodes.folders import find_record
 
     return find_named(name) or find_record(name)

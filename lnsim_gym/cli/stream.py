@@ -62,14 +62,14 @@ def stream(
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
-    """Play episodes and stream them over WebSocket, to whoever connects.
+    """Play episodes and stream them over WebSocket, to every client that connects.
 
     With the agent bridge, which is the default, clients also act: each step does the suggestion of highest confidence
     that has come in, and the client is told what became of it.
     """
-    from lnsim_gym.bridge import StreamEpisodes  # noqa: PLC0415
-    from lnsim_gym.bridge.pace import play_paced, wait_for_clients  # noqa: PLC0415
-    from lnsim_gym.cli._display import shown_steps, spinner  # noqa: PLC0415
+    from lnsim_gym.bridge import StreamEpisodes
+    from lnsim_gym.bridge.pace import play_paced, wait_for_clients
+    from lnsim_gym.cli.display import spinner, step_progress
 
     options: dict[str, Any] = {"host": host, "port": port, "origins": origin or [], "lens": lens}
     options["token_file"] = None if token_file is None else str(token_file)
@@ -85,9 +85,9 @@ def stream(
         if wait:
             with spinner("waiting for a client"):
                 wait_for_clients(world.bridge)
-        with shown_steps(f"{env}, {agent}", steps) as tell:
+        with step_progress(f"{env}, {agent}", steps) as report:
             for info in play_paced(world, player, steps, seed, steps_per_second):
-                tell(info)
+                report(info)
     finally:
         world.close()
         if isinstance(world, StreamEpisodes) and world.bridge.pusher:
@@ -105,15 +105,15 @@ def lens(
     workdir: Annotated[Path | None, typer.Option(help="Folder for what Lightning Lens writes.")] = None,
 ) -> None:
     """Run an unmodified checkout of Lightning Lens against the bridge, with the few coercions that it needs."""
-    from lnsim_gym.bridge.lens import run_lens  # noqa: PLC0415
+    from lnsim_gym.bridge.lens import run_lens
 
     raise typer.Exit(run_lens(checkout, uri, python, workdir))
 
 
 def _agent(name: str, env: StreamEpisodes, deadline_s: float, fallback: str) -> Agent:
     """Return the agent of a name, or the one that does what clients suggest."""
-    from lnsim_gym.agents import make_agent  # noqa: PLC0415
-    from lnsim_gym.bridge import BridgeAgent  # noqa: PLC0415
+    from lnsim_gym.agents import make_agent
+    from lnsim_gym.bridge import BridgeAgent
 
     problem = env.bridge.problem
     if name != "bridge":

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lnsim_gym.cli.episodes import written
+from lnsim_gym.cli.episodes import writing
 from lnsim_gym.cli.evaluation import seed_range
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
     from lnsim_gym.agents.learning.training.folder import TrainingFolder
     from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
-    from lnsim_gym.agents.learning.training.watch import Tell
-    from lnsim_gym.agents.recipes import TrainedRecipe
+    from lnsim_gym.agents.learning.training.watch import Progress
+    from lnsim_gym.agents.recipe import TrainedRecipe
 
 __all__ = ["app"]
 
@@ -59,7 +59,7 @@ def train(
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
     `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
     """
-    from lnsim_gym.agents.recipes import TrainedRecipe, read_recipe, recipe_path  # noqa: PLC0415
+    from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
     source, todo = recipe_path(recipe), range(seed, seed + 1) if seeds is None else seed_range(seeds)
     learner = read_recipe(recipe)
@@ -75,9 +75,16 @@ def train(
     reports = []
     for one, folder in folders.items():
         going_on = resume and folder.last_checkpoint() is not None
-        with _requests_to_stop() as request, _shown(f"{name}, seed {one}") as tell:
+        with _requests_to_stop() as request, _progress_of(f"{name}, seed {one}") as progress:
             report = learn(
-                name, learner, one, folder, resume=going_on, tell=tell, stopped=lambda: request() is not None, **options
+                name,
+                learner,
+                one,
+                folder,
+                resume=going_on,
+                progress=progress,
+                stopped=lambda: request() is not None,
+                **options,
             )
         if report is None:
             typer.echo(f"stopped with a checkpoint in {folder.checkpoints}: the same with --resume goes on", err=True)
@@ -96,7 +103,7 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     if file.suffix != ".py":
         raise ConfigError(f"expected a file ending in .py, got {file}")
     settings = {recipe.env: {**recipe.hyperparams, "env_kwargs": recipe.env_kwargs}}
-    with written(file):
+    with writing(file):
         file.write_text(f"hyperparams = {pprint.pformat(settings, sort_dicts=False)}\n", encoding="utf-8")
     call = ["--algo", recipe.algo, "--env", recipe.env, "--gym-packages", "lnsim_gym", "--conf-file", str(file)]
     typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
@@ -107,14 +114,14 @@ def _training() -> Callable[..., TrainingReport | None]:
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
-    from lnsim_gym.agents.learning.training.run import train as learn  # noqa: PLC0415
+    from lnsim_gym.agents.learning.training.train import train as learn
 
     return learn
 
 
 def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:
     """Make a folder for each seed; refuse folders that hold another training, or nothing to resume."""
-    from lnsim_gym.agents.learning.training.folder import TrainingFolder  # noqa: PLC0415
+    from lnsim_gym.agents.learning.training.folder import TrainingFolder
 
     folders = {seed: TrainingFolder(out / f"seed-{seed}") for seed in seeds}
     begun = [folder for folder in folders.values() if folder.last_checkpoint() is not None or folder.report.exists()]
@@ -123,7 +130,7 @@ def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder
     if resume and not begun:
         raise ConfigError(f"expected a checkpoint in {out / f'seed-{seeds[0]}'} to --resume from, found none")
     for folder in folders.values():
-        with written(folder.path):
+        with writing(folder.path):
             folder.path.mkdir(parents=True, exist_ok=True)
     return folders
 
@@ -156,22 +163,22 @@ def _requests_to_stop() -> Iterator[Callable[[], int | None]]:
 
 
 @contextmanager
-def _shown(what: str) -> Iterator[Tell]:
+def _progress_of(what: str) -> Iterator[Progress]:
     """Show a training: a bar on a terminal, a line for each evaluation elsewhere."""
     if sys.stderr.isatty():
-        from lnsim_gym.cli._display import shown_progress  # noqa: PLC0415
+        from lnsim_gym.cli.display import progress_bar
 
-        with shown_progress() as bar:
+        with progress_bar() as bar:
             yield lambda done, total, last: bar(f"{what}{_rate(last)}", done, total)
         return
-    shown: list[CurvePoint] = []
+    reported: list[CurvePoint] = []
 
-    def tell(done: int, total: int, last: CurvePoint | None) -> None:
-        if last is not None and last not in shown:
-            shown.append(last)
+    def report(done: int, total: int, last: CurvePoint | None) -> None:
+        if last is not None and last not in reported:
+            reported.append(last)
             typer.echo(f"{what}: {done:,} of {total:,} steps{_rate(last)}", err=True)
 
-    yield tell
+    yield report
 
 
 def _rate(last: CurvePoint | None) -> str:
@@ -191,8 +198,8 @@ def _print(report: TrainingReport) -> None:
 
 def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: TrainingFolder) -> None:
     """Write the recipe of the trained agent, and print how the seeds compare."""
-    from lnsim_gym.agents.learning.training.report import with_trained  # noqa: PLC0415
-    from lnsim_gym.agents.recipes import Trained  # noqa: PLC0415
+    from lnsim_gym.agents.learning.training.report import with_trained
+    from lnsim_gym.agents.recipe import Trained
 
     rates = [report.score.success_rate for report in reports]
     mean = statistics.mean(rates)
@@ -203,12 +210,12 @@ def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: Trai
         wall_time_s=round(reports[0].wall_time_s, 1),
         success_rate=round(mean, 4),
     )
-    written_recipe = first.path.parent / f"{name}.toml"
-    with written(written_recipe):
-        written_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
+    trained_recipe = first.path.parent / f"{name}.toml"
+    with writing(trained_recipe):
+        trained_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
     if len(rates) > 1:
         typer.echo(
             f"{name}, {len(rates)} seeds: mean success rate {mean:.4f}, standard deviation "
             f"{statistics.stdev(rates):.4f}, {min(rates):.4f} .. {max(rates):.4f}"
         )
-    typer.echo(f"trained agent in {written_recipe}: lnsim eval {written_recipe}")
+    typer.echo(f"trained agent in {trained_recipe}: lnsim eval {trained_recipe}")

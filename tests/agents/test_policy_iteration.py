@@ -9,12 +9,12 @@ pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
 import torch
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from lnsim_gym.agents.features import DemandFeatures
 from lnsim_gym.agents.learning.policy_iteration import ActionValuePolicy, DirectPolicyIteration
 from lnsim_gym.agents.learning.policy_iteration.branches import Branches
 from lnsim_gym.agents.learning.policy_iteration.experience import Experience
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.wrappers import ClockedVecEnv, FeaturedVecEnv
-from lnsim_gym.agents.planner import DemandFeatures
 
 FLOWS = {"observation": "flows", "observation_history": 1}
 

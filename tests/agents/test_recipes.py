@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
-from lnsim_gym.agents.recipes import POLICIES, View
+from lnsim_gym.agents.recipe import View
+from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.agents.rules import RandomActions, Targeted
 from lnsim_gym.cli import make_app
 from lnsim_gym.cli.episodes import LauncherName, make_environment

@@ -5,7 +5,7 @@ import pytest
 
 from lnsim_gym.agents import known_agents, make_agent
 from lnsim_gym.agents.evaluate import Score, behind, evaluate
-from lnsim_gym.agents.recipes import TrainedRecipe, read_recipe, recipe_path, view_of
+from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path, view_of
 from lnsim_gym.episodes import Problem
 from lnsim_gym.tasks.config import EnvironmentConfig
 

@@ -11,14 +11,14 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
 from lnsim_gym.agents.evaluate import evaluate
+from lnsim_gym.agents.features import DemandFeatures, make_features
 from lnsim_gym.agents.learning.hyperparams import ALGORITHMS, Hyperparameters
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import TrainingReport, with_trained
-from lnsim_gym.agents.learning.training.run import train
+from lnsim_gym.agents.learning.training.train import train
 from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
-from lnsim_gym.agents.planner import DemandFeatures
-from lnsim_gym.agents.recipes import Trained, TrainedRecipe, read_recipe, recipe_path
+from lnsim_gym.agents.recipe import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -135,7 +135,7 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 @pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
     recipe, problem = read_recipe(name), problem_of(name)
-    features = recipe.features_for(problem)
+    features = make_features(recipe, problem)
     observations = features.space if features else problem.layout.space
     policy = Hyperparameters.of(recipe).make_policy(observations, problem.actions.space)
     assert policy.action_space == problem.actions.space
@@ -195,7 +195,7 @@ def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
         every=60,
         seeds=SEEDS,
         command="asked",
-        tell=lambda *args: told.append(args),
+        progress=lambda *args: told.append(args),
     )
     saved = msgspec.json.decode(folder.report.read_bytes())
     assert msgspec.json.decode(folder.report.read_bytes(), type=TrainingReport) == report

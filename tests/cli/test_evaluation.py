@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from lnsim_gym.agents.recipes import RuleRecipe, read_recipe
+from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
 from lnsim_gym.agents.search import default_grid, recipe_text
 from lnsim_gym.backends.lnd.nodes.programs import Binaries
 from lnsim_gym.cli import make_app

@@ -1,1 +1,1 @@
-"""Learning agents: everything here needs torch and stable-baselines3."""
+"""Agents that learn: everything that needs torch and stable-baselines3 lies here, and nowhere else."""

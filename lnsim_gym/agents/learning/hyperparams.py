@@ -19,7 +19,7 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 
 from lnsim_gym.agents.learning.policy_iteration import DirectPolicyIteration
-from lnsim_gym.agents.recipes import AlgorithmName, TrainedRecipe
+from lnsim_gym.agents.recipe import AlgorithmName, TrainedRecipe
 from lnsim_gym.errors import ConfigError, did_you_mean
 
 __all__ = ["ALGORITHMS", "Hyperparameters"]

@@ -21,10 +21,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.features import Features
+from lnsim_gym.agents.features import Features, make_features
 from lnsim_gym.agents.learning.hyperparams import Hyperparameters
 from lnsim_gym.agents.learning.policy_iteration import ActionValuePolicy
-from lnsim_gym.agents.recipes import TrainedRecipe
+from lnsim_gym.agents.recipe import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
@@ -82,7 +82,7 @@ class ObservationStatistics:
 class TrainedAgent(Agent):
     """Does what a policy of stable-baselines3 thinks best, without chance.
 
-    The memory of a recurrent policy starts anew with each episode.
+    The memory of a recurrent policy is empty at the start of each episode.
 
     Args:
         problem: The problem of the environment it acts on.
@@ -154,7 +154,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
         raise ConfigError(f"agent {name!r}: the policy file {weights} is missing; `lnsim train` makes one") from None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
-    features = recipe.features_for(problem)
+    features = make_features(recipe, problem)
     spaces = features.space if features else problem.task.observations.space, problem.task.actions.space
     of_one_size = features is None or not features.fits_any_network
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):

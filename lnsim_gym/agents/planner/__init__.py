@@ -1,7 +1,6 @@
 """Agents that look ahead: a forecast of the demand, and planners with the simulator as their model of the world."""
 
-from lnsim_gym.agents.planner.features import DemandFeatures
 from lnsim_gym.agents.planner.forecast import Forecast
 from lnsim_gym.agents.planner.planners import Planner, PlannerOracle
 
-__all__ = ["DemandFeatures", "Forecast", "Planner", "PlannerOracle"]
+__all__ = ["Forecast", "Planner", "PlannerOracle"]

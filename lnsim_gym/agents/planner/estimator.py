@@ -42,7 +42,7 @@ class DemandEstimator:
     Goldstein and Wooff, Bayes linear statistics, 2007). What the regression leaves unexplained is taken as normal.
 
     Args:
-        problem: The problem of the environment; its observation must be ``flows`` or ``dict``.
+        problem: The problem of the environment; its observation must be ``flows``, ``averages`` or ``dict``.
 
     Raises:
         ConfigError: The observation has no flows, the problem varies from episode to episode, or the network is too
@@ -53,7 +53,7 @@ class DemandEstimator:
         self._layout = as_liquidity(problem.task, type(self).__name__).observations
         if self._layout.history == 0:
             raise ConfigError(
-                "estimating the demand needs observation 'flows' or 'dict', got 'balances': "
+                "estimating the demand needs observation 'flows', 'averages' or 'dict', got 'balances': "
                 "set it in the [view] of the recipe"
             )
         if self._layout.nodes > MAX_NODES:
@@ -132,21 +132,21 @@ class DemandEstimator:
         return load
 
     def forget(self, which: npt.NDArray[np.bool_]) -> None:
-        """Forget what was observed of the chosen networks, shape (n,): their episodes begin anew."""
+        """Forget what was observed of the chosen networks, shape (n,): new episodes begin there."""
         self._counts[which], self._steps[which] = 0.0, 0
 
-    def anew(self) -> DemandEstimator:
+    def fresh_copy(self) -> DemandEstimator:
         """Return an estimator with the same fit that has observed nothing yet."""
         other = copy.copy(self)
         other._counts, other._steps = self._counts[:0], self._steps[:0]
         return other
 
-    def saved(self) -> tuple[Float64, Int64]:
+    def save_state(self) -> tuple[Float64, Int64]:
         """Return what was added up for each network, and over how many steps."""
         return self._counts.copy(), self._steps.copy()
 
-    def restore(self, memory: tuple[Float64, Int64]) -> None:
-        """Put back what ``saved`` returned."""
+    def restore_state(self, memory: tuple[Float64, Int64]) -> None:
+        """Put back what ``save_state`` returned."""
         counts, steps = memory
         self._counts, self._steps = counts.copy(), steps.copy()
 

@@ -21,7 +21,7 @@ __all__ = ["Forecast", "TowardLoad"]
 class TowardLoad(Rule):
     """Moves ends towards shares of their channel in proportion to the payments expected in their direction.
 
-    The end farthest above its share gives. Whoever uses the rule sets ``targets`` before it asks for wishes.
+    The end farthest above its share gives. Its user sets ``targets`` before asking for wishes.
 
     Args:
         problem: The problem of the environment it acts on.

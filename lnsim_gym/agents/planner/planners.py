@@ -1,4 +1,4 @@
-"""The two planners: one that is told the demand, and one that works it out."""
+"""The two planners: one that knows the demand, and one that works it out."""
 
 from __future__ import annotations
 
@@ -21,20 +21,14 @@ class PlannerOracle(RolloutPlanner):
 
     It knows the weights that payments are drawn with, now and after the next redraw, though not the payments
     themselves: no agent without this knowledge need reach it.
+
+    Args:
+        problem: The problem of the environment it acts on.
+        settings: Settings of ``RolloutPlanner``.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        horizon: int = 8,
-        candidates: int = 4,
-        samples: int = 24,
-        finalists: int = 2,
-        more_samples: int = 96,
-        evenness: float = 0.1,
-        threads: int = 1,
-    ) -> None:
-        super().__init__(problem, horizon, candidates, samples, finalists, more_samples, evenness, threads)
+    def __init__(self, problem: Problem, **settings: Any) -> None:
+        super().__init__(problem, **settings)
         self._expected_load = ExpectedLoad(problem.topology)
 
     def demand(
@@ -63,22 +57,14 @@ class Planner(RolloutPlanner):
     after the next redraw, from the prior.
 
     Args:
+        problem: The problem of the environment it acts on; its observation must show flows.
+        horizon: See ``RolloutPlanner``.
         load_samples: Demands that the load expected by the rule is a mean of.
+        settings: The other settings of ``RolloutPlanner``.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        horizon: int = 6,
-        candidates: int = 4,
-        samples: int = 24,
-        finalists: int = 2,
-        more_samples: int = 96,
-        evenness: float = 0.1,
-        load_samples: int = 64,
-        threads: int = 1,
-    ) -> None:
-        super().__init__(problem, horizon, candidates, samples, finalists, more_samples, evenness, threads)
+    def __init__(self, problem: Problem, horizon: int = 6, load_samples: int = 64, **settings: Any) -> None:
+        super().__init__(problem, horizon=horizon, **settings)
         if load_samples < 1:
             raise ConfigError(f"load_samples must be at least 1, got {load_samples}")
         self.load_samples = load_samples

@@ -59,13 +59,13 @@ class RolloutPlanner(Agent):
     def __init__(
         self,
         problem: Problem,
-        horizon: int,
-        candidates: int,
-        samples: int,
-        finalists: int,
-        more_samples: int,
-        evenness: float,
-        threads: int,
+        horizon: int = 8,
+        candidates: int = 4,
+        samples: int = 24,
+        finalists: int = 2,
+        more_samples: int = 96,
+        evenness: float = 0.1,
+        threads: int = 1,
     ) -> None:
         super().__init__(problem)
         if not 1 <= horizon <= problem.traffic.redraw_every_steps:

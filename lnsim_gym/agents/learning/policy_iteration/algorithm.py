@@ -151,11 +151,11 @@ class DirectPolicyIteration(BaseAlgorithm):
 
     def save_replay_buffer(self, path: Path) -> None:
         """Write what it learns from."""
-        save_to_pkl(path, self.replay_buffer.saved(), self.verbose)
+        save_to_pkl(path, self.replay_buffer.save_state(), self.verbose)
 
     def load_replay_buffer(self, path: Path) -> None:
         """Read what ``save_replay_buffer`` wrote."""
-        self.replay_buffer.restore(load_from_pkl(path, self.verbose))
+        self.replay_buffer.restore_state(load_from_pkl(path, self.verbose))
 
     def dump_logs(self) -> None:
         """Write means over the last episodes to the log."""

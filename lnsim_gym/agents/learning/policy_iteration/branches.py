@@ -38,7 +38,7 @@ class Branches:
         self._normalizer: VecNormalize | None = unwrap_vec_normalize(env)
         featured = unwrap_vec_wrapper(env, FeaturedVecEnv)
         self._trunk_features = None if featured is None else featured.features
-        self._features = None if featured is None else featured.features.anew()
+        self._features = None if featured is None else featured.features.fresh_copy()
         self._observation: Any = None
         self._left: Int64 = np.zeros(0, np.int64)
 
@@ -48,11 +48,11 @@ class Branches:
         return not (self._left > 0).any()
 
     def start(self) -> None:
-        """Begin anew where the networks of the training stand."""
+        """Start again where the networks of the training stand."""
         self._episodes.branch_from(self._trunk.simulated, self._copies)
         if self._features is not None and self._trunk_features is not None:
-            memory = self._trunk_features.saved()
-            self._features.restore(tuple(array.repeat(self._copies, axis=0) for array in memory))
+            memory = self._trunk_features.save_state()
+            self._features.restore_state(tuple(array.repeat(self._copies, axis=0) for array in memory))
         self._left = (self._trunk.max_episode_steps or np.iinfo(np.int64).max) - self._episodes.steps
 
     def step(self, actions: Int64) -> Float64:

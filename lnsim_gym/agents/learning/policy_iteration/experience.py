@@ -41,14 +41,14 @@ class Experience:
         place = rng.integers(len(self), size=count)
         return self._basis[place], self._action[place].astype(np.int64), self._return[place]
 
-    def saved(self) -> dict[str, Any]:
-        """Return what ``restore`` puts back."""
+    def save_state(self) -> dict[str, Any]:
+        """Return what ``restore_state`` puts back."""
         rows = {"basis": self._basis, "action": self._action, "return": self._return}
         return {"added": self._added, **{name: array[: len(self)] for name, array in rows.items()}}
 
-    def restore(self, saved: dict[str, Any]) -> None:
-        """Put back what ``saved`` returned."""
-        self._added = saved["added"]
+    def restore_state(self, state: dict[str, Any]) -> None:
+        """Put back what ``save_state`` returned."""
+        self._added = state["added"]
         kept = len(self)
-        self._basis[:kept], self._action[:kept] = saved["basis"], saved["action"]
-        self._return[:kept] = saved["return"]
+        self._basis[:kept], self._action[:kept] = state["basis"], state["action"]
+        self._return[:kept] = state["return"]

@@ -1,4 +1,4 @@
-"""What is told of a training: its result, how to do it again, and the recipe that plays what came out."""
+"""What is reported of a training: its result, how to do it again, and the recipe that plays what came out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import msgspec
 
 from lnsim_gym.agents.evaluate import Score
-from lnsim_gym.agents.recipes import Trained
+from lnsim_gym.agents.recipe import Trained
 
 __all__ = ["CurvePoint", "TrainingReport", "with_trained"]
 

@@ -11,13 +11,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from lnsim_gym.agents.evaluate import Score
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import CurvePoint
-from lnsim_gym.agents.learning.training.session import Session
+from lnsim_gym.agents.learning.training.run import TrainingRun
 
-__all__ = ["Stopped", "Tell", "Watch"]
+__all__ = ["Progress", "Stopped", "Watch"]
 
 
-class Tell(Protocol):
-    """Is told how far a training is, and the last evaluation if there was one."""
+class Progress(Protocol):
+    """Takes reports of how far a training is, with the last evaluation if there was one."""
 
     def __call__(self, done: int, total: int, last: CurvePoint | None, /) -> None:
         """Take a report."""
@@ -31,37 +31,37 @@ class Watch(BaseCallback):
     """Looks after a training between its rollouts, when everything that makes it up is at rest.
 
     Args:
-        session: The training.
+        run: The training.
         folder: Where checkpoints go.
         total: Steps that it is to have in the end.
         every: Steps from one evaluation, with its checkpoint, to the next.
         play: Plays an evaluation with the policy as it is.
-        tell: Is told about progress.
+        progress: Takes a report after every rollout and evaluation.
         stopped: Says whether to stop.
     """
 
     def __init__(
         self,
-        session: Session,
+        run: TrainingRun,
         folder: TrainingFolder,
         total: int,
         every: int,
         play: Callable[[], Score],
-        tell: Tell,
+        progress: Progress,
         stopped: Callable[[], bool],
     ) -> None:
         super().__init__()
-        self._session, self._folder, self._total, self._every = session, folder, total, every
-        self._play, self._tell, self._stopped = play, tell, stopped
-        self._next = every * (session.steps // every + 1)
+        self._run, self._folder, self._total, self._every = run, folder, total, every
+        self._play, self._progress, self._stopped = play, progress, stopped
+        self._next = every * (run.steps // every + 1)
         self._resumed_at = time.perf_counter()
 
     def evaluate(self) -> Score:
         """Play an evaluation and note the result; this time does not count."""
         self._count_time()
         score = self._play()
-        self._session.curve.append(CurvePoint.of(self._session.steps, score))
-        logger = self._session.model.logger
+        self._run.curve.append(CurvePoint.of(self._run.steps, score))
+        logger = self._run.model.logger
         logger.record("eval/success_rate", score.success_rate)
         logger.record("eval/mean_reward", score.reward)
         self._resumed_at = time.perf_counter()
@@ -71,11 +71,11 @@ class Watch(BaseCallback):
     def save(self) -> None:
         """Write a checkpoint."""
         self._count_time()
-        self._session.save(self._folder)
+        self._run.save(self._folder)
 
     def _on_rollout_start(self) -> None:
         """Do what is due."""
-        due = self._session.steps >= self._next
+        due = self._run.steps >= self._next
         if due:
             self._next += self._every
             self.evaluate()
@@ -92,10 +92,10 @@ class Watch(BaseCallback):
     def _count_time(self) -> None:
         """Add the time since it was last added."""
         now = time.perf_counter()
-        self._session.wall_time_s += now - self._resumed_at
+        self._run.wall_time_s += now - self._resumed_at
         self._resumed_at = now
 
     def _report(self) -> None:
-        """Tell how far the training is."""
-        curve = self._session.curve
-        self._tell(min(self._session.steps, self._total), self._total, curve[-1] if curve else None)
+        """Report how far the training is."""
+        curve = self._run.curve
+        self._progress(min(self._run.steps, self._total), self._total, curve[-1] if curve else None)

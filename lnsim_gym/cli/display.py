@@ -26,9 +26,9 @@ __all__ = [
     "print_statistics",
     "print_status",
     "score_cells",
-    "shown_frames",
-    "shown_progress",
-    "shown_steps",
+    "frame_display",
+    "progress_bar",
+    "step_progress",
     "spinner",
 ]
 
@@ -44,7 +44,7 @@ def spinner(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def shown_progress() -> Iterator[ProgressReport]:
+def progress_bar() -> Iterator[ProgressReport]:
     """Show a progress bar for a job that reports what it does, how much is done, and of how much."""
     columns = (
         SpinnerColumn(),
@@ -63,7 +63,7 @@ def shown_progress() -> Iterator[ProgressReport]:
 
 
 @contextmanager
-def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def step_progress(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show steps as they are made, with the success rate so far: a bar on a terminal, a line for each tenth elsewhere.
 
     Steps without an end (None) get a line for each hundred.
@@ -77,7 +77,7 @@ def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str,
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=steps, rate="")
 
-        def tell(info: Mapping[str, Any]) -> None:
+        def report(info: Mapping[str, Any]) -> None:
             nonlocal done, payments, succeeded
             done, payments, succeeded = done + 1, payments + info["payments"], succeeded + info["succeeded"]
             rate = f"{succeeded / payments:.1%} of payments succeed"
@@ -89,11 +89,11 @@ def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str,
             if info["backend_error"]:
                 console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
 
-        yield tell
+        yield report
 
 
 @contextmanager
-def shown_frames(render: Callable[[], str], fps: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[Mapping[str, Any]], None]]:
     """Show the network after each step: one frame in place of the other on a terminal, one after the other elsewhere.
 
     Yields:
@@ -105,12 +105,12 @@ def shown_frames(render: Callable[[], str], fps: float) -> Iterator[Callable[[Ma
         return
     with Live(console=console, auto_refresh=False) as live:
 
-        def tell(info: Mapping[str, Any]) -> None:
+        def report(info: Mapping[str, Any]) -> None:
             del info
             live.update(Text(render()), refresh=True)
             time.sleep(1 / fps)
 
-        yield tell
+        yield report
 
 
 def print_statistics(statistics: Statistics) -> None:
@@ -145,7 +145,7 @@ def print_statistics(statistics: Statistics) -> None:
 
 def score_cells(scores: Sequence[Score]) -> list[list[str]]:
     """Return a table of scores on the same seeds as text, header first."""
-    from lnsim_gym.agents.evaluate import behind  # noqa: PLC0415
+    from lnsim_gym.agents.evaluate import behind
 
     best = max(scores, key=lambda score: score.success_rate)
     header = [

@@ -1,4 +1,4 @@
-"""What a learning agent may look at besides the observation: the demand as it can be estimated so far."""
+"""Features that put the demand, as it can be estimated so far, behind the observation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.agents.features import Features
+from lnsim_gym.agents.features.base import Features
 from lnsim_gym.agents.planner.estimator import DemandEstimator
 from lnsim_gym.agents.planner.forecast import TowardLoad
 from lnsim_gym.arrays import Float32, Float64, Int64
@@ -80,17 +80,17 @@ class DemandFeatures(Features):
         gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
         return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
-    def anew(self) -> Self:
+    def fresh_copy(self) -> Self:
         """See ``Features``."""
         other = copy.copy(self)
-        other._estimator = self._estimator.anew()
+        other._estimator = self._estimator.fresh_copy()
         return other
 
-    def saved(self) -> tuple[Float64, Int64]:
+    def save_state(self) -> tuple[Float64, Int64]:
         """See ``Features``."""
-        return self._estimator.saved()
+        return self._estimator.save_state()
 
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+    def restore_state(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
         """See ``Features``."""
         counts, steps = memory
-        self._estimator.restore((counts, steps))
+        self._estimator.restore_state((counts, steps))

@@ -25,34 +25,15 @@ rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills
 
 from __future__ import annotations
 
-import inspect
 import tomllib
 from pathlib import Path
-from typing import Any, Final, Literal, get_type_hints
+from typing import Any, Literal
 
 import gymnasium as gym
 import msgspec
 from gymnasium.envs.registration import EnvSpec
 
-from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.features import ChannelFeatures, Features, FeaturesName
-from lnsim_gym.agents.planner import DemandFeatures, Forecast, Planner, PlannerOracle
-from lnsim_gym.agents.rules import (
-    Autoloop,
-    Lndg,
-    MostUnbalanced,
-    NoOp,
-    Proportional,
-    RandomActions,
-    RebalanceLnd,
-    Regolancer,
-    Ring,
-    Targeted,
-    TargetTable,
-    Threshold,
-)
-from lnsim_gym.episodes import Problem
-from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
+from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -60,42 +41,22 @@ from lnsim_gym.tasks.liquidity.config import ActionName
 from lnsim_gym.tasks.liquidity.observations import ObservationName
 
 __all__ = [
-    "POLICIES",
     "AlgorithmName",
+    "FeaturesName",
     "RuleRecipe",
     "Trained",
     "TrainedRecipe",
     "View",
-    "build_rule",
     "known_agents",
-    "make_agent",
     "read_recipe",
     "recipe_path",
-    "settings_of",
     "view_of",
 ]
 
-POLICIES: Final[dict[str, type[Agent]]] = {
-    "noop": NoOp,
-    "random": RandomActions,
-    "targeted": Targeted,
-    "target_table": TargetTable,
-    "ring": Ring,
-    "threshold": Threshold,
-    "most_unbalanced": MostUnbalanced,
-    "proportional": Proportional,
-    "autoloop": Autoloop,
-    "lndg": Lndg,
-    "regolancer": Regolancer,
-    "rebalance_lnd": RebalanceLnd,
-    "forecast": Forecast,
-    "planner": Planner,
-    "planner_oracle": PlannerOracle,
-}
-"""Agents by the ``policy`` of a recipe."""
-
 AlgorithmName = Literal["ppo", "maskable_ppo", "ppo_lstm", "dqn", "sac", "dpi"]
 """Algorithms of stable-baselines3 and sb3-contrib, as rl-baselines3-zoo names them, and direct policy iteration."""
+FeaturesName = Literal["demand", "channels"]
+"""What a recipe may call features."""
 
 
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -112,7 +73,7 @@ class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A rule and its settings; in the file, the settings stand beside ``policy``."""
 
     policy: str
-    """A key of ``POLICIES``."""
+    """Name of the agent's class; ``registry.POLICIES`` has them all."""
     settings: dict[str, Any]
     """Arguments of the agent's class."""
     view: View = View()
@@ -171,22 +132,6 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Steps of an episode of that environment."""
         return int(self.env_kwargs.get("max_episode_steps", self._spec.max_episode_steps or 100))
 
-    def features_for(self, problem: Problem) -> Features | None:
-        """Make the features that it names, or None where it names none.
-
-        Args:
-            problem: The problem of the environment that is looked at.
-
-        Raises:
-            ConfigError: The problem has no such features.
-        """
-        match self.features:
-            case "demand":
-                return DemandFeatures(problem, self.max_episode_steps)
-            case "channels":
-                return ChannelFeatures(problem)
-        return None
-
     @property
     def _spec(self) -> EnvSpec:
         """What is registered under the id of that environment."""
@@ -234,8 +179,6 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
     policy = str(data.pop("policy", ""))
     if not policy:
         raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
-    if policy not in POLICIES:
-        raise ConfigError(f"agent {name!r}: unknown policy {policy!r}.{did_you_mean(policy, POLICIES)}")
     view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
     return RuleRecipe(policy=policy, settings=data, view=view)
 
@@ -243,7 +186,7 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
 def view_of(name: str) -> dict[str, Any]:
     """Return the settings of an environment that an agent needs, to see it and to act in its own way.
 
-    Whoever makes an environment for an agent puts them over the environment's own settings.
+    They take precedence over the environment's own settings.
 
     Args:
         name: Name of a recipe that ships with the package, or path of a TOML file.
@@ -253,71 +196,6 @@ def view_of(name: str) -> dict[str, Any]:
     """
     view: dict[str, Any] = msgspec.to_builtins(read_recipe(name).view)
     return view
-
-
-def make_agent(name: str, problem: Problem) -> Agent:
-    """Build an agent.
-
-    Args:
-        name: Name of a recipe that ships with the package, or path of a TOML file.
-        problem: The problem of the environment it will act on, with the settings of ``view_of(name)``.
-
-    Raises:
-        ConfigError: There is no such recipe, or a setting of it is unknown or impossible.
-    """
-    recipe = read_recipe(name)
-    if isinstance(recipe, TrainedRecipe):
-        return _trained_agent(name, problem, recipe)
-    return build_rule(name, recipe, problem)
-
-
-def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
-    """Build the agent of a rule's recipe.
-
-    Args:
-        name: How errors call it.
-        recipe: The rule and its settings.
-        problem: As for ``make_agent``.
-
-    Raises:
-        ConfigError: A setting is unknown or impossible.
-    """
-    kind = POLICIES[recipe.policy]
-    known = list(inspect.signature(kind).parameters)[1:]
-    types = get_type_hints(kind.__init__)
-    for setting, value in recipe.settings.items():
-        if setting not in known:
-            raise ConfigError(
-                f"agent {name!r}: unknown setting {setting!r}.{did_you_mean(setting, known)} "
-                f"Known: {', '.join(known) or 'none'}"
-            )
-        try:
-            msgspec.convert(value, types[setting])
-        except msgspec.ValidationError as wrong:
-            raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
-    return kind(problem, **recipe.settings)
-
-
-def settings_of(recipe: RuleRecipe) -> dict[str, Any]:
-    """Return all settings of a rule, those that the recipe leaves out with their defaults."""
-    parameters = list(inspect.signature(POLICIES[recipe.policy]).parameters.values())[1:]
-    defaults = {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
-    return {**defaults, **recipe.settings}
-
-
-def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
-    """Build the agent of a trained recipe."""
-    if recipe.trained is None:
-        raise ConfigError(
-            f"agent {name!r} has not been trained yet: run `lnsim train {name}`, and name the recipe that it writes"
-        )
-    try:
-        from lnsim_gym.agents.learning.trained import load_agent  # noqa: PLC0415
-    except ModuleNotFoundError as missing:
-        raise MissingDependency(
-            f"trained agents need {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"
-        ) from None
-    return load_agent(name, problem, recipe, recipe_path(name).parent / recipe.trained.weights)
 
 
 def _read_file(name: str) -> dict[str, Any]:

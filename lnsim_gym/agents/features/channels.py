@@ -1,74 +1,25 @@
-"""What a learning agent may look at instead of the plain observation."""
+"""Features of each channel end, the same on a network of any size."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, Final, Self
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.agents.features.base import Features
 from lnsim_gym.arrays import Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.liquidity import as_liquidity
 
-__all__ = ["ChannelFeatures", "Features", "FeaturesName"]
-
-FeaturesName = Literal["demand", "channels"]
-"""What a recipe may call features."""
-
+__all__ = ["ChannelFeatures"]
 
 FLOW_SCALE: Final = 10.0
 """What flows, shares of a channel's capacity in a step, are multiplied by."""
 FAILURE_SCALE: Final = 30.0
 """What failures, shares of the payments of a step, are multiplied by."""
-
-
-class Features(ABC):
-    """Makes what an agent looks at out of the observations of a batch of networks."""
-
-    space: gym.spaces.Box
-    """Of one network."""
-    fits_any_network: ClassVar[bool] = False
-    """Whether a policy that learnt on them acts on networks of any size."""
-
-    @abstractmethod
-    def __call__(self, observation: Float32, step: Int64) -> Float32:
-        """Take in what the last step showed, and return what is looked at.
-
-        Args:
-            observation: Observations, shape (n, layout.size).
-            step: Steps done in the episode of each network, shape (n,); 0 where one begins.
-
-        Returns:
-            Shape (n, *shape of ``space``).
-        """
-
-    @abstractmethod
-    def begin(self, which: npt.NDArray[np.bool_], observation: Float32) -> Float32:
-        """Return what is looked at first in the episodes that begin on the chosen networks.
-
-        Args:
-            which: Which networks, shape (n,).
-            observation: Observations of all networks, shape (n, layout.size).
-
-        Returns:
-            Shape (chosen networks, *shape of ``space``).
-        """
-
-    @abstractmethod
-    def anew(self) -> Self:
-        """Return the same features for other networks, with nothing remembered yet."""
-
-    @abstractmethod
-    def saved(self) -> tuple[npt.NDArray[Any], ...]:
-        """Return what it remembers of the networks: arrays of one row each."""
-
-    @abstractmethod
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
-        """Put back what ``saved`` returned."""
 
 
 class ChannelFeatures(Features):
@@ -129,15 +80,15 @@ class ChannelFeatures(Features):
         """See ``Features``."""
         return self._look(observation[which])
 
-    def anew(self) -> Self:
+    def fresh_copy(self) -> Self:
         """See ``Features``."""
         return self
 
-    def saved(self) -> tuple[npt.NDArray[Any], ...]:
+    def save_state(self) -> tuple[npt.NDArray[Any], ...]:
         """Return nothing: nothing is remembered."""
         return ()
 
-    def restore(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
+    def restore_state(self, memory: tuple[npt.NDArray[Any], ...]) -> None:
         """Do nothing."""
 
     def _look(self, observation: Float32) -> Float32:
