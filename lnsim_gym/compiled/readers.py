@@ -99,10 +99,12 @@ def public_reader(state_type: Any) -> Any:
 
     @overload(read, prefer_literal=True)
     def compile_read(address: Any, path: Any) -> Any:  # noqa: ARG001
+        if not isinstance(path, types.StringLiteral):
+            return None
         kind, first = _find(state_type, path.literal_value.split("."))
         names: dict[str, Any] = {"carray": carray, "word": _pointer_to(types.int64), "real": _pointer_to(types.float64)}
         text = _expression(kind, itertools.count(first), names)
-        exec(f"def read(address, path):\n    return {text}", names)
+        exec(f"def read(address: Any, path: Any) -> Any:\n    return {text}", names)  # numba compares the annotations
         return names["read"]
 
     return read
