@@ -1,5 +1,6 @@
-"""How functions are compiled and their machine code kept: everything that knows numba more closely than ``njit``."""
+"""How functions are compiled, made ready and given their data: all that touches numba more closely than ``njit``."""
 
 from lnsim_gym.compiled.functions import fused, inlined, kernel, outlined
+from lnsim_gym.compiled.kernels import ready
 
-__all__ = ["fused", "inlined", "kernel", "outlined"]
+__all__ = ["fused", "inlined", "kernel", "outlined", "ready"]

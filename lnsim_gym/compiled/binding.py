@@ -2,43 +2,120 @@
 
 A call of a compiled function costs about 0.1 microseconds for each array it is given, more than a whole step of a
 small network. So the arrays of a state (nested named tuples) are described once in a table, address and shape of
-each, and compiled code rebuilds what it needs from the table's address. The state must outlive every call.
+each, and compiled code rebuilds what it needs from the table's address (``reader``). ``BoundState`` owns a state and
+its table: compiled code believes an address, so nothing but this class hands one out.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import typeof, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
+from numba import typeof
 
-__all__ = ["describe", "reader"]
+from lnsim_gym.compiled import private
+from lnsim_gym.compiled.readers import ROW, fast_reader, public_reader
 
-_ROW: Final = 5
-"""Words that describe one leaf of a state: the address and up to four dimensions of an array, or a number."""
+__all__ = ["BoundState", "describe", "reader"]
+
+State = TypeVar("State")
+
+
+class BoundState(Generic[State]):
+    """A state and the table through which compiled code reaches it, kept alive together.
+
+    Args:
+        state: Nested named tuples of C-contiguous arrays of up to four dimensions, integers and floats. Its arrays are
+            changed in place, never replaced.
+        like: The state that kernels learned their types from; shapes may differ.
+
+    Raises:
+        TypeError: A field is of another type than kernels were compiled for.
+    """
+
+    def __init__(self, state: State, like: State) -> None:
+        _require_type(state, like, "state")
+        self.state: Final = state
+        self._table = describe(state)
+        self.address: Final[int] = self._table.ctypes.data
+        """What kernels take; means nothing once this object is gone, nor in another process."""
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be copied or pickled.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError(
+            "expected the owner of a state to make a BoundState anew, got a request to copy or pickle it: its address "
+            "holds for its own arrays in its own process; copy `.state` and bind the copy"
+        )
+
+
+def _require_type(value: Any, like: Any, name: str) -> None:
+    """Refuse what compiled code would misread.
+
+    Raises:
+        TypeError: It says which field is not like the other, and how.
+    """
+    if type(value) is not type(like):
+        raise TypeError(f"{name}: expected {type(like).__name__}, got {type(value).__name__}")
+    if isinstance(value, tuple):
+        if len(value) != len(like):
+            raise TypeError(f"{name}: expected {len(like)} fields, got {len(value)}")
+        names = getattr(value, "_fields", range(len(value)))
+        for field, inner, inner_like in zip(names, value, like, strict=True):
+            _require_type(inner, inner_like, f"{name}.{field}")
+    elif isinstance(value, np.ndarray):
+        _require_array(value, like, name)
+    elif not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: expected an array, an integer or a float, got {type(value).__name__}")
+
+
+def _require_array(array: npt.NDArray[Any], like: npt.NDArray[Any], name: str) -> None:
+    """Refuse an array of another layout than the other.
+
+    Raises:
+        TypeError: It is one.
+    """
+    wanted, got = _layout(like), _layout(array)
+    wanted["C-contiguous"] = wanted["aligned"] = True
+    if array.ndim >= ROW:
+        raise TypeError(f"{name}: expected at most {ROW - 1} dimensions, got the shape {array.shape}")
+    for what, value in wanted.items():
+        if got[what] != value:
+            raise TypeError(
+                f"{name}: expected an array with {what} = {value}, as kernels were compiled for, got {got[what]}"
+            )
+
+
+def _layout(array: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return what machine code depends on in an array."""
+    return {
+        "dtype": array.dtype,
+        "ndim": array.ndim,
+        "C-contiguous": array.flags.c_contiguous,
+        "aligned": array.flags.aligned,
+        "writeable": array.flags.writeable,
+    }
 
 
 def describe(state: Any) -> npt.NDArray[np.int64]:
-    """Return the table of a state.
+    """Return the table of a state; it holds no references, so keep both (``BoundState`` does).
 
     Args:
         state: Nested named tuples of C-contiguous arrays of up to four dimensions, integers and floats.
 
     Returns:
-        Table of shape (leaves, 5); keep it, and the state, as long as compiled code uses its address.
+        Table of shape (leaves, 5): for an array its address and dimensions, else the number's own 64 bits.
     """
-    table = np.zeros((sum(1 for _ in _leaves(state)), _ROW), np.int64)
+    table = np.zeros((sum(1 for _ in _leaves(state)), ROW), np.int64)
     for row, leaf in zip(table, _leaves(state), strict=True):
         if isinstance(leaf, np.ndarray):
-            if not leaf.flags.c_contiguous or leaf.ndim > _ROW - 1:
-                raise TypeError(f"expected C-contiguous arrays of at most {_ROW - 1} dimensions, got {leaf.shape}")
+            if not leaf.flags.c_contiguous or leaf.ndim >= ROW:
+                raise TypeError(f"expected C-contiguous arrays of at most {ROW - 1} dimensions, got {leaf.shape}")
             row[0] = leaf.ctypes.data
             row[1 : 1 + leaf.ndim] = leaf.shape
         elif isinstance(leaf, float):
@@ -63,69 +140,5 @@ def reader(example: Any) -> Any:
     The path is a literal such as ``"columns.reward"`` and names a leaf or a tuple of them; only what it names is read,
     and only that costs compile time.
     """
-    state_type: Any = typeof(example)  # type: ignore[no-untyped-call]
-
-    @intrinsic(prefer_literal=True)
-    def read(typing_context: Any, address: Any, path: Any) -> Any:  # noqa: ARG001
-        kind, first = _find(state_type, path.literal_value.split("."))
-
-        def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-            words = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
-            return _build(context, builder, kind, words, itertools.count(first))
-
-        return kind(types.int64, path), generate
-
-    compiled: Any = read
-    compiled.kernel_stamp = str(state_type)  # what a kernel that reads the state depends on
-    return compiled
-
-
-def _find(kind: Any, path: list[str]) -> tuple[Any, int]:
-    """Return the type of a part of a state and the row of the table at which it begins."""
-    row = 0
-    for name in path:
-        place = kind.fields.index(name)
-        row += sum(_rows(field) for field in kind.types[:place])
-        kind = kind.types[place]
-    return kind, row
-
-
-def _rows(kind: Any) -> int:
-    """Return the number of leaves of a type."""
-    fields = getattr(kind, "types", None)
-    return 1 if fields is None else sum(_rows(field) for field in fields)
-
-
-def _build(context: Any, builder: Any, kind: Any, words: Any, rows: Iterator[int]) -> Any:
-    """Emit the code that builds a value of a type from the next rows of the table."""
-    if hasattr(kind, "types"):
-        fields = [_build(context, builder, field, words, rows) for field in kind.types]
-        return context.make_tuple(builder, kind, fields)
-    first = _ROW * next(rows)
-
-    def word(offset: int) -> Any:
-        return builder.load(cgutils.gep_inbounds(builder, words, first + offset))  # type: ignore[no-untyped-call]
-
-    if not isinstance(kind, types.Array):
-        value_type = context.get_value_type(kind)
-        return builder.bitcast(word(0), value_type) if isinstance(kind, types.Float) else word(0)
-    return _build_array(context, builder, kind, word)
-
-
-def _build_array(context: Any, builder: Any, kind: Any, word: Any) -> Any:
-    """Emit the code that builds an array without an owner from its address and dimensions."""
-    array = context.make_array(kind)(context, builder)
-    item_bytes = context.get_abi_sizeof(context.get_data_type(kind.dtype))
-    shape = [word(1 + axis) for axis in range(kind.ndim)]
-    strides = [context.get_constant(types.intp, item_bytes)]
-    for length in reversed(shape[1:]):
-        strides.insert(0, builder.mul(strides[0], length))
-    populate_array(  # type: ignore[no-untyped-call]
-        array,
-        data=builder.inttoptr(word(0), array.data.type),
-        shape=shape,
-        strides=strides,
-        itemsize=context.get_constant(types.intp, item_bytes),
-        meminfo=None,
-    )
-    return array._getvalue()
+    make = fast_reader if private.IS_WHOLE else public_reader
+    return make(typeof(example))  # type: ignore[no-untyped-call]

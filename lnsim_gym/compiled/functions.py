@@ -1,4 +1,4 @@
-"""How functions are compiled here: machine code kept on disk, without Python objects and reference counts."""
+"""How functions are compiled here: kernels for Python to call, and the parts that they are made of."""
 
 from __future__ import annotations
 
@@ -6,69 +6,32 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 from numba import njit
-from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler
 
-from lnsim_gym.compiled.cache import KernelCache
+from lnsim_gym.compiled.kernels import Kernel
+from lnsim_gym.compiled.private import part_options, uncounted_options
 
 __all__ = ["fused", "inlined", "kernel", "outlined"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_KERNEL: Final[dict[str, Any]] = {"nogil": True, "_nrt": False}
+_KERNEL: Final[dict[str, Any]] = {"nogil": True, **uncounted_options()}
 """No GIL, and no counting of references to arrays: it would cost more than the work itself."""
-
-
-class _Nowhere:
-    """Stands for the generator of machine code where none is generated."""
-
-    @staticmethod
-    def set_env(name: str, environment: Any) -> None:
-        """Drop what machine code would find constants in."""
-
-
-class _Part(JITCodeLibrary):
-    """Code of a part of kernels. They optimise it and turn it into machine code, so by itself it stays as it is."""
-
-    codegen = _Nowhere
-
-    def _optimize_functions(self, ll_module: Any) -> None:
-        ll_module.data_layout = self._codegen._data_layout
-
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
-        self._finalized = True
-
-    def get_pointer_to_function(self, name: str) -> int:  # noqa: ARG002
-        """Return 0, numba's word for: there is no such machine code."""
-        self._ensure_finalized()  # type: ignore[no-untyped-call]
-        return 0
-
-
-class _PartCompiler(Compiler):
-    """numba's compiler for parts of kernels."""
-
-    def __init__(self, typing_context: Any, target_context: Any, _library: Any, *rest: Any) -> None:
-        part = _Part(target_context.codegen(), "part")  # type: ignore[no-untyped-call]
-        super().__init__(typing_context, target_context, part, *rest)  # type: ignore[no-untyped-call]
-
-
 _CALLEE: Final[dict[str, Any]] = {
     **_KERNEL,
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
-    "pipeline_class": _PartCompiler,
+    **part_options(),
 }
 """Options of functions that only compiled code calls: what they need not have would take most of the compile time."""
 
 
 def kernel(function: F) -> F:
-    """Compile a function that works on given arrays: no allocation, no GIL, cached on disk where that is possible."""
-    compiled = njit(**_KERNEL)(function)
-    compiled._cache = KernelCache(function)
-    return cast("F", compiled)
+    """Compile a function that works on given arrays: no allocation, no GIL, kept on disk where that is possible.
+
+    The function must stand at the top of a module: numba cannot find one made inside another again. Only Python calls
+    kernels; what kernels call are parts (``fused``, ``outlined``, ``inlined``).
+    """
+    return cast("F", Kernel(function, _KERNEL))
 
 
 def inlined(function: F) -> F:

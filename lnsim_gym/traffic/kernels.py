@@ -7,12 +7,14 @@ over thousands of networks, or the kernels for Python in ``source``.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.compiled.elementary import compiled_exp, compiled_log
 from lnsim_gym.traffic.random import PURPOSE_PAYMENTS, PURPOSE_START, PURPOSE_WEIGHTS, advance, stream, uniform, word
 
 __all__ = [
@@ -114,7 +116,7 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
             if program.kind == KIND_SIMLN:
                 cumulative[row, node] = program.node_capacity_sat[node]
             else:
-                cumulative[row, node] = np.exp(program.weight_spread * _quantile(program.normal_table, uniform(state)))
+                cumulative[row, node] = compiled_exp(program.weight_spread * _quantile(program.normal_table, uniform(state)))
                 state = advance(state)
     received = cumulative[1].sum()
     sent = 0.0
@@ -177,13 +179,13 @@ def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
 def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any:
     """Draw a log-normal amount whose spread follows from the capacities of the pair."""
     limit = min(program.node_capacity_sat[sender], program.node_capacity_sat[receiver]) / 2.0
-    log_mean = np.log(program.expected_payment_sat)
+    log_mean = compiled_log(program.expected_payment_sat)
     if program.fixed_log_sd >= 0.0:
         log_sd = program.fixed_log_sd
     else:
-        log_sd = np.sqrt(max(2.0 * (np.log(limit) - log_mean), 0.0))
+        log_sd = math.sqrt(max(2.0 * (compiled_log(limit) - log_mean), 0.0))
     # Equal to mu = 2 ln m - ln l when sigma^2 = 2 (ln l - ln m): the mean stays m.
-    return np.exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
+    return compiled_exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
 
 
 @outlined

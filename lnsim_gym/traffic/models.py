@@ -5,16 +5,18 @@ What is drawn from a program, and how, stands in ``kernels``.
 
 from __future__ import annotations
 
-from statistics import NormalDist
 from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.arrays import Float64
+from lnsim_gym.compiled.elementary import exp
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import KIND_CLASSIC, KIND_SIMLN, KIND_WEIGHTED, TABLE_CELLS, TrafficProgram
+from lnsim_gym.traffic.normal import normal_table
 
 __all__ = [
     "CardTraffic",
@@ -30,7 +32,6 @@ MAX_AMOUNT_SAT: Final = 4_000_000_000
 """Largest amount of a payment: times a fee rate of a million ppm, in msat, it still fits 64 bits."""
 MAX_PAUSE_S: Final = 365 * 24 * 3600
 """Longest time between two payments: that of millions of them still fits 64 bits, in ms."""
-_TAIL: Final = 1e-7  # probability beyond which the tails of a normal table are cut
 
 
 class DriftTraffic(
@@ -133,7 +134,7 @@ def _weighted(topology: Topology, model: DriftTraffic | CardTraffic, median_sat:
     return _program(
         topology,
         kind=KIND_WEIGHTED,
-        amount_table_sat=np.clip(median_sat * np.exp(model.amount_log_sd * _normal_table()), 1, largest_sat),
+        amount_table_sat=np.clip(median_sat * exp(model.amount_log_sd * _normal_table()), 1, largest_sat),
         max_amount_sat=largest_sat,
         weight_spread=model.weight_spread,
         redraw_every_steps=model.redraw_every_steps,
@@ -225,11 +226,9 @@ def _program(
     )
 
 
-def _normal_table() -> npt.NDArray[np.float64]:
-    """Standard normal quantiles at k / TABLE_CELLS, the two infinite ends cut at 1e-7."""
-    quantile = NormalDist().inv_cdf
-    inner = [quantile(cell / TABLE_CELLS) for cell in range(1, TABLE_CELLS)]
-    return np.array([quantile(_TAIL), *inner, quantile(1 - _TAIL)])
+def _normal_table() -> Float64:
+    """Standard normal quantiles at k / TABLE_CELLS, a copy."""
+    return normal_table(TABLE_CELLS).copy()
 
 
 def _largest_amount_sat(topology: Topology, asked_sat: int | None) -> int:

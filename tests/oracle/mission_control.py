@@ -4,8 +4,9 @@ Literal to LND's routing/probability_apriori.go and missioncontrol_state.go. Tim
 ``(from node, to node)``.
 """
 
-import math
 from dataclasses import dataclass
+
+from lnsim_gym.compiled.elementary import exp, exp2
 
 APRIORI = 0.6
 PREVIOUS_SUCCESS = 0.95
@@ -30,12 +31,14 @@ def capacity_factor(amount, capacity_msat):
     if amount > capacity_msat:
         return 0.0
     cutoff, smearing = CAPACITY_FRACTION * capacity_msat, SMEARING_FRACTION * capacity_msat
-    denominator = 1 + math.exp(-(amount - cutoff) / smearing)
-    return 1 - (1 - MIN_FACTOR) / denominator
+    exponent = -(amount - cutoff) / smearing
+    if exponent > 38:  # what would be subtracted is lost in rounding
+        return 1.0
+    return 1 - (1 - MIN_FACTOR) / (1 + float(exp(exponent)))
 
 
 def failure_weight(age_ms):
-    return math.pow(2, -(age_ms / 3_600_000.0) / HALF_LIFE_HOURS)
+    return float(exp2(-(age_ms / 3_600_000.0) / HALF_LIFE_HOURS))
 
 
 class MissionControl:

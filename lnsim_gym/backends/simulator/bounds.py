@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,7 @@ def _bound_table() -> Float64:
         for target in range(MAX_BOUND_HOPS + 1):
             for hops in range(1, MAX_BOUND_HOPS + 1):
                 step = SUCCESS_PROBABILITY if hops == 1 else likely
-                cost_so_far = likely ** -max(1, target - hops)
+                cost_so_far = 1 / math.prod([likely] * max(1, target - hops))
                 table[boosted, target, hops] = table[boosted, target, hops - 1] + (1 / step - 1) * cost_so_far
     lowered: Float64 = table * (1 - 1e-9)
     return lowered

@@ -7,13 +7,13 @@ senders remember. Formulas: LND's routing/probability_apriori.go and routing/mis
 
 from __future__ import annotations
 
-import math
 from typing import Any, Final
 
 import numpy as np
 
 from lnsim_gym.backends.simulator.layout import BOOSTED, KNOWN
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.compiled.elementary import compiled_exp, compiled_exp2
 
 __all__ = [
     "HOP_PROBABILITY",
@@ -43,7 +43,7 @@ FLAT_SHIFT: Final = 4
 @fused
 def _failure_weight(age_ms: Any) -> Any:
     """Return the weight of a failure of that age: ``2 ** (-age / half-life)``."""
-    return 1.0 if age_ms <= 0 else math.pow(2.0, -(age_ms / HALF_LIFE_MS))
+    return 1.0 if age_ms <= 0 else compiled_exp2(-(age_ms / HALF_LIFE_MS))
 
 
 @fused
@@ -54,7 +54,7 @@ def _capacity_factor(amount: Any, capacity: Any) -> Any:
     if amount > capacity:
         return 0.0
     margin = (amount - CAPACITY_FRACTION * capacity) / (CAPACITY_SMEARING * capacity)
-    return 1.0 - 0.5 / (1.0 + math.exp(-margin))
+    return 1.0 - 0.5 / (1.0 + compiled_exp(-margin))
 
 
 @fused

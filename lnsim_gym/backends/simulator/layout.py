@@ -48,7 +48,8 @@ POLICY: Final = np.dtype(
         ("capacity_msat", np.int64),
         ("keep_msat", np.int64),  # part of the balance that an idle channel end cannot spend
         ("need_msat", np.int64),  # balance of the other end below which only dust can be sent; 0 for the initiator
-    ]
+    ],
+    align=True,
 )
 """What there is to know of a direction: 64 bytes, a cache line."""
 COMMITMENT: Final = np.dtype(
@@ -56,7 +57,8 @@ COMMITMENT: Final = np.dtype(
         ("fee_per_kw", np.int64),
         ("reserve_msat", np.int64),
         ("dust_below_msat", np.int64),  # initiator's balance below which the peer of an idle channel can send only dust
-    ]
+    ],
+    align=True,
 )
 """What there is to know of a channel."""
 LABEL: Final = np.dtype(
@@ -69,10 +71,11 @@ LABEL: Final = np.dtype(
         ("direction", np.uint64),  # the path's first
         ("lock", np.int64),  # blocks of time lock from the node to the target, plus 2^32 for each hop
         ("key", np.int64),  # place in the queue; -1 once expanded or never queued
-    ]
+    ],
+    align=True,
 )
 """Best known path from a node to the target of a search: a cache line."""
-ENTRY: Final = np.dtype([("key", np.int64), ("node", np.uint64)])
+ENTRY: Final = np.dtype([("key", np.int64), ("node", np.uint64)], align=True)
 """A node to expand."""
 RECORD: Final = np.dtype(
     [
@@ -81,7 +84,8 @@ RECORD: Final = np.dtype(
         ("success_msat", np.int64),  # largest amount known to pass
         ("failure_msat", np.int64),  # smallest amount known to fail
         ("failure_ms", np.int64),  # when it failed, or -1
-    ]
+    ],
+    align=True,
 )
 """What a sender knows of a direction."""
 
