@@ -8,13 +8,14 @@ from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.interventions import Intervention, earnings, topology_after
 from lnsim_gym.backends.simulator.engine import policy_rows
-from lnsim_gym.compiled.binding import describe
+from lnsim_gym.compiled.binding import BoundState
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import NOT_COPIED, Episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import forwarding_fees_msat
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
+from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import make_state
 from lnsim_gym.traffic import TrafficSource
 
@@ -44,8 +45,8 @@ class BackendEpisodes(Episodes):
         self._state = make_state(
             problem.config, [problem.topology], [problem.traffic], self.columns, self.places, own_policies=False
         )
-        self._task_state = task.compiled_state([task])
-        self._tables = describe(self._state), describe(self._task_state)
+        self._bound = BoundState(self._state, example_state())
+        self._bound_task = BoundState(task.compiled_state([task]), task.kernels.example)
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
         """See ``Episodes.reset``."""
@@ -115,8 +116,7 @@ class BackendEpisodes(Episodes):
 
     def _run(self, kernel: Any) -> None:
         """Run a kernel on the network."""
-        state, task_state = self._tables
-        kernel(state.ctypes.data, task_state.ctypes.data, 0, 1)
+        kernel(self._bound.address, self._bound_task.address, 0, 1)
 
     def _set_topology(self, topology: Topology) -> None:
         """Take in the policies that the network has from now on."""

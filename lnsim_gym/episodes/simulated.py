@@ -14,7 +14,8 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Bool, Float64, Int32, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.simulator.engine import Network, with_policies
-from lnsim_gym.compiled.binding import describe
+from lnsim_gym.compiled import ready
+from lnsim_gym.compiled.binding import BoundState
 from lnsim_gym.episodes.attempts import count_attempts
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
@@ -23,6 +24,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.base import Kernel
 from lnsim_gym.tasks.columns import OUTCOME_COLUMNS, unpack_batch, unpack_outcomes
+from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import make_state, with_scratch
 
 __all__ = ["SimulatedEpisodes"]
@@ -61,29 +63,30 @@ class SimulatedEpisodes(Episodes):
             self.places,
             own_policies=problem.task.changes_policies,
         )
-        self._states = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
-        self._task_state = tasks[0].compiled_state(tasks)
-        self._tables = [describe(share) for share in self._states]
-        self._task_table = describe(self._task_state)
+        kernels = problem.task.kernels
+        step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
+        self._state = state
+        shares = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
+        self._bound_shares = [BoundState(share, example_state()) for share in shares]
+        self._bound_task = BoundState(tasks[0].compiled_state(tasks), kernels.example)
         edges = np.linspace(0, networks, self.threads + 1).astype(int).tolist()
         self._ranges = [
-            (table.ctypes.data, self._task_table.ctypes.data, first, last)
-            for table, first, last in zip(self._tables, edges[:-1], edges[1:], strict=True)
+            (share.address, self._bound_task.address, first, last)
+            for share, first, last in zip(self._bound_shares, edges[:-1], edges[1:], strict=True)
         ]
+        ready((kernels.reset, self._ranges[0]), (step_networks, self._ranges[0]))
+        self._reset_networks, self._step_networks = kernels.reset.dispatcher, step_networks.dispatcher
         self._address, self._task_address = self._ranges[0][:2]
-        kernels = problem.task.kernels
-        self._reset_networks = kernels.reset
-        self._step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
         self._which, self._decision = state.columns.which, self.columns.decision
         self._decision_one = self.columns.decision[0]
         self._workers: tuple[int, ThreadPoolExecutor] | None = None
-        self._bound: dict[int, list[Callable[[], Any]]] = {}
+        self._copy_calls: dict[int, list[Callable[[], Any]]] = {}
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """See ``Episodes.reset``."""
         self._which[:] = which
         if start_balances_msat is not None:
-            self._states[0].columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
+            self._state.columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
         self._run(self._reset_networks)
         return _ASSIGNED
 
@@ -125,7 +128,7 @@ class SimulatedEpisodes(Episodes):
             which: The networks it is for, shape (networks,).
             cumulative: As for ``imagine``.
         """
-        columns = self._states[0].columns
+        columns = self._state.columns
         columns.cumulative[which] = cumulative[which]
         columns.regime[which] = 0
 
@@ -154,14 +157,14 @@ class SimulatedEpisodes(Episodes):
         """
         for array, its in zip(self._living(), other._living(), strict=True):
             array[...] = np.repeat(its, copies, axis=0)
-        state = self._states[0]
+        state = self._state
         if state.own_policies:
             state.columns.policies[:] = np.arange(self.networks)
 
     def topology(self, network: int) -> Topology:
         """See ``Episodes.topology``."""
         known = super().topology(network)
-        state = self._states[0]
+        state = self._state
         if not state.own_policies:
             return known
         return with_policies(known, state.networks.policy[network])
@@ -169,7 +172,7 @@ class SimulatedEpisodes(Episodes):
     def outcomes(self, network: int) -> PaymentOutcomes:
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
         columns = self.columns
-        made_on, balances_msat = self._stepped_network(network), self._states[0].columns.served_from_msat[network]
+        made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
         self._count_attempts(made_on, balances_msat, self.batch(network), columns.attempts[network])
         return super().outcomes(network)
 
@@ -177,7 +180,7 @@ class SimulatedEpisodes(Episodes):
         """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
         *kept, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
         made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
-        if self._states[0].own_policies:
+        if self._state.own_policies:
             made_on = made_on._replace(policy=made_on.policy.copy())
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
@@ -199,7 +202,7 @@ class SimulatedEpisodes(Episodes):
 
     def _stepped_network(self, network: int) -> Network:
         """Return the engine's view of what a network was in its last step; a view, policies included."""
-        state = self._states[0]
+        state = self._state
         variant = int(state.columns.stepped_variant[network])
         view = Network(*(column[variant] for column in state.networks._replace(policy=state.starts.policy)))
         return view._replace(policy=state.networks.policy[network]) if state.own_policies else view
@@ -210,16 +213,16 @@ class SimulatedEpisodes(Episodes):
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, one row per network; working space left out."""
-        state = self._states[0]
+        state = self._state
         policies = (state.networks.policy,) if state.own_policies else ()
         return (*state.columns, *state.memories, *policies)
 
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
-        if network not in self._bound:
+        if network not in self._copy_calls:
             names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "served_from_msat", "balances_msat")
-            self._bound[network] = [getattr(self._states[0].columns, name)[network].copy for name in names]
-        return self._bound[network]
+            self._copy_calls[network] = [getattr(self._state.columns, name)[network].copy for name in names]
+        return self._copy_calls[network]
 
     def _run(self, kernel: Kernel) -> None:
         """Run a kernel on every range, the first in this thread."""

@@ -15,7 +15,7 @@ A step of any task goes like this, on every backend::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -90,12 +90,15 @@ class ObservationScheme(ABC):
         return rows.copy()
 
 
-Kernel = Callable[[int, int, int, int], None]
+Kernel = Any
 """A compiled function of the address of the loop's state, that of the task's, and a range of networks."""
 
 
 class TaskKernels(NamedTuple):
     """Compiled functions ``(address, task address, first network, one after the last)`` of a task; see ``loop``."""
+
+    example: tuple[Any, ...]
+    """The state of the task that they learned their types from; see ``Task.compiled_state``."""
 
     reset: Kernel
     """Starts an episode on the marked networks of a range."""

@@ -26,7 +26,7 @@ from lnsim_gym.tasks.loop import (
     step_range,
 )
 
-__all__ = ["LiquidityState", "conclude", "observe", "reset", "step", "step_in_parts"]
+__all__ = ["LiquidityState", "conclude", "example", "observe", "reset", "step", "step_in_parts"]
 
 SUCCESS_RATE: Final = TERMS.index("success_rate")
 VOLUME_RATE: Final = TERMS.index("volume_rate")
@@ -53,7 +53,7 @@ class LiquidityState(NamedTuple):
     averaging: Float32  # (averages,) see ``observe_flows``
 
 
-def _example() -> LiquidityState:
+def example() -> LiquidityState:
     """Return a state with the types that every state has."""
     table = np.zeros((1, 1), np.int64)
     return LiquidityState(
@@ -71,7 +71,7 @@ def _example() -> LiquidityState:
     )
 
 
-_mine = reader(_example())
+_mine = reader(example())
 
 
 @kernel

@@ -68,7 +68,14 @@ class LiquidityTask(Task):
         """See ``Task.kernels``."""
         from lnsim_gym.tasks.liquidity import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
 
-        return TaskKernels(kernels.reset, kernels.step, kernels.step_in_parts, kernels.observe, kernels.conclude)
+        return TaskKernels(
+            example=kernels.example(),
+            reset=kernels.reset,
+            step=kernels.step,
+            step_in_parts=kernels.step_in_parts,
+            observe=kernels.observe,
+            conclude=kernels.conclude,
+        )
 
     def compiled_state(self, variants: Sequence[LiquidityTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
