@@ -19,14 +19,15 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
 from lnsim_gym.tasks import EnvironmentConfig
+from lnsim_gym.tasks.columns import LEDGER
 
 __all__ = ["LightningNetEnv"]
 
 _RESET_OPTIONS: Final = ("balances_msat", "episode")
 _BOUND: Final = frozenset(
     {
-        *("_row", "_allowed", "_counts", "_terms", "_reward", "_due", "_all"),
-        *("_present", "_step_info", "_decode_one", "_mask_one", "_step_one"),
+        *("_counts", "_ledger", "_terms", "_reward", "_due", "_all"),
+        *("_observed", "_masked", "_decode_one", "_step_one", "_add_info"),
     }
 )
 """Attributes that ``_bind`` looks up."""
@@ -105,13 +106,16 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def _bind(self) -> None:
         """Look up once what every step needs."""
         columns, task = self._episodes.columns, self.problem.task
-        self._row, self._allowed = columns.observation[0], columns.allowed[0]
         # Memory views give up their numbers in half the time that arrays take.
-        self._counts, self._terms = columns.counts[0].data, columns.terms[0].data
-        self._reward, self._due = columns.reward.data, columns.due.data
-        self._present, self._step_info = task.observations.present, task.step_info
-        self._decode_one, self._mask_one = task.actions.decode_one, task.actions.mask_one
-        self._step_one = self._episodes.step_one
+        self._counts, self._ledger = columns.counts[0, :LEDGER].data, columns.ledger[0].data
+        self._terms, self._reward, self._due = columns.terms[0].data, columns.reward.data, columns.due.data
+        self._observed = task.observations.views_of(columns.observation[0])
+        self._masked = task.actions.masks_of(columns.allowed[0])
+        self._decode_one, self._step_one, self._add_info = (
+            task.actions.decode_one,
+            self._episodes.step_one,
+            task.add_info,
+        )
         self._all = np.ones(1, np.bool_)
 
     @property
@@ -147,10 +151,10 @@ class LightningNetEnv(gym.Env[Any, Any]):
             "seed": self._seed,
             "episode_number": self._episode,
             "step": self._step,
-            "action_mask": self._mask_one(self._allowed),
+            "action_mask": self._masked(),
             "backend_error": "",
         }
-        return self._present(self._row), info
+        return self._observed(), info
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Do what the action says, run a batch of payments, observe.
@@ -173,11 +177,11 @@ class LightningNetEnv(gym.Env[Any, Any]):
         except BackendError as fault:
             if self.config.on_fault == "raise":
                 raise
-            return self._present(self._row), 0.0, False, True, self._lost(fault)
+            return self._observed(), 0.0, False, True, self._lost(fault)
         self._step += 1
         if self._renderer is not None:
             self._renderer.stepped(self._all)
-        return self._present(self._row), self._reward[0], False, False, self._info("")
+        return self._observed(), self._reward[0], False, False, self._info("")
 
     def render(self) -> Any:
         """Show the network as ``render_mode`` says; draws nothing without one.
@@ -195,7 +199,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> Bool:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
-        return self._mask_one(self._allowed).astype(np.bool_)
+        return self._masked().astype(np.bool_)
 
     def balances_msat(self) -> Int64:
         """Return the exact balances in msat, shape (channels, 2), initiator first."""
@@ -290,7 +294,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _info(self, backend_error: str) -> dict[str, Any]:
         """Return the info of the step that was just made; written out, as every step comes here."""
-        (  # in the order of COUNTS, with the ledger of the task behind
+        (  # in the order of COUNTS
             succeeded,
             volume_msat,
             fees_msat,
@@ -301,9 +305,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
             incorrect_payment_details,
             insufficient_balance,
             canceled,
-            *ledger,
         ) = self._counts.tolist()
-        return {
+        info = {
             "payments": self._due[0],
             "succeeded": succeeded,
             "volume_sat": volume_msat // 1000,
@@ -316,13 +319,14 @@ class LightningNetEnv(gym.Env[Any, Any]):
                 "INSUFFICIENT_BALANCE": insufficient_balance,
                 "CANCELED": canceled,
             },
-            **self._step_info(ledger, self._terms.tolist()),
-            "seed": self._seed,
-            "episode_number": self._episode,
-            "step": self._step,
-            "action_mask": self._mask_one(self._allowed),
-            "backend_error": backend_error,
         }
+        self._add_info(info, self._ledger.tolist(), self._terms.tolist())
+        info["seed"] = self._seed
+        info["episode_number"] = self._episode
+        info["step"] = self._step
+        info["action_mask"] = self._masked()
+        info["backend_error"] = backend_error
+        return info
 
     def _lost(self, fault: BackendError) -> dict[str, Any]:
         """Return the info of a step during which the backend was lost."""

@@ -98,9 +98,9 @@ class Episodes(ABC):
             BackendError: The backend was lost; the columns still hold the last valid observation.
         """
 
-    def step_one(self, decision: Int64) -> None:
-        """Do one step on the only network; see ``step``."""
-        self.step(np.ones(1, np.bool_), decision[None])
+    def step_one(self, decision: memoryview) -> None:
+        """Do one step on the only network, for a decision of len(Task.decision) int64 numbers; see ``step``."""
+        self.step(np.ones(1, np.bool_), np.asarray(decision)[None])
 
     def topology(self, network: int) -> Topology:
         """Return the network with the policies that it has now."""

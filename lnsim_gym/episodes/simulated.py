@@ -78,7 +78,7 @@ class SimulatedEpisodes(Episodes):
         self._reset_networks, self._step_networks = kernels.reset.dispatcher, step_networks.dispatcher
         self._address, self._task_address = self._ranges[0][:2]
         self._which, self._decision = state.columns.which, self.columns.decision
-        self._decision_one = self.columns.decision[0]
+        self._decision_one = self.columns.decision[0].data
         self._workers: tuple[int, ThreadPoolExecutor] | None = None
         self._copy_calls: dict[int, list[Callable[[], Any]]] = {}
 
@@ -96,7 +96,7 @@ class SimulatedEpisodes(Episodes):
         self._decision[:] = decisions
         self._run(self._step_networks)
 
-    def step_one(self, decision: Int64) -> None:
+    def step_one(self, decision: memoryview) -> None:
         """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment.
 
         The network is still marked as the one to step since it was reset.

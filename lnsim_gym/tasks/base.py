@@ -15,7 +15,7 @@ A step of any task goes like this, on every backend::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -50,10 +50,9 @@ class ActionScheme(ABC):
             InvalidAction: An action lies outside the space.
         """
 
-    def decode_one(self, action: Any) -> Int64:
-        """Turn one action, or what the task takes in place of one, into a decision, shape (len(Task.decision),)."""
-        decision: Int64 = self.decode(np.asarray(action)[None])[0]
-        return decision
+    def decode_one(self, action: Any) -> memoryview:
+        """Turn one action, or what the task takes in place of one, into a decision, len(Task.decision) int64."""
+        return self.decode(np.asarray(action)[None])[0].data
 
     @abstractmethod
     def mask(self, allowed: Int8) -> Int8:
@@ -66,10 +65,13 @@ class ActionScheme(ABC):
             A fresh int8 array of shape (batch, mask length), 1 where an action is allowed.
         """
 
-    def mask_one(self, allowed: Int8) -> Int8:
-        """Turn the allowed options of one network, shape (Task.options,), into a mask; see ``mask``."""
-        mask: Int8 = self.mask(allowed[None])[0]
-        return mask
+    def masks_of(self, allowed: Int8) -> Callable[[], Int8]:
+        """Return what masks the options of one network as they are when it is called; see ``mask``.
+
+        Args:
+            allowed: The network's own row, shape (Task.options,).
+        """
+        return lambda: self.mask(allowed[None])[0]
 
 
 class ObservationScheme(ABC):
@@ -88,6 +90,10 @@ class ObservationScheme(ABC):
     def present(self, rows: Float32) -> Any:
         """Return fresh observations of the space, for rows of shape (..., size)."""
         return rows.copy()
+
+    def views_of(self, row: Float32) -> Callable[[], Any]:
+        """Return what presents one network's row, shape (size,), as it is when it is called."""
+        return lambda: self.present(row)
 
 
 Kernel = Any
@@ -199,14 +205,15 @@ class Task(ABC):
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
 
-    def step_info(self, noted: Sequence[int], terms: Sequence[float]) -> dict[str, Any]:
-        """Return what the info of a step says of the task: by default the terms of the reward.
+    def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
+        """Add to the info of a step what it says of the task: by default the terms of the reward, as ``rewards``.
 
         Args:
+            info: What was said of the payments.
             noted: Entries of the step, as ``ledger`` names them.
             terms: Terms of the reward.
         """
-        return {"rewards": dict(zip(self.terms, terms, strict=True))}
+        info["rewards"] = dict(zip(self.terms, terms, strict=True))
 
     def short_infos(self, noted: Int64, terms: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return what matters most of a step, flat, as stable-baselines3 logs it: by default the terms of the reward.
@@ -218,7 +225,7 @@ class Task(ABC):
         return [dict(zip(self.terms, row, strict=True)) for row in terms.tolist()]
 
     def step_infos(self, noted: Int64, terms: npt.NDArray[np.float64], which: Bool) -> dict[str, Any]:
-        """Return the same for many networks: arrays of shape (n,) by key, nested as in ``step_info``.
+        """Return the same for many networks: arrays of shape (n,) by key, nested as in ``add_info``.
 
         Args:
             noted: Shape (n, len(ledger)), 0 where a network did not step.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -83,7 +84,7 @@ class RebalanceActions(ActionScheme):
         self.amounts_msat: Int64 = 1000 * np.floor(routes.smallest_capacity_sat[:, None] * shares).astype(np.int64)
         """Amount of each (row, size) in msat, shape (rows, sizes)."""
 
-    def decode_one(self, action: Any) -> Int64:
+    def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or an ``ExactRebalance``, into a decision; see ``ActionScheme.decode_one``."""
         return self._exact(action) if isinstance(action, ExactRebalance) else super().decode_one(action)
 
@@ -99,10 +100,10 @@ class RebalanceActions(ActionScheme):
             Actions of ``space``, stacked along a first axis.
         """
 
-    def _exact(self, rebalance: ExactRebalance) -> Int64:
+    def _exact(self, rebalance: ExactRebalance) -> memoryview:
         """Return the decision to do an exact rebalance."""
         rebalance.check(self.routes)
-        return np.array([rebalance.row, rebalance.amount_msat], np.int64)
+        return np.array([rebalance.row, rebalance.amount_msat], np.int64).data
 
 
 class DiscreteActions(RebalanceActions):
@@ -115,8 +116,12 @@ class DiscreteActions(RebalanceActions):
         rows = np.repeat(np.arange(len(routes.hops)), len(sizes))
         amounts_msat = np.concatenate([[0], self.amounts_msat.ravel()])
         self._decisions: Int64 = decisions(np.concatenate([[NO_OP], rows]), amounts_msat)
-        self._rows: list[Int64] = list(self._decisions)
+        self._rows = [decision.data for decision in self._decisions]
         self.space = gym.spaces.Discrete(len(self._rows))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what it is made of."""
+        return DiscreteActions, (self.routes, self.sizes)
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
@@ -126,7 +131,7 @@ class DiscreteActions(RebalanceActions):
         chosen: Int64 = self._decisions[index]
         return chosen
 
-    def decode_one(self, action: Any) -> Int64:
+    def decode_one(self, action: Any) -> memoryview:
         """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
         try:
             choice = operator.index(action)
@@ -146,9 +151,9 @@ class DiscreteActions(RebalanceActions):
         """See ``ActionScheme.mask``: one entry per action."""
         return allowed.copy()
 
-    def mask_one(self, allowed: Int8) -> Int8:
-        """See ``ActionScheme.mask_one``."""
-        return allowed.copy()
+    def masks_of(self, allowed: Int8) -> Callable[[], Int8]:
+        """See ``ActionScheme.masks_of``."""
+        return allowed.copy
 
 
 class MultiDiscreteActions(RebalanceActions):

@@ -6,6 +6,7 @@ into the space the config asked for.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -194,6 +195,10 @@ class ObservationLayout(ObservationScheme):
             "failed_by_sender": sent.reshape(*lead, -1).copy(),
             "failed_by_receiver": received.reshape(*lead, -1).copy(),
         }
+
+    def views_of(self, row: Float32) -> Callable[[], Any]:
+        """See ``ObservationScheme.views_of``."""
+        return super().views_of(row) if self.split else row.copy
 
 
 def _unit_box(size: int) -> gym.spaces.Box:

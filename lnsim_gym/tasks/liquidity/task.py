@@ -125,25 +125,23 @@ class LiquidityTask(Task):
         result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
         return (Rebalance(self.routes.route(row), amount_msat, result),)
 
-    def step_info(self, noted: Sequence[int], terms: Sequence[float]) -> dict[str, Any]:
-        """See ``Task.step_info``; written out, as every step of a single environment comes here."""
+    def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
+        """See ``Task.add_info``; written out, as every step of a single environment comes here."""
         requested_msat, applied_msat, fee_msat, reason, _ = noted
         success_rate, volume_rate, routing_fees_sat, rebalance_fees_sat, rebalanced_share = terms
-        return {
-            "rebalance": {
-                "requested_sat": requested_msat // 1000,
-                "applied_sat": applied_msat // 1000,
-                "fee_msat": fee_msat,
-                "refused": reason != 0,
-                "reason": REASON_NAMES[reason],
-            },
-            "rewards": {
-                "success_rate": success_rate,
-                "volume_rate": volume_rate,
-                "routing_fees_sat": routing_fees_sat,
-                "rebalance_fees_sat": rebalance_fees_sat,
-                "rebalanced_share": rebalanced_share,
-            },
+        info["rebalance"] = {
+            "requested_sat": requested_msat // 1000,
+            "applied_sat": applied_msat // 1000,
+            "fee_msat": fee_msat,
+            "refused": reason != 0,
+            "reason": REASON_NAMES[reason],
+        }
+        info["rewards"] = {
+            "success_rate": success_rate,
+            "volume_rate": volume_rate,
+            "routing_fees_sat": routing_fees_sat,
+            "rebalance_fees_sat": rebalance_fees_sat,
+            "rebalanced_share": rebalanced_share,
         }
 
     def step_infos(self, noted: Int64, terms: Float64, which: Bool) -> dict[str, Any]:
