@@ -98,12 +98,12 @@ def test_every_action_space_means_the_same_plan(action):
         state, info = env.reset(seed=3)
         agent = PlannerOracle(env.unwrapped.problem, **FEW)
         chosen = agent.act_one(state, info, np.random.default_rng(1))
-        rebalance = env.unwrapped.problem.actions.decode_one(chosen)
+        rebalance = env.unwrapped.problem.task.actions.decode_one(chosen).tolist()
     with gym.make("LightningNet-v0") as env:
         state, info = env.reset(seed=3)
         agent = PlannerOracle(env.unwrapped.problem, **FEW)
         chosen = agent.act_one(state, info, np.random.default_rng(1))
-        assert rebalance == env.unwrapped.problem.actions.decode_one(chosen)
+        assert rebalance == env.unwrapped.problem.task.actions.decode_one(chosen).tolist()
 
 
 def test_the_same_place_and_chance_give_the_same_plan():

@@ -58,9 +58,9 @@ def test_the_load_is_what_payments_of_full_channels_do():
     episodes = SimulatedEpisodes(problem, 1)
     episodes.seed(0, 11)
     episodes.begin(np.ones(1, np.bool_))
-    episodes.step_one(-1, 0)
+    episodes.step_one(np.array([-1, 0]).data)
     routes = episodes.columns.part_route
-    made = np.bincount(routes[routes >= 0], minlength=problem.layout.directions) / 5_000
+    made = np.bincount(routes[routes >= 0], minlength=problem.task.observations.directions) / 5_000
     expected = ExpectedLoad(problem.topology)(drawn_demand(problem.traffic, 11, 0, 0))
     assert made.sum() == pytest.approx(expected.sum(), abs=0.03)
     assert np.corrcoef(made, expected)[0, 1] > 0.7  # fees decide between ways of equal length
@@ -88,7 +88,7 @@ def played(networks, steps):
     episodes.begin(everyone)
     shown = [episodes.columns.observation.copy()]
     for _ in range(steps):
-        episodes.step(everyone, np.full(networks, -1), np.zeros(networks, np.int64))
+        episodes.step(everyone, np.tile([-1, 0], (networks, 1)))
         shown.append(episodes.columns.observation.copy())
     truth = log_weights(np.stack([drawn_demand(FLOWS.traffic, 7_000 + index, 0, 0) for index in range(networks)]))
     return shown, truth

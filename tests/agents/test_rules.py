@@ -25,9 +25,9 @@ CAPACITY_SAT = 1_000_000
 def info_of(problem, count, allowed=None):
     """Info of a batch of networks; everything is allowed unless said otherwise."""
     if allowed is None:
-        allowed = np.ones((count, 1 + problem.needed_msat.size), np.int8)
+        allowed = np.ones((count, 1 + problem.task.needed_msat.size), np.int8)
     place = {name: np.zeros(count, np.int64) for name in ("seed", "episode_number", "step")}
-    return {"action_mask": problem.actions.mask(allowed), **place}
+    return {"action_mask": problem.task.actions.mask(allowed), **place}
 
 
 def observe(shares):
@@ -37,8 +37,8 @@ def observe(shares):
 
 def decoded(problem, agent, shares, seed=0):
     actions = agent.act(observe(shares), info_of(problem, len(shares)), np.random.default_rng(seed))
-    assert all(problem.actions.space.contains(action) for action in actions)
-    return problem.actions.decode(actions)
+    assert all(problem.task.actions.space.contains(action) for action in actions)
+    return problem.task.actions.decode(actions).T
 
 
 @pytest.mark.parametrize("action", SPACES)

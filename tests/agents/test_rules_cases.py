@@ -46,17 +46,19 @@ def chosen(agent, initiator_shares, step=0, seed=0):
     topology = problem.topology
     balances_msat = np.floor(np.array(initiator_shares)[:, None] * 1_000_000).astype(np.int64) * [[1000]]
     balances_msat = np.concatenate([balances_msat, topology.owned_total_msat[:, None] - balances_msat], axis=1)
-    observation = (balances_msat.ravel() * problem.per_capacity).astype(np.float32)[None]
+    observation = (balances_msat.ravel() * problem.task.per_capacity).astype(np.float32)[None]
     free_msat = topology.spendable_msat(balances_msat).ravel()
-    allowed = np.concatenate([[1], free_msat[problem.first_direction] >= problem.needed_msat]).astype(np.int8)[None]
+    allowed = np.concatenate([[1], free_msat[problem.task.first_direction] >= problem.task.needed_msat]).astype(
+        np.int8
+    )[None]
     place = {"seed": np.zeros(1, np.int64), "episode_number": np.zeros(1, np.int64), "step": np.array([step])}
-    info = {"action_mask": problem.actions.mask(allowed), **place}
-    (row,), (amount_msat,) = problem.actions.decode(agent.act(observation, info, np.random.default_rng(seed)))
+    info = {"action_mask": problem.task.actions.mask(allowed), **place}
+    ((row, amount_msat),) = problem.task.actions.decode(agent.act(observation, info, np.random.default_rng(seed)))
     if row == NO_OP:
         return None
     ends = zip(topology.arrays.source, topology.arrays.destination, strict=True)
     names = [tuple(topology.nodes[node] for node in pair) for pair in ends]
-    return [names[direction] for direction in problem.routes.route(int(row))], int(amount_msat) // 1000
+    return [names[direction] for direction in problem.task.routes.route(int(row))], int(amount_msat) // 1000
 
 
 AB, BC, CA = ("ann", "ben"), ("ben", "cat"), ("cat", "ann")

@@ -119,7 +119,7 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
     for step in range(30):
         masks = env.env_method("action_masks")
         raw = env.get_original_obs() if isinstance(env, VecNormalize) else seen
-        raw = raw[:, : agent.problem.layout.size] if recipe.features is not None else raw
+        raw = raw[:, : agent.problem.task.observations.size] if recipe.features is not None else raw
         info = {"step": np.full(5, step % 12), "action_mask": np.stack(masks).astype(np.int8)}
         acted = agent.act(raw, info, np.random.default_rng(0))
         if algo in ("maskable_ppo", "dpi"):
@@ -136,9 +136,9 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
     recipe, problem = read_recipe(name), problem_of(name)
     features = make_features(recipe, problem)
-    observations = features.space if features else problem.layout.space
-    policy = Hyperparameters.of(recipe).make_policy(observations, problem.actions.space)
-    assert policy.action_space == problem.actions.space
+    observations = features.space if features else problem.task.observations.space
+    policy = Hyperparameters.of(recipe).make_policy(observations, problem.task.actions.space)
+    assert policy.action_space == problem.task.actions.space
     assert Hyperparameters.of(recipe).n_timesteps >= (1000 if recipe.env == "LightningNet100-v0" else 100_000)
     if recipe.trained is not None:
         idle = evaluate("noop", make_agent("noop", problem), SEEDS, 100)
@@ -162,7 +162,9 @@ def test_features_are_the_same_in_training_and_in_play():
         for info, featured in zip(infos, told, strict=True):
             if "terminal_observation" in info:
                 last = featured["terminal_observation"]
-                np.testing.assert_array_equal(last[: plain.problem.layout.size], info["terminal_observation"])
+                np.testing.assert_array_equal(
+                    last[: plain.problem.task.observations.size], info["terminal_observation"]
+                )
                 assert last[-3:] == pytest.approx([8 / 25, 1 / 9, 0])
     assert not np.array_equal(seen[0, 62:72], seen[1, 62:72])
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.network.presets import preset
 from lnsim_gym.payments import (
     MAX_ROUTE_HOPS,
     FailureReason,
     PaymentBatch,
     PaymentOutcomes,
-    RebalanceReason,
     RebalanceResult,
 )
 from lnsim_gym.records.events import StepEvents
@@ -70,6 +70,11 @@ def settle(topology, balances_msat, route, amount_msat):
     return after
 
 
+def rebalanced(route=(FIVE.direction("alice", "bob"),), amount_msat=50_000_000, **result):  # noqa: B008
+    """Return a rebalance, by default the push of ``a_step``, with the fields of its result."""
+    return Rebalance(route, amount_msat, RebalanceResult(**result))
+
+
 def a_step(step=0, *, episode=0):
     """Return a step on the five nodes: alice pushes to bob, two payments settle, one fails."""
     route = (FIVE.direction("alice", "bob"), FIVE.direction("bob", "carol"))
@@ -87,14 +92,13 @@ def a_step(step=0, *, episode=0):
         step=step,
         seed=11,
         action=3,
-        rebalance_route=push,
-        rebalance_amount_msat=50_000_000,
-        rebalance=RebalanceResult(applied_msat=50_000_000, reason=RebalanceReason.NONE),
+        interventions=(rebalanced(push, applied_msat=50_000_000),),
         batch=batch,
         outcomes=outcomes,
         balances_before_msat=before,
-        balances_after_rebalance_msat=after_rebalance,
+        balances_served_from_msat=after_rebalance,
         balances_after_msat=settle(FIVE, balances, route[1:], 1_500_000),
         timestamp=START + timedelta(seconds=30 * step),
+        topology_before=FIVE,
         topology=FIVE,
     )

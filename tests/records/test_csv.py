@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from lnsim_gym.payments import RebalanceReason, RebalanceResult
+from lnsim_gym.payments import RebalanceReason
 from lnsim_gym.records.csv import COLUMNS, CsvRecorder
-from tests.records.ledger import FIVE, START, a_step, fee_of
+from tests.records.ledger import FIVE, START, a_step, fee_of, rebalanced
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_balances_are_those_around_the_payment_itself(recorded):
 def test_a_refused_rebalance_says_why(recorded):
     refused = dataclasses.replace(
         a_step(),
-        rebalance=RebalanceResult(reason=RebalanceReason.INSUFFICIENT_LOCAL_BALANCE),
-        balances_after_rebalance_msat=a_step().balances_before_msat,
+        interventions=(rebalanced(reason=RebalanceReason.INSUFFICIENT_LOCAL_BALANCE),),
+        balances_served_from_msat=a_step().balances_before_msat,
     )
     row = rows(recorded(refused))[0]
     assert (row["success"], row["amount"], row["route_length"]) == ("False", "50000", "0")
@@ -132,11 +132,11 @@ def test_a_refused_rebalance_says_why(recorded):
 
 def test_a_circular_rebalance_names_its_cycle(recorded):
     cycle = tuple(FIVE.direction(*pair) for pair in (("alice", "bob"), ("bob", "carol"), ("carol", "alice")))
-    row = rows(recorded(dataclasses.replace(a_step(), rebalance_route=cycle)))[0]
+    row = rows(recorded(dataclasses.replace(a_step(), interventions=(rebalanced(cycle, applied_msat=50_000_000),))))[0]
     assert row["description"] == "circular alice->bob->carol->alice"
     assert (row["sender"], row["receiver"], row["route_length"]) == ("alice", "alice", "3")
 
 
 def test_a_step_without_a_rebalance_has_no_rebalance_row(recorded):
-    idle = dataclasses.replace(a_step(), rebalance_route=(), rebalance_amount_msat=0, rebalance=RebalanceResult())
+    idle = dataclasses.replace(a_step(), interventions=())
     assert [row["type"] for row in rows(recorded(idle))] == ["payment"] * 3

@@ -4,9 +4,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lnsim_gym.backends.interventions import PolicyChange, Rebalance, balances_after
+from lnsim_gym.network import Policy
 from lnsim_gym.network.generators import complete, scale_free
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.records.events import balances_after_rebalance, balances_per_payment
+from lnsim_gym.payments import RebalanceReason, RebalanceResult
+from lnsim_gym.records.events import balances_per_payment
 from tests.records.ledger import FIVE, a_step, fee_of, payments, settle
 
 NETWORKS = (FIVE, complete(4), scale_free(8, 15, 3))
@@ -59,13 +62,28 @@ def test_the_sender_pays_amount_and_fees_and_the_receiver_gets_the_amount(data, 
 
 def test_the_balances_of_the_last_payment_are_those_at_the_end_of_the_step():
     step = a_step()
-    *_, (_, after) = balances_per_payment(FIVE, step.balances_after_rebalance_msat, step.outcomes)
+    *_, (_, after) = balances_per_payment(FIVE, step.balances_served_from_msat, step.outcomes)
     assert (after == step.balances_after_msat).all()
 
 
 def test_a_rebalance_moves_its_amount_and_a_refused_one_nothing():
     step = a_step()
     before = step.balances_before_msat
-    applied = balances_after_rebalance(FIVE, before, step.rebalance_route, 50_000_000)
-    assert (applied == step.balances_after_rebalance_msat).all()
-    assert (balances_after_rebalance(FIVE, before, step.rebalance_route, 0) == before).all()
+    assert (balances_after(FIVE, before, step.interventions) == step.balances_served_from_msat).all()
+    refused = Rebalance(
+        step.rebalances[0].route, 50_000_000, RebalanceResult(reason=RebalanceReason.TEMPORARY_CHANNEL_FAILURE)
+    )
+    assert (balances_after(FIVE, before, (refused,)) == before).all()
+
+
+def test_a_rebalance_pays_the_fees_of_the_policies_that_were_changed_before_it():
+    cycle = tuple(FIVE.direction(*ends) for ends in (("alice", "bob"), ("bob", "carol"), ("carol", "alice")))
+    circular = Rebalance(cycle, 1_000_000, RebalanceResult(applied_msat=1_000_000))
+    dear = PolicyChange(cycle[1], Policy(fee_base_msat=77_000, fee_rate_ppm=0))
+    start = FIVE.start_balances_msat()
+    paid = [
+        start.reshape(-1)[cycle[0]] - balances_after(FIVE, start, done).reshape(-1)[cycle[0]]
+        for done in ((circular,), (dear, circular))
+    ]
+    assert paid[0] == 1_000_000 + fee_of(FIVE, cycle, 1_000_000)
+    assert paid[1] - paid[0] == 77_000 - fee_of(FIVE, cycle[:2], paid[0] - fee_of(FIVE, cycle[:2], 1_000_000))

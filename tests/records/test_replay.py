@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.errors import RecordError
 from lnsim_gym.network.generators import ring
 from lnsim_gym.network.presets import preset
-from lnsim_gym.payments import PaymentBatch, PaymentOptions, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import PaymentBatch, PaymentOptions, RebalanceReason
 from lnsim_gym.records.events import EpisodeStart, StepEvents
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace
@@ -43,7 +44,7 @@ def record(path, backend, episodes=2, steps=3, payments=8, seed=0):
 
 def make_step(backend, episode, step, route, amount_msat, pairs, amounts_msat):
     before = backend.balances_msat()
-    result = backend.rebalance(route, amount_msat) if route else RebalanceResult()
+    result = backend.rebalance(route, amount_msat) if route else None
     between = backend.balances_msat()
     batch = PaymentBatch(pairs[:, 0], pairs[:, 1], amounts_msat, np.zeros(len(pairs), np.int64))
     return StepEvents(
@@ -51,15 +52,14 @@ def make_step(backend, episode, step, route, amount_msat, pairs, amounts_msat):
         step=step,
         seed=0,
         action=None,
-        rebalance_route=route,
-        rebalance_amount_msat=amount_msat,
-        rebalance=result,
+        interventions=(Rebalance(route, amount_msat, result),) if route else (),
         batch=batch,
         outcomes=backend.pay(batch),
         balances_before_msat=before,
-        balances_after_rebalance_msat=between,
+        balances_served_from_msat=between,
         balances_after_msat=backend.balances_msat(),
         timestamp=START,
+        topology_before=backend.topology,
         topology=backend.topology,
     )
 

@@ -67,7 +67,7 @@ def test_balances_worked_out_from_the_routes_are_those_of_the_engine(recorded):
     _, steps, _, topology = recorded
     for step in steps:
         assert (step.balances_after_msat.sum(axis=1) == topology.owned_total_msat).all()
-        *_, (_, after) = balances_per_payment(topology, step.balances_after_rebalance_msat, step.outcomes)
+        *_, (_, after) = balances_per_payment(topology, step.balances_served_from_msat, step.outcomes)
         assert (after == step.balances_after_msat).all()
 
 
@@ -80,7 +80,7 @@ def test_balances_are_worked_out_with_the_fees_of_each_episode():
                 wrapped.step(wrapped.action_space.sample())
     assert len({id(step.topology) for step in keeper.steps}) > 1
     for step in keeper.steps:
-        *_, (_, after) = balances_per_payment(step.topology, step.balances_after_rebalance_msat, step.outcomes)
+        *_, (_, after) = balances_per_payment(step.topology, step.balances_served_from_msat, step.outcomes)
         assert (after == step.balances_after_msat).all()
 
 
@@ -89,7 +89,7 @@ def test_a_node_gains_what_it_received_and_the_fees_it_earned(recorded):
     ends = topology.arrays.source.reshape(-1, 2)
     change = np.zeros(len(topology.nodes), np.int64)
     for step in steps:
-        np.add.at(change, ends, step.balances_after_msat - step.balances_after_rebalance_msat)
+        np.add.at(change, ends, step.balances_after_msat - step.balances_served_from_msat)
     nodes = statistics.nodes.values()
     earned = change - np.array([node.net_flow_msat - node.fees_paid_msat for node in nodes])
     assert (earned >= 0).all()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lnsim_gym.payments import FailureReason, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import FailureReason, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart
 from lnsim_gym.records.statistics import RunningStatistics
-from tests.records.ledger import FIVE, START, a_step, payments
+from tests.records.ledger import FIVE, START, a_step, payments, rebalanced
 
 
 def counted(*steps):
@@ -77,8 +77,10 @@ def test_consecutive_failures_are_those_since_the_last_success(settled):
 
 
 def test_refused_rebalances_count_as_asked_for_and_no_ops_not_at_all():
-    refused = dataclasses.replace(a_step(), rebalance=RebalanceResult(reason=RebalanceReason.TEMPORARY_CHANNEL_FAILURE))
-    idle = dataclasses.replace(a_step(), rebalance_route=(), rebalance_amount_msat=0, rebalance=RebalanceResult())
+    refused = dataclasses.replace(
+        a_step(), interventions=(rebalanced(reason=RebalanceReason.TEMPORARY_CHANNEL_FAILURE),)
+    )
+    idle = dataclasses.replace(a_step(), interventions=())
     statistics = counted(refused, idle)
     assert (statistics.rebalances, statistics.rebalances_applied, statistics.rebalance_volume_msat) == (1, 0, 0)
 

@@ -71,8 +71,8 @@ def test_actions_rebalances_payments_routes_and_balances_come_back(path):
     for number, step in enumerate(episode.steps):
         made = a_step(number)
         assert (step.step, step.action, step.timestamp) == (number, 3, made.timestamp)
-        assert (step.rebalance.route, step.rebalance.applied_msat) == (made.rebalance_route, 50_000_000)
-        assert np.array_equal(step.balances_after_rebalance_msat, made.balances_after_rebalance_msat)
+        assert (step.rebalance.route, step.rebalance.applied_msat) == (made.rebalances[0].route, 50_000_000)
+        assert np.array_equal(step.balances_after_rebalance_msat, made.balances_served_from_msat)
         assert np.array_equal(step.balances_after_msat, made.balances_after_msat)
         assert step.payments == tuple(payment_record(FIVE, made.batch, made.outcomes, index) for index in range(3))
 

@@ -20,7 +20,6 @@ from lnsim_gym.errors import ConfigError, MissingDependency
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
 from lnsim_gym.tasks.config import EnvironmentConfig
-from lnsim_gym.tasks.liquidity.routes import NO_OP
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 pygame = pytest.importorskip("pygame", reason="needs the extra 'render'")
@@ -197,11 +196,10 @@ def test_networks_behind_any_backend_are_rendered():
     for renderer, env in zip(renderers, reference, strict=True):
         renderer.began(everyone)
         env.reset(seed=9)
-    row, amount_msat = problem.actions.decode_one(5)
-    for (step_row, step_msat), action in (((row, amount_msat), 5), ((NO_OP, 0), 0)):
-        episodes.step_one(step_row, step_msat)
+    for action in (5, 0):
+        episodes.step_one(problem.task.actions.decode_one(action))
         for renderer, env in zip(renderers, reference, strict=True):
-            renderer.stepped(everyone, np.array([step_row]))
+            renderer.stepped(everyone)
             env.step(action)
             np.testing.assert_array_equal(renderer.render()[0], env.render())
     episodes.close()

@@ -124,7 +124,7 @@ def test_counts_add_up_and_money_is_conserved(variation):
         np.testing.assert_array_equal(balances.sum(axis=1), network.topology.owned_total_msat)
         assert info["succeeded"] + sum(info["failures"].values()) == info["payments"]
         assert info["rewards"]["success_rate"] == info["succeeded"] / info["payments"]
-        weighted = dict(zip(TERMS, network.problem.weights, strict=True))
+        weighted = dict(zip(TERMS, network.problem.task.weights, strict=True))
         assert reward == pytest.approx(sum(weighted[term] * value for term, value in info["rewards"].items()))
 
 
