@@ -1,4 +1,17 @@
-"""The bridge of one environment: what its thread calls, and nothing that waits for a client."""
+"""The bridge of one environment: what its thread calls, and nothing that waits for a client.
+
+Agent, wrapper and bridge follow one protocol about suggestions, all on the thread that steps the environment:
+
+1. The agent opens the queue once (``suggestions.open``), and calls ``take`` before each step. What it takes is *under
+   way*; what was under way before is answered ("another was taken").
+2. The wrapper calls ``stepping`` when the step begins. From then on the push may have been sent.
+3. The wrapper calls ``stepped`` when the step was made. What is under way is answered with what became of it:
+   "applied", "refused" or "failed", and "refused" when the agent made another step than the suggested one.
+
+A step that never ends leaves out 3: the suggestion is answered by whatever comes next, ``take``, ``began``, ``ended``
+with a lost backend, or ``close``. The answer is "refused" before 2, and "failed" after it, because then it is not
+known whether the push was sent. Every suggestion is answered exactly once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +27,7 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.push import LensPusher
 from lnsim_gym.bridge.server import BridgeServer, ServerCounts
 from lnsim_gym.bridge.settings import BridgeSettings
-from lnsim_gym.bridge.state import EpisodeState, Moment
+from lnsim_gym.bridge.state import Moment, RecentSteps
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.environment.recording import step_events
 from lnsim_gym.environment.single import LightningNetEnv
@@ -192,10 +205,10 @@ class Bridge:
         if self._names.learn({node["name"]: node["pubkey"] for node in self._network.network_record()}):
             self._encoder.renamed()
 
-    def _make_state(self) -> EpisodeState:
+    def _make_state(self) -> RecentSteps:
         """Return a state that keeps enough steps for the history."""
         per_step = self._network.config.payments_per_step
-        return EpisodeState(self._names, -(-self.settings.history // per_step))
+        return RecentSteps(self._names, -(-self.settings.history // per_step))
 
     def _note(self, moment: Moment, encode: Callable[[], Chunk]) -> None:
         """Remember a moment, and publish it when anybody listens.

@@ -20,7 +20,7 @@ from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
-__all__ = ["EpisodeState", "KeptStep", "Moment"]
+__all__ = ["RecentSteps", "KeptStep", "Moment"]
 
 KeptStep = tuple[PaymentBatch | None, PaymentOutcomes | None, Int64]
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
         return self.kept()[2]
 
 
-class EpisodeState:
+class RecentSteps:
     """Keeps the moment and the last steps.
 
     Args:

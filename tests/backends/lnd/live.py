@@ -1,9 +1,13 @@
-"""Balances and batches for the tests on live networks."""
+"""Balances, batches and processes for the tests on live networks."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import psutil
+
+from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch
 
@@ -26,3 +30,11 @@ def random_batch(topology: Topology, rng: np.random.Generator, count: int, most_
     destination = (source + rng.integers(1, nodes, count)) % nodes
     amount = np.exp(rng.uniform(np.log(1000), np.log(most_msat), count)).astype(np.int64)
     return PaymentBatch(source, destination, amount, np.zeros(count, np.int64))
+
+
+def processes_of(backend) -> dict[str, psutil.Process]:
+    """The daemons of a process network by name."""
+    record = backend.network_record()
+    folder = Path(record[0]["tls_cert_path"]).parent.parent
+    found = next(each for each in records() if Path(each.folder) == folder)
+    return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
