@@ -42,7 +42,7 @@ GOODBYE_S: Final = 2.0
 class Bridge:
     """Publishes the episodes of an environment and takes suggestions for it.
 
-    Nothing is built while nobody listens. Whatever becomes of the server, the environment goes on.
+    Nothing is built while no client listens. Whatever becomes of the server, the environment goes on.
 
     Args:
         network: The innermost environment.
@@ -88,7 +88,7 @@ class Bridge:
 
     @property
     def listening(self) -> bool:
-        """Whether anybody would receive a message: a client, or Lightning Lens over HTTP."""
+        """Whether a client would receive a message: a client, or Lightning Lens over HTTP."""
         return self.has_audience or (self._pusher is not None and not self.paused)
 
     @property
@@ -123,7 +123,7 @@ class Bridge:
             self._pusher.stop()
 
     def began(self, observation: Any, info: dict[str, Any]) -> None:
-        """Tell that an episode began."""
+        """Publish that an episode began."""
         self._drop_suggestions("a new episode began")
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
@@ -137,7 +137,7 @@ class Bridge:
         self._stepping = True
 
     def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
-        """Tell that a step was made, and the model whose suggestion it was what became of it.
+        """Publish that a step was made, and answer the suggestion that it came from.
 
         Args:
             action: As given to ``step``.
@@ -165,13 +165,13 @@ class Bridge:
             self._settle()
 
     def ended(self, data: EpisodeEndData) -> None:
-        """Tell that an episode ended."""
+        """Publish that an episode ended."""
         self._note(self._state.moment, lambda: self._encoder.ended(data))
         if data.backend_error:
             self._give_up(data.backend_error)
 
     def request_suggestions(self, deadline_s: float) -> bool:
-        """Ask the clients for suggestions; False when nobody could be asked."""
+        """Ask the clients for suggestions; False when there is no client to ask."""
         if not self.has_audience:
             return False
         moment = self._state.moment
@@ -211,9 +211,9 @@ class Bridge:
         return RecentSteps(self._names, -(-self.settings.history // per_step))
 
     def _note(self, moment: Moment, encode: Callable[[], Chunk]) -> None:
-        """Remember a moment, and publish it when anybody listens.
+        """Remember a moment, and publish it when a client listens.
 
-        Whether anybody does is found out, and when nobody does noted, in one go: a client that joins meanwhile is
+        Whether one does is found out, and when none does noted, under one lock: a client that joins meanwhile is
         either told of this moment in its first message, or receives what is published here.
         """
         state = self._state

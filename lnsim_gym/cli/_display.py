@@ -77,7 +77,7 @@ def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str,
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=steps, rate="")
 
-        def tell(info: Mapping[str, Any]) -> None:
+        def report(info: Mapping[str, Any]) -> None:
             nonlocal done, payments, succeeded
             done, payments, succeeded = done + 1, payments + info["payments"], succeeded + info["succeeded"]
             rate = f"{succeeded / payments:.1%} of payments succeed"
@@ -89,7 +89,7 @@ def shown_steps(what: str, steps: int | None) -> Iterator[Callable[[Mapping[str,
             if info["backend_error"]:
                 console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
 
-        yield tell
+        yield report
 
 
 @contextmanager
@@ -105,12 +105,12 @@ def shown_frames(render: Callable[[], str], fps: float) -> Iterator[Callable[[Ma
         return
     with Live(console=console, auto_refresh=False) as live:
 
-        def tell(info: Mapping[str, Any]) -> None:
+        def report(info: Mapping[str, Any]) -> None:
             del info
             live.update(Text(render()), refresh=True)
             time.sleep(1 / fps)
 
-        yield tell
+        yield report
 
 
 def print_statistics(statistics: Statistics) -> None:

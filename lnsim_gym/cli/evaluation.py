@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lnsim_gym.cli.episodes import (
-    BackendName,
+from lnsim_gym.cli._options import (
+    BackendChoice,
+    BackendOption,
     EnvironmentId,
-    Launcher,
-    LauncherName,
+    LauncherChoice,
+    LauncherOption,
     Network,
     Settings,
     Topology,
-    World,
-    environment_overrides,
-    environment_spec,
-    written,
 )
+from lnsim_gym.cli.episodes import environment_overrides, environment_spec, written
 from lnsim_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,17 +52,17 @@ def evaluate(
     env: EnvironmentId = "LightningNet-v0",
     episodes: Episodes = None,
     seeds: Seeds = None,
-    backend: World = None,
+    backend: BackendOption = None,
     threads: Threads = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md too.")] = None,
-    launcher: Launcher = LauncherName.auto,
+    launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
     """Play agents on the same seeds of an environment and compare them, with 95 % bootstrap intervals.
 
-    Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all: the
+    Each agent sees the environment and acts on it as its recipe says; the network is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another.
     """
     from lnsim_gym.agents import make_agent  # noqa: PLC0415
@@ -80,9 +78,9 @@ def evaluate(
         problem, steps = _task(env, overrides)
         players[name] = make_agent(name, problem), steps
     scores = []
-    with shown_progress() as tell:
+    with shown_progress() as report:
         for name, (agent, steps) in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(tell, name), threads))
+            scores.append(play(name, agent, chosen, steps, partial(report, name), threads))
     print_scores(scores)
     if out is not None:
         _write(scores, out)
@@ -111,13 +109,15 @@ def tune(
     chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
     if not isinstance(recipe, RuleRecipe):
         raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
-    overrides = environment_overrides(env, BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
+    overrides = environment_overrides(
+        env, BackendChoice.simulator, LauncherChoice.auto, None, topology, settings, agent
+    )
     problem, steps = _task(env, overrides)
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
     with written(out):
         out.touch()
-    with shown_progress() as tell:
-        trials = search(recipe, grid, problem, chosen, steps, partial(tell, agent), threads)
+    with shown_progress() as report:
+        trials = search(recipe, grid, problem, chosen, steps, partial(report, agent), threads)
     print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
     best = trials[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"

@@ -1,4 +1,4 @@
-"""Nodes that somebody else runs: used, and left as they were."""
+"""Nodes that others run: used, and left as they were."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_nodes_that_do_not_answer_are_not_alive_and_stopping_harms_nobody(files,
     assert launcher.alive() == {"initiator": False, "peer": False}
     assert not launcher.managed
     assert not launcher.has_snapshot()
-    with pytest.raises(BackendError, match="somebody else"):
+    with pytest.raises(BackendError, match="run by others"):
         launcher.restore()
     launcher.stop()
     assert launcher.alive() == {}
