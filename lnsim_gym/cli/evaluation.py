@@ -62,7 +62,7 @@ def evaluate(
 ) -> None:
     """Play agents on the same seeds of an environment and compare them, with 95 % bootstrap intervals.
 
-    Each agent sees the environment and acts on it as its recipe says; the network is the same for all: the
+    Each agent sees the environment and acts on it as its recipe says; the backend is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another.
     """
     from lnsim_gym.agents import make_agent  # noqa: PLC0415

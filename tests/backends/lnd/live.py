@@ -1,4 +1,4 @@
-"""Balances, batches and processes for the tests on live networks."""
+"""Balances, batches, processes and policies for the tests on live networks."""
 
 from __future__ import annotations
 
@@ -38,3 +38,22 @@ def processes_of(backend) -> dict[str, psutil.Process]:
     folder = Path(record[0]["tls_cert_path"]).parent.parent
     found = next(each for each in records() if Path(each.folder) == folder)
     return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
+
+
+def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:
+    """The policy of a direction as a node's own graph has it."""
+    ends, nodes, arrays = backend.endpoints(), backend.topology.nodes, backend.topology.arrays
+    pair = [ends[nodes[int(column[direction])]].pubkey for column in (arrays.source, arrays.destination)]
+    (edge,) = [e for e in lncli(ends[node], "describegraph")["edges"] if {e["node1_pub"], e["node2_pub"]} == set(pair)]
+    shown = edge["node1_policy" if edge["node1_pub"] == pair[0] else "node2_policy"]
+    return tuple(
+        int(shown[key])
+        for key in ("fee_base_msat", "fee_rate_milli_msat", "time_lock_delta", "min_htlc", "max_htlc_msat")
+    )
+
+
+def policy_of(topology, direction: int) -> tuple[int, ...]:
+    """The policy that the topology has for a direction."""
+    arrays = topology.arrays
+    columns = arrays.fee_base_msat, arrays.fee_rate_ppm, arrays.time_lock_delta, arrays.min_htlc_msat
+    return tuple(int(column[direction]) for column in (*columns, arrays.max_htlc_msat))

@@ -11,7 +11,7 @@ from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import BackendLost, ConfigError, InvalidAction
 from lnsim_gym.network import Policy
 from lnsim_gym.payments import PaymentBatch
-from tests.backends.lnd.live import half_and_half, processes_of, random_batch
+from tests.backends.lnd.live import half_and_half, policy_in_graph_of, policy_of, processes_of, random_batch
 
 pytestmark = pytest.mark.lnd
 
@@ -35,25 +35,6 @@ def assert_same_rebalance(live, simulator, route: tuple[int, ...], amount_msat: 
     )
     assert np.array_equal(live.balances_msat(), simulator.balances_msat())
     return seen.fee_msat
-
-
-def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:
-    """The policy of a direction as a node's own graph has it."""
-    ends, nodes, arrays = backend.endpoints(), backend.topology.nodes, backend.topology.arrays
-    pair = [ends[nodes[int(column[direction])]].pubkey for column in (arrays.source, arrays.destination)]
-    (edge,) = [e for e in lncli(ends[node], "describegraph")["edges"] if {e["node1_pub"], e["node2_pub"]} == set(pair)]
-    shown = edge["node1_policy" if edge["node1_pub"] == pair[0] else "node2_policy"]
-    return tuple(
-        int(shown[key])
-        for key in ("fee_base_msat", "fee_rate_milli_msat", "time_lock_delta", "min_htlc", "max_htlc_msat")
-    )
-
-
-def policy_of(topology, direction: int) -> tuple[int, ...]:
-    """The policy that the topology has for a direction."""
-    arrays = topology.arrays
-    columns = arrays.fee_base_msat, arrays.fee_rate_ppm, arrays.time_lock_delta, arrays.min_htlc_msat
-    return tuple(int(column[direction]) for column in (*columns, arrays.max_htlc_msat))
 
 
 @pytest.mark.timeout(300)
