@@ -32,7 +32,7 @@ def make_app() -> typer.Typer:
         add_completion=False,
         rich_markup_mode="markdown",
     )
-    app.callback()(_options)
+    app.callback()(_take_options)
     modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if not found.name.startswith("_"))
     for module in modules:
         app.add_typer(importlib.import_module(f"{__name__}.{module}").app)
@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
+def _take_options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,
