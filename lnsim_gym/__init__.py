@@ -4,8 +4,8 @@ Importing the package registers its environments with Gymnasium, so that ``gym.m
 """
 
 from lnsim_gym.environment.registration import register_environments
+from lnsim_gym.version import __version__
 
 __all__ = ["__version__"]
-__version__ = "0.1.0"
 
 register_environments()

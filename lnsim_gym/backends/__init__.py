@@ -1,4 +1,4 @@
-"""The two worlds an episode can run on, behind one interface (``base``)."""
+"""The two backends an episode can run on, the simulator and real LND nodes, behind one interface (``base``)."""
 
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.payments import (

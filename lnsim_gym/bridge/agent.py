@@ -29,7 +29,7 @@ class BridgeAgent(Agent):
     Args:
         problem: The problem of the environment it acts on; its operation must be ``push``.
         bridge: Where the models are; it takes suggestions from now on.
-        fallback: Who acts when nothing came; by default nobody does.
+        fallback: The agent that acts when nothing came; by default no action is taken.
         deadline_s: Seconds to wait for an answer in each step, in lock-step with the models; 0 does not wait.
     """
 
@@ -45,7 +45,7 @@ class BridgeAgent(Agent):
         self.fallback = fallback or NoOp(problem)
         self.deadline_s = deadline_s
         self._bridge = bridge
-        bridge.suggestions.refusal = ""
+        bridge.suggestions.open()
 
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """Choose the next action of the one network that the bridge is for; see ``Agent.act``.

@@ -1,4 +1,17 @@
-"""The bridge of one environment: what its thread calls, and nothing that waits for a client."""
+"""The bridge of one environment: what its thread calls, and nothing that waits for a client.
+
+Agent, wrapper and bridge follow one protocol about suggestions, all on the thread that steps the environment:
+
+1. The agent opens the queue once (``suggestions.open``), and calls ``take`` before each step. What it takes is *under
+   way*; what was under way before is answered ("another was taken").
+2. The wrapper calls ``stepping`` when the step begins. From then on the push may have been sent.
+3. The wrapper calls ``stepped`` when the step was made. What is under way is answered with what became of it:
+   "applied", "refused" or "failed", and "refused" when the agent made another step than the suggested one.
+
+A step that never ends leaves out 3: the suggestion is answered by whatever comes next, ``take``, ``began``, ``ended``
+with a lost backend, or ``close``. The answer is "refused" before 2, and "failed" after it, because then it is not
+known whether the push was sent. Every suggestion is answered exactly once.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +27,7 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.push import LensPusher
 from lnsim_gym.bridge.server import BridgeServer, ServerCounts
 from lnsim_gym.bridge.settings import BridgeSettings
-from lnsim_gym.bridge.state import EpisodeState, Moment
+from lnsim_gym.bridge.state import Moment, RecentSteps
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.environment.recording import step_events
 from lnsim_gym.environment.single import LightningNetEnv
@@ -29,7 +42,7 @@ GOODBYE_S: Final = 2.0
 class Bridge:
     """Publishes the episodes of an environment and takes suggestions for it.
 
-    Nothing is built while nobody listens. Whatever becomes of the server, the environment goes on.
+    Nothing is built while no client listens. Whatever becomes of the server, the environment goes on.
 
     Args:
         network: The innermost environment.
@@ -76,7 +89,7 @@ class Bridge:
 
     @property
     def listening(self) -> bool:
-        """Whether anybody would receive a message: a client, or Lightning Lens over HTTP."""
+        """Whether a client would receive a message: a client, or Lightning Lens over HTTP."""
         return self.has_audience or (self._pusher is not None and not self.paused)
 
     @property
@@ -111,7 +124,7 @@ class Bridge:
             self._pusher.stop()
 
     def began(self, observation: Any, info: dict[str, Any]) -> None:
-        """Tell that an episode began."""
+        """Publish that an episode began."""
         self._drop_suggestions("a new episode began")
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
@@ -126,7 +139,7 @@ class Bridge:
         self._topology_before = self._network.topology
 
     def stepped(self, action: Any, result: tuple[Any, Any, bool, bool, dict[str, Any]]) -> None:
-        """Tell that a step was made, and the model whose suggestion it was what became of it.
+        """Publish that a step was made, and answer the suggestion that it came from.
 
         Args:
             action: As given to ``step``.
@@ -155,13 +168,13 @@ class Bridge:
             self._settle()
 
     def ended(self, data: EpisodeEndData) -> None:
-        """Tell that an episode ended."""
+        """Publish that an episode ended."""
         self._note(self._state.moment, lambda: self._encoder.ended(data))
         if data.backend_error:
             self._give_up(data.backend_error)
 
     def request_suggestions(self, deadline_s: float) -> bool:
-        """Ask the clients for suggestions; False when nobody could be asked."""
+        """Ask the clients for suggestions; False when there is no client to ask."""
         if not self.has_audience:
             return False
         moment = self._state.moment
@@ -195,15 +208,15 @@ class Bridge:
         if self._names.learn({node["name"]: node["pubkey"] for node in self._network.network_record()}):
             self._encoder.renamed()
 
-    def _make_state(self) -> EpisodeState:
+    def _make_state(self) -> RecentSteps:
         """Return a state that keeps enough steps for the history."""
         per_step = self._network.config.payments_per_step
-        return EpisodeState(self._names, -(-self.settings.history // per_step))
+        return RecentSteps(self._names, -(-self.settings.history // per_step))
 
     def _note(self, moment: Moment, encode: Callable[[], Chunk]) -> None:
-        """Remember a moment, and publish it when anybody listens.
+        """Remember a moment, and publish it when a client listens.
 
-        Whether anybody does is found out, and when nobody does noted, in one go: a client that joins meanwhile is
+        Whether one does is found out, and when none does noted, under one lock: a client that joins meanwhile is
         either told of this moment in its first message, or receives what is published here.
         """
         state = self._state

@@ -1,4 +1,4 @@
-"""What the bridge knows of the channels: balances in sat, payments so far, and their JSON, made anew only on change."""
+"""What the bridge knows of the channels: balances in sat, payments so far, and their JSON, rebuilt only on change."""
 
 from __future__ import annotations
 

@@ -5,46 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-__all__ = ["Allowance", "Clock", "now"]
+__all__ = ["Clock", "now"]
 
 
 def now() -> str:
     """Return the time as messages write it: UTC, ISO 8601 with six decimals, no offset."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-
-
-class Allowance:
-    """Allows so many things per second on average, and a burst at once (a token bucket).
-
-    Args:
-        per_second: How many are allowed per second.
-        burst: How many are allowed at once after a while of none; at least one.
-    """
-
-    def __init__(self, per_second: float, burst: float) -> None:
-        self._per_second, self._burst = per_second, max(1.0, burst)
-        self._left = self._burst
-        self._counted_s = time.monotonic()
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing was asked for of late."""
-        self._refill()
-        return self._left >= self._burst
-
-    def take(self) -> bool:
-        """Use one up, and return whether there was one left."""
-        self._refill()
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-    def _refill(self) -> None:
-        """Add what the time since the last count allows."""
-        now_s = time.monotonic()
-        self._left = min(self._burst, self._left + self._per_second * (now_s - self._counted_s))
-        self._counted_s = now_s
 
 
 class Clock:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from lnsim_gym.bridge.clock import Allowance, now
+from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.frames import kinds_mask
 from lnsim_gym.bridge.messages import (
     KINDS,
@@ -33,6 +33,7 @@ from lnsim_gym.bridge.messages import (
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.suggestions import Refused, SuggestionQueue, check_suggestion
+from lnsim_gym.bridge.token_bucket import TokenBucket
 from lnsim_gym.errors import did_you_mean
 from lnsim_gym.schema import hint
 
@@ -76,7 +77,7 @@ class Dialogue:
         self._echo = echo
         self._relay = relay
         self._numbers = count(1)
-        self._relays = Allowance(RELAYS_PER_SECOND, RELAY_BURST)
+        self._relays = TokenBucket(RELAYS_PER_SECOND, RELAY_BURST)
         self._answers: dict[str, Callable[[Session, dict[str, Any]], None]] = {
             "rebalance_suggestion": self._one_suggestion,
             "rebalance_suggestions": self._some_suggestions,

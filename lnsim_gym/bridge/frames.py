@@ -61,7 +61,7 @@ class Chunk:
     """Whether its messages are no part of the episodes, and so repeat a number."""
     frames: list[bytes] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
-    """Flat records of the transactions and channel updates among them, when somebody wants those."""
+    """Flat records of the transactions and channel updates among them, when they are wanted."""
     _bits: list[int] = field(default_factory=list)
     _selections: dict[int, tuple[bytes, int]] = field(default_factory=dict)
 

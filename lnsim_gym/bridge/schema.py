@@ -1,6 +1,6 @@
 """The JSON Schema of all messages, generated from ``messages`` and shipped as ``schema.json``.
 
-``python -m lnsim_gym.bridge.schema`` writes the file anew.
+``python -m lnsim_gym.bridge.schema`` writes the file again.
 """
 
 from __future__ import annotations

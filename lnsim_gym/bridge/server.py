@@ -24,7 +24,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from lnsim_gym.bridge.clock import Allowance, now
+from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.dialogue import Dialogue
 from lnsim_gym.bridge.frames import Chunk, encode
 from lnsim_gym.bridge.messages import (
@@ -44,8 +44,9 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.schema import schema_json
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.settings import BridgeSettings, Gate
-from lnsim_gym.bridge.state import EpisodeState
+from lnsim_gym.bridge.state import RecentSteps
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
+from lnsim_gym.bridge.token_bucket import TokenBucket
 from lnsim_gym.errors import ConfigError
 
 __all__ = ["BridgeServer", "ServerCounts"]
@@ -95,7 +96,7 @@ class BridgeServer:
     """
 
     def __init__(
-        self, settings: BridgeSettings, names: WireNames, state: EpisodeState, suggestions: SuggestionQueue
+        self, settings: BridgeSettings, names: WireNames, state: RecentSteps, suggestions: SuggestionQueue
     ) -> None:
         self.audience = 0
         """Clients that have joined."""
@@ -105,8 +106,8 @@ class BridgeServer:
         self._state = state
         self._suggestions = suggestions
         self._gate = Gate(settings)
-        self._requests = Allowance(REQUESTS_PER_SECOND, 2 * settings.max_clients)
-        self._joins = Allowance(JOINS_PER_SECOND, settings.max_clients)
+        self._requests = TokenBucket(REQUESTS_PER_SECOND, 2 * settings.max_clients)
+        self._joins = TokenBucket(JOINS_PER_SECOND, settings.max_clients)
         self._dialogue = Dialogue(names, suggestions, self._echo, self._relay)
         self._sessions: dict[int, Session] = {}
         self._numbers = count(1)
@@ -315,7 +316,7 @@ class BridgeServer:
             self.audience += 1
             moment, made = self._state.moment, list(self._state.made)
         session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
-        takes = not self._suggestions.refusal
+        takes = self._suggestions.is_open
         try:
             state = self._state.describe(moment, made, self._settings.history, takes)
         except BaseException:

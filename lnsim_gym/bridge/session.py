@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import sys
-import termios
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,10 +14,10 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
-from lnsim_gym.bridge.clock import Allowance
 from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
 from lnsim_gym.bridge.messages import Dropped, DroppedData
 from lnsim_gym.bridge.settings import BridgeSettings
+from lnsim_gym.bridge.token_bucket import TokenBucket
 
 __all__ = ["Session"]
 
@@ -74,7 +72,7 @@ class Session:
         self._chunks: deque[tuple[bytes, int]] = deque()
         self._reply_bytes = self._bytes = self._messages = self._untold = self._written = self._heard = 0
         self._ready = asyncio.Event()
-        self._allowance = Allowance(settings.messages_per_second, 2 * settings.messages_per_second)
+        self._rate = TokenBucket(settings.messages_per_second, 2 * settings.messages_per_second)
 
     @property
     def waits(self) -> bool:
@@ -146,9 +144,9 @@ class Session:
     def may_talk(self) -> bool:
         """Count a message or a suggestion of the client, and return whether it keeps to its rate."""
         self._heard += 1
-        if self._allowance.full:
+        if self._rate.full:
             self.excess = 0
-        if self._allowance.take():
+        if self._rate.take():
             return True
         self.excess += 1
         if self.excess > MAX_EXCESS:
@@ -191,8 +189,12 @@ class Session:
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:
-    """Return the bytes that the system keeps because the other side has not taken them; 0 where it does not tell."""
-    with contextlib.suppress(OSError):
+    """Return the bytes that the system keeps because the other side has not taken them; 0 where it does not say."""
+    # Windows has neither module, and no such question.
+    with contextlib.suppress(OSError, ImportError):
+        import fcntl  # noqa: PLC0415
+        import termios  # noqa: PLC0415
+
         answer = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
         return int.from_bytes(answer, sys.byteorder)
     return 0

@@ -1,6 +1,6 @@
 """What a new client is told: the balances now and the last transactions. Shared by two threads.
 
-The thread that steps the environment notes every step, whether anybody listens or not; the server's thread reads.
+The thread that steps the environment notes every step, whether a client listens or not; the server's thread reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
-__all__ = ["EpisodeState", "KeptStep", "Moment"]
+__all__ = ["RecentSteps", "KeptStep", "Moment"]
 
 KeptStep = tuple[PaymentBatch | None, PaymentOutcomes | None, Int64]
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
         return self.kept()[2]
 
 
-class EpisodeState:
+class RecentSteps:
     """Keeps the moment and the last steps.
 
     Args:
@@ -55,7 +55,7 @@ class EpisodeState:
 
     def __init__(self, names: WireNames, steps: int) -> None:
         self.lock = threading.Lock()
-        """Held while a client joins, and while the stepping thread finds out whether anybody listens."""
+        """Held while a client joins, and while the stepping thread finds out whether a client listens."""
         nothing = np.zeros((len(names.topology.channels), 2), np.int64)
         self.moment = Moment(0, -1, -1, 0, lambda: (None, None, nothing), None)
         self.made: deque[Moment] = deque(maxlen=steps)

@@ -19,7 +19,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
     """Publishes every episode over WebSocket, and lets outside models suggest rebalances.
 
     The server listens from the moment the wrapper is made until ``close``. Streaming changes nothing about the
-    episodes, and costs nearly nothing while nobody listens.
+    episodes, and costs nearly nothing while no client listens.
 
     Args:
         env: An environment whose innermost one is a ``LightningNetEnv``.
@@ -46,7 +46,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         self._episode: _Tally | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and tell that an episode began."""
+        """Reset the environment and publish that an episode began."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._end(terminated=False, truncated=False, backend_error="")
         self._episode = _Tally(info["episode_number"])
@@ -54,7 +54,7 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step the environment and tell what happened; a step that lost the backend only ends the episode."""
+        """Step the environment and publish what happened; a step that lost the backend only ends the episode."""
         self.bridge.stepping()
         try:
             result = self.env.step(action)
@@ -71,13 +71,13 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         return result
 
     def close(self) -> None:
-        """Tell that the episode ended, stop the server and close the environment."""
+        """Publish that the episode ended, stop the server and close the environment."""
         self._end(terminated=False, truncated=False, backend_error="")
         self.bridge.close()
         super().close()
 
     def _end(self, terminated: bool, truncated: bool, backend_error: str) -> None:
-        """Tell that the episode ended, once."""
+        """Publish that the episode ended, once."""
         episode, self._episode = self._episode, None
         if episode is not None:
             self.bridge.ended(episode.summary(terminated, truncated, backend_error))

@@ -110,7 +110,7 @@ def _node(names: WireNames, given: InboundSuggestion, end: str) -> int:
 
 
 class SuggestionQueue:
-    """Suggestions that wait to be applied.
+    """Suggestions that wait to be applied; closed until an agent takes them.
 
     Args:
         expiry_s: Seconds after which a suggestion is refused instead of applied.
@@ -118,8 +118,7 @@ class SuggestionQueue:
     """
 
     def __init__(self, expiry_s: float, tell: Callable[[Suggestion, Acknowledgement], None]) -> None:
-        self.refusal = "no agent takes suggestions here: stream with the agent 'bridge'"
-        """Why suggestions are refused; empty while somebody takes them."""
+        self._is_open = False
         self._expiry_s = expiry_s
         self._expired = f"expired after {expiry_s:g} s"
         self._tell = tell
@@ -127,15 +126,24 @@ class SuggestionQueue:
         self._answers = 0
         self._change = threading.Condition()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether an agent takes suggestions; until one does, all are refused."""
+        return self._is_open
+
+    def open(self) -> None:
+        """Accept suggestions from now on, because an agent takes them."""
+        self._is_open = True
+
     def put(self, suggestion: Suggestion) -> None:
         """Queue a suggestion.
 
         Raises:
-            Refused: Nobody takes suggestions, or too many wait.
+            Refused: No agent takes suggestions, or too many wait.
         """
         with self._change:
-            if self.refusal:
-                raise Refused(self.refusal)
+            if not self._is_open:
+                raise Refused("no agent takes suggestions here: stream with the agent 'bridge'")
             expired = self._take_expired()
             own = sum(waiting.client == suggestion.client for waiting in self._waiting)
             full = own >= MAX_QUEUED_EACH or len(self._waiting) >= MAX_QUEUED
@@ -146,13 +154,13 @@ class SuggestionQueue:
             raise Refused(f"{own} suggestions of yours and {len(self._waiting) - own} others wait already: send fewer")
 
     def answered(self) -> None:
-        """Note that a model has said all it has to say, be it nothing: whoever waits for models goes on."""
+        """Note that a model has said all it has to say, be it nothing: the agent that waits for models goes on."""
         with self._change:
             self._answers += 1
             self._change.notify_all()
 
     def look_again(self) -> None:
-        """Let whoever waits for models find out whether any are left."""
+        """Let the agent that waits for models find out whether any are left."""
         with self._change:
             self._change.notify_all()
 
@@ -169,8 +177,8 @@ class SuggestionQueue:
         """Ask for suggestions and wait until a model answers, but not when some are waiting already.
 
         Args:
-            ask: Asks, and returns whether anybody was asked.
-            anybody: Returns whether there still is anybody who could answer.
+            ask: Asks, and returns whether any client was asked.
+            anybody: Returns whether any client is left that could answer.
             deadline_s: Seconds to wait at most.
         """
         with self._change:

@@ -1,8 +1,7 @@
 """The ``lnsim`` command. Every module of this folder adds commands of its own.
 
-A module offers a Typer ``app`` whose commands appear at the top level; ``display`` has none and only helps the others.
-A module imports what its commands need inside them, so that ``lnsim --help`` stays quick. Errors of the package end a
-command with one message and no traceback.
+A module offers a Typer ``app`` whose commands appear at the top level; ``display`` and ``options`` only help the others.
+A module imports what its commands need inside them, so that ``lnsim --help`` stays quick. Errors of the package end a command with one message and no traceback.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from lnsim_gym.errors import ConfigError, LnsimError, MissingDependency
 
 __all__ = ["main", "make_app"]
 
+_SHARED = ("display", "options")
 _HELP = """Reinforcement learning over a Lightning network, on real LND nodes or a faithful simulator."""
 
 
@@ -32,8 +32,8 @@ def make_app() -> typer.Typer:
         add_completion=False,
         rich_markup_mode="markdown",
     )
-    app.callback()(_options)
-    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "display")
+    app.callback()(_take_options)
+    modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name not in _SHARED)
     for module in modules:
         app.add_typer(importlib.import_module(f"{__name__}.{module}").app)
     return app
@@ -48,7 +48,7 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _options(
+def _take_options(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
     ] = False,

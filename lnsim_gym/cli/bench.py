@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lnsim_gym.cli.episodes import BackendName, Launcher, LauncherName
+from lnsim_gym.cli.options import BackendChoice, Json, LauncherChoice, LauncherOption
 
 if TYPE_CHECKING:
     from lnsim_gym.benchmarks.comparison import ComparisonFigures
@@ -17,8 +17,6 @@ __all__ = ["app"]
 app = typer.Typer()
 bench = typer.Typer(help="Measure the simulator, the environment, a network of real nodes, or the bridge.")
 app.add_typer(bench, name="bench")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
 Against = Annotated[
@@ -93,9 +91,9 @@ def live(
 @bench.command()
 def bridge(
     backend: Annotated[
-        BackendName, typer.Option("--backend", "-b", help="World that is streamed: simulator or lnd.")
-    ] = BackendName.simulator,
-    launcher: Launcher = LauncherName.process,
+        BackendChoice, typer.Option("--backend", "-b", help="Backend that is streamed: simulator or lnd.")
+    ] = BackendChoice.simulator,
+    launcher: LauncherOption = LauncherChoice.process,
     json: Json = False,
 ) -> None:
     """Measure the WebSocket bridge: a paced stream to many clients, and a simulator that streams at full speed.

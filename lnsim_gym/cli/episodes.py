@@ -1,4 +1,4 @@
-"""Commands that play episodes: run an agent, record a trace, and hold a trace to another backend."""
+"""Commands that play episodes: run an agent, record a trace, and replay a trace on another backend."""
 
 from __future__ import annotations
 
@@ -12,6 +12,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lnsim_gym.cli.options import (
+    AgentName,
+    BackendChoice,
+    BackendOption,
+    EnvironmentId,
+    LauncherChoice,
+    LauncherOption,
+    Network,
+    Seed,
+    Settings,
+    Steps,
+    Topology,
+)
 from lnsim_gym.errors import ConfigError, RecordError
 
 if TYPE_CHECKING:
@@ -22,39 +35,9 @@ if TYPE_CHECKING:
     from lnsim_gym.records import Recorder
     from lnsim_gym.records.trace import Trace
 
-__all__ = [
-    "BackendName",
-    "EnvironmentId",
-    "Launcher",
-    "LauncherName",
-    "Network",
-    "Seed",
-    "Settings",
-    "Topology",
-    "World",
-    "app",
-    "environment_overrides",
-    "environment_spec",
-    "make_environment",
-    "writing",
-]
+__all__ = ["app", "environment_overrides", "environment_spec", "make_environment", "writing"]
 
 app = typer.Typer()
-
-
-class BackendName(StrEnum):
-    """World that episodes run on."""
-
-    simulator = "simulator"
-    lnd = "lnd"
-
-
-class LauncherName(StrEnum):
-    """Who runs the daemons of real nodes."""
-
-    auto = "auto"
-    docker = "docker"
-    process = "process"
 
 
 class RenderMode(StrEnum):
@@ -64,25 +47,10 @@ class RenderMode(StrEnum):
     human = "human"
 
 
-EnvironmentId = Annotated[str, typer.Option("--env", "-e", help="Id of the environment.")]
-World = Annotated[
-    BackendName | None, typer.Option("--backend", "-b", help="simulator or lnd; by default what the environment says.")
-]
-Launcher = Annotated[LauncherName, typer.Option("--launcher", "-l", help="Who runs real nodes.")]
-Network = Annotated[str | None, typer.Option("--network", "-n", help="Join this network, started by `lnsim up`.")]
-Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, generator call or file.")]
-Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
-AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", "-s", help="A setting of the environment, as KEY=VALUE in TOML.")
-]
-
-
 @app.command()
 def run(
     env: EnvironmentId = "LightningNet-v0",
-    backend: World = None,
+    backend: BackendOption = None,
     agent: AgentName = "targeted",
     steps: Steps = 100,
     seed: Seed = 0,
@@ -90,7 +58,7 @@ def run(
     render: Annotated[
         RenderMode | None, typer.Option("--render", help="Show every step: ansi as text, human in a window.")
     ] = None,
-    launcher: Launcher = LauncherName.auto,
+    launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
     settings: Settings = None,
@@ -108,23 +76,23 @@ def run(
     from lnsim_gym.rendering import RENDER_FPS
 
     shown = [] if render is None else [f'render_mode = "{render.value}"']
-    world = make_environment(env, backend, launcher, network, topology, [*(settings or []), *shown], agent)
+    environment = make_environment(env, backend, launcher, network, topology, [*(settings or []), *shown], agent)
     try:
-        inner: Any = world.unwrapped
+        inner: Any = environment.unwrapped
         player = make_agent(agent, inner.problem)
         with spinner("getting the network ready"):
-            world.reset(seed=seed)
+            environment.reset(seed=seed)
         statistics = RunningStatistics(inner.topology)
         files = [] if record is None else _file_recorders(record, inner)
         recorders: list[Recorder] = [statistics, *files]
-        world = RecordEpisodes(world, recorders)
+        environment = RecordEpisodes(environment, recorders)
         as_text = render is RenderMode.ansi
         display = frame_display(inner.render, RENDER_FPS) if as_text else step_progress(f"{env}, {agent}", steps)
         with display as report:
-            for _, info in play(world, player, steps, seed):
+            for _, info in play(environment, player, steps, seed):
                 report(info)
     finally:
-        world.close()
+        environment.close()
     print_statistics(statistics.statistics())
     if record is not None:
         typer.echo(f"recorded in {record}")
@@ -134,25 +102,25 @@ def run(
 def record(
     out: Annotated[Path, typer.Option("--out", "-o", help="Trace to write, as JSON Lines.")],
     env: EnvironmentId = "LightningNet-v0",
-    backend: World = None,
+    backend: BackendOption = None,
     agent: AgentName = "random",
     steps: Steps = 20,
     seed: Seed = 0,
-    launcher: Launcher = LauncherName.auto,
+    launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
-    """Record a trace: every action, payment, outcome, route and balance, exact enough to be done again elsewhere."""
+    """Record a trace: every action, payment, outcome, route and balance, exact enough to be replayed elsewhere."""
     from lnsim_gym.agents import make_agent
     from lnsim_gym.agents.play import play
     from lnsim_gym.cli.display import step_progress
     from lnsim_gym.environment.recording import RecordEpisodes
     from lnsim_gym.records.trace import TraceWriter
 
-    world = make_environment(env, backend, launcher, network, topology, settings, agent)
+    environment = make_environment(env, backend, launcher, network, topology, settings, agent)
     try:
-        inner: Any = world.unwrapped
+        inner: Any = environment.unwrapped
         config, problem = inner.config, inner.problem
         problem.require_one_topology("traces")
         player = make_agent(agent, problem)
@@ -160,37 +128,39 @@ def record(
             writer = TraceWriter(
                 out, problem.topology, config.payment, backend=config.backend, environment=env, config=inner.settings
             )
-        world = RecordEpisodes(world, [writer])
+        environment = RecordEpisodes(environment, [writer])
         with step_progress(f"{env}, {agent}", steps) as report:
-            for _, info in play(world, player, steps, seed):
+            for _, info in play(environment, player, steps, seed):
                 report(info)
     finally:
-        world.close()
+        environment.close()
     typer.echo(f"{steps} steps recorded in {out}")
 
 
 @app.command()
 def validate(
-    trace: Annotated[Path, typer.Argument(help="Trace to do again.")],
-    backend: Annotated[BackendName, typer.Option("--backend", "-b", help="Where to do it.")] = BackendName.simulator,
-    launcher: Launcher = LauncherName.auto,
+    trace: Annotated[Path, typer.Argument(help="Trace to replay.")],
+    backend: Annotated[
+        BackendChoice, typer.Option("--backend", "-b", help="Where to replay it.")
+    ] = BackendChoice.simulator,
+    launcher: LauncherOption = LauncherChoice.auto,
 ) -> None:
-    """Do a trace again on another backend and report every field that differs; exit status 1 when any does."""
+    """Replay a trace on another backend and report every field that differs; exit status 1 when any does."""
     from lnsim_gym.records.replay import replay
     from lnsim_gym.records.trace import read_trace
 
     recorded = read_trace(trace)
     steps = sum(len(episode.steps) for episode in recorded.episodes)
     if not steps:
-        raise RecordError(f"{trace} holds no step that could be done again: record it again")
-    with _open_backend(recorded, backend, launcher) as world:
-        differences = replay(recorded, world)
+        raise RecordError(f"{trace} holds no step that could be replayed: record it again")
+    with _backend_of(recorded, backend, launcher) as other:
+        differences = replay(recorded, other)
     for difference in differences:
         typer.echo(str(difference))
     payments = sum(len(step.payments) for episode in recorded.episodes for step in episode.steps)
     typer.echo(
         f"{len(differences)} differences in {payments} payments of {steps} steps, "
-        f"recorded on {recorded.header.backend}, done again on {backend.value}"
+        f"recorded on {recorded.header.backend}, replayed on {backend.value}"
     )
     if differences:
         raise typer.Exit(1)
@@ -198,8 +168,8 @@ def validate(
 
 def make_environment(
     env: str,
-    backend: BackendName | None,
-    launcher: LauncherName,
+    backend: BackendChoice | None,
+    launcher: LauncherChoice,
     network: str | None,
     topology: str | None,
     settings: list[str] | None,
@@ -214,8 +184,8 @@ def make_environment(
 
 def environment_overrides(
     env: str,
-    backend: BackendName | None,
-    launcher: LauncherName,
+    backend: BackendChoice | None,
+    launcher: LauncherChoice,
     network: str | None,
     topology: str | None,
     settings: list[str] | None,
@@ -233,7 +203,7 @@ def environment_overrides(
         overrides["backend"] = backend.value
     if topology is not None:
         overrides["topology"] = topology
-    lnd = {"launcher": launcher.value} if launcher is not LauncherName.auto else {}
+    lnd = {"launcher": launcher.value} if launcher is not LauncherChoice.auto else {}
     if network is not None:
         lnd["network"] = network
     if lnd:
@@ -313,11 +283,11 @@ def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
         ]
 
 
-def _open_backend(trace: Trace, backend: BackendName, launcher: LauncherName) -> Backend:
-    """Return the backend on which a trace is done again, closed yet."""
-    if backend is BackendName.simulator:
+def _backend_of(trace: Trace, backend: BackendChoice, launcher: LauncherChoice) -> Backend:
+    """Return the backend on which a trace is replayed, not open yet."""
+    if backend is BackendChoice.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend
-        from lnsim_gym.tasks.config import EnvironmentConfig
+        from lnsim_gym.episodes.config import EnvironmentConfig
         from lnsim_gym.traffic import compile_traffic
 
         traffic = EnvironmentConfig.of(trace.header.config).traffic

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from lnsim_gym.cli.episodes import (
-    BackendName,
+from lnsim_gym.cli.episodes import environment_overrides, environment_spec, writing
+from lnsim_gym.cli.options import (
+    BackendChoice,
+    BackendOption,
     EnvironmentId,
-    Launcher,
-    LauncherName,
+    LauncherChoice,
+    LauncherOption,
     Network,
     Settings,
     Topology,
-    World,
-    environment_overrides,
-    environment_spec,
-    writing,
 )
 from lnsim_gym.errors import ConfigError
 
@@ -54,17 +52,17 @@ def evaluate(
     env: EnvironmentId = "LightningNet-v0",
     episodes: Episodes = None,
     seeds: Seeds = None,
-    backend: World = None,
+    backend: BackendOption = None,
     threads: Threads = 1,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md too.")] = None,
-    launcher: Launcher = LauncherName.auto,
+    launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
     """Play agents on the same seeds of an environment and compare them, with 95 % bootstrap intervals.
 
-    Each agent sees the environment and acts on it in the way that its recipe says; the world is the same for all: the
+    Each agent sees the environment and acts on it as its recipe says; the backend is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another.
     """
     from lnsim_gym.agents import make_agent
@@ -80,9 +78,9 @@ def evaluate(
         problem, steps = _task(env, overrides)
         players[name] = make_agent(name, problem), steps
     scores = []
-    with progress_bar() as progress:
+    with progress_bar() as report:
         for name, (agent, steps) in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(progress, name), threads))
+            scores.append(play(name, agent, chosen, steps, partial(report, name), threads))
     print_scores(scores)
     if out is not None:
         _write(scores, out)
@@ -104,20 +102,22 @@ def tune(
     settings: Settings = None,
 ) -> None:
     """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
-    from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
+    from lnsim_gym.agents.recipes import RuleRecipe, read_recipe
     from lnsim_gym.agents.search import default_grid, recipe_text, search
     from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
     if not isinstance(recipe, RuleRecipe):
         raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
-    overrides = environment_overrides(env, BackendName.simulator, LauncherName.auto, None, topology, settings, agent)
+    overrides = environment_overrides(
+        env, BackendChoice.simulator, LauncherChoice.auto, None, topology, settings, agent
+    )
     problem, steps = _task(env, overrides)
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
     with writing(out):
         out.touch()
-    with progress_bar() as progress:
-        trials = search(recipe, grid, problem, chosen, steps, partial(progress, agent), threads)
+    with progress_bar() as report:
+        trials = search(recipe, grid, problem, chosen, steps, partial(report, agent), threads)
     print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
     best = trials[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
@@ -149,7 +149,7 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
 def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
     """Return the problem of an environment with some settings of its own, and the steps of an episode."""
     from lnsim_gym.episodes import Problem
-    from lnsim_gym.tasks.config import EnvironmentConfig
+    from lnsim_gym.episodes.config import EnvironmentConfig
 
     spec = environment_spec(env)
     steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100

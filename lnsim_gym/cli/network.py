@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lnsim_gym.cli.options import Json, LauncherChoice
 
 if TYPE_CHECKING:
     from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
@@ -18,16 +19,7 @@ nodes = typer.Typer(help="Build lnd, lncli and btcd, or a Docker image of them."
 app.add_typer(nodes, name="nodes")
 
 
-class LauncherName(StrEnum):
-    """Who runs a network that ``lnsim up`` makes."""
-
-    auto = "auto"
-    docker = "docker"
-    process = "process"
-
-
 Name = Annotated[str, typer.Option("--name", "-n", help="Name of the network.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
 @app.command()
@@ -40,8 +32,8 @@ def up(
         ),
     ] = None,
     launcher: Annotated[
-        LauncherName, typer.Option("--launcher", "-l", help="auto: Docker if it is ready, else processes.")
-    ] = LauncherName.auto,
+        LauncherChoice, typer.Option("--launcher", "-l", help="auto: Docker if it is ready, else processes.")
+    ] = LauncherChoice.auto,
 ) -> None:
     """Bring a network of real lnd nodes up, and leave it running.
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lnsim_gym.cli.episodes import (
+from lnsim_gym.cli.episodes import make_environment
+from lnsim_gym.cli.options import (
+    BackendOption,
     EnvironmentId,
-    Launcher,
-    LauncherName,
+    LauncherChoice,
+    LauncherOption,
     Network,
     Seed,
     Settings,
     Topology,
-    World,
-    make_environment,
 )
 from lnsim_gym.errors import ConfigError
 
@@ -32,7 +32,7 @@ app = typer.Typer()
 @app.command()
 def stream(
     env: EnvironmentId = "LightningNet-v0",
-    backend: World = None,
+    backend: BackendOption = None,
     agent: Annotated[
         str, typer.Option("--agent", "-a", help="Name of an agent or a recipe file, or bridge: what clients suggest.")
     ] = "bridge",
@@ -57,7 +57,7 @@ def stream(
     ] = 0.0,
     fallback: Annotated[str, typer.Option(help="Agent that acts when no suggestion came.")] = "noop",
     seed: Seed = 0,
-    launcher: Launcher = LauncherName.auto,
+    launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
     settings: Settings = None,
@@ -76,22 +76,22 @@ def stream(
     if agent != "bridge" and (deadline or fallback != "noop"):
         raise ConfigError(f"expected --deadline and --fallback with the agent 'bridge' only, got the agent {agent!r}")
     acting = fallback if agent == "bridge" else agent
-    world = make_environment(env, backend, launcher, network, topology, settings, acting)
+    environment = make_environment(env, backend, launcher, network, topology, settings, acting)
     try:
-        world = StreamEpisodes(world, **options)
-        player = _agent(agent, world, deadline, fallback)
+        environment = StreamEpisodes(environment, **options)
+        player = _agent(agent, environment, deadline, fallback)
         shown_host = f"[{host}]" if ":" in host else host
-        typer.echo(f"streaming {env} on ws://{shown_host}:{world.bridge.port}, Ctrl-C ends it", err=True)
+        typer.echo(f"streaming {env} on ws://{shown_host}:{environment.bridge.port}, Ctrl-C ends it", err=True)
         if wait:
             with spinner("waiting for a client"):
-                wait_for_clients(world.bridge)
+                wait_for_clients(environment.bridge)
         with step_progress(f"{env}, {agent}", steps) as report:
-            for info in play_paced(world, player, steps, seed, steps_per_second):
+            for info in play_paced(environment, player, steps, seed, steps_per_second):
                 report(info)
     finally:
-        world.close()
-        if isinstance(world, StreamEpisodes) and world.bridge.pusher:
-            sent, refused, dropped = world.bridge.pusher.counts()
+        environment.close()
+        if isinstance(environment, StreamEpisodes) and environment.bridge.pusher:
+            sent, refused, dropped = environment.bridge.pusher.counts()
             typer.echo(f"{lens} took {sent:,} records, refused {refused:,}; {dropped:,} were dropped", err=True)
 
 

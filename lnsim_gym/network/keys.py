@@ -1,4 +1,4 @@
-"""Public keys for nodes that have none: simulated nodes need something to be told apart by in LND's formats."""
+"""Public keys for nodes that have none: simulated nodes need something to be distinguished by in LND's formats."""
 
 from __future__ import annotations
 

@@ -67,7 +67,8 @@ class NetworkArrays(NamedTuple):
     """A topology as read-only columns.
 
     Direction ``d = 2 * channel + side`` carries HTLCs from the initiator (side 0) or from the peer (side 1), so
-    ``d ^ 1`` is the way back and a balance array of shape (channels, 2) lies in direction order when flattened.
+    ``d ^ 1`` is the reverse direction, and a balance array of shape (channels, 2) lies in direction order when
+    flattened.
     """
 
     capacity_sat: Int64  # (channels,)

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import numpy as np
 
-from lnsim_gym import __version__
 from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import MissingDependency
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.lines import payment_record, rebalance_record
+from lnsim_gym.version import __version__
 
 if TYPE_CHECKING:
     import pyarrow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib.metadata import version
 
-from lnsim_gym import __version__
+from lnsim_gym.version import __version__
 
 __all__ = ["machine", "versions"]
 

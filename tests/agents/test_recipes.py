@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from lnsim_gym.cli._options import LauncherChoice
 from typer.testing import CliRunner
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
@@ -10,7 +11,7 @@ from lnsim_gym.agents.recipe import View
 from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.agents.rules import RandomActions, Targeted
 from lnsim_gym.cli import make_app
-from lnsim_gym.cli.episodes import LauncherName, make_environment
+from lnsim_gym.cli.episodes import make_environment
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -94,9 +95,11 @@ def test_agents_of_one_comparison_play_the_same_world_each_through_its_own_view(
 
 def test_a_run_takes_the_view_of_its_agent_unless_told_otherwise(tmp_path):
     (tmp_path / "mine.toml").write_text('policy = "noop"\nview = { observation = "flows", action = "box" }\n')
-    world = make_environment("LightningNet-v0", None, LauncherName.auto, None, None, None, str(tmp_path / "mine.toml"))
+    world = make_environment(
+        "LightningNet-v0", None, LauncherChoice.auto, None, None, None, str(tmp_path / "mine.toml")
+    )
     other = make_environment(
-        "LightningNet-v0", None, LauncherName.auto, None, None, ["action=discrete"], str(tmp_path / "mine.toml")
+        "LightningNet-v0", None, LauncherChoice.auto, None, None, ["action=discrete"], str(tmp_path / "mine.toml")
     )
     for env, action in ((world, "box"), (other, "discrete")):
         config = env.unwrapped.config

@@ -149,7 +149,7 @@ def test_the_simulator_does_again_what_real_nodes_did(lnsim, name):
     assert max(payment["attempts"] for payment in payments) > 1
     status, out, _ = lnsim("validate", trace)
     assert status == 0
-    assert out.startswith("0 differences in 60 payments of 6 steps, recorded on lnd, done again on simulator")
+    assert out.startswith("0 differences in 60 payments of 6 steps, recorded on lnd, replayed on simulator")
 
 
 def move_a_msat(step):

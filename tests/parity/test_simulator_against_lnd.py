@@ -14,7 +14,7 @@ from lnsim_gym.network import Channel, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
-from tests.oracle.scenarios import random_amount, random_policies, random_route
+from tests.oracle.scenarios import random_amount, random_policies, random_policy, random_route
 
 pytestmark = pytest.mark.lnd
 
@@ -96,17 +96,48 @@ def test_payments_and_pushes_and_cycles_give_what_real_nodes_give(live_launcher)
     with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
         simulator.reset(live.balances_msat())
         for _ in range(PAYMENTS // BATCH):
-            batch = random_batch(rng, topology, options, simulator.balances_msat())
-            assert_equal(live.pay(batch), simulator.pay(batch), batch, FIELDS)
-            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
-            route, amount = tuple(random_route(rng, topology)), random_amount(rng, 500_000_000)
-            sent, simulated = live.rebalance(route, amount), simulator.rebalance(route, amount)
-            assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
-                simulated.applied_msat,
-                simulated.fee_msat,
-                simulated.reason,
-            ), (route, amount, sent.detail)
-            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
+            assert_same_batch(rng, topology, options, live, simulator)
+            assert_same_rebalance(rng, topology, live, simulator)
+
+
+@pytest.mark.timeout(580)
+def test_payments_and_rebalances_among_changes_of_policy_give_what_real_nodes_give(live_launcher):
+    rng = fresh_seed()
+    topology = current = random_network(rng)
+    options = PaymentOptions(fee_limit_ppm=rng.choice([5_000, 50_000, 500_000]))
+    simulator = SimulatorBackend(topology, options)
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        simulator.reset(live.balances_msat())
+        for _ in range(PAYMENTS // BATCH // 2):
+            for direction in rng.sample(range(2 * len(topology.channels)), 3):
+                policy = random_policy(rng, topology.channels[direction // 2].capacity_sat, uneven_fees=True)
+                current = current.with_policy(direction, policy)
+                for backend in (live, simulator):
+                    backend.set_policy(direction, policy)
+            assert_same_batch(rng, current, options, live, simulator)
+            assert_same_rebalance(rng, current, live, simulator)
+        for backend in (live, simulator):
+            backend.reset(simulator.balances_msat())
+        assert_same_batch(rng, topology, options, live, simulator)
+
+
+def assert_same_batch(rng, topology, options, live, simulator):
+    """Make payments without ties on both networks, whose policies are the topology's."""
+    batch = random_batch(rng, topology, options, simulator.balances_msat())
+    assert_equal(live.pay(batch), simulator.pay(batch), batch, FIELDS)
+    assert np.array_equal(live.balances_msat(), simulator.balances_msat())
+
+
+def assert_same_rebalance(rng, topology, live, simulator):
+    """Send an amount over a random route of both networks."""
+    route, amount = tuple(random_route(rng, topology)), random_amount(rng, 500_000_000)
+    sent, simulated = live.rebalance(route, amount), simulator.rebalance(route, amount)
+    assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
+        simulated.applied_msat,
+        simulated.fee_msat,
+        simulated.reason,
+    ), (route, amount, sent.detail)
+    assert np.array_equal(live.balances_msat(), simulator.balances_msat())
 
 
 def settled_parts(outcomes):

@@ -1,4 +1,4 @@
-"""Episodes of the simulator, recorded through the environment and done again behind the backend interface."""
+"""Episodes of the simulator, recorded through the environment and replayed behind the backend interface."""
 
 import gymnasium as gym
 import numpy as np

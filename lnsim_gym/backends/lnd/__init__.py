@@ -1,4 +1,9 @@
-"""A Lightning network of real lnd nodes on one machine, behind the same interface as the simulator."""
+"""A Lightning network of real lnd nodes on one machine, behind the same interface as the simulator.
+
+From top to bottom: ``named`` (networks that outlive a program) and ``passthrough`` (logs and lncli for people),
+``backend`` with its ``settings``, ``network`` (what is done over lnds that are up), ``nodes`` (the daemons), ``rpc``
+(speaking to one lnd). Each knows only those below it.
+"""
 
 from lnsim_gym.backends.lnd.backend import LndBackend
 from lnsim_gym.backends.lnd.settings import LndSettings

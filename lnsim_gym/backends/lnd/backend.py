@@ -70,17 +70,17 @@ class LndBackend(Backend):
             self._lost = False
 
     def reset(self, balances_msat: Int64) -> ResetReport:
-        """Set balances by the cheapest rung that will do: none, payments, snapshot, or a new network.
+        """Set balances by the cheapest reset method that works: none, payments, snapshot, or a new network.
 
         Raises:
             ConfigError: The balances do not fit the channels.
-            BackendError: Balances that only a network of our own could have were asked of somebody else's nodes.
+            BackendError: Balances that only a network of our own could have were asked of attached nodes.
             BringUpError: A new network did not become ready.
         """
         started = time.perf_counter()
         self._check_wanted(balances_msat)
         self.open()
-        rung = self._climb(balances_msat)
+        rung = self._reset_balances(balances_msat)
         self._opened().forget()
         self._lost = False
         return ResetReport(rung, time.perf_counter() - started)
@@ -131,7 +131,7 @@ class LndBackend(Backend):
 
     def close(self) -> None:
         """See ``Backend.close``."""
-        # In a fork even letting go of the parent's connections would wait for threads that are not there.
+        # In a fork even closing the parent's connections would wait for threads that are not there.
         if self._network is None or self._pid != os.getpid():
             return
         network, self._network = self._network, None
@@ -161,7 +161,7 @@ class LndBackend(Backend):
         return launcher, launcher.stop
 
     def _join(self) -> tuple[Launcher, Callable[[], None]]:
-        """Return the launcher of a network that is up already, and what lets go of it.
+        """Return the launcher of a network that is up already, and what leaves it.
 
         Raises:
             ConfigError: There is none of that name, it is another network, or it is in use.
@@ -189,15 +189,15 @@ class LndBackend(Backend):
         return launcher, release
 
     def _release(self) -> None:
-        """End or let go of the network; harmless when done already."""
+        """End or leave the network; harmless when done already."""
         if self._finalizer is not None:
             self._finalizer()
 
-    def _climb(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
-        """Try the rungs of the ladder, cheapest first."""
+    def _reset_balances(self, wanted_msat: Int64) -> Literal["none", "payments", "snapshot", "rebuild"]:
+        """Try the reset methods, cheapest first, and return the one that worked."""
         network = self._opened()
         if not network.launcher.managed:
-            return self._climb_attached(network, wanted_msat)
+            return self._reset_attached(network, wanted_msat)
         if not self._lost:
             with suppress(BackendError):
                 network.check_alive()
@@ -212,8 +212,8 @@ class LndBackend(Backend):
         self._rebuild(wanted_msat)
         return "rebuild"
 
-    def _climb_attached(self, network: OpenNetwork, wanted_msat: Int64) -> Literal["none", "payments"]:
-        """Take the rungs that nodes of somebody else allow: after a loss, wait for them and look again."""
+    def _reset_attached(self, network: OpenNetwork, wanted_msat: Int64) -> Literal["none", "payments"]:
+        """Try the reset methods that attached nodes allow: after a loss, wait for them and look again."""
         with self._watched():
             if self._lost:
                 network.find_again()

@@ -1,4 +1,4 @@
-"""Named networks: brought up once, used by many programs, and taken down by name, by whichever process.
+"""Named networks: brought up once, used by many programs, and taken down by name, from any process.
 
 The record of each lies in its folder (``state``); a lock beside the folder keeps two users apart.
 """
@@ -117,7 +117,7 @@ def _stop_keeping(record: NetworkRecord, launcher: Launcher) -> None:
 
 
 def _bring_up(launcher: Launcher, topology: Topology, settings: LndSettings) -> NetworkRecord:
-    """Bring a network up, write its record with public keys, and let go of it."""
+    """Bring a network up, write its record with public keys, and leave it running."""
     network = bring_up(launcher, topology, settings)
     endpoints = tuple(client.endpoint for client in network.clients)
     run(network.close())

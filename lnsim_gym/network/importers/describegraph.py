@@ -52,7 +52,7 @@ class _Edge(msgspec.Struct):
 def from_describegraph(data: Mapping[str, Any], what: str = "the graph") -> Topology:
     """Build a topology from LND's ``describegraph``.
 
-    Nodes are named by their aliases where these are unique, else by their public keys. The graph does not tell who
+    Nodes are named by their aliases where these are unique, else by their public keys. The graph does not say who
     funded a channel: ``node1``, the end with the smaller public key, is taken for the initiator, and owns everything.
     Inbound fees are ignored.
 

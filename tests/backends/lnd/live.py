@@ -1,9 +1,13 @@
-"""Balances and batches for the tests on live networks."""
+"""Balances, batches, processes and policies for the tests on live networks."""
 
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+import psutil
+
+from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch
 
@@ -26,3 +30,30 @@ def random_batch(topology: Topology, rng: np.random.Generator, count: int, most_
     destination = (source + rng.integers(1, nodes, count)) % nodes
     amount = np.exp(rng.uniform(np.log(1000), np.log(most_msat), count)).astype(np.int64)
     return PaymentBatch(source, destination, amount, np.zeros(count, np.int64))
+
+
+def processes_of(backend) -> dict[str, psutil.Process]:
+    """The daemons of a process network by name."""
+    record = backend.network_record()
+    folder = Path(record[0]["tls_cert_path"]).parent.parent
+    found = next(each for each in records() if Path(each.folder) == folder)
+    return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
+
+
+def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:
+    """The policy of a direction as a node's own graph has it."""
+    ends, nodes, arrays = backend.endpoints(), backend.topology.nodes, backend.topology.arrays
+    pair = [ends[nodes[int(column[direction])]].pubkey for column in (arrays.source, arrays.destination)]
+    (edge,) = [e for e in lncli(ends[node], "describegraph")["edges"] if {e["node1_pub"], e["node2_pub"]} == set(pair)]
+    shown = edge["node1_policy" if edge["node1_pub"] == pair[0] else "node2_policy"]
+    return tuple(
+        int(shown[key])
+        for key in ("fee_base_msat", "fee_rate_milli_msat", "time_lock_delta", "min_htlc", "max_htlc_msat")
+    )
+
+
+def policy_of(topology, direction: int) -> tuple[int, ...]:
+    """The policy that the topology has for a direction."""
+    arrays = topology.arrays
+    columns = arrays.fee_base_msat, arrays.fee_rate_ppm, arrays.time_lock_delta, arrays.min_htlc_msat
+    return tuple(int(column[direction]) for column in (*columns, arrays.max_htlc_msat))

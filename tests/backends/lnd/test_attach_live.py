@@ -1,4 +1,4 @@
-"""Nodes that somebody else runs: used, and left as they were."""
+"""Nodes that others run: used, and left as they were."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.lnd.network import bringup
 from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher
 from lnsim_gym.errors import BackendError, BringUpError, ConfigError
-from tests.backends.lnd.live import batch_of, half_and_half
+from lnsim_gym.network import Policy
+from tests.backends.lnd.live import batch_of, half_and_half, policy_in_graph_of, policy_of
 
 
 def describe(backend: LndBackend) -> str:
@@ -35,6 +36,19 @@ def test_attached_nodes_are_used_and_left_running(make_backend, two_nodes, tmp_p
             guest.reset(two_nodes.start_balances_msat())
     assert (paid[0] == half_and_half(two_nodes)[0] + [-30_000_000, 30_000_000]).all()
     assert owner.pay(batch_of((0, 1, 1_000_000))).succeeded.all()
+
+
+@pytest.mark.lnd
+def test_a_reset_restores_the_policies_of_attached_nodes(make_backend, two_nodes, tmp_path, lncli):
+    owner = make_backend(two_nodes)
+    owner.reset(half_and_half(two_nodes))
+    (tmp_path / "nodes.toml").write_text(describe(owner))
+    settings = LndSettings(launcher="attach", attach_file=str(tmp_path / "nodes.toml"))
+    with LndBackend(two_nodes, settings=settings) as guest:
+        guest.set_policy(1, Policy(fee_base_msat=17, fee_rate_ppm=19))
+        assert policy_in_graph_of(lncli, owner, "initiator", 1)[:2] == (17, 19)
+        assert guest.reset(half_and_half(two_nodes)).rung == "none"
+    assert policy_in_graph_of(lncli, owner, "initiator", 1) == policy_of(two_nodes, 1)
 
 
 @pytest.fixture
@@ -80,7 +94,7 @@ def test_nodes_that_do_not_answer_are_not_alive_and_stopping_harms_nobody(files,
     assert launcher.alive() == {"initiator": False, "peer": False}
     assert not launcher.managed
     assert not launcher.has_snapshot()
-    with pytest.raises(BackendError, match="somebody else"):
+    with pytest.raises(BackendError, match="run by others"):
         launcher.restore()
     launcher.stop()
     assert launcher.alive() == {}

@@ -9,28 +9,20 @@ import sys
 import textwrap
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from lnsim_gym.backends.lnd.nodes.folders import records, state_root
+from lnsim_gym.backends.lnd.nodes.folders import state_root
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
-from tests.backends.lnd.live import batch_of, half_and_half, random_batch
+from tests.backends.lnd.live import batch_of, half_and_half, processes_of, random_batch
 
 pytestmark = pytest.mark.lnd
 
 DEADLINE_S = 30
 """More than any call may take after a fault, whatever else the machine does."""
-
-
-def processes_of(backend) -> dict[str, psutil.Process]:
-    record = backend.network_record()
-    folder = Path(record[0]["tls_cert_path"]).parent.parent
-    found = next(each for each in records() if Path(each.folder) == folder)
-    return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
 
 
 def strike(process: psutil.Process, number: signal.Signals, after_s: float) -> threading.Timer:

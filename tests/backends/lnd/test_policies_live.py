@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import psutil
 import pytest
 
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import BackendLost, ConfigError, InvalidAction
 from lnsim_gym.network import Policy
 from lnsim_gym.payments import PaymentBatch
-from tests.backends.lnd.live import half_and_half, random_batch
+from tests.backends.lnd.live import half_and_half, policy_in_graph_of, policy_of, processes_of, random_batch
 
 pytestmark = pytest.mark.lnd
 
@@ -36,27 +35,6 @@ def assert_same_rebalance(live, simulator, route: tuple[int, ...], amount_msat: 
     )
     assert np.array_equal(live.balances_msat(), simulator.balances_msat())
     return seen.fee_msat
-
-
-def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:
-    """The policy of a direction as a node's own graph has it."""
-    ends, arrays = backend.endpoints(), backend.topology.arrays
-    pair = [
-        ends[backend.topology.nodes[int(column[direction])]].pubkey for column in (arrays.source, arrays.destination)
-    ]
-    (edge,) = [e for e in lncli(ends[node], "describegraph")["edges"] if {e["node1_pub"], e["node2_pub"]} == set(pair)]
-    shown = edge["node1_policy" if edge["node1_pub"] == pair[0] else "node2_policy"]
-    return tuple(
-        int(shown[key])
-        for key in ("fee_base_msat", "fee_rate_milli_msat", "time_lock_delta", "min_htlc", "max_htlc_msat")
-    )
-
-
-def policy_of(topology, direction: int) -> tuple[int, ...]:
-    """The policy that the topology has for a direction."""
-    arrays = topology.arrays
-    columns = arrays.fee_base_msat, arrays.fee_rate_ppm, arrays.time_lock_delta, arrays.min_htlc_msat
-    return tuple(int(column[direction]) for column in (*columns, arrays.max_htlc_msat))
 
 
 @pytest.mark.timeout(300)
@@ -123,13 +101,7 @@ def test_a_lost_node_is_an_error_and_the_next_reset_restores_the_policies(make_b
     backend = make_backend(triangle)
     backend.reset(half_and_half(triangle))
     backend.set_policy(0, DEAR)
-    port = backend.endpoints()["carol"].port
-    (carol,) = [
-        process
-        for process in psutil.Process().children()
-        if any(end.laddr.port == port for end in process.net_connections() if end.status == psutil.CONN_LISTEN)
-    ]
-    carol.kill()
+    processes_of(backend)["carol"].kill()
     with pytest.raises(BackendLost):
         backend.set_policy(1, DEAR)
     with pytest.raises(BackendLost, match="reset"):

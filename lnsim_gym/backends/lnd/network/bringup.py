@@ -47,7 +47,7 @@ _CONFIRMATIONS: Final = 6
 
 
 class _Stalled(BringUpError):
-    """A network that is no use waiting for: busy nodes now and then hang, or lose what they were told."""
+    """A network that is no use waiting for: busy nodes now and then hang, or lose a message."""
 
 
 Check = Callable[[], Awaitable[str]]
@@ -68,7 +68,7 @@ def bring_up(launcher: Launcher, topology: Topology, settings: NetworkSettings) 
         try:
             return _bring_up_once(launcher, topology, settings, _STALL_S if tries_left else math.inf)
         except BringUpError as problem:
-            # Somebody may have taken a port between its choice and its use.
+            # Another program may have taken a port between its choice and its use.
             if tries_left == 0 or not (isinstance(problem, _Stalled) or _PORT_TAKEN in str(problem)):
                 raise
             _log.warning("a new network is begun again: %s", str(problem).partition("\n")[0])

@@ -1,4 +1,4 @@
-"""Finding the msat that LND does not report, on channels that others have paid over.
+"""Finding the msat that LND does not report, on channels that were paid over before.
 
 LND reports whole sat. A channel whose two balances add up to one sat less than it holds has a fraction on either
 side; small pushes, and looking at which of them moves the reported balance by a sat more, find it by bisection.
@@ -23,7 +23,7 @@ _QUIET_S: Final = 10.0
 
 
 def read_exact(network: LiveNetwork, balances_sat: Int64) -> tuple[Int64, list[int]]:
-    """Turn reported balances into msat as far as they tell.
+    """Turn reported balances into msat as far as they determine it.
 
     Args:
         network: The network.

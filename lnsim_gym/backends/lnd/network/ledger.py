@@ -69,7 +69,7 @@ class Ledger:
             channel = self._topology.channels[chosen[row]]
             raise LedgerMismatch(
                 f"channel {channel.initiator}-{channel.peer}: expected {_pair(booked_sat[row])} sat from the routes of "
-                f"settled payments, LND reports {_pair(balances_sat[row])}: somebody else pays over this network, "
+                f"settled payments, LND reports {_pair(balances_sat[row])}: payments were made from outside, "
                 "or an outcome was lost; reset it"
             )
 

@@ -99,7 +99,7 @@ class Payer:
             fee_limit_msat=fee_limit_msat,
             timeout_seconds=self._options.timeout_seconds,
             max_parts=self._options.max_parts,
-            # Without parts nothing that happens on the way matters.
+            # Without parts nothing that happens on the route matters.
             no_inflight_updates=self._options.max_parts == 1,
         )
         try:
@@ -138,7 +138,7 @@ class Payer:
         )
 
     async def _look_up(self, sender: NodeClient, payment_hash: bytes) -> None:
-        """Book a payment whose outcome was lost on the way, if its sender still knows and says that it settled."""
+        """Book a payment whose outcome was lost, if its sender still knows and says that it settled."""
         request = router_pb2.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
         with suppress(BackendError):
             async for payment in sender.stream(rpc.TRACK_PAYMENT, request, _LOOKUP_S, _LOOKUP_S):

@@ -29,7 +29,7 @@ async def announce_policies(network: LiveNetwork, until: Until) -> None:
         network: The network.
         until: Waits, on behalf of a node and for a purpose, until a check finds nothing missing.
     """
-    # An lnd that is told a policy for an edge which its graph does not have in full yet may stop answering for good,
+    # An lnd that gets a policy for an edge which its graph does not have in full yet may stop answering for good,
     # and one that hears a new policy of an edge before it knows the edge may never take it in.
     await gather(until(client.name, "all edges", partial(_edge_faults, network, client)) for client in network.clients)
     known = await gather(_known(client) for client in network.clients)

@@ -1,7 +1,7 @@
 """Getting back to wanted balances by payments: which pushes over which channels, or that none will do.
 
 Every channel is taken by itself: one end pays the other directly, so no fees arise and the result is exact to the
-msat. What payments cannot reach is left to the backend's other rungs, a snapshot or a new network.
+msat. What payments cannot reach is left to the backend's other reset methods, a snapshot or a new network.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def plan_pushes(topology: Topology, have_msat: Int64, want_msat: Int64) -> list[
 
 
 def _sequences(topology: Topology, direction: int, amount_msat: int) -> list[list[Push]]:
-    """Return the ways to move an amount, given the smallest and largest HTLC of both directions."""
+    """Return the sequences of pushes that move an amount, given the smallest and largest HTLC of both directions."""
     arrays = topology.arrays
     smallest, largest = int(arrays.min_htlc_msat[direction]), int(arrays.max_htlc_msat[direction])
     if amount_msat >= smallest:

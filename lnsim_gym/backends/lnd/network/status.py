@@ -96,7 +96,7 @@ def network_status(record: NetworkRecord) -> NetworkStatus:
         name=record.name,
         launcher=record.launcher,
         folder=record.folder,
-        # The chain of attached nodes is somebody else's, and not known.
+        # The chain of attached nodes is run by others, and not known.
         chain_running=alive.get(CHAIN, record.chain is None),
         nodes=tuple(_node(endpoint, said) for endpoint, said in zip(record.nodes, answers, strict=True)),
         channels=_channels(record, answers, pubkeys),

@@ -178,7 +178,7 @@ def _compact_size(count: int) -> bytes:
 
 
 def _script_of(address: str) -> bytes:
-    """Return the output script of a segwit address (BIP 173); the checksum is left to whoever made the address."""
+    """Return the output script of a segwit address (BIP 173); the checksum is left to what made the address."""
     version, *symbols = (_BECH32.index(letter) for letter in address.rpartition("1")[2][:-6])
     bits = "".join(f"{symbol:05b}" for symbol in symbols)
     program = bytes(int(bits[start : start + 8], 2) for start in range(0, len(bits) - 7, 8))

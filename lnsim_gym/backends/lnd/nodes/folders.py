@@ -51,7 +51,7 @@ def state_root(nodes: int = 2, override: str | None = None) -> Path:
         override: A folder chosen by the user.
 
     Raises:
-        ConfigError: The folder cannot be made, or belongs to somebody else.
+        ConfigError: The folder cannot be made, or belongs to another user.
     """
     if override is not None:
         return paths.private_dir(override)
@@ -108,7 +108,7 @@ def records(override: str | None = None) -> Iterator[NetworkRecord]:
 
 
 def unrecorded(override: str | None = None) -> Iterator[Path]:
-    """Yield folders that never got a record, or lost it, and have not changed for an hour: nobody works on them."""
+    """Yield folders that never got a record, or lost it, and have not changed for an hour: no process works on them."""
     for root in _roots(override):
         for folder in root.iterdir():
             if folder.is_dir() and not (folder / RECORD_FILE).exists():
@@ -155,7 +155,7 @@ def _folder_name() -> str:
 
 
 def _own_folder(parent: Path) -> Path:
-    """Make our folder in a directory that everybody may write to, and refuse one that somebody else put there."""
+    """Make our folder in a directory that every user may write to, and refuse one that another user put there."""
     folder = paths.private_dir(parent / _folder_name())
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != user_id():

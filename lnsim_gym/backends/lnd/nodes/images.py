@@ -109,7 +109,7 @@ def build_image(progress: Progress = lambda *_: None) -> str:
     """Pack the binaries of this machine into a local image that serves as both lnd and btcd.
 
     Args:
-        progress: Told what is going on.
+        progress: Called with what is going on; see ``programs.Progress``.
 
     Returns:
         The image's name.

@@ -37,7 +37,7 @@ def save_chain(record: NetworkRecord) -> None:
 
 
 def load_chain(record: NetworkRecord) -> None:
-    """Give a btcd that was started anew the blocks that were saved; harmless when it has them.
+    """Give a btcd that was restarted the blocks that were saved; harmless when it has them.
 
     Raises:
         BackendError: btcd refused a block.

@@ -100,7 +100,7 @@ def build_binaries(progress: Progress = lambda *_: None) -> Binaries:
     Safe to interrupt and to run twice at once: a folder appears in the cache whole or not at all.
 
     Args:
-        progress: Told what is going on; see ``Progress``.
+        progress: Called with what is going on; see ``Progress``.
 
     Raises:
         MissingDependency: Go is missing or too old, or this is no POSIX system.

@@ -1,4 +1,4 @@
-"""The launcher that launches nothing: lnds that somebody else runs, named in a TOML file.
+"""The launcher that launches nothing: lnds that others run, named in a TOML file.
 
 The file has one table per node, in any order::
 
@@ -35,7 +35,7 @@ _PROBE_S: Final = 2.0
 
 
 class AttachedNode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One lnd that somebody else runs."""
+    """One lnd that others run."""
 
     name: str
     """Name in the topology."""
@@ -54,7 +54,7 @@ class _AttachFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AttachLauncher(Launcher):
-    """Nodes of somebody else, as a TOML file describes them.
+    """Nodes that others run, as a TOML file describes them.
 
     Args:
         name: What to call the network.
@@ -115,7 +115,7 @@ class AttachLauncher(Launcher):
         return {name: _accepts(endpoint) for name, endpoint in self.endpoints.items()} if self._record else {}
 
     def log_tail(self, node: str, lines: int = 20) -> str:
-        """Return an empty string: the logs belong to somebody else."""
+        """Return an empty string: the logs are not ours."""
         del node, lines
         return ""
 
@@ -132,17 +132,17 @@ class AttachLauncher(Launcher):
         self._refuse("restore")
 
     def stop(self, *, keep: bool = False) -> None:
-        """Let go of the nodes; they run on, whatever ``keep`` says."""
+        """Forget the nodes; they run on, whatever ``keep`` says."""
         del keep
         self._record = None
 
     def detach(self) -> None:
-        """Let go of the nodes."""
+        """Forget the nodes."""
         self._record = None
 
     def _refuse(self, what: str) -> NoReturn:
         raise BackendError(
-            f"expected nodes of our own to {what}, these belong to somebody else: "
+            f"expected nodes of our own to {what}, these are run by others: "
             "use the docker or process launcher for what payments cannot reach"
         )
 

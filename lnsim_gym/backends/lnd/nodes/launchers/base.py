@@ -59,7 +59,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def snapshot(self) -> None:
-        """Copy the state folders of all lnds at one moment (all frozen), and let them go on."""
+        """Copy the state folders of all lnds at one moment (all frozen), and resume them."""
 
     @abstractmethod
     def has_snapshot(self) -> bool:
@@ -80,7 +80,7 @@ class Launcher(ABC):
 
     @abstractmethod
     def detach(self) -> None:
-        """Let go of the network without stopping it."""
+        """Forget the network without stopping it."""
 
     @property
     def endpoints(self) -> dict[str, NodeEndpoint]:

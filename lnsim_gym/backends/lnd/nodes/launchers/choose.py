@@ -97,7 +97,7 @@ def _attach(name: str, file: str | Path | None) -> Launcher:
     from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher  # noqa: PLC0415
 
     if file is None:
-        raise ConfigError("expected attach_file, the TOML file of nodes that somebody else runs, got none")
+        raise ConfigError("expected attach_file, the TOML file of nodes that others run, got none")
     return AttachLauncher(name, file)
 
 

@@ -249,6 +249,6 @@ def _remove_container(container: Container) -> None:
     except NotFound:
         return
     except APIError as problem:
-        # Somebody else removes it at this very moment.
+        # Another program removes it at this very moment.
         if problem.status_code != 409:
             raise

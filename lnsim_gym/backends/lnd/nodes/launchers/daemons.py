@@ -87,7 +87,7 @@ def _popen(argv: Sequence[str], folder: Path, log: Path, dies_with_us: bool) -> 
 
 
 def find(pid: int, created: float) -> psutil.Process | None:
-    """Return the process of that pid, or None when it ended and the pid may be somebody else's."""
+    """Return the process of that pid, or None when it ended and the pid may be another process's."""
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         if abs(process.create_time() - created) < 1:

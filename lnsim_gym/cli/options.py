@@ -1,0 +1,55 @@
+"""Options that several commands share, and the values they may have. No commands live here."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "AgentName",
+    "BackendChoice",
+    "BackendOption",
+    "EnvironmentId",
+    "Json",
+    "LauncherChoice",
+    "LauncherOption",
+    "Network",
+    "Seed",
+    "Settings",
+    "Steps",
+    "Topology",
+]
+
+
+class BackendChoice(StrEnum):
+    """Backend that episodes run on."""
+
+    simulator = "simulator"
+    lnd = "lnd"
+
+
+class LauncherChoice(StrEnum):
+    """Launcher of real nodes that are started here."""
+
+    auto = "auto"
+    docker = "docker"
+    process = "process"
+
+
+EnvironmentId = Annotated[str, typer.Option("--env", "-e", help="Id of the environment.")]
+BackendOption = Annotated[
+    BackendChoice | None,
+    typer.Option("--backend", "-b", help="simulator or lnd; by default what the environment says."),
+]
+LauncherOption = Annotated[LauncherChoice, typer.Option("--launcher", "-l", help="Who runs real nodes.")]
+Network = Annotated[str | None, typer.Option("--network", "-n", help="Join this network, started by `lnsim up`.")]
+Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, generator call or file.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
+AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", "-s", help="A setting of the environment, as KEY=VALUE in TOML.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
