@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Int32, Int64
+from lnsim_gym.compiled.memory import zeros
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.liquidity.rewards import TERMS
@@ -86,7 +87,7 @@ class StepColumns:
         payments, max_parts = problem.config.payments_per_step, problem.config.payment.max_parts
 
         def column(*shape: int, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[np.generic]:
-            return np.zeros((networks, *shape), dtype)
+            return zeros((networks, *shape), dtype)
 
         shapes: dict[str, npt.NDArray[np.generic]] = {
             "balances_msat": column(channels, 2),

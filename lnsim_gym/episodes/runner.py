@@ -10,6 +10,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
+from lnsim_gym.compiled.memory import zeros
 from lnsim_gym.episodes.columns import (
     REBALANCE_APPLIED,
     REBALANCE_FAILURE_INDEX,
@@ -35,11 +36,11 @@ class Episodes(ABC):
         self.problem = problem
         self.networks = networks
         self.columns = StepColumns.zeros(problem, networks)
-        self.seeds = np.zeros(networks, np.uint64)
-        self.episodes = np.zeros(networks, np.int64)
-        self.variants = np.zeros(networks, np.int64)
+        self.seeds = zeros(networks, np.uint64)
+        self.episodes = zeros(networks, np.int64)
+        self.variants = zeros(networks, np.int64)
         """Index of the problem's variant that each network is on, shape (networks,)."""
-        self.steps = np.zeros(networks, np.int64)
+        self.steps = zeros(networks, np.int64)
         """Steps done in the current episode, shape (networks,)."""
 
     def seed(self, network: int, seed: int) -> None:

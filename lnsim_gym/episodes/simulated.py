@@ -13,7 +13,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.compiled.binding import describe
-from lnsim_gym.episodes.attempts import count_attempts
+from lnsim_gym.episodes.attempts import AttemptCounter
 from lnsim_gym.episodes.columns import OUTCOME_COLUMNS
 from lnsim_gym.episodes.kernels import note_flows, reset_networks, step_networks, step_networks_in_parts
 from lnsim_gym.episodes.problem import Problem
@@ -47,6 +47,7 @@ class SimulatedEpisodes(Episodes):
         threads = min(threads, networks)
         state = make_state(problem, self.columns, (self.seeds, self.episodes, self.steps, self.variants))
         self._states = [state, *(with_scratch(state) for _ in range(threads - 1))]
+        self._attempts = AttemptCounter(state.networks, problem.config.payment)
         self._tables = [describe(share) for share in self._states]
         edges = np.linspace(0, networks, threads + 1).astype(int).tolist()
         self._ranges = [
@@ -139,7 +140,7 @@ class SimulatedEpisodes(Episodes):
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
         columns = self._states[0].columns
         variant, rebalanced_msat = int(columns.stepped_variant[network]), columns.rebalanced_msat[network]
-        self._count_attempts(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
+        self._attempts.count(variant, rebalanced_msat, self.batch(network), columns.attempts[network])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
@@ -150,7 +151,7 @@ class SimulatedEpisodes(Episodes):
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch = PaymentBatch(*kept[:fields])
             columns = dict(zip(OUTCOME_COLUMNS, kept[fields:], strict=True))
-            self._count_attempts(variant, rebalanced_msat, batch, columns["attempts"])
+            self._attempts.count(variant, rebalanced_msat, batch, columns["attempts"])
             outcomes = PaymentOutcomes(**columns, duration_s=np.zeros(len(batch.source)))
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
@@ -161,11 +162,6 @@ class SimulatedEpisodes(Episodes):
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
-
-    def _count_attempts(self, variant: int, balances_msat: Int64, batch: PaymentBatch, attempts: Any) -> None:
-        """Fill in the attempts that a step left uncounted."""
-        options = self.problem.config.payment
-        count_attempts(self._states[0].networks, variant, options, balances_msat, batch, attempts)
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, working space left out."""

@@ -20,6 +20,7 @@ from lnsim_gym.backends.simulator.engine import (
     stack,
 )
 from lnsim_gym.compiled import inlined
+from lnsim_gym.compiled.memory import copied, filled, zeros
 from lnsim_gym.episodes.columns import StepColumns
 from lnsim_gym.episodes.config import StartBalances
 from lnsim_gym.episodes.problem import Problem
@@ -120,25 +121,25 @@ def make_state(problem: Problem, columns: StepColumns, places: tuple[Any, Int64,
         scratch=make_scratch(networks),
         settings=_settings(problem),
         columns=Columns(
-            which=np.zeros(count, np.bool_),
-            row=np.zeros(count, np.int64),
-            rebalance_msat=np.zeros(count, np.int64),
+            which=zeros(count, np.bool_),
+            row=zeros(count, np.int64),
+            rebalance_msat=zeros(count, np.int64),
             seeds=seeds,
             episodes=episodes,
             steps=steps,
             variant=variant_of,
-            given_msat=np.full((count, directions), -1, np.int64),
-            regime=np.full(count, -1, np.int64),
-            cumulative=np.zeros((count, 2, problem.layout.nodes)),
-            spendable_msat=np.zeros((count, directions), np.int64),
-            rebalanced_msat=np.zeros((count, directions), np.int64),
-            stepped_variant=np.zeros(count, np.int64),
+            given_msat=filled((count, directions), -1, np.int64),
+            regime=filled(count, -1, np.int64),
+            cumulative=zeros((count, 2, problem.layout.nodes), np.float64),
+            spendable_msat=zeros((count, directions), np.int64),
+            rebalanced_msat=zeros((count, directions), np.int64),
+            stepped_variant=zeros(count, np.int64),
             **shared,
         ),
-        weights=problem.weights,
+        weights=copied(problem.weights),
         nodes=problem.layout.nodes,
         history=problem.layout.history,
-        averaging=problem.layout.averaging,
+        averaging=copied(problem.layout.averaging),
     )
 
 
@@ -148,7 +149,7 @@ def with_scratch(state: EpisodeState) -> EpisodeState:
 
 
 def _settings(problem: Problem) -> Settings:
-    """Return how payments are sent: hopeless ones without attempts, unless something depends on these.
+    """Return how payments are sent: unroutable ones without attempts, unless something depends on these.
 
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
     routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
@@ -172,7 +173,7 @@ def _terms(problem: Problem) -> Terms:
     low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
 
     def column(*values: Any, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
-        return np.ascontiguousarray(np.stack([np.asarray(value, dtype) for value in values]))
+        return copied(np.stack([np.asarray(value, dtype) for value in values]))
 
     return Terms(
         route=column(*(variant.routes.directions for variant in variants), dtype=np.int32),
@@ -184,17 +185,17 @@ def _terms(problem: Problem) -> Terms:
         owned_total_msat=column(*(variant.topology.owned_total_msat for variant in variants)),
         reserve_msat=column(*(columns.reserve_msat for columns in arrays)),
         start_msat=column(*(variant.topology.start_balances_msat().ravel() for variant in variants)),
-        start_low=np.full(len(variants), low),
-        start_high=np.full(len(variants), high),
+        start_low=filled(len(variants), low, np.float64),
+        start_high=filled(len(variants), high, np.float64),
         fee_base_msat=column(*(columns.fee_base_msat for columns in arrays)),
         fee_rate_ppm=column(*(columns.fee_rate_ppm for columns in arrays)),
-        fee_limit_ppm=np.full(len(variants), problem.config.rebalance_fee_limit_ppm, np.int64),
+        fee_limit_ppm=filled(len(variants), problem.config.rebalance_fee_limit_ppm, np.int64),
     )
 
 
 def _stack_programs(programs: list[TrafficProgram]) -> TrafficProgram:
     """Stack traffic programs, their numbers as arrays."""
-    return TrafficProgram(*(np.ascontiguousarray(np.stack(field)) for field in zip(*programs, strict=True)))  # type: ignore[arg-type]
+    return TrafficProgram(*(copied(np.stack(field)) for field in zip(*programs, strict=True)))  # type: ignore[arg-type]
 
 
 @inlined
