@@ -1,7 +1,8 @@
 """The ``lnsim`` command. Every module of this folder adds commands of its own.
 
-A module offers a Typer ``app`` whose commands appear at the top level; ``display`` and ``options`` only help the others.
-A module imports what its commands need inside them, so that ``lnsim --help`` stays quick. Errors of the package end a command with one message and no traceback.
+A module offers a Typer ``app`` whose commands appear at the top level; ``display`` and ``options`` help the others. It
+imports what its commands need inside them, so that ``lnsim --help`` stays quick. Errors of the package end a command
+with one message and no traceback.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ def _backend_of(trace: Trace, backend: BackendChoice, launcher: LauncherChoice) 
     """Return the backend on which a trace is replayed, not open yet."""
     if backend is BackendChoice.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend
-        from lnsim_gym.episodes.config import EnvironmentConfig
+        from lnsim_gym.tasks.config import EnvironmentConfig
         from lnsim_gym.traffic import compile_traffic
 
         traffic = EnvironmentConfig.of(trace.header.config).traffic

@@ -102,7 +102,7 @@ def tune(
     settings: Settings = None,
 ) -> None:
     """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
-    from lnsim_gym.agents.recipes import RuleRecipe, read_recipe
+    from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
     from lnsim_gym.agents.search import default_grid, recipe_text, search
     from lnsim_gym.cli.display import print_scores, progress_bar
 
@@ -149,7 +149,7 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
 def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
     """Return the problem of an environment with some settings of its own, and the steps of an episode."""
     from lnsim_gym.episodes import Problem
-    from lnsim_gym.episodes.config import EnvironmentConfig
+    from lnsim_gym.tasks.config import EnvironmentConfig
 
     spec = environment_spec(env)
     steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100

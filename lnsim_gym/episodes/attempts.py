@@ -6,12 +6,15 @@ nor info speaks. Records and streams do: for them the payments of the step are m
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from threading import Lock
 
+import numpy as np
+
+from lnsim_gym.arrays import Int32, Int64
 from lnsim_gym.backends.simulator.engine import (
     UNCOUNTED,
     Network,
+    Scratch,
     make_memory,
     make_outcomes,
     make_scratch,
@@ -20,30 +23,40 @@ from lnsim_gym.backends.simulator.engine import (
 )
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 
-__all__ = ["count_attempts"]
+__all__ = ["AttemptCounter"]
 
 
-def count_attempts(
-    network: Network,
-    options: PaymentOptions,
-    balances_msat: npt.NDArray[np.int64],
-    batch: PaymentBatch,
-    attempts: npt.NDArray[np.int32],
-) -> None:
-    """Fill in the attempts that are ``UNCOUNTED``; any thread may call this.
+class AttemptCounter:
+    """Counts the attempts of payments that were made on one stack of networks; any thread may ask it.
 
     Args:
-        network: The network that the payments were made on.
+        networks: Networks, stacked over variants.
         options: How payments are sent.
-        balances_msat: Balances before the payments, shape (directions,).
-        batch: The payments.
-        attempts: Their attempts, shape (payments,), changed in place.
     """
-    uncounted = attempts == UNCOUNTED
-    if not uncounted.any():
-        return
-    scratch, memory, settings = make_scratch(network), make_memory(network, options), make_settings(options)
-    outcomes = make_outcomes(len(attempts), options.max_parts)
-    payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
-    pay_batch(network, balances_msat.copy(), scratch, memory, settings, payments, outcomes)
-    attempts[uncounted] = outcomes.attempts[uncounted]
+
+    def __init__(self, networks: Network, options: PaymentOptions) -> None:
+        self._networks = networks
+        self._options = options
+        self._lock = Lock()
+        self._scratch: Scratch | None = None
+
+    def count(self, network: Network, balances_msat: Int64, batch: PaymentBatch, attempts: Int32) -> None:
+        """Fill in the attempts that are ``UNCOUNTED``.
+
+        Args:
+            network: The network of the stack that the payments were made on, with the policies that it had.
+            balances_msat: Balances before the payments, shape (directions,).
+            batch: The payments.
+            attempts: Their attempts, shape (payments,), changed in place.
+        """
+        uncounted = attempts == UNCOUNTED
+        if not uncounted.any():
+            return
+        outcomes = make_outcomes(len(attempts), self._options.max_parts)
+        payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
+        memory, settings = make_memory(network, self._options), make_settings(self._options)
+        with self._lock:
+            if self._scratch is None:  # of no use, and large, where attempts are never asked for
+                self._scratch = make_scratch(self._networks)
+            pay_batch(network, balances_msat.copy(), self._scratch, memory, settings, payments, outcomes)
+        attempts[uncounted] = outcomes.attempts[uncounted]

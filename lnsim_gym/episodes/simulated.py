@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Float64, Int32, Int64
+from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.simulator.engine import Network, with_policies
 from lnsim_gym.compiled import ready
 from lnsim_gym.compiled.binding import BoundState
-from lnsim_gym.episodes.attempts import count_attempts
+from lnsim_gym.episodes.attempts import AttemptCounter
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.errors import ConfigError
@@ -66,6 +66,7 @@ class SimulatedEpisodes(Episodes):
         kernels = problem.task.kernels
         step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
         self._state = state
+        self._attempts = AttemptCounter(state.networks, problem.config.payment)
         shares = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
         self._bound_shares = [BoundState(share, example_state()) for share in shares]
         self._bound_task = BoundState(tasks[0].compiled_state(tasks), kernels.example)
@@ -173,7 +174,8 @@ class SimulatedEpisodes(Episodes):
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
         columns = self.columns
         made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
-        self._count_attempts(made_on, balances_msat, self.batch(network), columns.attempts[network])
+        batch = self.batch(network)
+        self._attempts.count(made_on, balances_msat, batch, columns.attempts[network, : len(batch.source)])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
@@ -185,7 +187,7 @@ class SimulatedEpisodes(Episodes):
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch, outcomes = unpack_batch(kept[:fields], due), unpack_outcomes(kept[fields:], due)
-            self._count_attempts(made_on, served_from_msat, batch, outcomes.attempts)
+            self._attempts.count(made_on, served_from_msat, batch, outcomes.attempts)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
         return cache(unpack)
@@ -206,10 +208,6 @@ class SimulatedEpisodes(Episodes):
         variant = int(state.columns.stepped_variant[network])
         view = Network(*(column[variant] for column in state.networks._replace(policy=state.starts.policy)))
         return view._replace(policy=state.networks.policy[network]) if state.own_policies else view
-
-    def _count_attempts(self, made_on: Network, balances_msat: Int64, batch: PaymentBatch, attempts: Int32) -> None:
-        """Fill in the attempts that a step left uncounted."""
-        count_attempts(made_on, self.problem.config.payment, balances_msat, batch, attempts[: len(batch.source)])
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, one row per network; working space left out."""

@@ -52,7 +52,8 @@ class ActionScheme(ABC):
 
     def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or what the task takes in place of one, into a decision, len(Task.decision) int64."""
-        return self.decode(np.asarray(action)[None])[0].data
+        decision: memoryview = self.decode(np.asarray(action)[None])[0].data
+        return decision
 
     @abstractmethod
     def mask(self, allowed: Int8) -> Int8:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64
+from lnsim_gym.compiled.memory import zeros
 from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.base import Task
 
@@ -118,7 +119,7 @@ class StepColumns:
         """Make columns for a number of networks."""
 
         def column(*shape: int, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[np.generic]:
-            return np.zeros((networks, *shape), dtype)
+            return zeros((networks, *shape), dtype)
 
         payments, max_parts = sizes.payments, sizes.max_parts
         shapes: dict[str, npt.NDArray[np.generic]] = {

@@ -21,6 +21,7 @@ from lnsim_gym.backends.simulator.engine import (
     stack,
 )
 from lnsim_gym.compiled import inlined
+from lnsim_gym.compiled.memory import copied, filled, zeros
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.tasks.columns import StepColumns
@@ -41,7 +42,7 @@ class Places(NamedTuple):
     @classmethod
     def zeros(cls, networks: int) -> Places:
         """Return the places of networks that have not begun."""
-        return cls(np.zeros(networks, np.uint64), *(np.zeros(networks, np.int64) for _ in range(3)))
+        return cls(zeros(networks, np.uint64), *(zeros(networks, np.int64) for _ in range(3)))
 
 
 class Starts(NamedTuple):
@@ -128,7 +129,7 @@ def make_state(
     count, directions = len(places.seeds), 2 * len(topologies[0].channels)
     starts = _starts(topologies, config.start_balances, networks.policy)
     if own_policies:
-        networks = networks._replace(policy=np.repeat(networks.policy[:1], count, axis=0))
+        networks = networks._replace(policy=copied(np.repeat(networks.policy[:1], count, axis=0)))
     shared = {name: getattr(columns, name) for name in Columns._fields if hasattr(columns, name)}
     shared["balances_msat"] = columns.balances_msat.reshape(count, directions)
     return LoopState(
@@ -140,15 +141,15 @@ def make_state(
         settings=_settings(config.payment, len(topologies[0].channels)),
         own_policies=int(own_policies),
         columns=Columns(
-            which=np.zeros(count, np.bool_),
+            which=zeros(count, np.bool_),
             **places._asdict(),
-            stepped_variant=np.zeros(count, np.int64),
-            policies=np.zeros(count, np.int64),
-            given_msat=np.full((count, directions), -1, np.int64),
-            regime=np.full(count, -1, np.int64),
-            cumulative=np.zeros((count, 2, len(topologies[0].nodes))),
-            spendable_msat=np.zeros((count, directions), np.int64),
-            served_from_msat=np.zeros((count, directions), np.int64),
+            stepped_variant=zeros(count, np.int64),
+            policies=zeros(count, np.int64),
+            given_msat=filled((count, directions), -1, np.int64),
+            regime=filled(count, -1, np.int64),
+            cumulative=zeros((count, 2, len(topologies[0].nodes)), np.float64),
+            spendable_msat=zeros((count, directions), np.int64),
+            served_from_msat=zeros((count, directions), np.int64),
             **shared,
         ),
     )
@@ -179,21 +180,21 @@ def _starts(topologies: Sequence[Topology], start: StartBalances | str, policy: 
     low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
 
     def column(*values: npt.NDArray[Any]) -> Int64:
-        return np.ascontiguousarray(np.stack(values), np.int64)
+        return copied(np.stack(values), np.int64)
 
     return Starts(
         owned_total_msat=column(*(topology.owned_total_msat for topology in topologies)),
         reserve_msat=column(*(topology.arrays.reserve_msat for topology in topologies)),
         balances_msat=column(*(topology.start_balances_msat().ravel() for topology in topologies)),
-        low=np.full(len(topologies), low),
-        high=np.full(len(topologies), high),
+        low=filled(len(topologies), low, np.float64),
+        high=filled(len(topologies), high, np.float64),
         policy=policy,
     )
 
 
 def _stack_programs(programs: Sequence[TrafficProgram]) -> TrafficProgram:
     """Stack traffic programs, their numbers as arrays."""
-    return TrafficProgram(*(np.ascontiguousarray(np.stack(field)) for field in zip(*programs, strict=True)))  # type: ignore[arg-type]
+    return TrafficProgram(*(copied(np.stack(field)) for field in zip(*programs, strict=True)))  # type: ignore[arg-type]
 
 
 @inlined

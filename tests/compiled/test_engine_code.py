@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.simulator.bounds import build_hop_rows
-from lnsim_gym.backends.simulator.engine import compile_network, stack
+from lnsim_gym.backends.simulator import prepare
+from lnsim_gym.backends.simulator.engine import compile_network, make_scratch, stack
 from lnsim_gym.benchmarks.simulator import GRAPHS, bench, bench_topology
 from lnsim_gym.network.generators import scale_free
 from tests.oracle.network import OracleNetwork
@@ -41,7 +41,7 @@ def test_the_engine_counts_no_references_to_arrays(tmp_path):
     assert "NRT_decref" not in done.stdout
 
 
-def test_hop_rows_hold_the_hops_of_the_shortest_way_from_each_sender():
+def test_hop_rows_hold_the_hops_of_the_shortest_route_from_each_sender():
     topology = scale_free(40, 60, seed=5)
     network = compile_network(topology)
     hops = np.full((40, 40), 255)
@@ -52,12 +52,21 @@ def test_hop_rows_hold_the_hops_of_the_shortest_way_from_each_sender():
     assert (network.hops == hops).all()
 
 
-def test_hop_rows_are_built_when_a_sender_first_pays_in_networks_too_large_for_all_of_them():
+def test_networks_too_large_for_all_hop_rows_leave_them_to_the_threads():
     topology = scale_free(2100, 2500, seed=1)
     network = compile_network(topology)
-    assert (network.hop_owner == -1).all()
-    build_hop_rows(network)
-    assert (network.hop_owner == np.arange(2100)).all()
+    assert network.hops.shape == (0, 2100)
+    assert make_scratch(network).work.hop_rows.hops.shape == (2100, 2100)
+    assert make_scratch(compile_network(scale_free(40, 60, seed=5))).work.hop_rows.hops.shape == (0, 40)
+
+
+@pytest.mark.parametrize("senders", [10_000, 700, 1])
+def test_threads_spend_no_more_memory_on_hop_rows_than_allowed(monkeypatch, senders):
+    networks = stack([compile_network(scale_free(2100, 2500, seed)) for seed in (1, 2)])
+    monkeypatch.setattr(prepare, "HOP_TABLE_BYTES", senders * 2100 + 1)
+    assert len(make_scratch(networks).work.hop_rows.owner) == min(senders, 2 * 2100)
+    monkeypatch.setattr(prepare, "HOP_TABLE_BYTES", 1)
+    assert len(make_scratch(networks).work.hop_rows.owner) == 1
 
 
 def test_networks_of_one_shape_stack_and_keep_their_columns():
@@ -65,6 +74,7 @@ def test_networks_of_one_shape_stack_and_keep_their_columns():
     stacked = stack(networks)
     assert stacked.policy.shape == (3, 40)
     assert (stacked.policy[2] == networks[2].policy).all()
+    assert stacked.variant.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("graph", "least"), [("5", 25), ("1000", 500)])

@@ -1,4 +1,4 @@
-"""Tasks that the package does not ship run in every form of the environment, on every backend, without a change to it."""
+"""Tasks that the package does not ship run in every form of the environment, on every backend."""
 
 import copy
 import pickle

@@ -10,9 +10,9 @@ import numpy as np
 from lnsim_gym.arrays import Float64
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
-from lnsim_gym.compiled import fused, kernel, outlined
+from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "build_hop_row", "build_hop_rows", "own_hop_row"]
+__all__ = ["BOUND", "build_hop_rows", "hops_from"]
 
 
 def _bound_table() -> Float64:
@@ -37,9 +37,8 @@ BOUND: Final = _bound_table()
 
 
 @outlined
-def build_hop_row(network: Any, sender: Any, row: Any) -> Any:
-    """Fill a row with the hops from a sender to every node, by breadth-first search."""
-    hops = network.hops[row]
+def _build_hop_row(network: Any, sender: Any, hops: Any) -> Any:
+    """Fill ``hops`` with the hops from a sender to every node, by breadth-first search."""
     for node in range(hops.size):
         hops[node] = UNREACHABLE
     hops[sender] = 0
@@ -54,22 +53,31 @@ def build_hop_row(network: Any, sender: Any, row: Any) -> Any:
                     hops[network.neighbour[place]] = depth + 1
                     changed = True
         depth += 1
-    network.hop_owner[row] = sender
 
 
 @fused
-def own_hop_row(network: Any, sender: Any) -> Any:
-    """Return the row of a sender's hop distances, built now if it is not there."""
-    row, rows = np.int64(sender), network.hop_owner.size
+def _own_row(network: Any, hop_rows: Any, sender: Any) -> Any:
+    """Return the row of a sender's hop distances in a thread's own rows, filled now if another sender has it."""
+    number = network.variant * np.int64(network.hops.shape[1]) + np.int64(sender)
+    row, rows = number, hop_rows.owner.size
     if row >= rows:
         row %= rows
-    if network.hop_owner[row] != sender:
-        build_hop_row(network, sender, row)
+    if hop_rows.owner[row] != number + 1:
+        _build_hop_row(network, sender, hop_rows.hops[row])
+        hop_rows.owner[row] = number + 1
     return row
 
 
+@inlined
+def hops_from(network: Any, work: Any, sender: Any) -> Any:
+    """Return the hops from a sender to every node, shape (nodes,), ``UNREACHABLE`` where no route leads."""
+    if network.hops.shape[0] > 0:
+        return network.hops[sender]
+    return work.hop_rows.hops[_own_row(network, work.hop_rows, sender)]
+
+
 @kernel
-def build_hop_rows(network: Any) -> None:
-    """Fill every row of the hop distances, each for the sender of its index."""
-    for sender in range(network.hop_owner.size):
-        build_hop_row(network, sender, sender)
+def build_hop_rows(network: Any, hops: Any) -> None:
+    """Fill a table of hop distances, row ``i`` with those from sender ``i``; shape (senders, nodes)."""
+    for sender in range(hops.shape[0]):
+        _build_hop_row(network, sender, hops[sender])

@@ -15,6 +15,8 @@ outcomes, index) -> settled``
     What a channel end can send.
 ``fee_limit_msat(settings, amount_msat) -> msat``
     The fee limit of ``PaymentOptions``.
+``forwarding_fee_msat(base_msat, rate_ppm, amount_msat) -> msat``
+    The fee of a forwarding node.
 
 The structures are made by ``compile_network``, ``make_scratch``, ``make_memory``, ``make_settings`` and
 ``make_outcomes``; ``balances`` is int64 msat in direction order, shape (directions,), which is a
@@ -32,6 +34,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
+from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.layout import (
     Memory,
     Network,
@@ -66,6 +69,7 @@ __all__ = [
     "Settings",
     "compile_network",
     "fee_limit_msat",
+    "forwarding_fee_msat",
     "make_memory",
     "make_outcomes",
     "make_scratch",

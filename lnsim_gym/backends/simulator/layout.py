@@ -2,7 +2,9 @@
 
 Here they are described; ``prepare`` makes them and the kernels beside this file work on them. Every structure
 describes **one** network. A batch of networks stacks each array along a new first axis (``prepare.stack``), and a
-kernel takes the slices of network ``e`` with ``network_at`` and ``memory_at``. What is used as an index is unsigned
+kernel takes the slices of network ``e`` with ``network_at`` and ``memory_at``. A ``Network`` is never changed once it
+is made, so threads share it; what kernels write lies in the ``Scratch`` of their thread, in the ``Memory`` and the
+columns of the network they work on, and nowhere else. What is used as an index is unsigned
 where it lies in hot columns: a signed one costs a test for Python's negative indices at every use.
 """
 
@@ -17,6 +19,7 @@ from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32
 from lnsim_gym.compiled import inlined
 
 __all__ = [
+    "HopRows",
     "Knowledge",
     "Limits",
     "Memory",
@@ -106,8 +109,18 @@ class Network(NamedTuple):
     destination: UInt32  # (directions,) receiving node, by direction
     policy: Records  # (directions,) POLICY
     commitment: Records  # (channels,) COMMITMENT
-    hops: UInt8  # (rows, nodes) hop distances from the sender that owns the row
-    hop_owner: Int32  # (rows,) sender that owns the row, or -1
+    hops: UInt8  # (nodes, nodes) hops from each sender; (0, nodes) in networks that leave them to ``HopRows``
+    variant: Any  # place in the stack, an integer; 0 outside one
+
+
+class HopRows(NamedTuple):
+    """Hops from senders of large networks, filled in when a sender needs them; without rows for small networks.
+
+    Sender ``s`` of variant ``v`` has the number ``v * nodes + s``, and the row of that number modulo the rows.
+    """
+
+    hops: UInt8  # (rows, nodes)
+    owner: Int64  # (rows,) 1 + number of the sender whose hops the row holds, or 0
 
 
 class Knowledge(NamedTuple):
@@ -140,17 +153,21 @@ class Workspace(NamedTuple):
     route: UInt32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
     knowledge: Knowledge
+    hop_rows: HopRows
     htlcs: Int32 | None  # (channels,) non-dust HTLCs in flight; None, for code that need not look, when there are none
 
 
 @inlined
 def quiet(work: Any) -> Any:
     """Return the working space of a payment that meets no HTLCs in flight."""
-    return Workspace(work.label, work.queue, work.searches, work.route, work.sent, work.knowledge, None)
+    return Workspace(work.label, work.queue, work.searches, work.route, work.sent, work.knowledge, work.hop_rows, None)
 
 
 class Scratch(NamedTuple):
-    """Working space of one thread; its content between calls means nothing. Never share it between threads."""
+    """Working space of one thread, for any network of one stack. Never share it between threads.
+
+    Between calls its content means nothing, but for the hops that ``HopRows`` keeps: they hold for that stack only.
+    """
 
     work: Workspace
     parts: Parts
@@ -225,7 +242,7 @@ def network_at(networks: Any, index: Any, policies: Any) -> Any:
         networks.policy[policies],
         networks.commitment[index],
         networks.hops[index],
-        networks.hop_owner[index],
+        networks.variant[index],
     )
 
 

@@ -96,7 +96,7 @@ def _can_carry(network: Any, balances: Any, work: Any, direction: Any, amount: A
 def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part and return the failure reason."""
     work, (sender, target) = quiet(scratch.work), ends
-    direct = direct_channel(network, sender, target)
+    direct = direct_channel(network, work, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
         return _send_directly(network, balances, work, direct, amount, outcome)
     counts = limits.counts_attempts != 0
@@ -116,7 +116,7 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
 def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment, in several parts if it must be, and return the failure reason."""
     work, (sender, target) = scratch.work, ends
-    direct = direct_channel(network, sender, target)
+    direct = direct_channel(network, work, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, direct, amount):
         return _send_directly(network, balances, work, direct, amount, outcome)
     if amount < 2 * MIN_SHARD_MSAT or limits.max_parts == 1:

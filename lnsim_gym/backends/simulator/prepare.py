@@ -15,6 +15,7 @@ from lnsim_gym.backends.simulator.layout import (
     LABEL,
     POLICY,
     RECORD,
+    HopRows,
     Knowledge,
     Memory,
     Network,
@@ -24,6 +25,7 @@ from lnsim_gym.backends.simulator.layout import (
     Settings,
     Workspace,
 )
+from lnsim_gym.compiled.memory import copied, filled, zeros
 from lnsim_gym.network import NetworkArrays, Policy, Topology
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
@@ -41,12 +43,10 @@ __all__ = [
     "write_policy",
 ]
 
-PAD: Final = 64
-"""Spare elements at the end of every scratch array, so that two threads never write to one cache line."""
 HOP_TABLE_BYTES: Final = 2**27
-"""Most memory spent on one network's hop distances; beyond it, rows of senders share places and are rebuilt."""
+"""Most memory that one thread spends on hop distances; beyond it, senders share rows, which are then filled anew."""
 PREBUILT_NODES: Final = 2048
-"""Networks of up to this many nodes get all hop distances when compiled, and may then be shared by threads."""
+"""Networks of up to this many nodes get all hop distances when compiled; in larger ones threads fill rows of theirs."""
 ATTEMPT_MS: Final = 50
 """Simulated time of one payment attempt in ms; with it, ``timeout_seconds`` limits the number of attempts."""
 RECORDS_PER_SENDER: Final = 64
@@ -64,20 +64,18 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
     count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
     order = np.argsort(arrays.destination, kind="stable")
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
-    rows = max(1, min(count, HOP_TABLE_BYTES // count))
     network = Network(
-        first_incoming=offsets.astype(np.uint32),
-        neighbour=arrays.source[order].astype(np.uint32),
-        incoming=order.astype(np.uint32),
-        source=arrays.source.astype(np.uint32),
-        destination=arrays.destination.astype(np.uint32),
+        first_incoming=copied(offsets, np.uint32),
+        neighbour=copied(arrays.source[order], np.uint32),
+        incoming=copied(order, np.uint32),
+        source=copied(arrays.source, np.uint32),
+        destination=copied(arrays.destination, np.uint32),
         policy=policy_rows(arrays),
         commitment=_commitment_rows(arrays),
-        hops=np.zeros((rows, count), np.uint8),
-        hop_owner=np.full(rows, -1, np.int32),
+        hops=zeros((count if count <= PREBUILT_NODES else 0, count), np.uint8),
+        variant=0,
     )
-    if count <= PREBUILT_NODES:
-        build_hop_rows(network)
+    build_hop_rows(network, network.hops)
     return network
 
 
@@ -87,7 +85,7 @@ def policy_rows(arrays: NetworkArrays) -> Records:
     idle_fee = 1000 * commit_fee_sat(rate)
     fee_buffer = 1000 * (2 * rate * (BASE_COMMIT_WEIGHT + 2 * HTLC_WEIGHT) // 1000)
     one_more = np.maximum(1000 * (rate * HTLC_WEIGHT // 1000), 1000 * commit_fee_sat(rate, htlcs=1) - idle_fee)
-    rows = np.zeros(len(arrays.source), POLICY)
+    rows = zeros(len(arrays.source), POLICY)
     rows["max_htlc_msat"] = arrays.max_htlc_msat
     rows["min_htlc_msat"] = arrays.min_htlc_msat
     rows["fee_base_msat"] = arrays.fee_base_msat
@@ -135,7 +133,7 @@ def write_policy(network: Network, direction: int, policy: Policy) -> None:
 
 def _commitment_rows(arrays: NetworkArrays) -> Records:
     """Return the commitment rows."""
-    rows = np.zeros(len(arrays.fee_per_kw), COMMITMENT)
+    rows = zeros(len(arrays.fee_per_kw), COMMITMENT)
     rows["fee_per_kw"] = arrays.fee_per_kw
     rows["reserve_msat"] = arrays.reserve_msat
     rows["dust_below_msat"] = arrays.reserve_msat + 1000 * (arrays.fee_per_kw * HTLC_WEIGHT // 1000)
@@ -143,48 +141,53 @@ def _commitment_rows(arrays: NetworkArrays) -> Records:
 
 
 def make_scratch(network: Network) -> Scratch:
-    """Make the working space of one thread, large enough for any network of the same shape."""
+    """Make the working space of one thread.
+
+    Args:
+        network: The network it is for, or the stack of networks.
+    """
     nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
     work = Workspace(
-        label=_aligned(nodes + PAD, LABEL),
-        queue=np.zeros(directions + 1 + PAD, ENTRY),
-        searches=np.zeros(1 + PAD, np.int64),
-        route=np.zeros(MAX_ROUTE_HOPS + PAD, np.uint32),
-        sent=np.zeros(MAX_ROUTE_HOPS + PAD, np.int64),
+        label=zeros(nodes, LABEL),
+        queue=zeros(directions + 1, ENTRY),
+        searches=zeros(1, np.int64),
+        route=zeros(MAX_ROUTE_HOPS, np.uint32),
+        sent=zeros(MAX_ROUTE_HOPS, np.int64),
         knowledge=_make_knowledge(nodes, directions),
-        htlcs=np.zeros(directions // 2 + PAD, np.int32),
+        hop_rows=_make_hop_rows(network, nodes),
+        htlcs=zeros(directions // 2, np.int32),
     )
     return Scratch(work, _make_parts())
+
+
+def _make_hop_rows(network: Network, nodes: int) -> HopRows:
+    """Make rows for the hop distances that networks do not bring along."""
+    variants = np.size(network.variant)
+    rows = 0 if network.hops.size > 0 else min(variants * nodes, max(1, HOP_TABLE_BYTES // nodes))
+    return HopRows(hops=zeros((rows, nodes), np.uint8), owner=zeros(rows, np.int64))
 
 
 def _make_parts() -> Parts:
     """Make room for the parts of a payment."""
     return Parts(
-        route=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.uint32),
-        sent=np.zeros((MAX_PARTS + PAD, MAX_ROUTE_HOPS), np.int64),
-        hops=np.zeros(MAX_PARTS + PAD, np.int32),
-        reached=np.zeros(MAX_PARTS + PAD, np.int32),
-        refused=np.zeros(MAX_PARTS + PAD, np.int32),
-        stage=np.zeros(MAX_PARTS + PAD, np.int32),
-        next_ms=np.zeros(MAX_PARTS + PAD, np.int64),
+        route=zeros((MAX_PARTS, MAX_ROUTE_HOPS), np.uint32),
+        sent=zeros((MAX_PARTS, MAX_ROUTE_HOPS), np.int64),
+        hops=zeros(MAX_PARTS, np.int32),
+        reached=zeros(MAX_PARTS, np.int32),
+        refused=zeros(MAX_PARTS, np.int32),
+        stage=zeros(MAX_PARTS, np.int32),
+        next_ms=zeros(MAX_PARTS, np.int64),
     )
 
 
 def _make_knowledge(nodes: int, directions: int) -> Knowledge:
     """Make a sender's knowledge, empty."""
     return Knowledge(
-        first=np.zeros(nodes + PAD, np.int32),
-        record=np.zeros(directions + PAD, RECORD),
-        known=np.zeros(directions + PAD, np.uint32),
-        counter=np.zeros(2 + PAD, np.int64),
+        first=zeros(nodes, np.int32),
+        record=zeros(directions, RECORD),
+        known=zeros(directions, np.uint32),
+        counter=zeros(2, np.int64),
     )
-
-
-def _aligned(count: int, row: np.dtype[np.void]) -> Records:
-    """Return zeroed rows of which the first starts at a cache line."""
-    raw = np.zeros(count * row.itemsize + 64, np.uint8)
-    skip = -raw.ctypes.data % 64
-    return raw[skip : skip + count * row.itemsize].view(row)
 
 
 def make_memory(network: Network, options: PaymentOptions, networks: int | None = None) -> Memory:
@@ -200,13 +203,13 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
     records = min(nodes * directions, nodes * RECORDS_PER_SENDER) if remember else 0
     lead = () if networks is None else (networks,)
     return Memory(
-        first=np.zeros((*lead, nodes if remember else 0), np.int32),
-        next=np.zeros((*lead, records), np.int32),
-        direction=np.zeros((*lead, records), np.int32),
-        success=np.zeros((*lead, records), np.int64),
-        failure=np.zeros((*lead, records), np.int64),
-        failure_ms=np.zeros((*lead, records), np.int64),
-        used=np.zeros((*lead, 1), np.int64),
+        first=zeros((*lead, nodes if remember else 0), np.int32),
+        next=zeros((*lead, records), np.int32),
+        direction=zeros((*lead, records), np.int32),
+        success=zeros((*lead, records), np.int64),
+        failure=zeros((*lead, records), np.int64),
+        failure_ms=zeros((*lead, records), np.int64),
+        used=zeros((*lead, 1), np.int64),
     )
 
 
@@ -224,14 +227,14 @@ def make_settings(options: PaymentOptions) -> Settings:
 def make_outcomes(payments: int, max_parts: int, earners: int = 0) -> Outcomes:
     """Make the columns that ``payments`` payments fill, for a number of nodes whose earnings are counted."""
     return Outcomes(
-        succeeded=np.zeros(payments, np.bool_),
-        failure_reason=np.zeros(payments, np.int32),
-        attempts=np.zeros(payments, np.int32),
-        fee_msat=np.zeros(payments, np.int64),
-        parts=np.zeros(payments, np.int32),
-        part_amount_msat=np.zeros((payments, max_parts), np.int64),
-        part_route=np.full((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
-        earned_msat=np.zeros(earners, np.int64),
+        succeeded=zeros(payments, np.bool_),
+        failure_reason=zeros(payments, np.int32),
+        attempts=zeros(payments, np.int32),
+        fee_msat=zeros(payments, np.int64),
+        parts=zeros(payments, np.int32),
+        part_amount_msat=zeros((payments, max_parts), np.int64),
+        part_route=filled((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
+        earned_msat=zeros(earners, np.int64),
     )
 
 
@@ -243,5 +246,6 @@ def payment_outcomes(outcomes: Outcomes) -> PaymentOutcomes:
 
 
 def stack(networks: Sequence[Network]) -> Network:
-    """Stack networks of one shape along a new first axis."""
-    return Network(*(np.stack(column) for column in zip(*networks, strict=True)))
+    """Stack networks of one shape along a new first axis; ``variant`` becomes their places in the stack."""
+    columns = [copied(np.stack(column)) for column in zip(*networks, strict=True)]
+    return Network(*columns)._replace(variant=copied(np.arange(len(networks))))

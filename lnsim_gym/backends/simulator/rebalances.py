@@ -8,6 +8,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
+from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
@@ -34,7 +35,7 @@ def _build_route(network: Any, balances: Any, work: Any, route: Any, length: Any
             return AMOUNT_OUT_OF_RANGE
         if hop > 0:
             blocks += policy.time_lock
-            amount += policy.fee_base_msat + amount * policy.fee_rate_ppm // 1_000_000
+            amount += forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, amount)
     if not can_add(network, balances, work.htlcs, route[0], work.sent[0]):
         return INSUFFICIENT_LOCAL_BALANCE
     return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER

@@ -25,9 +25,10 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, own_hop_row
+from lnsim_gym.backends.simulator.bounds import BOUND, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
+from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
@@ -87,9 +88,9 @@ def survey(network: Any, balances: Any, work: Any, sender: Any) -> Any:
 
 
 @fused
-def direct_channel(network: Any, sender: Any, target: Any) -> Any:
+def direct_channel(network: Any, work: Any, sender: Any, target: Any) -> Any:
     """Return the direction from a sender to a neighbour, or -1 when no channel joins the two."""
-    if network.hops[own_hop_row(network, sender), target] != 1:
+    if hops_from(network, work, sender)[target] != 1:
         return -1
     place = network.first_incoming[sender]
     while network.neighbour[place] != target:
@@ -199,8 +200,7 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
     likely *= probability(policy, work.knowledge, node, direction, received, now)
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
-    fee = policy.fee_base_msat + np.int64(np.uint64(received * policy.fee_rate_ppm) // np.uint64(1_000_000))
-    # Nothing here is negative, and LLVM divides unsigned numbers by a constant in fewer instructions.
+    fee = forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, received)
     locked = received * policy.time_lock * RISK_FACTOR_BILLIONTHS
     weight = path.weight + fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
     distance = np.int64(np.float64(weight) + cost / likely)
@@ -318,10 +318,10 @@ def find_route(
         Number of hops, 0 when there is no route.
     """
     sender, target = np.uint32(sender), np.uint32(target)
-    row = own_hop_row(network, sender)
-    if network.hops[row, target] == UNREACHABLE:
+    hops_to = hops_from(network, work, sender)
+    if hops_to[target] == UNREACHABLE:
         return np.int64(0)
-    apart = min(network.hops[row, target], MAX_BOUND_HOPS)
+    apart = min(hops_to[target], MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
@@ -334,7 +334,7 @@ def find_route(
     step = 1.0 / likely - 1.0
     reached = False
     while True:
-        bounds = Bounds(network.hops[row], BOUND[boosted, apart], cost, step, limit)
+        bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit)
         reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break

@@ -103,7 +103,8 @@ class RebalanceActions(ActionScheme):
     def _exact(self, rebalance: ExactRebalance) -> memoryview:
         """Return the decision to do an exact rebalance."""
         rebalance.check(self.routes)
-        return np.array([rebalance.row, rebalance.amount_msat], np.int64).data
+        decision: memoryview = np.array([rebalance.row, rebalance.amount_msat], np.int64).data
+        return decision
 
 
 class DiscreteActions(RebalanceActions):
@@ -116,7 +117,7 @@ class DiscreteActions(RebalanceActions):
         rows = np.repeat(np.arange(len(routes.hops)), len(sizes))
         amounts_msat = np.concatenate([[0], self.amounts_msat.ravel()])
         self._decisions: Int64 = decisions(np.concatenate([[NO_OP], rows]), amounts_msat)
-        self._rows = [decision.data for decision in self._decisions]
+        self._rows: list[memoryview] = [decision.data for decision in self._decisions]
         self.space = gym.spaces.Discrete(len(self._rows))
 
     def __reduce__(self) -> tuple[Any, ...]:

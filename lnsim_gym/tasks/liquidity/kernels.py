@@ -8,6 +8,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Float32, Float64, Int32, Int64
 from lnsim_gym.backends.simulator.engine import memory_at, send_over
+from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.payments import RebalanceReason
@@ -147,7 +148,8 @@ def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) 
     route, policy = _mine(task, "route")[variant, row], network_of(address, index).policy
     needed = amount
     for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
-        needed += policy[route[hop]].fee_base_msat + needed * policy[route[hop]].fee_rate_ppm // 1_000_000
+        forwarder = policy[route[hop]]
+        needed += forwarding_fee_msat(forwarder.fee_base_msat, forwarder.fee_rate_ppm, needed)
     return needed - amount > amount * _mine(task, "fee_limit_ppm")[variant] // 1_000_000
 
 

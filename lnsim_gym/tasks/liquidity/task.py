@@ -11,6 +11,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.backends.base import Backend
 from lnsim_gym.backends.interventions import Intervention, Rebalance
+from lnsim_gym.compiled.memory import copied, filled
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
@@ -82,7 +83,7 @@ class LiquidityTask(Task):
         from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415
 
         def column(*values: npt.NDArray[Any], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
-            return np.ascontiguousarray(np.stack(values), dtype)
+            return copied(np.stack(values), dtype)
 
         return LiquidityState(
             route=column(*(task.routes.directions for task in variants), dtype=np.int32),
@@ -91,11 +92,11 @@ class LiquidityTask(Task):
             first_direction=column(*(task.first_direction for task in variants)),
             needed_msat=column(*(task.needed_msat for task in variants)),
             per_capacity=column(*(task.per_capacity for task in variants), dtype=np.float64),
-            fee_limit_ppm=np.full(len(variants), self.config.rebalance_fee_limit_ppm, np.int64),
-            weights=self.weights,
+            fee_limit_ppm=filled(len(variants), self.config.rebalance_fee_limit_ppm, np.int64),
+            weights=copied(self.weights),
             nodes=self.observations.nodes,
             history=self.observations.history,
-            averaging=self.observations.averaging,
+            averaging=copied(self.observations.averaging),
         )
 
     def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
