@@ -5,10 +5,12 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
@@ -16,8 +18,11 @@ BLOCKS = re.findall(r"(?:<!-- ([a-z ]+) -->\n)?```(bash|python)\n(.*?)```", READ
 SET_UP = "set up"
 TESTS = "test"
 SLOW = "slow"
+LONG = re.compile(r"torch|lnsim bench|lnsim train|--seeds")
+"""What takes more than ten seconds: training, comparing agents, measuring."""
 STREAM = "stream"
 ELSEWHERE = ("client", "lens")  # run by the tests of the bridge, which start what they connect to
+PORT = "6789"
 PROGRAMS = [code for mark, language, code in BLOCKS if language == "python" and mark not in ELSEWHERE]
 SHELL = [
     (mark, code)
@@ -25,6 +30,16 @@ SHELL = [
     if language == "bash" and mark not in (SET_UP, TESTS, STREAM, *ELSEWHERE)
 ]
 REAL_NODES = re.compile(r"--backend lnd|lnsim up")
+
+
+def marked(*values: str) -> Any:
+    """Return parameters of a test, marked as slow where they are."""
+    return pytest.param(*values, marks=[pytest.mark.slow] * bool(LONG.search(values[-1])))
+
+
+def free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
 
 
 def run(command: list[str], folder: Path, timeout_s: float = 600) -> str:
@@ -37,15 +52,19 @@ def run(command: list[str], folder: Path, timeout_s: float = 600) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda code: code.strip().splitlines()[0][:40])
+@pytest.mark.parametrize(
+    "program", [marked(code) for code in PROGRAMS], ids=lambda code: code.strip().splitlines()[0][:40]
+)
 def test_a_program_runs(program, tmp_path):
     if "sb3" in program:
         pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
-    run([sys.executable, "-W", "error::DeprecationWarning", "-c", program], tmp_path)
+    run([sys.executable, "-W", "error::DeprecationWarning", "-c", program.replace(PORT, free_port())], tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("mark", "commands"), [pair for pair in SHELL if not REAL_NODES.search(pair[1])], ids=lambda text: text.strip()[:40]
+    ("mark", "commands"),
+    [marked(*pair) for pair in SHELL if not REAL_NODES.search(pair[1])],
+    ids=lambda text: text.strip()[:40],
 )
 def test_commands_run(mark, commands, tmp_path):
     if mark == SLOW:  # the same command on fewer seeds
@@ -65,13 +84,15 @@ def test_commands_on_real_nodes_run(commands, lnd_binaries, tmp_path):
         run(["lnsim", "down"], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_stream_and_its_client_run(tmp_path):
     server, client = next(code for mark, _, code in BLOCKS if mark == STREAM).splitlines()
-    with subprocess.Popen([Path(sys.executable).with_name("lnsim"), *server.split()[1:]], cwd=tmp_path) as stream:
+    port = free_port()
+    lnsim = [Path(sys.executable).with_name("lnsim"), *server.split()[1:], "--port", port]
+    with subprocess.Popen(lnsim, cwd=tmp_path) as stream:
         try:
-            while stream.poll() is None and not listens(6789):
-                time.sleep(0.05)
-            run([sys.executable, *client.split()[1:]], tmp_path, timeout_s=120)
+            wait_until(lambda: stream.poll() is not None or listens(int(port)), deadline_s=60)
+            run([sys.executable, *client.split()[1:], "--uri", f"ws://127.0.0.1:{port}"], tmp_path, timeout_s=120)
             assert stream.wait(timeout=60) == 0
         finally:
             stream.kill()

@@ -149,8 +149,8 @@ def test_planners_play_any_traffic(traffic):
 @pytest.mark.parametrize(
     ("kind", "config", "settings", "said"),
     [
-        (Planner, {}, {}, r"'flows' or 'dict', got 'balances'.*\[view\]"),
-        (Forecast, {}, {}, "'flows' or 'dict'"),
+        (Planner, {}, {}, r"'flows', 'averages' or 'dict', got 'balances'.*\[view\]"),
+        (Forecast, {}, {}, "'flows', 'averages' or 'dict'"),
         (Planner, FLOWS, {"horizon": 26}, r"horizon must lie in 1\.\.25"),
         (PlannerOracle, {}, {"finalists": 0}, "finalists must be at least 1"),
         (PlannerOracle, {"variants": {"count": 2}}, {}, "leave out variants"),

@@ -31,7 +31,10 @@ def test_weights_ship():
     assert {"ppo", "dpi", "dpi_random", "dpi_100"} <= SHIPPED.keys()
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (recipe.env == LARGE)) for name, recipe in SHIPPED.items()],
+)
 def test_a_shipped_agent_reaches_what_its_recipe_says_and_beats_the_rule(name):
     recipe = SHIPPED[name]
     weights = recipe_path(name).parent / recipe.trained.weights

@@ -18,6 +18,7 @@ from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import TrainingReport, with_trained
 from lnsim_gym.agents.learning.training.train import train
 from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
+from lnsim_gym.agents.planner import estimator
 from lnsim_gym.agents.recipe import Trained, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -45,6 +46,12 @@ SMALL = {
 SEEDS = range(3, 6)
 
 
+@pytest.fixture
+def small_fit(monkeypatch):
+    """Fit estimates of the demand to fewer networks, which is quicker; how good they are is of no account here."""
+    monkeypatch.setattr(estimator, "FIT_NETWORKS", 40)
+
+
 def small_recipe(name):
     recipe = read_recipe(name)
     return msgspec.structs.replace(recipe, env="LightningNet-v0", hyperparams={**recipe.hyperparams, **SMALL[name]})
@@ -70,8 +77,10 @@ def problem_of(name):
     return Problem.of(EnvironmentConfig.of({**gym.spec("LightningNet-v0").kwargs, **view_of(name)}))
 
 
-@pytest.mark.parametrize("algo", SMALL)
-def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path):
+@pytest.mark.parametrize(
+    "algo", [pytest.param(algo, marks=[pytest.mark.slow] * (algo in ("sac", "dpi_100"))) for algo in SMALL]
+)
+def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path, small_fit):
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))
     report = train(algo, recipe, 7, whole, seeds=SEEDS)
@@ -91,7 +100,7 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
 @pytest.mark.parametrize(
     ("algo", "observation"), [*((algo, "its own") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
 )
-def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, observation, tmp_path):
+def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, observation, tmp_path, small_fit):
     recipe, folder = small_recipe(algo), new_folder(tmp_path / "seed-0")
     text = recipe_path(algo).read_text()
     if observation == "dict":
@@ -145,7 +154,7 @@ def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(n
         assert evaluate(name, make_agent(name, problem), SEEDS, 100).success_rate > idle.success_rate + 0.1
 
 
-def test_features_are_the_same_in_training_and_in_play():
+def test_features_are_the_same_in_training_and_in_play(small_fit):
     settings = {"observation": "flows", "observation_history": 1, "max_episode_steps": 33}
     plain, venv = (LightningVecEnv("LightningNet-v0", 4, seed=1, **settings) for _ in range(2))
     training, playing = FeaturedVecEnv(venv, DemandFeatures(venv.problem, 33)), DemandFeatures(plain.problem, 33)
@@ -288,7 +297,7 @@ def test_environments_at_fault_are_refused(changes, said, tmp_path):
     ],
     ids=str,
 )
-def test_hyperparameters_that_policy_iteration_cannot_use_are_refused(hyperparams, said, tmp_path):
+def test_hyperparameters_that_policy_iteration_cannot_use_are_refused(hyperparams, said, tmp_path, small_fit):
     recipe = small_recipe("dpi")
     wrong = msgspec.structs.replace(recipe, hyperparams={**recipe.hyperparams, **hyperparams})
     with pytest.raises(ConfigError, match=said):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import jsonschema
+import pytest
 from websockets.sync.client import ClientConnection, connect
 
 import lnsim_gym  # noqa: F401 - registers the environments
@@ -152,3 +156,12 @@ def original_reader(message: dict[str, Any]) -> tuple[Any, ...] | None:
         names = ("remote_pubkey", "capacity", "local_balance", "remote_balance")
         return tuple(tuple(channel[name] for name in names) for ends in message["data"].values() for channel in ends)
     return None
+
+
+def readme_client() -> str:
+    """The client that the README prints, as a program."""
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    found = re.search(r"```python\n(# A client.*?)```", text, re.DOTALL)
+    if found is None:
+        pytest.skip("the README prints no client")
+    return textwrap.dedent(found[1])

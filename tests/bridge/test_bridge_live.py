@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import gymnasium as gym
 import pytest
@@ -12,8 +11,8 @@ import pytest
 from lnsim_gym.agents.play import play
 from lnsim_gym.benchmarks.bridge import measure_live
 from lnsim_gym.bridge import BridgeAgent, StreamEpisodes
-from tests.bridge.clients import Client, LensReader
-from tests.bridge.test_suggestions import readme_client
+from tests.bridge.clients import Client, LensReader, readme_client
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.lnd
 
@@ -66,8 +65,8 @@ def test_the_client_of_the_readme_drives_real_nodes(live):
     agent = BridgeAgent(live.bridge.problem, live.bridge, deadline_s=60)
     program = readme_client().replace("6789", str(live.bridge.port))
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as client:
-        while not live.bridge.counts().clients:
-            time.sleep(0.01)
+        wait_until(lambda: live.bridge.counts().clients or client.poll() is not None)
+        assert client.poll() is None
         played = [info["rebalance"] for _, info in play(live, agent, 3, 5)]
         live.bridge.drain()
         client.terminate()

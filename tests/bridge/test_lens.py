@@ -6,9 +6,6 @@ import json
 import subprocess
 import sys
 import textwrap
-import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +15,8 @@ from lnsim_gym.bridge.lens import run_lens
 from lnsim_gym.bridge.push import MAX_TRIES, MAX_WAITING, LensPusher
 from lnsim_gym.errors import ConfigError, MissingDependency
 from tests.bridge.clients import streamed
+from tests.bridge.proxy import Proxy
+from tests.waiting import wait_until
 
 # What the real client does and needs, without its libraries: datetimes in the learner, capacity among the features,
 # and a websocket that it never sets itself.
@@ -98,9 +97,8 @@ def test_an_unmodified_checkout_learns_and_suggests_through_the_shim(checkout, t
     with streamed() as env:
         command = [sys.executable, lens_shim.__file__, str(checkout), "--uri", f"ws://127.0.0.1:{env.bridge.port}"]
         with subprocess.Popen(command, cwd=workdir, stdout=subprocess.PIPE, text=True) as lens:
-            while not env.bridge.counts().clients:
-                assert lens.poll() is None
-                time.sleep(0.01)
+            wait_until(lambda: env.bridge.counts().clients or lens.poll() is not None)
+            assert lens.poll() is None
             env.reset(seed=1)
             env.step(0)
             answer = json.loads(lens.stdout.readline())
@@ -133,54 +131,6 @@ def test_an_interpreter_without_its_requirements_is_named_with_the_remedy(checko
         run_lens(checkout, "ws://127.0.0.1:1", python=str(bare), workdir=tmp_path / "work")
     with pytest.raises(ConfigError, match="expected a Python interpreter"):
         run_lens(checkout, "ws://127.0.0.1:1", python=str(tmp_path / "none"))
-
-
-class Proxy(ThreadingHTTPServer):
-    """Takes records as the proxy of Lightning Lens does: one JSON object a request, of which it keeps nine fields."""
-
-    FIELDS = (
-        "event_type",
-        "channel_id",
-        "capacity",
-        "local_balance",
-        "remote_balance",
-        "balance_ratio",
-        "tx_count",
-        "success_rate",
-        "avg_amount",
-    )
-
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), ProxyHandler)
-        self.records: list[dict] = []
-        self.status_of = lambda record: 200
-
-    def __enter__(self) -> Proxy:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class ProxyHandler(BaseHTTPRequestHandler):
-    def do_POST(self):
-        record = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.records.append({"path": self.path, **record})
-        self.send_response(self.server.status_of(record))
-        self.end_headers()
-        self.wfile.write(b'{"status": "success"}')
-
-    def log_message(self, *_):
-        """Keep quiet."""
-
-
-def wait_until(condition) -> None:
-    until = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def test_each_payment_and_each_changed_end_is_posted_once_with_rolling_values():

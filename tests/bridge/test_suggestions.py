@@ -8,12 +8,10 @@ import json
 import re
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -24,7 +22,8 @@ from lnsim_gym.agents.play import play
 from lnsim_gym.bridge import BridgeAgent, StreamEpisodes, suggestions
 from lnsim_gym.bridge.reference import DepletionModel, play_along
 from lnsim_gym.errors import BackendLost, ConfigError
-from tests.bridge.clients import Client, streamed
+from tests.bridge.clients import Client, readme_client, streamed
+from tests.waiting import wait_until
 
 GOOD = {"from_node": "lnd-alice", "to_node": "lnd-bob", "amount": 40_000}
 EVEN = np.full((7, 2), 498_265_000)
@@ -300,8 +299,7 @@ def test_a_model_that_is_silent_costs_no_more_than_the_deadline_and_nobody_costs
             client.until("connection_status")
             assert [info["rebalance"]["requested_sat"] for _, info in play(env, agent, 2, 5)] == [0, 0]
         agent.deadline_s = 10**6
-        while env.bridge.counts().clients:
-            time.sleep(0.01)
+        wait_until(lambda: not env.bridge.counts().clients)
         assert len(list(play(env, agent, 2, 5))) == 2
 
 
@@ -395,8 +393,7 @@ def test_the_reference_client_raises_the_success_rate_over_doing_nothing():
         with streamed() as env:
             agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
             thread = _along(env)
-            while not env.bridge.counts().clients:
-                time.sleep(0.01)
+            wait_until(lambda: env.bridge.counts().clients)
             helped = [reward for reward, _ in play(env, agent, 100, seed)]
         thread.join()
         alone = gym.make("LightningNet-v0", backend="simulator")
@@ -411,22 +408,13 @@ def _along(env: StreamEpisodes) -> threading.Thread:
     return thread
 
 
-def readme_client() -> str:
-    """The client that the README prints, as a program."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    found = re.search(r"```python\n(# A client.*?)```", text, re.DOTALL)
-    if found is None:
-        pytest.skip("the README prints no client")
-    return textwrap.dedent(found[1])
-
-
 def test_the_client_of_the_readme_drives_an_episode_and_is_told_the_truth():
     with streamed() as env:
         agent = BridgeAgent(env.bridge.problem, env.bridge, deadline_s=60)
         program = readme_client().replace("6789", str(env.bridge.port))
         client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
-        while not env.bridge.counts().clients:
-            assert client.poll() is None
+        wait_until(lambda: env.bridge.counts().clients or client.poll() is not None)
+        assert client.poll() is None
         played = [info["rebalance"] for _, info in play(env, agent, 30, 5)]
         env.bridge.drain()
     output, _ = client.communicate(timeout=60)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.bridge.test_lens import Proxy
+from tests.bridge.proxy import Proxy
 from tests.cli.test_commands import COMMAND
 
 

@@ -20,7 +20,7 @@ from lnsim_gym.errors import BackendLost
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import TraceWriter, read_trace
 from lnsim_gym.tasks.config import EnvironmentConfig
-from tests.parity.test_simulator_against_lnd import fresh_seed, random_network, ties_met
+from tests.parity.drawing import fresh_seed, random_network, ties_met
 
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(300)]
 

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import random
 import time
 
 import numpy as np
@@ -10,58 +9,16 @@ import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.network import Channel, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
-from tests.oracle.scenarios import random_amount, random_policies, random_policy, random_route
+from tests.oracle.scenarios import random_amount, random_policy, random_route
+from tests.parity.drawing import fee_limit_msat, fresh_seed, random_network, ties_met
 
 pytestmark = pytest.mark.lnd
 
 PAYMENTS = int(os.environ.get("LNSIM_PARITY_PAYMENTS", "240"))
 BATCH = 20
-
-
-def fresh_seed():
-    """A seed of our own choosing, or the one to repeat; always shown with the test's output."""
-    seed = int(os.environ.get("LNSIM_PARITY_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
-    print(f"LNSIM_PARITY_SEED={seed}")
-    return random.Random(seed)
-
-
-def random_network(rng):
-    """Draw a connected network of 5..12 nodes with uneven policies and start balances that LND opens channels with."""
-    names = [f"n{index}" for index in range(rng.randint(5, 12))]
-    pairs = {(rng.randrange(node), node) for node in range(1, len(names))}
-    while len(pairs) < 1.6 * len(names):
-        pairs.add(tuple(sorted(rng.sample(range(len(names)), 2))))
-    channels = []
-    for pair in sorted(pairs):
-        initiator, peer = rng.sample(pair, 2)
-        capacity_sat = rng.choice([1_000_000, rng.randint(200_000, 3_000_000)])
-        kept = rng.uniform(0.05, 0.95)
-        channels.append(
-            Channel(
-                initiator=names[initiator],
-                peer=names[peer],
-                capacity_sat=capacity_sat,
-                initiator_balance_sat=int(capacity_sat * kept),
-                policies=random_policies(rng, capacity_sat, uneven_fees=True),
-            )
-        )
-    return Topology(nodes=tuple(names), channels=tuple(channels))
-
-
-def fee_limit_msat(options, amount_msat):
-    return int(options.fee_limit_msat(np.int64(amount_msat)))
-
-
-def ties_met(topology, options, balances_msat, batch):
-    """Return how often LND meets two equally good ways in these payments, of which it takes one at random."""
-    network = OracleNetwork(topology, np.asarray(balances_msat), max_parts=options.max_parts)
-    for source, destination, amount_msat, *_ in zip(*(column.tolist() for column in batch), strict=True):
-        network.pay(source, destination, amount_msat, fee_limit_msat(options, amount_msat))
-    return network.ties
 
 
 def random_batch(rng, topology, options, balances_msat, size=BATCH):

@@ -1,5 +1,6 @@
 """Render modes keep Gymnasium's contract, and cost nothing when there is none."""
 
+import statistics
 import subprocess
 import sys
 import time
@@ -238,15 +239,17 @@ def test_render_before_reset_is_refused(vector):
         env.render()
 
 
-@pytest.mark.parametrize(("environment", "limit_ms"), [("LightningNet-v0", 60), ("LightningNet100-v0", 300)])
-def test_a_picture_is_drawn_quickly(environment, limit_ms):
+@pytest.mark.parametrize("environment", ["LightningNet-v0", "LightningNet100-v0"])
+def test_a_picture_after_the_first_costs_far_less_than_the_first(environment):
     env = gym.make(environment, render_mode="rgb_array")
     env.reset(seed=0)
+    first_s, *later_s = [_drawing_s(env, action) for action in range(1, 10)]
+    assert statistics.median(later_s) < first_s / 2
+
+
+def _drawing_s(env, action):
+    """Return the CPU seconds of the picture after a step."""
+    env.step(action)
+    start = time.process_time()
     env.render()
-    spent_ms = []
-    for action in range(1, 10):
-        env.step(action)
-        start = time.process_time()
-        env.render()
-        spent_ms.append(1000 * (time.process_time() - start))
-    assert np.median(spent_ms) < limit_ms
+    return time.process_time() - start
