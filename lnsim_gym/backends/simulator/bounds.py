@@ -64,7 +64,7 @@ def own_hop_row(network: Any, sender: Any) -> Any:
     if row >= rows:
         row %= rows
     if network.hop_owner[row] != sender:
-        build_hop_row(network, sender, row)
+        build_hop_row(network, np.int64(sender), row)
     return row
 
 

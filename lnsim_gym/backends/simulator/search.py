@@ -56,7 +56,8 @@ def survey(network: Any, balances: Any, work: Any, sender: Any) -> Any:
     for place in range(network.first_incoming[sender], network.first_incoming[sender + 1]):
         free = spendable(network, balances, work.htlcs, network.incoming[place] ^ 1)
         total += free
-        largest = max(largest, free)
+        if free > largest:
+            largest = free
     return largest, total
 
 
@@ -240,7 +241,7 @@ def _search(
                     continue
                 found = _relax(network, work, neighbour, direction, cost, now, way)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, cost, min(hops, MAX_BOUND_HOPS))
+                    key = found + _still_to_go(bounds, cost, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
                     labels[neighbour].key = key
                     if key < next_key:
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
@@ -279,7 +280,9 @@ def find_route(
     row = own_hop_row(network, sender)
     if network.hops[row, target] == UNREACHABLE:
         return np.int64(0)
-    apart = min(network.hops[row, target], MAX_BOUND_HOPS)
+    apart = np.int64(network.hops[row, target])
+    if apart > MAX_BOUND_HOPS:
+        apart = np.int64(MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
