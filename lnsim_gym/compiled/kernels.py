@@ -64,7 +64,9 @@ class Kernel:
             ConfigError: numba is told not to compile.
         """
         if numba.config.DISABLE_JIT:
-            raise ConfigError("expected NUMBA_DISABLE_JIT unset or 0, got 1: the simulator exists only compiled; unset it")
+            raise ConfigError(
+                "expected NUMBA_DISABLE_JIT unset or 0, got 1: the simulator exists only compiled; unset it"
+            )
         if self.folder is not None:
             with suppress(RuntimeError), numba_keeps_in(self.folder):  # numba's word for: no folder can be written
                 kept = njit(cache=True, **self._options)(self.py_func)

@@ -124,7 +124,9 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
             if program.kind == KIND_SIMLN:
                 cumulative[row, node] = program.node_capacity_sat[node]
             else:
-                cumulative[row, node] = compiled_exp(program.weight_spread * _quantile(program.normal_table, uniform(state)))
+                cumulative[row, node] = compiled_exp(
+                    program.weight_spread * _quantile(program.normal_table, uniform(state))
+                )
                 state = advance(state)
     received = 0.0
     for node in range(nodes):
