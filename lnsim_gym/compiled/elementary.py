@@ -118,7 +118,7 @@ def compiled_exp2(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Return the natural logarithm of a float; minus infinity for 0, NaN for what is less."""
     if not 0.0 < x < _INFINITY:
-        return x if x != x or x > 0.0 else -_INFINITY if x == 0.0 else _INFINITY - _INFINITY
+        return x if math.isnan(x) or x > 0.0 else -_INFINITY if x == 0.0 else _INFINITY - _INFINITY
     part, doublings = math.frexp(x)
     if part < _ROOT_HALF:
         part *= 2.0

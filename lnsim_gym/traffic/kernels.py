@@ -94,9 +94,8 @@ def _pick(cumulative: Any, target: Any) -> Any:
 @fused
 def _between(least: Any, value: Any, most: Any) -> Any:
     """Return a number raised to the least and then cut to the most allowed."""
-    if value < least:
-        value = least
-    return most if value > most else value
+    raised = least if value < least else value
+    return most if raised > most else raised
 
 
 @fused

@@ -48,10 +48,10 @@ def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     free = balances[direction] - network.policy[direction].keep_msat
     if free < 0:
         return np.int64(0)
-    if free >= NON_DUST_MSAT and direction & 1:
-        if balances[direction ^ 1] < network.commitment[channel].dust_below_msat:
-            return np.int64(NON_DUST_MSAT - 1)
-    return free
+    if direction & 1 == 0 or free < NON_DUST_MSAT:
+        return free
+    poor = balances[direction ^ 1] < network.commitment[channel].dust_below_msat
+    return np.int64(NON_DUST_MSAT - 1) if poor else free
 
 
 @fused

@@ -125,8 +125,8 @@ def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) ->
     """Record that an amount passed a direction (``setLastPairResult``)."""
     record = _know(sources, knowledge, direction)
     knowledge.counter[BOOSTED] = 1
-    if amount > record.success_msat:
-        record.success_msat = amount
+    known_msat = record.success_msat
+    record.success_msat = amount if amount > known_msat else known_msat
     if record.failure_ms >= 0 and amount >= record.failure_msat:
         record.failure_msat = amount + 1
 
