@@ -102,7 +102,7 @@ _compiled_raised: Final = fused(_raised)
 @fused
 def compiled_exp(x: Any) -> Any:
     """Return e to the power of a float; 0 and infinity where floats end."""
-    x = min(max(x, _LEAST), _MOST)
+    x = _LEAST if x < _LEAST else _MOST if x > _MOST else x
     steps = math.floor(x * _STEPS_PER_UNIT + 0.5)
     return _compiled_raised(np.int64(steps), (x - steps * _STEP_HIGH) - steps * _STEP_LOW)
 
@@ -110,7 +110,7 @@ def compiled_exp(x: Any) -> Any:
 @fused
 def compiled_exp2(x: Any) -> Any:
     """Return 2 to the power of a float; 0 and infinity where floats end."""
-    x = min(max(x, _LEAST_2), _MOST_2)
+    x = _LEAST_2 if x < _LEAST_2 else _MOST_2 if x > _MOST_2 else x
     steps = math.floor(x * _STEPS + 0.5)
     return _compiled_raised(np.int64(steps), (x - steps * (1.0 / _STEPS)) * _LOG_2)
 
@@ -118,7 +118,7 @@ def compiled_exp2(x: Any) -> Any:
 def log(x: Any) -> Any:
     """Return the natural logarithm of a float; minus infinity for 0, NaN for what is less."""
     if not 0.0 < x < _INFINITY:
-        return x if x != x or x > 0.0 else -_INFINITY if x == 0.0 else _INFINITY - _INFINITY
+        return x if math.isnan(x) or x > 0.0 else -_INFINITY if x == 0.0 else _INFINITY - _INFINITY
     part, doublings = math.frexp(x)
     if part < _ROOT_HALF:
         part *= 2.0

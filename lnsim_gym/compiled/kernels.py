@@ -58,7 +58,7 @@ class Kernel:
 
     @functools.cached_property
     def dispatcher(self) -> Any:
-        """Numba's own object; call this where 0.1 microseconds matter, once the kernel is ready.
+        """The object that numba makes; call this where 0.1 microseconds matter, once the kernel is ready.
 
         Raises:
             ConfigError: numba is told not to compile.
@@ -200,7 +200,7 @@ class _Counting(event.Listener):
     def on_start(self, event: Any) -> None:
         """See ``numba.core.event.Listener``."""
 
-    def on_end(self, event: Any) -> None:
+    def on_end(self, event: Any) -> None:  # noqa: ARG002
         """See ``numba.core.event.Listener``."""
         self._advance()
 

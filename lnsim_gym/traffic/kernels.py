@@ -73,22 +73,29 @@ def _quantile(table: Any, unit: Any) -> Any:
 
 
 @fused
-def _pick(cumulative: Any, row: Any, target: Any) -> Any:
+def _pick(cumulative: Any, target: Any) -> Any:
     """Return the first index whose cumulative weight exceeds the target."""
-    last = cumulative.shape[1] - 1
+    last = cumulative.shape[0] - 1
     if last < SCAN_NODES:
         index = 0
         for node in range(last):  # counting has no branch to mispredict
-            index += cumulative[row, node] <= target
+            index += cumulative[node] <= target
         return index
     low, high = 0, last
     while low < high:
         middle = (low + high) >> 1
-        if cumulative[row, middle] > target:
+        if cumulative[middle] > target:
             high = middle
         else:
             low = middle + 1
     return low
+
+
+@fused
+def _between(least: Any, value: Any, most: Any) -> Any:
+    """Return a number raised to the least and then cut to the most allowed."""
+    raised = least if value < least else value
+    return most if raised > most else raised
 
 
 @fused
@@ -120,7 +127,9 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
                     program.weight_spread * _quantile(program.normal_table, uniform(state))
                 )
                 state = advance(state)
-    received = cumulative[1].sum()
+    received = 0.0
+    for node in range(nodes):
+        received += cumulative[1, node]
     sent = 0.0
     taken = 0.0
     for node in range(nodes):
@@ -138,7 +147,7 @@ def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     target = unit * (cumulative[1, cumulative.shape[1] - 1] - own)
     if target >= before:
         target += own
-    receiver = _pick(cumulative, 1, target)
+    receiver = _pick(cumulative[1], target)
     if receiver == sender:  # only by rounding at the very edge of the sender's share
         receiver = sender + 1 if sender + 1 < cumulative.shape[1] else sender - 1
     return receiver
@@ -180,12 +189,14 @@ def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
 @fused
 def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any:
     """Draw a log-normal amount whose spread follows from the capacities of the pair."""
-    limit = min(program.node_capacity_sat[sender], program.node_capacity_sat[receiver]) / 2.0
+    own, its = program.node_capacity_sat[sender], program.node_capacity_sat[receiver]
+    limit = (its if its < own else own) / 2.0
     log_mean = compiled_log(program.expected_payment_sat)
     if program.fixed_log_sd >= 0.0:
         log_sd = program.fixed_log_sd
     else:
-        log_sd = math.sqrt(max(2.0 * (compiled_log(limit) - log_mean), 0.0))
+        twice = 2.0 * (compiled_log(limit) - log_mean)
+        log_sd = math.sqrt(twice) if twice > 0.0 else 0.0
     # Equal to mu = 2 ln m - ln l when sigma^2 = 2 (ln l - ln m): the mean stays m.
     return compiled_exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
 
@@ -224,7 +235,7 @@ def draw_payments(
             receiver = _classic_receiver(program, state, sender)
             state = advance(state)
         else:
-            sender = _pick(cumulative, 0, uniform(state) * total)
+            sender = _pick(cumulative[0], uniform(state) * total)
             state = advance(state)
             receiver = _receiver_but(cumulative, uniform(state), sender)
         state = advance(state)
@@ -235,7 +246,7 @@ def draw_payments(
             amount_sat = _quantile(program.amount_table, unit)
         source[payment] = sender
         destination[payment] = receiver
-        amount_msat[payment] = 1000 * min(max(np.int64(amount_sat), 1), program.max_amount_sat)
+        amount_msat[payment] = 1000 * _between(np.int64(1), np.int64(amount_sat), program.max_amount_sat)
         # The low bits that the 53-bit uniform leaves unused, so no further word is drawn.
         description[payment] = np.int64(((word(state) & _MASK_16) * np.uint64(DESCRIPTION_COUNT)) >> _SHIFT_16)
         state = advance(state)
@@ -256,13 +267,12 @@ def draw_start_balances(
         episode: Index of the episode since that seed.
         balances_msat: Filled with whole sat, in msat, in direction order, shape (directions,).
     """
-    state = stream(seed, episode, 0, PURPOSE_START)
+    state = stream(seed, episode, np.int64(0), PURPOSE_START)
     for channel in range(owned_total_msat.shape[0]):
         share = low + (high - low) * uniform(state)
         state = advance(state)
         initiator_msat = 1000 * np.int64(share * (owned_total_msat[channel] // 1000))
-        initiator_msat = min(
-            max(initiator_msat, reserve_msat[channel]), owned_total_msat[channel] - reserve_msat[channel]
-        )
+        reserve = reserve_msat[channel]
+        initiator_msat = _between(reserve, initiator_msat, owned_total_msat[channel] - reserve)
         balances_msat[2 * channel] = initiator_msat
         balances_msat[2 * channel + 1] = owned_total_msat[channel] - initiator_msat

@@ -24,13 +24,13 @@ __all__ = [
     "word",
 ]
 
-PURPOSE_PAYMENTS: Final = 1
+PURPOSE_PAYMENTS: Final = np.uint64(1)
 """Stream of the payments of one step."""
-PURPOSE_WEIGHTS: Final = 2
+PURPOSE_WEIGHTS: Final = np.uint64(2)
 """Stream of the node weights of one demand regime."""
-PURPOSE_START: Final = 3
+PURPOSE_START: Final = np.uint64(3)
 """Stream of the start balances of one episode."""
-PURPOSE_VARIANT: Final = 4
+PURPOSE_VARIANT: Final = np.uint64(4)
 """Stream of the variant of the problem that one episode is on."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)

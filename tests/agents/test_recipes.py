@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from lnsim_gym.cli._options import LauncherChoice
 from typer.testing import CliRunner
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
@@ -12,6 +11,7 @@ from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.agents.rules import RandomActions, Targeted
 from lnsim_gym.cli import make_app
 from lnsim_gym.cli.episodes import make_environment
+from lnsim_gym.cli.options import LauncherChoice
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig

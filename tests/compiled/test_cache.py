@@ -1,13 +1,17 @@
-"""Machine code on disk: found again, renewed when any part of the source changes, harmless when it cannot be kept."""
+"""Machine code on disk: found again, renewed when any source changes, harmless when it cannot be kept."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
-from lnsim_gym.compiled.cache import fingerprint
+import lnsim_gym
+from lnsim_gym.compiled.cache import FINGERPRINT, KEEP_S, drop_old_folders
 
 PART = """
     from lnsim_gym.compiled import {decorator}
@@ -19,81 +23,123 @@ PART = """
         return x + STEP
 """
 WHOLE = """
-    from lnsim_gym.compiled import kernel
-    from part_of_kernel import part
+    import sys
+
+    from lnsim_gym.compiled import kernel, ready
+    from lnsim_gym.sample_part import part
 
     @kernel
     def whole(x):
         return 10 * part(x)
 
-    if __name__ == "__main__":
-        print(whole(1))
+    @kernel
+    def other(x):
+        return part(x)
+
+    if "ready" in sys.argv:
+        ready((whole, (1,)), (other, (1,)))
+    print(whole(1))
 """
+
+
+class Project:
+    """A copy of the package with two modules more, and runs of it in processes of their own."""
+
+    def __init__(self, folder):
+        self.folder, self.cache = folder, folder / "cache"
+        for name in ("compiled", "errors.py", "paths.py"):
+            source = Path(lnsim_gym.__file__).parent / name
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / "lnsim_gym" / name)
+        (folder / "lnsim_gym" / "__init__.py").write_text("")
+        (folder / "lnsim_gym" / "sample_whole.py").write_text(textwrap.dedent(WHOLE))
+        self.write(1)
+
+    def write(self, step, decorator="outlined"):
+        text = textwrap.dedent(PART).format(step=step, decorator=decorator)
+        (self.folder / "lnsim_gym" / "sample_part.py").write_text(text)
+
+    def start(self, *arguments, **variables):
+        environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
+        environment |= {"LNSIM_CACHE_DIR": str(self.cache), "PYTHONPATH": str(self.folder), **variables}
+        command = [sys.executable, "-m", "lnsim_gym.sample_whole", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, cwd=self.folder, stdout=pipe, stderr=pipe, text=True)
+
+    def run(self, *arguments, **variables):
+        out, err = self.start(*arguments, **variables).communicate()
+        assert out, err
+        return int(out), "compiling" in err
 
 
 @pytest.fixture
 def project(tmp_path):
-    """A folder with a kernel of two modules; ``run`` runs it with its cache in ``tmp_path / "cache"``."""
-
-    def write(step, decorator="outlined"):
-        (tmp_path / "part_of_kernel.py").write_text(textwrap.dedent(PART).format(step=step, decorator=decorator))
-        (tmp_path / "whole_kernel.py").write_text(textwrap.dedent(WHOLE))
-
-    def run(cache=None):
-        environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-        environment["LNSIM_CACHE_DIR"] = str(cache or tmp_path / "cache")
-        environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), os.getcwd()])
-        done = subprocess.run(
-            [sys.executable, str(tmp_path / "whole_kernel.py")],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return int(done.stdout), "compiling" in done.stderr
-
-    write(1)
-    return write, run, tmp_path
+    (tmp_path / "lnsim_gym").mkdir()
+    return Project(tmp_path)
 
 
-def test_a_kernel_is_compiled_once_and_says_so(project):
-    _, run, _ = project
-    assert run() == (20, True)
-    assert run() == (20, False)
+@pytest.mark.parametrize("arguments", [(), ("ready",)])
+def test_a_kernel_is_compiled_once_and_says_so(project, arguments):
+    assert project.run(*arguments) == (20, True)
+    assert project.run(*arguments) == (20, False)
 
 
 @pytest.mark.parametrize("decorator", ["outlined", "fused", "inlined"])
-def test_a_change_in_another_file_of_the_kernel_is_noticed(project, decorator):
-    write, run, _ = project
-    write(1, decorator)
-    assert run() == (20, True)
-    write(2, decorator)
-    assert run() == (30, True)
+def test_a_change_in_another_file_of_the_package_is_noticed(project, decorator):
+    project.write(1, decorator)
+    assert project.run() == (20, True)
+    project.write(2, decorator)
+    assert project.run() == (30, True)
 
 
-def test_a_damaged_file_is_replaced(project):
-    _, run, folder = project
-    run()
-    files = sorted((folder / "cache" / "kernels").glob("*.nb[ci]"))
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("damage", [b"not machine code", b""])
+def test_a_damaged_file_costs_only_the_time_to_compile(project, kind, damage):
+    project.run("ready")
+    files = sorted(project.cache.rglob(kind))
     assert files
     for file in files:
-        file.write_bytes(b"not machine code")
-    assert run() == (20, True)
+        file.write_bytes(damage)
+    assert project.run("ready") == (20, True)
+    assert project.run("ready") == (20, False)
 
 
-def test_a_folder_that_cannot_be_written_costs_only_the_time_to_compile(project):
-    _, run, folder = project
-    (folder / "in_the_way").write_text("")
-    assert run(cache=folder / "in_the_way") == (20, True)
+def test_a_folder_that_cannot_be_written_costs_only_the_time_to_compile_and_is_named(project):
+    project.cache.write_text("")
+    out, err = project.start("ready").communicate()
+    assert int(out) == 20
+    assert "compiling" in err
+    assert err.count("set NUMBA_CACHE_DIR") == 1
 
 
-def test_a_fingerprint_does_not_depend_on_where_the_source_lies():
-    def one(x):
-        return x + 1
+def test_numbas_own_variable_for_the_folder_counts(project, tmp_path):
+    project.run(NUMBA_CACHE_DIR=str(tmp_path / "mine"))
+    assert sorted((tmp_path / "mine" / "lnsim").rglob("*.nbi"))
+    assert not project.cache.exists()
 
-    def moved(x):
-        return x + 1
 
-    moved.__qualname__ = one.__qualname__
-    assert fingerprint(one) == fingerprint(moved)
+def test_processes_that_start_together_compile_once(project):
+    started = [project.start("ready") for _ in range(3)]
+    results = [process.communicate() for process in started]
+    assert [int(out) for out, _ in results] == [20] * 3
+    assert sum("compiling" in err for _, err in results) == 1
+
+
+def test_switching_compilation_off_is_one_clear_error(project):
+    out, err = project.start(NUMBA_DISABLE_JIT="1").communicate()
+    assert not out
+    assert err.splitlines()[-1].startswith("lnsim_gym.errors.ConfigError: expected NUMBA_DISABLE_JIT unset")
+
+
+def test_folders_of_versions_unused_for_a_month_are_dropped(tmp_path):
+    own, old, young, strange = (tmp_path / name for name in (FINGERPRINT, "0" * 20, "1" * 20, "strange"))
+    for folder in (own, old, young, strange):
+        folder.mkdir()
+    long_ago = time.time() - KEEP_S - 1
+    for folder in (own, old, strange):
+        os.utime(folder, (long_ago, long_ago))
+    drop_old_folders(own)
+    assert not old.exists()
+    assert own.exists()
+    assert young.exists()
+    assert strange.exists()

@@ -16,11 +16,11 @@ from tests.oracle.network import OracleNetwork
 IR_OF_A_FRESH_COMPILE = """
 from lnsim_gym.backends.simulator import SimulatorBackend, engine
 from lnsim_gym.network.presets import preset
-from tests.backends.simulator.test_compiled import one_payment
+from tests.compiled.test_engine_code import one_payment
 
 backend = SimulatorBackend(preset("default"))
 backend.pay(one_payment())
-print("".join(engine.pay_batch_whole.inspect_llvm().values()))
+print("".join(engine.pay_batch_whole.dispatcher.inspect_llvm().values()))
 """
 
 

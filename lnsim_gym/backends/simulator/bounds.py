@@ -63,7 +63,7 @@ def _own_row(network: Any, hop_rows: Any, sender: Any) -> Any:
     if row >= rows:
         row %= rows
     if hop_rows.owner[row] != number + 1:
-        _build_hop_row(network, sender, hop_rows.hops[row])
+        _build_hop_row(network, np.int64(sender), hop_rows.hops[row])
         hop_rows.owner[row] = number + 1
     return row
 

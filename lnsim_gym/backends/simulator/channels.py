@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import numpy as np
+
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, DUST_LIMIT_SAT, HTLC_WEIGHT
 
@@ -31,7 +33,7 @@ def can_add(network: Any, balances: Any, htlcs: Any, direction: Any, amount: Any
     """
     channel = direction >> 1
     if htlcs is not None and htlcs[channel] != 0:
-        return _can_add_to_busy(network.commitment[channel], balances, htlcs[channel], direction, amount)
+        return _can_add_to_busy(network.commitment[channel], balances, np.int64(htlcs[channel]), direction, amount)
     if amount > balances[direction] - network.policy[direction].keep_msat:
         return False
     return amount < NON_DUST_MSAT or balances[direction ^ 1] >= network.policy[direction].need_msat
@@ -42,11 +44,14 @@ def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth that LND's link reports for a channel end, in msat (``AvailableBalance``)."""
     channel = direction >> 1
     if htlcs is not None and htlcs[channel] != 0:
-        return _spendable_of_busy(network.commitment[channel], balances, htlcs[channel], direction)
-    free = max(balances[direction] - network.policy[direction].keep_msat, 0)
-    if direction & 1 and balances[direction ^ 1] < network.commitment[channel].dust_below_msat:
-        return min(free, NON_DUST_MSAT - 1)
-    return free
+        return _spendable_of_busy(network.commitment[channel], balances, np.int64(htlcs[channel]), direction)
+    free = balances[direction] - network.policy[direction].keep_msat
+    if free < 0:
+        return np.int64(0)
+    if direction & 1 == 0 or free < NON_DUST_MSAT:
+        return free
+    poor = balances[direction ^ 1] < network.commitment[channel].dust_below_msat
+    return np.int64(NON_DUST_MSAT - 1) if poor else free
 
 
 @fused
@@ -59,7 +64,7 @@ def _fee_msat(fee_per_kw: Any, htlcs: Any) -> Any:
 def _spendable_of_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth of a channel end with HTLCs in flight."""
     rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
-    initiator = balances[direction & ~1] + _fee_msat(rate, 0) - reserve
+    initiator = balances[direction & ~1] + _fee_msat(rate, np.int64(0)) - reserve
     if direction & 1 == 0:
         return max(initiator - _fee_msat(2 * rate, htlcs + 2), 0)
     free = max(balances[direction] - reserve, 0)
@@ -76,4 +81,4 @@ def _can_add_to_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any,
     if direction & 1 == 0 or amount < NON_DUST_MSAT:
         return True
     rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
-    return balances[direction ^ 1] + _fee_msat(rate, 0) - _fee_msat(rate, htlcs + 1) >= reserve
+    return balances[direction ^ 1] + _fee_msat(rate, np.int64(0)) - _fee_msat(rate, htlcs + 1) >= reserve

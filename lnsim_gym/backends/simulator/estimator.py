@@ -125,7 +125,8 @@ def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) ->
     """Record that an amount passed a direction (``setLastPairResult``)."""
     record = _know(sources, knowledge, direction)
     knowledge.counter[BOOSTED] = 1
-    record.success_msat = max(record.success_msat, amount)
+    known_msat = record.success_msat
+    record.success_msat = amount if amount > known_msat else known_msat
     if record.failure_ms >= 0 and amount >= record.failure_msat:
         record.failure_msat = amount + 1
 
@@ -168,7 +169,7 @@ def recall(sources: Any, knowledge: Any, memory: Any, sender: Any) -> Any:
     place = memory.first[sender]
     while place != 0:
         index = np.uint32(place - 1)
-        record = _know(sources, knowledge, memory.direction[index])
+        record = _know(sources, knowledge, np.uint32(memory.direction[index]))
         record.success_msat = memory.success[index]
         record.failure_msat = memory.failure[index]
         record.failure_ms = memory.failure_ms[index]

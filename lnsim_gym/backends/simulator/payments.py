@@ -97,7 +97,7 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     """Send a payment in one part and return the failure reason."""
     work, (sender, target) = quiet(scratch.work), ends
     direct = direct_channel(network, work, sender, target)
-    if direct >= 0 and _can_carry(network, balances, work, direct, amount):  # no other route can be cheaper
+    if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):  # no other route can be cheaper
         return _send_directly(network, balances, work, direct, amount, outcome)
     counts = limits.counts_attempts != 0
     if counts or is_unroutable(network, balances, work, sender, target, amount):
@@ -117,7 +117,7 @@ def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount:
     """Send a payment, in several parts if it must be, and return the failure reason."""
     work, (sender, target) = scratch.work, ends
     direct = direct_channel(network, work, sender, target)
-    if direct >= 0 and _can_carry(network, balances, work, direct, amount):
+    if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):
         return _send_directly(network, balances, work, direct, amount, outcome)
     if amount < 2 * MIN_SHARD_MSAT or limits.max_parts == 1:
         return _send_whole(network, balances, scratch, ends, amount, limits, outcome)

@@ -9,6 +9,7 @@ import numpy as np
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
+from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
@@ -85,20 +86,23 @@ def send_over(
     """
     if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
         return OTHER, np.int64(0), -1
-    reason = _build_route(network, balances, work, route, length, amount_msat)
+    work = quiet(work)
+    for hop in range(length):  # into an array of the type that payments use, so that nothing is compiled twice
+        work.route[hop] = route[hop]
+    reason = _build_route(network, balances, work, work.route, length, amount_msat)
     if reason != APPLIED:
         return reason, np.int64(0), 0 if reason == OTHER else -1
-    sender = network.source[route[0]]
-    refused = _first_refusal(network, balances, work, route, length)
+    sender = np.int64(network.source[work.route[0]])
+    refused = _first_refusal(network, balances, work, work.route, length)
     if memory.first.size > 0:
         recall(network.source, work.knowledge, memory, sender)
         carried = length if refused == 0 else refused
-        learn_carried(network.source, work.knowledge, route, work.sent, carried)
+        learn_carried(network.source, work.knowledge, work.route, work.sent, carried)
         if refused > 0:
-            learn_failure(network.source, work.knowledge, route[refused], work.sent[refused], now_ms)
+            learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], now_ms)
         remember(work.knowledge, memory, sender)
         forget(network.source, work.knowledge)
     if refused > 0:
         return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
-    settle(network.source, balances, earned_msat, route, work.sent, length)
+    settle(network.source, balances, earned_msat, work.route, work.sent, length)
     return APPLIED, work.sent[0] - amount_msat, -1

@@ -83,7 +83,7 @@ def survey(network: Any, balances: Any, work: Any, sender: Any) -> Any:
     for place in range(network.first_incoming[sender], network.first_incoming[sender + 1]):
         free = spendable(network, balances, work.htlcs, network.incoming[place] ^ 1)
         total += free
-        largest = max(largest, free)
+        largest = free if free > largest else largest  # ``max`` would take longer to compile
     return largest, total
 
 
@@ -281,7 +281,7 @@ def _search(
                     continue
                 found = _relax(network, work, neighbour, direction, cost, now, path)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, min(hops, MAX_BOUND_HOPS))
+                    key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
@@ -321,7 +321,9 @@ def find_route(
     hops_to = hops_from(network, work, sender)
     if hops_to[target] == UNREACHABLE:
         return np.int64(0)
-    apart = min(hops_to[target], MAX_BOUND_HOPS)
+    apart = np.int64(hops_to[target])
+    if apart > MAX_BOUND_HOPS:
+        apart = np.int64(MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
