@@ -119,6 +119,7 @@ def test_one_network_for_all_channel_ends_needs_as_many_actions_for_each():
         ActionValuePolicy(gym.spaces.Box(-1, 1, (14, 6)), gym.spaces.Discrete(42), lambda _: 1e-3)
 
 
+@pytest.mark.slow
 def test_it_learns_to_move_liquidity_within_a_few_seconds():
     """From four thousand steps of networks; doing nothing settles 0.51 of the payments, the rule 'targeted' 0.79."""
     env = wrapped(networks(64))

@@ -115,6 +115,7 @@ def test_gymnasium_counts_the_episodes_of_a_vector():
     assert infos[-1]["episode"]["l"].tolist() == [5, 5]
 
 
+@pytest.mark.slow
 def test_ppo_learns_to_beat_doing_nothing():
     env = LightningVecEnv(ID, 64, seed=0)
     model = PPO("MlpPolicy", env, n_steps=64, batch_size=512, learning_rate=1e-3, device="cpu", seed=0)
