@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from lnsim_gym.errors import RecordError
-from lnsim_gym.payments import PaymentOptions, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import PaymentOptions, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart
 from lnsim_gym.records.lines import payment_record
 from lnsim_gym.records.trace import TraceWriter, read_trace
-from tests.records.ledger import FIVE, START, a_step, payments
+from tests.records.ledger import FIVE, START, a_step, payments, rebalanced
 
 
 def begin(writer, episode=0):
@@ -95,13 +95,13 @@ def test_a_step_without_payments_gives_back_an_empty_batch(tmp_path):
 
 def test_parts_and_refusals_come_back(tmp_path):
     batch, outcomes = payments(("alice", "bob", 9, [((0,), 5), ((2,), 4)]), max_parts=2)
-    refusal = RebalanceResult(
+    refusal = rebalanced(
         reason=RebalanceReason.TEMPORARY_CHANNEL_FAILURE, failure_source_index=1, detail="failure code 15"
     )
     action = np.array([0.5, -1.0], np.float32)
     with TraceWriter(tmp_path / "t", FIVE, PaymentOptions(max_parts=2), backend="simulator") as writer:
         begin(writer)
-        step = dataclasses.replace(a_step(), batch=batch, outcomes=outcomes, rebalance=refusal, action=action)
+        step = dataclasses.replace(a_step(), batch=batch, outcomes=outcomes, interventions=(refusal,), action=action)
         writer.stepped(step)
     step = read_trace(tmp_path / "t").episodes[0].steps[0]
     assert [(part.amount_msat, part.route) for part in step.payments[0].parts] == [(5, (0,)), (4, (2,))]
