@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-import lnsim_gym
 from lnsim_gym.errors import ConfigError, LnsimError
 
 __all__ = ["THIS", "Checkout"]
@@ -75,5 +74,5 @@ class Checkout(msgspec.Struct, frozen=True):
         return report
 
 
-THIS: Final = Checkout(Path(lnsim_gym.__file__).resolve().parents[1])
+THIS: Final = Checkout(Path(__file__).resolve().parents[2])
 """Where this code lies."""
