@@ -116,8 +116,9 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
     """
     with _preparing:
         wanted: list[tuple[Any, tuple[Any, ...]]] = [
-            (kernel, tuple(typeof(value) for value in arguments)) for kernel, arguments in calls
-        ]  # type: ignore[no-untyped-call]
+            (kernel, tuple(typeof(value) for value in arguments))
+            for kernel, arguments in calls  # type: ignore[no-untyped-call]
+        ]
         missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types)]
         if not missing:
             return
