@@ -115,10 +115,7 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
         ConfigError: numba is told not to compile.
     """
     with _preparing:
-        wanted: list[tuple[Any, tuple[Any, ...]]] = [
-            (kernel, tuple(typeof(value) for value in arguments))
-            for kernel, arguments in calls  # type: ignore[no-untyped-call]
-        ]
+        wanted: list[tuple[Any, tuple[Any, ...]]] = [(kernel, _types(arguments)) for kernel, arguments in calls]
         missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types)]
         if not missing:
             return
@@ -134,6 +131,11 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
                 _compile(missing)
                 if folder is not None:
                     drop_old_folders(folder)
+
+
+def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numba's types of arguments."""
+    return tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
 
 
 def _is_there(kernel: Kernel, types: tuple[Any, ...]) -> bool:
