@@ -55,7 +55,7 @@ def root_folder() -> Path:
     Raises:
         LnsimError: It cannot be made.
     """
-    return Path(numba.config.CACHE_DIR) / "lnsim" if numba.config.CACHE_DIR else cache_dir() / "kernels"
+    return Path(numba.config.CACHE_DIR) / "lnsim" if numba.config.CACHE_DIR else cache_dir() / "kernels"  # type: ignore[attr-defined]
 
 
 def cache_folder() -> Path | None:
@@ -73,12 +73,12 @@ def cache_folder() -> Path | None:
 def numba_keeps_in(folder: Path) -> Iterator[None]:
     """Let numba keep what is decorated meanwhile in a folder."""
     with _setting:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(folder)
+        before = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+        numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
         try:
             yield
         finally:
-            numba.config.CACHE_DIR = before
+            numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
 def forget(folder: Path) -> None:

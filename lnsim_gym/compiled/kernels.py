@@ -63,7 +63,7 @@ class Kernel:
         Raises:
             ConfigError: numba is told not to compile.
         """
-        if numba.config.DISABLE_JIT:
+        if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
             raise ConfigError(
                 "expected NUMBA_DISABLE_JIT unset or 0, got 1: the simulator exists only compiled; unset it"
             )
@@ -115,7 +115,7 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
         ConfigError: numba is told not to compile.
     """
     with _preparing:
-        wanted = [(kernel, tuple(typeof(value) for value in arguments)) for kernel, arguments in calls]
+        wanted: list[tuple[Any, tuple[Any, ...]]] = [(kernel, _types(arguments)) for kernel, arguments in calls]
         missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types)]
         if not missing:
             return
@@ -133,7 +133,12 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
                     drop_old_folders(folder)
 
 
-def _is_there(kernel: Any, types: tuple[Any, ...]) -> bool:
+def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return numba's types of arguments."""
+    return tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
+
+
+def _is_there(kernel: Kernel, types: tuple[Any, ...]) -> bool:
     """Return whether a kernel is ready, after a look at the disk."""
     return kernel.is_ready(types) or kernel.load(types)
 
@@ -208,8 +213,8 @@ class _Counting(event.Listener):
 @contextmanager
 def _listening(listener: event.Listener) -> Iterator[None]:
     """Have a listener hear of compilations."""
-    event.register("numba:compile", listener)
+    event.register("numba:compile", listener)  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
-        event.unregister("numba:compile", listener)
+        event.unregister("numba:compile", listener)  # type: ignore[no-untyped-call]

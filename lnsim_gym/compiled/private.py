@@ -23,11 +23,11 @@ populate_array: Any = None
 _PartCompiler: Any = None
 
 try:
-    from numba.core import cgutils  # type: ignore[no-redef]
+    from numba.core import cgutils
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
     from numba.core.cpu import CPUTargetOptions
-    from numba.np.arrayobj import populate_array  # type: ignore[no-redef]
+    from numba.np.arrayobj import populate_array
 
     class _Nowhere:
         """Stands for the generator of machine code where none is generated."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic, overload
 
 from lnsim_gym.compiled.private import cgutils, populate_array
@@ -133,7 +133,7 @@ def _pointer_to(item_type: Any) -> Any:
 
     @intrinsic
     def pointer(typing_context: Any, address: Any) -> Any:  # noqa: ARG001
-        kind = types.CPointer(item_type)
+        kind = types.CPointer(item_type)  # type: ignore[no-untyped-call]
 
         def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(kind))

@@ -1,8 +1,11 @@
 """States that compiled code reaches by an address: owned, checked, and never copied with it."""
 
 import copy
+import os
 import pickle
 import re
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -81,3 +84,28 @@ def test_records_are_aligned_without_padding(name):
     record = getattr(layout, name)
     assert record.isalignedstruct
     assert record.itemsize == sum(record[field].itemsize for field in record.names)
+
+
+WITHOUT_PRIVATE_PARTS = """
+import sys, types
+import numba.np.arrayobj as module
+
+copy = types.ModuleType(module.__name__)
+copy.__dict__.update(module.__dict__)
+del copy.populate_array
+sys.modules[module.__name__] = copy
+
+from tests.compiled.test_binding import LIKE, BoundState, make_state, mark_rows
+
+bound = BoundState(make_state(), LIKE)
+mark_rows(bound.address, 1, 3)
+print(bound.state.marks.tolist())
+"""
+
+
+def test_a_numba_without_its_private_parts_computes_the_same_and_warns_once(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, "-c", WITHOUT_PRIVATE_PARTS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[0, 110, 118]\n"
+    assert done.stderr.count("lacks a part that makes the simulator faster") == 1
