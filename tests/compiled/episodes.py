@@ -49,13 +49,16 @@ def drive(settings, networks=5, threads=1, steps=6, seed=0):
     return drive_problem(problem, networks, threads, steps, seed)
 
 
-def drive_problem(problem, networks=5, threads=1, steps=6, seed=0):
-    """Run episodes of a problem: resets, steps of all and of some networks, and what is read between steps."""
+def drive_problem(problem, networks=5, threads=1, steps=6, seed=0, apart=1):
+    """Run episodes of a problem: resets, steps of all and of some networks, and what is read between steps.
+
+    Seeds of the networks lie ``apart`` from each other; with 0 all of them draw the same payments.
+    """
     runner = SimulatedEpisodes(problem, networks, threads)
     rng, results = np.random.default_rng(seed), []
     everyone = np.ones(networks, np.bool_)
     for network in range(networks):
-        runner.seed(network, 100 * seed + network)
+        runner.seed(network, 100 * seed + apart * network)
     runner.begin(everyone)
     for step in range(steps):
         which = everyone if step % 3 else rng.random(networks) < 0.7
