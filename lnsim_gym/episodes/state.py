@@ -154,7 +154,7 @@ def _settings(problem: Problem) -> Settings:
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
     routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
     those: time for half as many attempts again as there are channels is taken to be enough. (It need not be where
-    dozens of ways, each cheaper than the one before, lead on from the same channel end; there a payment that would
+    dozens of routes, each cheaper than the one before, lead on from the same channel end; there a payment that would
     have run out of time counts as one without a route.)
     """
     options = problem.config.payment
