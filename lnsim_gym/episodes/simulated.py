@@ -75,8 +75,8 @@ class SimulatedEpisodes(Episodes):
             (share.address, self._bound_task.address, first, last)
             for share, first, last in zip(self._bound_shares, edges[:-1], edges[1:], strict=True)
         ]
-        ready((kernels.reset, self._ranges[0]), (step_networks, self._ranges[0]))
-        self._reset_networks, self._step_networks = kernels.reset.dispatcher, step_networks.dispatcher
+        self._reset_networks, self._step_networks = kernels.reset, step_networks
+        self._is_ready = False
         self._address, self._task_address = self._ranges[0][:2]
         self._which, self._decision = state.columns.which, self.columns.decision
         self._decision_one = self.columns.decision[0].data
@@ -84,7 +84,9 @@ class SimulatedEpisodes(Episodes):
         self._copy_calls: dict[int, list[Callable[[], Any]]] = {}
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
-        """See ``Episodes.reset``."""
+        """See ``Episodes.reset``; the first one compiles what is not on disk."""
+        if not self._is_ready:
+            self._make_ready()
         self._which[:] = which
         if start_balances_msat is not None:
             self._state.columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
@@ -201,6 +203,13 @@ class SimulatedEpisodes(Episodes):
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the problem and where the episodes stand; the copy lays out memory of its own."""
         return _resume, (self.problem, self.networks, self.threads, self.save_state())
+
+    def _make_ready(self) -> None:
+        """Load or compile both kernels at once, and call them without a detour from now on."""
+        kernels = self._reset_networks, self._step_networks
+        ready(*((kernel, self._ranges[0]) for kernel in kernels))
+        self._reset_networks, self._step_networks = (kernel.dispatcher for kernel in kernels)
+        self._is_ready = True
 
     def _stepped_network(self, network: int) -> Network:
         """Return the engine's view of what a network was in its last step; a view, policies included."""

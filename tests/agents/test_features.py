@@ -17,7 +17,7 @@ def problem(**settings):
 
 def test_each_row_is_about_one_direction_and_both_its_nodes():
     own = problem(topology="scale_free(nodes=20, channels=40, seed=3)")
-    layout, arrays = own.layout, own.topology.arrays
+    layout, arrays = own.task.observations, own.topology.arrays
     observation = np.random.default_rng(0).random((2, layout.size)).astype(np.float32)
     features = ChannelFeatures(own)
     rows = features(observation, np.zeros(2, np.int64))

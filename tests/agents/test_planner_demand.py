@@ -130,6 +130,6 @@ def test_a_dict_of_features_tells_the_same_as_a_row():
     by_dict = Problem.of(EnvironmentConfig.of({"start_balances": {}, "observation": "dict", "observation_history": 1}))
     estimators = DemandEstimator(FLOWS), DemandEstimator(by_dict)
     for step, row in enumerate(shown):
-        for estimator, observation in zip(estimators, (row, by_dict.layout.present(row)), strict=True):
+        for estimator, observation in zip(estimators, (row, by_dict.task.observations.present(row)), strict=True):
             estimator.observe(observation, np.full(4, step))
     assert np.array_equal(*(estimator.load(8, np.random.default_rng(1)) for estimator in estimators))

@@ -217,7 +217,7 @@ def test_a_suggestion_whose_step_lost_the_network_is_not_said_to_be_unsent(monke
         def lost(*_):
             raise BackendLost("lnd of bob is gone")
 
-        monkeypatch.setattr(env.unwrapped._episodes, "step_one", lost)
+        monkeypatch.setattr(env.unwrapped, "_step_one", lost)
         with pytest.raises(BackendLost) if on_fault == "raise" else contextlib.nullcontext():
             assert env.step(action)[3]
         answer = client.until("suggestion_ack")["data"]

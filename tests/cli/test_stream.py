@@ -25,7 +25,9 @@ def streaming(*arguments: str):
     command = [*COMMAND, "stream", "--port", "0", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
-            yield process, process.stderr.readline().split(" on ")[1].split(",")[0]
+            # It may say first that it compiles.
+            line = next(line for line in process.stderr if line.startswith("streaming "))
+            yield process, line.split(" on ")[1].split(",")[0]
         finally:
             process.kill()
 

@@ -3,10 +3,11 @@
 import dataclasses
 
 import numpy as np
-from lnsim_gym.episodes.config import EnvironmentConfig
 
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
+from lnsim_gym.tasks import EnvironmentConfig
+from tests.tasks import pricing, skipping  # noqa: F401 - registers the tasks
 
 PAIR = {"nodes": ["a", "b"], "channels": [{"initiator": "a", "peer": "b", "capacity_sat": 1_000_000}]}
 
@@ -27,6 +28,8 @@ SETTINGS = [
         "traffic": {"kind": "classic", "max_amount_sat": 400_000},
         "topology": "scale_free(nodes = 25, channels = 40, seed = 3)",
     },
+    {"task": "skipping", "payments_per_step": 7},
+    {"task": "pricing", "variants": {"count": 3, "fee_base_msat": [100, 900]}, "payment": {"max_parts": 4}},
     {"variants": {"count": 4, "fee_base_msat": [100, 900], "traffic": {"redraw_every_steps": [1, 3]}}},
     {
         "payment": {"timeout_seconds": 1, "max_parts": 16},
@@ -40,7 +43,7 @@ SETTINGS = [
         "payments_per_step": 10,
     },
 ]
-"""One of everything: operations, observations, traffic models, parts, memory, variants, and 2 to 2,500 nodes."""
+"""One of everything: tasks, operations, observations, traffic models, parts, memory, variants, and 2 to 2,500 nodes."""
 
 
 def drive(settings, networks=5, threads=1, steps=6, seed=0):
@@ -62,9 +65,7 @@ def drive_problem(problem, networks=5, threads=1, steps=6, seed=0, apart=1):
     runner.begin(everyone)
     for step in range(steps):
         which = everyone if step % 3 else rng.random(networks) < 0.7
-        row = rng.integers(-1, len(problem.routes.hops), networks)
-        sizes = rng.integers(problem.actions.amounts_msat.shape[1], size=networks)
-        runner.step(which, row, np.where(row < 0, 0, problem.actions.amounts_msat[row, sizes]))
+        runner.step(which, problem.task.actions.decode(rng.integers(problem.task.actions.space.n, size=networks)))
         results += [array.copy() for array in runner._living()]
         if step % 2:
             kept = runner.keep_step(step % networks)
@@ -73,7 +74,7 @@ def drive_problem(problem, networks=5, threads=1, steps=6, seed=0, apart=1):
         if step == steps // 2:
             runner.begin(rng.random(networks) < 0.5)
     if networks == 1:
-        runner.step_one(-1, 0)
+        runner.step_one(problem.task.actions.decode_one(0))
         results += [array.copy() for array in runner._living()]
     runner.close()
     return results

@@ -97,7 +97,7 @@ def test_episodes_write_nothing_beside_their_arrays_and_read_nothing_there(monke
     guards = Guards()
     monkeypatch.setattr(memory, "allocate", guards)
     assert_same(drive(settings, threads=threads), plain)
-    assert len(guards) > 100
+    assert len(guards) > 80
     assert guards.broken() == []
 
 

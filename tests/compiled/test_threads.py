@@ -2,14 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
-from lnsim_gym.episodes.config import EnvironmentConfig
 
 from lnsim_gym.backends.simulator import prepare
 from lnsim_gym.backends.simulator.engine import compile_network
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.attempts import AttemptCounter
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
+from lnsim_gym.tasks import EnvironmentConfig
 from tests.compiled.episodes import assert_same, drive_problem
 
 THREADS = (2, 3, 8)
@@ -56,8 +57,8 @@ def test_threads_change_nothing_where_the_senders_memory_is_full(monkeypatch, ma
     runner.seed(0, 0)
     runner.begin(runner.columns.reward == 0)
     for _ in range(6):
-        runner.step_one(-1, 0)
-    memories = runner._states[0].memories
+        runner.step_one(problem.task.actions.decode_one(0))
+    memories = runner._state.memories
     assert memories.used[0, 0] == memories.next.shape[1] == 60
     assert_threads_change_nothing(problem, steps=6)
 
@@ -70,13 +71,15 @@ def test_attempts_are_counted_the_same_by_many_threads_at_once():
     for network in range(8):
         runner.seed(network, network)
     runner.begin(everyone)
-    runner.step(everyone, -everyone.astype(int), 0 * everyone.astype(int))
-    columns = runner._states[0].columns
+    runner.step(everyone, problem.task.actions.decode(np.zeros(8, np.int64)))
+    columns = runner._state.columns
     assert (columns.attempts < 0).any()
 
     def count(network):
         attempts = columns.attempts[network].copy()
-        counter.count(0, columns.rebalanced_msat[network], runner.batch(network), attempts)
+        counter.count(
+            runner._stepped_network(network), columns.served_from_msat[network], runner.batch(network), attempts
+        )
         return attempts
 
     alone = [count(network) for network in range(8)]

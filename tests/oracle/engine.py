@@ -60,5 +60,7 @@ class CompiledNetwork:
 
     def send_over(self, route, amount, now_ms=0):
         route = np.array(route, np.int64)
-        reason, fee, position = send_pinned(self.network, self.flat, self.scratch, self.memory, route, amount, now_ms)
+        reason, fee, position = send_pinned(
+            self.network, self.flat, self.scratch, self.memory, route, amount, now_ms, np.zeros(0, np.int64)
+        )
         return RebalanceReason(reason), fee, position
