@@ -125,9 +125,9 @@ def network_of(address: Any, index: Any) -> Any:
 def note_spendable(address: Any, index: Any) -> Any:
     """Fill in and return what each channel end of a network can spend, in msat, shape (directions,)."""
     balances, free = read(address, "columns.balances_msat")[index], read(address, "columns.spendable_msat")[index]
-    network, htlcs = network_of(address, index), read(address, "scratch.work.htlcs")
+    network = network_of(address, index)
     for direction in range(balances.shape[0]):
-        free[direction] = spendable(network, balances, htlcs, direction)
+        free[direction] = spendable(network, balances, None, direction)  # no HTLC is in flight between steps
     return free
 
 
@@ -136,7 +136,7 @@ def _start(address: Any, index: Any) -> None:
     """Set start balances and policies, and forget the past."""
     seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
     low, high = read(address, "starts.low"), read(address, "starts.high")
-    variant = np.int64(stream(seed, episode, 0, PURPOSE_VARIANT) % np.uint64(low.shape[0]))
+    variant = np.int64(stream(seed, episode, np.int64(0), PURPOSE_VARIANT) % np.uint64(low.shape[0]))
     read(address, "columns.variant")[index] = variant
     read(address, "columns.policies")[index] = variant
     if read(address, "own_policies") != 0:
