@@ -16,7 +16,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import forwarding_fees_msat
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.example import example_state
-from lnsim_gym.tasks.state import make_state
+from lnsim_gym.tasks.state import make_state, make_variants
 from lnsim_gym.traffic import TrafficSource
 
 __all__ = ["BackendEpisodes"]
@@ -42,9 +42,9 @@ class BackendEpisodes(Episodes):
         self._done: tuple[Intervention, ...] = ()
         self._topology = problem.topology
         task = problem.task
-        self._state = make_state(
-            problem.config, [problem.topology], [problem.traffic], self.columns, self.places, own_policies=False
-        )
+        # A network of its own, as its policies may change.
+        variants = make_variants(problem.config, [problem.topology], [problem.traffic])
+        self._state = make_state(problem.config, variants, self.columns, self.places, own_policies=False)
         self._bound = BoundState(self._state, example_state())
         self._bound_task = BoundState(task.compiled_state([task]), task.kernels.example)
 

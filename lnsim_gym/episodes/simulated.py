@@ -25,7 +25,7 @@ from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.base import Kernel
 from lnsim_gym.tasks.columns import OUTCOME_COLUMNS, unpack_batch, unpack_outcomes
 from lnsim_gym.tasks.example import example_state
-from lnsim_gym.tasks.state import make_state, with_scratch
+from lnsim_gym.tasks.state import Variants, make_state, make_variants, with_scratch
 
 __all__ = ["SimulatedEpisodes"]
 
@@ -42,6 +42,7 @@ class SimulatedEpisodes(Episodes):
         problem: What is to be done.
         networks: How many networks step together.
         threads: Threads that share them in contiguous ranges.
+        variants: The problem's variants as another runner has laid them out; laid out anew by default.
 
     Raises:
         ConfigError: ``threads`` is out of range.
@@ -49,20 +50,19 @@ class SimulatedEpisodes(Episodes):
 
     can_be_copied = True
 
-    def __init__(self, problem: Problem, networks: int, threads: int = 1) -> None:
+    def __init__(self, problem: Problem, networks: int, threads: int = 1, variants: Variants | None = None) -> None:
         super().__init__(problem, networks)
         if not 1 <= threads <= MAX_THREADS:
             raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, got {threads}")
         self.threads = min(threads, networks)
         tasks = [variant.task for variant in problem.variants]
-        state = make_state(
+        self._variants = variants or make_variants(
             problem.config,
             [variant.topology for variant in problem.variants],
             [variant.traffic for variant in problem.variants],
-            self.columns,
-            self.places,
-            own_policies=problem.task.changes_policies,
         )
+        own_policies = problem.task.changes_policies
+        state = make_state(problem.config, self._variants, self.columns, self.places, own_policies=own_policies)
         kernels = problem.task.kernels
         step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
         self._state = state
@@ -200,8 +200,16 @@ class SimulatedEpisodes(Episodes):
             self._workers[1].shutdown()
         self._workers = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEpisodes:
+        """Return a runner that goes on from here in memory of its own; what never changes is shared."""
+        other = SimulatedEpisodes(self.problem, self.networks, self.threads, self._variants)
+        for array, own in zip(other._living(), self._living(), strict=True):
+            array[...] = own
+        memo[id(self)] = other
+        return other
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copy and pickle the problem and where the episodes stand; the copy lays out memory of its own."""
+        """Pickle the problem and where the episodes stand; the runner read back lays out memory of its own."""
         return _resume, (self.problem, self.networks, self.threads, self.save_state())
 
     def _make_ready(self) -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks.columns import Sizes, StepColumns
 from lnsim_gym.tasks.config import EnvironmentConfig
-from lnsim_gym.tasks.state import LoopState, Places, make_state
+from lnsim_gym.tasks.state import LoopState, Places, make_state, make_variants
 from lnsim_gym.traffic.models import compile_traffic
 
 __all__ = ["example_state"]
@@ -19,5 +19,5 @@ def example_state() -> LoopState:
     data = {"nodes": ["a", "b"], "channels": [{"initiator": "a", "peer": "b", "capacity_sat": 100_000}]}
     topology, config = Topology.from_dict(data), EnvironmentConfig(payments_per_step=1)
     columns = StepColumns.zeros(Sizes(2, 1, 1, 1, 1, 1, 1, 1, 0, 0), 1)
-    program = compile_traffic(config.traffic, topology)
-    return make_state(config, [topology], [program], columns, Places.zeros(1), own_policies=False)
+    variants = make_variants(config, [topology], [compile_traffic(config.traffic, topology)])
+    return make_state(config, variants, columns, Places.zeros(1), own_policies=False)

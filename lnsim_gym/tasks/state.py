@@ -28,7 +28,17 @@ from lnsim_gym.tasks.columns import StepColumns
 from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.traffic.kernels import TrafficProgram
 
-__all__ = ["Columns", "LoopState", "Places", "Starts", "make_state", "program_at", "with_scratch"]
+__all__ = [
+    "Columns",
+    "LoopState",
+    "Places",
+    "Starts",
+    "Variants",
+    "make_state",
+    "make_variants",
+    "program_at",
+    "with_scratch",
+]
 
 
 class Places(NamedTuple):
@@ -54,6 +64,14 @@ class Starts(NamedTuple):
     low: Float64  # (variants,) smallest share of the initiator, or -1 when start balances are not drawn
     high: Float64  # (variants,)
     policy: Records  # (variants, directions) POLICY
+
+
+class Variants(NamedTuple):
+    """What the variants of a problem are, stacked; never written to, so that copies of episodes share it."""
+
+    networks: Network
+    programs: TrafficProgram
+    starts: Starts
 
 
 class Columns(NamedTuple):
@@ -106,39 +124,47 @@ class LoopState(NamedTuple):
     columns: Columns
 
 
+def make_variants(
+    config: EnvironmentConfig, topologies: Sequence[Topology], programs: Sequence[TrafficProgram]
+) -> Variants:
+    """Lay out what the variants of a problem are.
+
+    Args:
+        config: Settings of the environment.
+        topologies: The network in each variant.
+        programs: The traffic in each variant.
+    """
+    networks = stack([compile_network(topology) for topology in topologies])
+    starts = _starts(topologies, config.start_balances, networks.policy)
+    return Variants(networks, _stack_programs(programs), starts)
+
+
 def make_state(
-    config: EnvironmentConfig,
-    topologies: Sequence[Topology],
-    programs: Sequence[TrafficProgram],
-    columns: StepColumns,
-    places: Places,
-    *,
-    own_policies: bool,
+    config: EnvironmentConfig, variants: Variants, columns: StepColumns, places: Places, *, own_policies: bool
 ) -> LoopState:
     """Lay out the state of a batch of episodes around the runner's own arrays.
 
     Args:
         config: Settings of the environment.
-        topologies: The network in each of its variants.
-        programs: The traffic in each variant.
+        variants: What the episodes are drawn from; shared.
         columns: Columns of the runner, which the state shares.
         places: The runner's places, shared too.
         own_policies: Whether each network gets policies of its own, which may change within an episode.
     """
-    networks = stack([compile_network(topology) for topology in topologies])
-    count, directions = len(places.seeds), 2 * len(topologies[0].channels)
-    starts = _starts(topologies, config.start_balances, networks.policy)
+    networks = variants.networks
+    count, channels = len(places.seeds), variants.starts.owned_total_msat.shape[1]
+    directions, nodes = 2 * channels, networks.hops.shape[2]
     if own_policies:
         networks = networks._replace(policy=copied(np.repeat(networks.policy[:1], count, axis=0)))
     shared = {name: getattr(columns, name) for name in Columns._fields if hasattr(columns, name)}
     shared["balances_msat"] = columns.balances_msat.reshape(count, directions)
     return LoopState(
         networks=networks,
-        programs=_stack_programs(programs),
-        starts=starts,
+        programs=variants.programs,
+        starts=variants.starts,
         memories=make_memory(networks, config.payment, count),
         scratch=make_scratch(networks),
-        settings=_settings(config.payment, len(topologies[0].channels)),
+        settings=_settings(config.payment, channels),
         own_policies=int(own_policies),
         columns=Columns(
             which=zeros(count, np.bool_),
@@ -147,7 +173,7 @@ def make_state(
             policies=zeros(count, np.int64),
             given_msat=filled((count, directions), -1, np.int64),
             regime=filled(count, -1, np.int64),
-            cumulative=zeros((count, 2, len(topologies[0].nodes)), np.float64),
+            cumulative=zeros((count, 2, nodes), np.float64),
             spendable_msat=zeros((count, directions), np.int64),
             served_from_msat=zeros((count, directions), np.int64),
             **shared,
