@@ -36,7 +36,8 @@ def data_folder(name: DataFolder) -> Path:
     known = get_args(DataFolder)
     if name not in known:
         raise ConfigError(f"expected a data folder out of {', '.join(known)}, got {name!r}.{did_you_mean(name, known)}")
-    installed, checkout = _PACKAGE / "data" / name, _PACKAGE.parent / name
+    installed = _PACKAGE / "data" / name
+    checkout = _PACKAGE.parent / name
     if installed.is_dir():
         return installed
     # A folder of this name beside an installed package would belong to somebody else: only a checkout counts.

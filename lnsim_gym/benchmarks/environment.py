@@ -111,7 +111,8 @@ def _actions(space: gym.Space[Any], count: int) -> list[Any]:
 
 def _rate(play: Callable[[int], None], runs: int, seconds: float, clock: Callable[[], float]) -> float:
     """Return the median rate of a number of runs of about a given time."""
-    started, steps = clock(), 1
+    started = clock()
+    steps = 1
     play(steps)
     while clock() - started < seconds / 4:
         steps *= 2

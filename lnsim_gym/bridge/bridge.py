@@ -147,7 +147,8 @@ class Bridge:
         """
         before = self._state.moment
         seq, episode, steps, seed, _, timestamp = before
-        kept, topology_before = self._network.keep_step(), self._topology_before
+        kept = self._network.keep_step()
+        topology_before = self._topology_before
 
         def encode() -> Chunk:
             event = step_events(
@@ -196,7 +197,8 @@ class Bridge:
 
     def _give_up(self, why: str) -> None:
         """Answer a suggestion that was taken for a step that never began, or never ended."""
-        taken, self._under_way = self._under_way, None
+        taken = self._under_way
+        self._under_way = None
         if taken is not None and self._stepping:
             unsure = "its step was not finished, so whether it was sent is not known"
             self._tell(taken, taken.answer("failed", f"{why}; {unsure}"))
@@ -233,13 +235,15 @@ class Bridge:
 
     def _settle(self) -> None:
         """Answer the suggestion that was under way in the step just made."""
-        suggestion, self._under_way = self._under_way, None
+        suggestion = self._under_way
+        self._under_way = None
         if suggestion is None:
             return
         route, requested_msat, result = self._network.last_rebalance()
         status, why = rebalance_status(route, result)
         if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
-            status, why = "refused", "the agent chose another action"
+            status = "refused"
+            why = "the agent chose another action"
         moved = result.applied_msat // 1000 if status == "applied" else None
         fee_msat = result.fee_msat if status == "applied" else 0
         self._tell(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]

@@ -202,7 +202,9 @@ class Encoder:
     def _add_transaction(self, chunk: Chunk, payment: Payment, end: int, channels: bytes) -> None:
         """Append a transaction."""
         self._seq += 1
-        timestamp, flat, data = self._clock.tick(), self._book.flat_json(end), encode(payment)
+        timestamp = self._clock.tick()
+        flat = self._book.flat_json(end)
+        data = encode(payment)
         chunk.add("transaction", _TRANSACTION % (self._seq, timestamp, flat, data, data, channels))
         if self.keep_records:
             sent = {name: getattr(payment, name) for name in ("sender", "receiver", "amount", "success")}
@@ -211,7 +213,8 @@ class Encoder:
     def _add_update(self, chunk: Chunk, end: int) -> None:
         """Append a channel update."""
         self._seq += 1
-        timestamp, flat = self._clock.tick(), self._book.flat_json(end)
+        timestamp = self._clock.tick()
+        flat = self._book.flat_json(end)
         channels = self._book.channels_json(self._source[end])
         chunk.add("channel_update", _CHANNEL_UPDATE % (self._seq, timestamp, flat, channels, channels))
         if self.keep_records:

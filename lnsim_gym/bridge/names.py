@@ -93,7 +93,8 @@ class WireNames:
     def _end(self, direction: int) -> ChannelEndName:
         """Name a channel end."""
         arrays = self.topology.arrays
-        node, peer = int(arrays.source[direction]), int(arrays.destination[direction])
+        node = int(arrays.source[direction])
+        peer = int(arrays.destination[direction])
         return ChannelEndName(
             node=self.nodes[node],
             channel_id=f"{self.nodes[node]}_{self.public_keys[peer][:8]}",

@@ -133,11 +133,13 @@ def _parse(address: str) -> tuple[tuple[str, int], str]:
     """Return host and port of a base address, and the path to post to."""
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or 80
+        host = parts.hostname
+        port = parts.port or 80
         (host or "").encode("idna")
         parts.path.encode("ascii")
     except ValueError:
-        host, port = None, 0
+        host = None
+        port = 0
     if host is None or parts.scheme != "http":
         raise ConfigError(f"expected an address like http://127.0.0.1:5050, got {address!r}")
     return (host, port), parts.path.rstrip("/") + "/api/update"

@@ -133,7 +133,8 @@ class Session:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(interval_s)
-                heard, taken = self._heard, self._taken()
+                heard = self._heard
+                taken = self._taken()
                 try:
                     async with asyncio.timeout(SILENT_INTERVALS * interval_s):
                         await (await self._connection.ping())
@@ -184,7 +185,8 @@ class Session:
 
     def _tell_drops(self) -> None:
         """Tell the client what it lost."""
-        lost, self._untold = self._untold, 0
+        lost = self._untold
+        self._untold = 0
         self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
 
 

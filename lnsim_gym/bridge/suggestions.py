@@ -198,7 +198,8 @@ class SuggestionQueue:
     def clear(self, why: str) -> None:
         """Refuse everything that waits."""
         with self._change:
-            waiting, self._waiting = self._waiting, []
+            waiting = self._waiting
+            self._waiting = []
         self._refuse(waiting, why)
 
     def _fresh(self) -> list[Suggestion]:

@@ -122,7 +122,9 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Step the environment and tell what happened; a step that lost the backend ends the episode instead."""
-        before, before_msat, timestamp = self._network.topology, self._network.balances_msat(), datetime.now(UTC)
+        before = self._network.topology
+        before_msat = self._network.balances_msat()
+        timestamp = datetime.now(UTC)
         result = self.env.step(action)
         *_, terminated, truncated, info = result
         if info["backend_error"]:
@@ -145,7 +147,8 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _event(self, action: Any, before: Topology, before_msat: Int64, timestamp: datetime) -> StepEvents:
         """Gather the events of the step that was just made."""
-        network, start = self._network, self._start
+        network = self._network
+        start = self._start
         if start is None:
             raise gym.error.ResetNeeded("call reset before the first step")
         return step_events(

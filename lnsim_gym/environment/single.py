@@ -105,17 +105,19 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _bind(self) -> None:
         """Look up once what every step needs."""
-        columns, task = self._episodes.columns, self.problem.task
+        columns = self._episodes.columns
+        task = self.problem.task
         # Memory views give up their numbers in half the time that arrays take.
-        self._counts, self._ledger = columns.counts[0, :LEDGER].data, columns.ledger[0].data
-        self._terms, self._reward, self._due = columns.terms[0].data, columns.reward.data, columns.due.data
+        self._counts = columns.counts[0, :LEDGER].data
+        self._ledger = columns.ledger[0].data
+        self._terms = columns.terms[0].data
+        self._reward = columns.reward.data
+        self._due = columns.due.data
         self._observed = task.observations.views_of(columns.observation[0])
         self._masked = task.actions.masks_of(columns.allowed[0])
-        self._decode_one, self._step_one, self._add_info = (
-            task.actions.decode_one,
-            self._episodes.step_one,
-            task.add_info,
-        )
+        self._decode_one = task.actions.decode_one
+        self._step_one = self._episodes.step_one
+        self._add_info = task.add_info
         self._all = np.ones(1, np.bool_)
 
     @property
@@ -142,7 +144,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if episode is not None:
             self._episodes.episodes[0] = episode - 1
         report = self._episodes.begin(self._all, start_msat)
-        self._episode, self._step = int(self._episodes.episodes[0]), 0
+        self._episode = int(self._episodes.episodes[0])
+        self._step = 0
         if self._renderer is not None:
             self._renderer.began(self._all)
         info = {
@@ -265,7 +268,9 @@ class LightningNetEnv(gym.Env[Any, Any]):
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
         own = state.put_back(self, self._episodes, self._renderer)
-        self._seed, self._episode, self._step = own["seed"], own["episode"], own["step"]
+        self._seed = own["seed"]
+        self._episode = own["episode"]
+        self._step = own["step"]
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts anew."""

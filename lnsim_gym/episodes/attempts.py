@@ -54,7 +54,8 @@ class AttemptCounter:
             return
         outcomes = make_outcomes(len(attempts), self._options.max_parts)
         payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
-        memory, settings = make_memory(network, self._options), make_settings(self._options)
+        memory = make_memory(network, self._options)
+        settings = make_settings(self._options)
         with self._lock:
             if self._scratch is None:  # of no use, and large, where attempts are never asked for
                 self._scratch = make_scratch(self._networks)

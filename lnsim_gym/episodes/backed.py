@@ -50,7 +50,8 @@ class BackendEpisodes(Episodes):
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
         """See ``Episodes.reset``."""
-        seed, episode = int(self.seeds[0]), int(self.episodes[0])
+        seed = int(self.seeds[0])
+        episode = int(self.episodes[0])
         wanted = (
             self.problem.start_balances_msat(seed, episode) if start_balances_msat is None else start_balances_msat[0]
         )
@@ -74,7 +75,8 @@ class BackendEpisodes(Episodes):
         batch = self._traffic.batch(int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0]))
         batch = PaymentBatch(*(column[:due] for column in batch))
         outcomes = self.backend.pay(batch)
-        self._batch, self._outcomes = batch, outcomes
+        self._batch = batch
+        self._outcomes = outcomes
         columns.fill(batch, outcomes)
         columns.balances_msat[0] = self.backend.balances_msat()
         if columns.earned_msat.size:

@@ -91,7 +91,8 @@ class CsvRecorder:
 
     def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each payment."""
-        batch, outcomes = event.batch, event.outcomes
+        batch = event.batch
+        outcomes = event.outcomes
         hops = outcomes.hops
         moment = event.timestamp + timedelta(seconds=event.intervening_s)
         around = balances_per_payment(event.topology, event.balances_served_from_msat, outcomes)
@@ -113,9 +114,11 @@ class CsvRecorder:
 
     def _rebalance_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each rebalance of a step."""
-        nodes, moment = self._topology.nodes, event.timestamp
+        nodes = self._topology.nodes
+        moment = event.timestamp
         for rebalance, before_msat, after_msat in event.rebalances_with_balances():
-            route, result = rebalance.route, rebalance.result
+            route = rebalance.route
+            result = rebalance.result
             path = self._topology.nodes_of(route)
             kind = "push" if len(route) == 1 else "circular"
             description = f"{kind} {'->'.join(nodes[node] for node in path)}"

@@ -82,7 +82,8 @@ class ParquetRecorder:
         """Yield the row of each rebalance of a step."""
         moment = event.timestamp
         for rebalance, before_msat, after_msat in event.rebalances_with_balances():
-            record, path = rebalance_record(rebalance), self._topology.nodes_of(rebalance.route)
+            record = rebalance_record(rebalance)
+            path = self._topology.nodes_of(rebalance.route)
             sent = bool(record.applied_msat)
             yield {
                 **_place(event, -1, moment),
@@ -222,7 +223,9 @@ def _schemas() -> dict[str, pyarrow.Schema]:
     """Return the columns of both tables."""
     pa = _pyarrow()
     metadata = {"lnsim_schema": SCHEMA, "lnsim_version": __version__}
-    moment, name, route = pa.timestamp("us", tz="UTC"), pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.int32())
+    moment = pa.timestamp("us", tz="UTC")
+    name = pa.dictionary(pa.int32(), pa.string())
+    route = pa.list_(pa.int32())
     columns = {
         "events": [
             ("episode", pa.int64()),

@@ -132,7 +132,8 @@ def _replay_rebalance(recorded: RebalanceRecord, backend: Backend) -> Iterator[t
 def _unequal(one: msgspec.Struct, other: msgspec.Struct, excluded: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:
     """Yield the fields in which two records differ."""
     for name in one.__struct_fields__:
-        expected, got = getattr(one, name), getattr(other, name)
+        expected = getattr(one, name)
+        got = getattr(other, name)
         if name not in excluded and expected != got:
             yield name, msgspec.to_builtins(expected), msgspec.to_builtins(got)
 

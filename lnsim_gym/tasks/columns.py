@@ -121,7 +121,8 @@ class StepColumns:
         def column(*shape: int, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[np.generic]:
             return zeros((networks, *shape), dtype)
 
-        payments, max_parts = sizes.payments, sizes.max_parts
+        payments = sizes.payments
+        max_parts = sizes.max_parts
         shapes: dict[str, npt.NDArray[np.generic]] = {
             "decision": column(sizes.decision),
             "balances_msat": column(sizes.channels, 2),

@@ -53,7 +53,8 @@ def payments(*rows, topology=FIVE, max_parts=1):
 
 def fee_of(topology, route, amount_msat):
     """Fee of a route in msat, hop by hop from the receiver."""
-    arrays, sent = topology.arrays, amount_msat
+    arrays = topology.arrays
+    sent = amount_msat
     for direction in reversed(route[1:]):
         sent += int(arrays.fee_base_msat[direction]) + sent * int(arrays.fee_rate_ppm[direction]) // 1_000_000
     return sent - amount_msat

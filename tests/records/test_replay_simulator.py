@@ -45,7 +45,8 @@ def recorded(request, tmp_path):
     env = gym.make("LightningNet-v0", backend="simulator", max_episode_steps=15, **request.param)
     network = env.unwrapped
     writer = TraceWriter(tmp_path / "t", network.topology, network.config.payment, backend="simulator")
-    keeper, statistics = Keeper(), RunningStatistics(network.topology)
+    keeper = Keeper()
+    statistics = RunningStatistics(network.topology)
     with RecordEpisodes(env, [writer, keeper, statistics]) as wrapped:
         wrapped.action_space.seed(1)
         for episode in range(2):

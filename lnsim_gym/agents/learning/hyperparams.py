@@ -65,7 +65,8 @@ class Hyperparameters:
         Raises:
             ConfigError: A key is unknown, or a value of the wrong kind.
         """
-        algorithm, values = ALGORITHMS[recipe.algo], dict(recipe.hyperparams)
+        algorithm = ALGORITHMS[recipe.algo]
+        values = dict(recipe.hyperparams)
         known = [*_OWN, *(name for name in inspect.signature(algorithm).parameters if name not in {*_GIVEN, *_OWN})]
         for key in values:
             if key not in known:

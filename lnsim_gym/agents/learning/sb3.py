@@ -152,7 +152,8 @@ class LightningVecEnv(VecEnv):
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
         own = state.put_back(self, self._episodes, self._renderer)
-        self._started, self._seeds = own["started"], own["seeds"]
+        self._started = own["started"]
+        self._seeds = own["seeds"]
 
     def close(self) -> None:
         """Release the networks."""

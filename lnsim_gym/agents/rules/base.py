@@ -128,7 +128,8 @@ class Rule(Agent):
 
 def _needed_msat(task: LiquidityTask) -> Int64:
     """Work out what each hop of each (row, size) sends, 0 beyond the end, shape (hops, rows, sizes)."""
-    routes, amounts_msat = task.routes, task.actions.amounts_msat
+    routes = task.routes
+    amounts_msat = task.actions.amounts_msat
     needed = np.zeros((routes.directions.shape[1], *amounts_msat.shape), np.int64)
     for row in range(len(routes.hops)):
         needed[: routes.hops[row], row] = hop_amounts_msat(task.topology, routes.route(row), amounts_msat[row])

@@ -38,7 +38,8 @@ class RandomActions(Agent):
 
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
         """See ``Agent.act``."""
-        actions, mask = self.liquidity.actions, info["action_mask"]
+        actions = self.liquidity.actions
+        mask = info["action_mask"]
         sizes = len(actions.sizes)
         weights = np.ones((len(mask), 1 + len(self.liquidity.needed_msat)))
         if self.masked and mask.shape == weights.shape:

@@ -134,7 +134,8 @@ class LndBackend(Backend):
         # In a fork even closing the parent's connections would wait for threads that are not there.
         if self._network is None or self._pid != os.getpid():
             return
-        network, self._network = self._network, None
+        network = self._network
+        self._network = None
         network.close()
         self._release()
 

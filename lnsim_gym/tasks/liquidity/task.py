@@ -183,7 +183,8 @@ class LiquidityTask(Task):
 
     def require_same_shape(self, other: LiquidityTask, index: int) -> None:
         """See ``Task.require_same_shape``."""
-        own, its = self.routes.directions.shape, other.routes.directions.shape
+        own = self.routes.directions.shape
+        its = other.routes.directions.shape
         if own != its:
             raise ConfigError(
                 f"variants must be of one shape: rebalance routes of the first are {own}, of number {index} {its}"

@@ -31,7 +31,8 @@ class Branches:
         if not isinstance(env.unwrapped, LightningVecEnv):
             raise ValueError(f"direct policy iteration needs a LightningVecEnv, got {env.unwrapped}")
         self._trunk: LightningVecEnv = env.unwrapped
-        self._problem, self._copies = self._trunk.problem, copies
+        self._problem = self._trunk.problem
+        self._copies = copies
         self._episodes = SimulatedEpisodes(self._problem, copies * env.num_envs)
         self._everyone = np.ones(self._episodes.networks, np.bool_)
         self._clock = unwrap_vec_wrapper(env, ClockedVecEnv)

@@ -48,7 +48,8 @@ class SharedValues(nn.Module):
 
     def __init__(self, layers: list[nn.Module], sizes: int) -> None:
         super().__init__()
-        self.layers, self.sizes = nn.Sequential(*layers), sizes
+        self.layers = nn.Sequential(*layers)
+        self.sizes = sizes
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Return the values of all actions, shape (n, actions), for shape (n, directions, features)."""

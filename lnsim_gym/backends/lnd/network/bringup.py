@@ -223,7 +223,8 @@ class _BringUp:
 
     def _refuse_difference(self, wanted: set[tuple[str, str, int]], found: set[tuple[str, str, int]]) -> None:
         """Raise when the nodes have other channels than the topology's."""
-        missing, surplus = sorted(wanted - found), sorted(found - wanted)
+        missing = sorted(wanted - found)
+        surplus = sorted(found - wanted)
         if missing or surplus:
             raise BringUpError(
                 "expected the network to have the topology's channels; "
@@ -362,7 +363,8 @@ class _BringUp:
             if not missing:
                 return
             if missing != before:
-                before, changed = missing, time.monotonic()
+                before = missing
+                changed = time.monotonic()
             dead = False
             if time.monotonic() - last_look > 0.5:
                 last_look = time.monotonic()

@@ -162,7 +162,8 @@ class Payer:
 
     def _collect(self, outcomes: list[_Outcome]) -> PaymentOutcomes:
         """Lay outcomes out as arrays."""
-        count, width = len(outcomes), self._options.max_parts
+        count = len(outcomes)
+        width = self._options.max_parts
         part_amount_msat = np.zeros((count, width), np.int64)
         part_route = np.full((count, width, MAX_ROUTE_HOPS), -1, np.int32)
         for row, outcome in enumerate(outcomes):
