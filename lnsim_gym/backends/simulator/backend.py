@@ -153,7 +153,8 @@ class SimulatorBackend(Backend):
         Raises:
             InvalidAction: It is neither.
         """
-        arrays, known = self.topology.arrays, len(self.topology.arrays.source)
+        arrays = self.topology.arrays
+        known = len(self.topology.arrays.source)
         if not 1 <= len(route) <= MAX_ROUTE_HOPS or not all(0 <= direction < known for direction in route):
             raise InvalidAction(f"a route has 1..{MAX_ROUTE_HOPS} directions out of 0..{known - 1}, got {tuple(route)}")
         nodes = arrays.destination[list(route)]
