@@ -67,7 +67,7 @@ def bench_environment(
         vector_steps_per_s=num_envs * _rate(_vector_play(vector), runs, seconds, time.process_time),
         two_threads_ratio=two / one,
         num_envs=num_envs,
-        payments_per_step=int(single.unwrapped.config.payments_per_step),  # type: ignore[attr-defined]
+        payments_per_step=int(single.get_wrapper_attr("config").payments_per_step),
         runs=runs,
         first_step=first_step(THIS) if with_first_step else None,
         **circumstances(load_before, "gymnasium", "numpy", "numba"),

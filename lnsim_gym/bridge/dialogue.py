@@ -154,7 +154,7 @@ class Dialogue:
             session.reply(SuggestionAck, data=suggestion.answer("queued"))
             self._echo(suggestion.fields)
 
-    def _request(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _request(self, session: Session, message: dict[str, Any]) -> None:
         """Say what waits, and ask the others."""
         self._tell_waiting(session)
         if self._relays.take():
@@ -179,11 +179,11 @@ class Dialogue:
         session.subscribed = True
         session.reply(Subscribed, data=SubscribedData(kinds=[kind for kind in KINDS if kind in kinds]))
 
-    def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:
         """Answer a heartbeat."""
         session.reply(HeartbeatResponse)
 
-    def _ping(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _ping(self, session: Session, message: dict[str, Any]) -> None:
         """Answer a ping."""
         session.reply(Pong)
 

@@ -17,6 +17,7 @@ from lnsim_gym.bridge.messages import (
     EpisodeEndData,
     EpisodeEnded,
     Payment,
+    RebalanceStatus,
     RebalanceSummary,
     RequestData,
     RequestSuggestions,
@@ -63,7 +64,7 @@ class StepResult:
     info: dict[str, Any]
 
 
-def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[str, str]:
+def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[RebalanceStatus, str]:
     """Return what became of a rebalance (none, applied, refused, failed) and why.
 
     It failed when something was sent and did not arrive, and was refused when nothing was sent.
@@ -246,7 +247,7 @@ class Encoder:
         rebalance = event.rebalances[0]
         status, why = rebalance_status(rebalance.route, rebalance.result)
         return RebalanceSummary(
-            status=status,  # type: ignore[arg-type]
+            status=status,
             route=self.names.route(rebalance.route),
             amount=rebalance.amount_msat // 1000,
             applied=rebalance.result.applied_msat // 1000,

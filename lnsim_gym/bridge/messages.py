@@ -29,6 +29,7 @@ __all__ = [
     "Payment",
     "Pong",
     "QueuedSuggestions",
+    "RebalanceStatus",
     "RebalanceSummary",
     "Registered",
     "RequestSuggestions",
@@ -55,6 +56,9 @@ KINDS: Final = (
     "rebalance_suggestion",
 )
 """Kinds of messages that are published to everyone, and that a client may subscribe to."""
+
+RebalanceStatus = Literal["none", "applied", "refused", "failed"]
+"""What became of a rebalance."""
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -167,7 +171,7 @@ class Reset(_Envelope, kw_only=True):
 class RebalanceSummary(_Part, kw_only=True):
     """The rebalance of a step."""
 
-    status: Literal["none", "applied", "refused", "failed"]
+    status: RebalanceStatus
     route: list[str]
     """Nodes in order, empty when no rebalance was asked for."""
     amount: int

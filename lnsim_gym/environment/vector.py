@@ -99,10 +99,10 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         """
         which = self._reset_mask(options or {})
         seeds = self._seed_list(seed)
-        for index in np.flatnonzero(which):
-            if seeds[index] is not None:
-                self._episodes.seed(int(index), int(seeds[index]))  # type: ignore[arg-type]
-                self._seeds[index] = int(seeds[index])  # type: ignore[arg-type]
+        for index, given in enumerate(seeds):
+            if which[index] and given is not None:
+                self._episodes.seed(index, int(given))
+                self._seeds[index] = int(given)
         self._seed_column = np.array(self._seeds)
         self._begin(which)
         return self._observation(), self._reset_info(which)

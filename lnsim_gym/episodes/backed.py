@@ -48,7 +48,7 @@ class BackendEpisodes(Episodes):
         self._bound = BoundState(self._state, example_state())
         self._bound_task = BoundState(task.compiled_state([task]), task.kernels.example)
 
-    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
+    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """See ``Episodes.reset``."""
         seed = int(self.seeds[0])
         episode = int(self.episodes[0])
@@ -64,7 +64,7 @@ class BackendEpisodes(Episodes):
         self._run(self.problem.task.kernels.observe)
         return report
 
-    def step(self, which: Bool, decisions: Int64) -> None:  # noqa: ARG002
+    def step(self, which: Bool, decisions: Int64) -> None:
         """See ``Episodes.step``."""
         columns = self.columns
         columns.decision[:] = decisions
@@ -84,7 +84,7 @@ class BackendEpisodes(Episodes):
         self._run(self.problem.task.kernels.conclude)
         self.steps[0] += 1
 
-    def topology(self, network: int) -> Topology:  # noqa: ARG002
+    def topology(self, network: int) -> Topology:
         """See ``Episodes.topology``."""
         return self._topology
 
@@ -96,7 +96,7 @@ class BackendEpisodes(Episodes):
         """Return the outcomes of the last step, with durations and payment hashes."""
         return super().outcomes(network) if self._outcomes is None else self._outcomes
 
-    def interventions(self, network: int) -> tuple[Intervention, ...]:  # noqa: ARG002
+    def interventions(self, network: int) -> tuple[Intervention, ...]:
         """Return what was done in the last step, in LND's own words too."""
         return self._done
 

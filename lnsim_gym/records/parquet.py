@@ -175,7 +175,7 @@ class _Table:
         self._waiting = []
         if not len(rows):
             return
-        from pyarrow import parquet  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415 - an extra
 
         path = self._folder / f"{self._name}-{next(self._numbers):05d}.parquet"
         unfinished = path.with_name(f".{path.name}.unfinished")
@@ -210,7 +210,7 @@ def _create(folder: Path, started: datetime) -> Path:
 def _pyarrow() -> Any:
     """Import pyarrow."""
     try:
-        import pyarrow  # noqa: PLC0415
+        import pyarrow  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingDependency(
             'Parquet files need pyarrow, which is not installed: pip install "lnsim_gym[records]"'

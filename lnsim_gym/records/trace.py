@@ -248,7 +248,10 @@ def _require_step(line: StepLine, trace: Trace) -> None:
     _require_balances(line.balances_after_msat, trace)
     routes = [part.route for payment in line.payments for part in payment.parts]
     for done in line.done:
-        routes.append(done.rebalance.route if done.rebalance else (done.policy_change.direction,))  # type: ignore[union-attr]
+        if done.rebalance is not None:
+            routes.append(done.rebalance.route)
+        if done.policy_change is not None:
+            routes.append((done.policy_change.direction,))
     directions = 2 * len(topology.channels)
     for route in routes:
         if not route or not all(0 <= direction < directions for direction in route):

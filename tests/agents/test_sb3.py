@@ -9,7 +9,6 @@ import gymnasium as gym
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.trained import TrainedAgent

@@ -13,7 +13,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.errors import ConfigError
 from tests.waiting import wait_until

@@ -10,7 +10,6 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.payments import FailureReason
 from lnsim_gym.tasks.liquidity.rewards import TERMS

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.errors import ConfigError, InvalidAction
 
 ENVS = 5

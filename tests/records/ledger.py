@@ -17,6 +17,7 @@ from lnsim_gym.records.events import StepEvents
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 FIVE = preset("default")
+PUSH = (FIVE.direction("alice", "bob"),)
 
 
 def payments(*rows, topology=FIVE, max_parts=1):
@@ -71,7 +72,7 @@ def settle(topology, balances_msat, route, amount_msat):
     return after
 
 
-def rebalanced(route=(FIVE.direction("alice", "bob"),), amount_msat=50_000_000, **result):  # noqa: B008
+def rebalanced(route=PUSH, amount_msat=50_000_000, **result):
     """Return a rebalance, by default the push of ``a_step``, with the fields of its result."""
     return Rebalance(route, amount_msat, RebalanceResult(**result))
 

@@ -14,9 +14,9 @@ from lnsim_gym.payments import (
 
 
 class Neighbours(Backend):
-    def __init__(self, topology, options=PaymentOptions()):  # noqa: B008
+    def __init__(self, topology, options=None):
         self.topology = topology
-        self.options = options
+        self.options = options or PaymentOptions()
         self.resets = 0
         self._balances = topology.start_balances_msat()
 

@@ -11,7 +11,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.environment.vector import LightningNetVectorEnv

@@ -6,7 +6,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
 from lnsim_gym.rendering.style import APPLIED, DRY_END, INITIATOR, OTHER_END, PEER, REFUSED, line_width, short_amount

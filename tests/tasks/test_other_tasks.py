@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.recording import RecordEpisodes

@@ -75,7 +75,7 @@ class ChannelFeatures(Features):
         size = 4 + self._lasting.shape[1] + 8 * layout.history
         self.space = gym.spaces.Box(-np.inf, np.inf, (layout.directions, size), np.float32)
 
-    def __call__(self, observation: Float32, step: Int64) -> Float32:  # noqa: ARG002
+    def __call__(self, observation: Float32, step: Int64) -> Float32:
         """See ``Features``."""
         return self._look(observation)
 

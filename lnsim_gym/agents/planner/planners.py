@@ -33,10 +33,10 @@ class PlannerOracle(RolloutPlanner):
 
     def demand(
         self,
-        observation: Any,  # noqa: ARG002
+        observation: Any,
         info: Mapping[str, Any],
         futures: int,
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,
     ) -> Demand:
         """See ``RolloutPlanner.demand``."""
         regimes = np.asarray(info["step"]) // self.problem.traffic.redraw_every_steps

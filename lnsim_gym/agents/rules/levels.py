@@ -34,8 +34,8 @@ class MostUnbalanced(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         gap = shares[:, self.giver] - shares[:, self.taker]
@@ -68,8 +68,8 @@ class Threshold(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         gives = shares[:, self.giver]
@@ -102,8 +102,8 @@ class Proportional(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         deviation = (shares[:, self.giver] - shares[:, self.taker]) / 2

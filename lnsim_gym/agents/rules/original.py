@@ -43,8 +43,8 @@ class Targeted(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         gives = shares[:, self.giver]
@@ -77,8 +77,8 @@ class TargetTable(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         surplus_sat = (shares - self.targets) * self.capacity_sat
@@ -131,7 +131,7 @@ class Ring(Rule):
         self,
         shares: Float64,
         info: Mapping[str, Any],
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         hop = self.hops[info["step"] % len(self.hops)]

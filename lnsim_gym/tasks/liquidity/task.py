@@ -80,7 +80,7 @@ class LiquidityTask(Task):
 
     def compiled_state(self, variants: Sequence[LiquidityTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
-        from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415
+        from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415 - see ``kernels``
 
         def column(*values: npt.NDArray[Any], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
             return copied(np.stack(values), dtype)

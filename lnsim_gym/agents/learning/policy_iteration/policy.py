@@ -26,7 +26,7 @@ FORBIDDEN: Final = -np.inf
 class FlatValues(nn.Sequential):
     """Values of all actions, from an observation of one row."""
 
-    def basis(self, observation: Float32, actions: Int64) -> Float32:  # noqa: ARG002
+    def basis(self, observation: Float32, actions: Int64) -> Float32:
         """Return what the values of actions depend on, n rows."""
         return observation
 
@@ -122,8 +122,8 @@ class ActionValuePolicy(BasePolicy):
         self,
         observation: Any,
         state: tuple[npt.NDArray[Any], ...] | None = None,
-        episode_start: npt.NDArray[np.bool_] | None = None,  # noqa: ARG002
-        deterministic: bool = True,  # noqa: ARG002
+        episode_start: npt.NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
         action_masks: npt.NDArray[np.bool_] | None = None,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
         """Choose actions for observations of shape (n, size); see ``BasePolicy.predict``.
@@ -139,7 +139,7 @@ class ActionValuePolicy(BasePolicy):
             action_masks = np.ones((len(observation), self.actions), np.bool_)
         return self.values(np.asarray(observation, np.float32), action_masks).argmax(axis=1), state
 
-    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:  # noqa: ARG002
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
         """See ``BasePolicy._predict``."""
         choice: torch.Tensor = self.averaged(observation).argmax(dim=1)
         return choice
