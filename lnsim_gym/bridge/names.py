@@ -84,11 +84,7 @@ class WireNames:
 
     def route(self, directions: tuple[int, ...]) -> list[str]:
         """Return the nodes of a route in order, none for an empty route."""
-        arrays = self.topology.arrays
-        if not directions:
-            return []
-        first = self.nodes[int(arrays.source[directions[0]])]
-        return [first, *(self.nodes[int(arrays.destination[direction])] for direction in directions)]
+        return [self.nodes[node] for node in self.topology.nodes_of(directions)] if directions else []
 
     def _end(self, direction: int) -> ChannelEndName:
         """Name a channel end."""

@@ -21,6 +21,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.keys import stand_in_public_key
 from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
+from lnsim_gym.records.naming import make_new
 
 __all__ = ["COLUMNS", "CsvRecorder"]
 
@@ -67,7 +68,7 @@ class CsvRecorder:
         self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
         ends = topology.arrays.source.reshape(-1, 2)
         self._channels_of = [np.flatnonzero((ends == node).any(axis=1)).tolist() for node in range(len(topology.nodes))]
-        self._file = _create(folder, started or datetime.now())
+        self._file = make_new(folder, started, ".csv", _open_new)
         self.path = Path(self._file.name)
         self._writer = csv.DictWriter(self._file, COLUMNS)
         self._writer.writeheader()
@@ -165,15 +166,9 @@ class CsvRecorder:
         return view
 
 
-def _create(folder: Path, started: datetime) -> TextIO:
-    """Create a file that nobody has yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}.csv"
-            return path.open("x", encoding="utf-8", newline="")
-        except FileExistsError:
-            started += timedelta(seconds=1)
+def _open_new(path: Path) -> TextIO:
+    """Open a file that must not exist yet."""
+    return path.open("x", encoding="utf-8", newline="")
 
 
 def _sat(msat: int) -> int | str:

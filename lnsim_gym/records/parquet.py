@@ -22,6 +22,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.lines import payment_record, rebalance_record
+from lnsim_gym.records.naming import make_new
 from lnsim_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ParquetRecorder:
     ) -> None:
         self._arrow = _pyarrow()
         self._topology = topology
-        self.path = _create(folder, started or datetime.now())
+        self.path = make_new(folder, started, "", _make_folder)
         self._events = _Table(self.path, "events", rows_per_file)
         self._balances = _Table(self.path, "balances", rows_per_file)
         self._ends = topology.arrays.source.reshape(-1, 2)
@@ -183,6 +184,12 @@ class _Table:
         unfinished.replace(path)
 
 
+def _make_folder(path: Path) -> Path:
+    """Make a folder that must not exist yet."""
+    path.mkdir()
+    return path
+
+
 def _place(event: StepEvents, index: int, moment: datetime) -> dict[str, Any]:
     """Return the columns that say where in a run something happened."""
     return {
@@ -192,19 +199,6 @@ def _place(event: StepEvents, index: int, moment: datetime) -> dict[str, Any]:
         "index": index,
         "timestamp": moment,
     }
-
-
-def _create(folder: Path, started: datetime) -> Path:
-    """Make a folder that nobody has yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            started += timedelta(seconds=1)
-        else:
-            return path
 
 
 def _pyarrow() -> Any:

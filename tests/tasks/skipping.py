@@ -85,13 +85,8 @@ def conclude(address, task, begin, end):
 
 @register_task
 class SkippingTask(Task):
-    name = "skipping"
-    Config = SkippingConfig
-    decision = ("send",)
-    terms = ("settled", "failed")
-    options = 2
-    actions = SendOrNot()
-    observations = LastStep()
+    name, Config, decision, terms, options = "skipping", SkippingConfig, ("send",), ("settled", "failed"), 2
+    actions, observations = SendOrNot(), LastStep()
     kernels = TaskKernels(EXAMPLE, reset, step, step_in_parts, observe_first, conclude)
 
     def compiled_state(self, variants):

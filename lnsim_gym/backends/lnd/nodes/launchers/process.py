@@ -278,19 +278,6 @@ class ProcessLauncher(Launcher):
     def _stdout_log(self, node: str) -> Path:
         return self.folder / f"{CHAIN if node == CHAIN else self._key(node)}.out"
 
-    @property
-    def _snapshot_folder(self) -> Path:
-        return self.folder / "snapshot"
-
-    @property
-    def _chain(self) -> ChainEndpoint:
-        chain = self.record().chain
-        if chain is None:
-            raise BackendError(
-                f"expected a chain endpoint in the record of {self.name!r}, found none: rebuild the network"
-            )
-        return chain
-
 
 def sweep(state_folder: str | None = None) -> None:
     """Kill the daemons and delete the folders of process networks whose owner is gone."""
