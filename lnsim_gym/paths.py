@@ -40,14 +40,14 @@ def data_folder(name: DataFolder) -> Path:
     checkout = _PACKAGE.parent / name
     if installed.is_dir():
         return installed
-    # A folder of this name beside an installed package would belong to somebody else: only a checkout counts.
+    # A folder of this name beside an installed package would belong to another program: only a checkout counts.
     if checkout.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
         return checkout
     raise MissingDependency(f"expected the folder {installed} or {checkout}, found neither: install lnsim_gym again")
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again (built binaries), created when missing.
+    """Return the folder for what can be rebuilt (binaries), created when missing.
 
     ``LNSIM_CACHE_DIR`` overrides the platform's own choice.
     """

@@ -61,7 +61,7 @@ def evaluate(
 
     Args:
         name: How to call the agent in the result.
-        agent: Who plays, in the world that the config of its problem names.
+        agent: Who plays, on the backend that the config of its problem names.
         seeds: Seeds, one episode each.
         steps: Steps of an episode.
         tell: Called after each step with the number of steps done, and of those to do.

@@ -47,7 +47,7 @@ class Backend(ABC):
     def reset(self, balances_msat: Int64) -> ResetReport:
         """Set every channel's balances, forget mission control, and repair whatever was lost.
 
-        Policies are the topology's again, wherever ``set_policy`` changed them.
+        Policies are those of the topology, also where ``set_policy`` changed them.
 
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the

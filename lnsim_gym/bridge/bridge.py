@@ -59,7 +59,7 @@ class Bridge:
         self._network = network
         self._names = WireNames(network.topology)
         self._state = self._make_state()
-        self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._tell)
+        self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._send_answer)
         """Suggestions that wait for an agent to take them."""
         self._encoder = Encoder(self._names)
         self._server = BridgeServer(settings, self._names, self._state, self.suggestions)
@@ -201,9 +201,9 @@ class Bridge:
         self._under_way = None
         if taken is not None and self._stepping:
             unsure = "its step was not finished, so whether it was sent is not known"
-            self._tell(taken, taken.answer("failed", f"{why}; {unsure}"))
+            self._send_answer(taken, taken.answer("failed", f"{why}; {unsure}"))
         elif taken is not None:
-            self._tell(taken, taken.answer("refused", why))
+            self._send_answer(taken, taken.answer("refused", why))
 
     def _learn_public_keys(self) -> None:
         """Take over the public keys of real nodes, which are known once they run."""
@@ -246,8 +246,8 @@ class Bridge:
             why = "the agent chose another action"
         moved = result.applied_msat // 1000 if status == "applied" else None
         fee_msat = result.fee_msat if status == "applied" else 0
-        self._tell(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
+        self._send_answer(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
 
-    def _tell(self, suggestion: Suggestion, answer: Any) -> None:
+    def _send_answer(self, suggestion: Suggestion, answer: Any) -> None:
         """Pass an answer on to the server."""
-        self._server.tell(suggestion, answer)
+        self._server.send_answer(suggestion, answer)

@@ -61,7 +61,7 @@ class Dialogue:
     Args:
         names: The names of the network.
         suggestions: Where suggestions go.
-        echo: Tells everyone of a suggestion that was queued.
+        echo: Informs everyone of a suggestion that was queued.
         relay: Passes a client's request for suggestions on to the others.
     """
 
@@ -98,7 +98,7 @@ class Dialogue:
         except _Misfit as misfit:
             session.reply(ErrorReply, data=ErrorData(reason=str(misfit)))
         except (ValueError, OverflowError, RecursionError):
-            # Numbers beyond 64 bits and the like: JSON that can be read but not be written again.
+            # Numbers beyond 64 bits and the like: JSON that can be read but not be written.
             session.reply(ErrorReply, data=ErrorData(reason="expected values of ordinary size"))
 
     def _parse(self, raw: bytes) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Dialogue:
             self._take(session, one)
         self._suggestions.answered()
         if not given:
-            self._tell_waiting(session)
+            self._send_waiting(session)
 
     def _take(self, session: Session, given: Any) -> None:
         """Queue a suggestion or refuse it, and say so."""
@@ -156,11 +156,11 @@ class Dialogue:
 
     def _request(self, session: Session, message: dict[str, Any]) -> None:
         """Say what waits, and ask the others."""
-        self._tell_waiting(session)
+        self._send_waiting(session)
         if self._relays.take():
             self._relay(session)
 
-    def _tell_waiting(self, session: Session) -> None:
+    def _send_waiting(self, session: Session) -> None:
         """Say what waits, the best of it where that is much."""
         session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting()[:MAX_SUGGESTIONS])
 

@@ -138,7 +138,7 @@ class Encoder:
         return self._seq
 
     def renamed(self) -> None:
-        """Forget the channels, whose names have changed; the next reset tells of all of them."""
+        """Forget the channels, whose names have changed; the next reset reports all of them."""
         self._book = ChannelBook(self.names)
 
     def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any]) -> Chunk:

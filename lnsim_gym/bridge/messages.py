@@ -122,7 +122,7 @@ class _FlatEnd(_Envelope, kw_only=True):
     remote_balance: int
     balance_ratio: float
     tx_count: int
-    """Payments told of since the bridge was made whose first hop was this end."""
+    """Payments reported since the bridge was made whose first hop was this end."""
     success_rate: float
     """Share of the last hundred of them that succeeded; 0 before the first."""
     avg_amount: float
@@ -252,7 +252,7 @@ class RequestData(_Part, kw_only=True):
 
 
 class RequestSuggestions(_Envelope, kw_only=True):
-    """Whoever has suggestions is asked for them, by the agent of the episode or by another client."""
+    """Clients that have suggestions are asked for them, by the agent of the episode or by another client."""
 
     type: Literal["request_suggestions"] = "request_suggestions"
     event_type: Literal["request_suggestions"] = "request_suggestions"
@@ -260,7 +260,7 @@ class RequestSuggestions(_Envelope, kw_only=True):
 
 
 class SuggestionEcho(_Envelope, kw_only=True):
-    """A suggestion that was queued, told to everyone."""
+    """A suggestion that was queued, sent to everyone."""
 
     type: Literal["rebalance_suggestion"] = "rebalance_suggestion"
     event_type: Literal["rebalance_suggestion"] = "rebalance_suggestion"

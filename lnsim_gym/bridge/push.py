@@ -21,7 +21,7 @@ __all__ = ["LensPusher", "PushCounts"]
 MAX_WAITING: Final = 10_000
 """Records that wait at most."""
 BATCH: Final = 256
-"""Records sent one after the other over one connection, before the queue is looked at again."""
+"""Records sent one after the other over one connection, before the queue is looked at once more."""
 MAX_TRIES: Final = 4
 """Times a record is sent while the other side answers that something behind it is at fault (status 500 and above)."""
 TIMEOUT_S: Final = 5.0

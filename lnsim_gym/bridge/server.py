@@ -170,7 +170,7 @@ class BridgeServer:
             time.sleep(0.002)
         return True
 
-    def tell(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
+    def send_answer(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
         """Send a client the answer to its suggestion, when it is still there."""
         self._call(self._acknowledge, suggestion.client, answer)
 

@@ -114,14 +114,14 @@ class SuggestionQueue:
 
     Args:
         expiry_s: Seconds after which a suggestion is refused instead of applied.
-        tell: Called with every later answer to a suggestion, from the thread that takes them.
+        on_answer: Called with every later answer to a suggestion, from the thread that takes them.
     """
 
-    def __init__(self, expiry_s: float, tell: Callable[[Suggestion, Acknowledgement], None]) -> None:
+    def __init__(self, expiry_s: float, on_answer: Callable[[Suggestion, Acknowledgement], None]) -> None:
         self._is_open = False
         self._expiry_s = expiry_s
         self._expired = f"expired after {expiry_s:g} s"
-        self._tell = tell
+        self._on_answer = on_answer
         self._waiting: list[Suggestion] = []  # oldest first
         self._answers = 0
         self._change = threading.Condition()
@@ -217,4 +217,4 @@ class SuggestionQueue:
     def _refuse(self, suggestions: list[Suggestion], why: str) -> None:
         """Answer suggestions that were taken out."""
         for suggestion in suggestions:
-            self._tell(suggestion, suggestion.answer("refused", why))
+            self._on_answer(suggestion, suggestion.answer("refused", why))

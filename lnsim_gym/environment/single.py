@@ -273,7 +273,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._step = own["step"]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts anew."""
+        """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts as if just made."""
         if not self._episodes.can_be_copied:
             return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"spec": self.spec}
         return {name: value for name, value in vars(self).items() if name not in _BOUND}

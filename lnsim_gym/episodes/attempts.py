@@ -1,7 +1,7 @@
 """Counting the attempts of unroutable payments, when they are asked for.
 
 The compiled loop sees that a payment is unroutable and leaves its attempts out, of which neither observation nor reward
-nor info speaks. Records and streams do: for them the payments of the step are made again, with every attempt.
+nor info speaks. Records and streams do: for them the payments of the step are repeated, with every attempt.
 """
 
 from __future__ import annotations

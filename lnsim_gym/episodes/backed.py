@@ -1,4 +1,4 @@
-"""Episodes on any backend, one network at a time: the way of a step on real nodes."""
+"""Episodes on any backend, one network at a time: how a step is made on real nodes."""
 
 from __future__ import annotations
 

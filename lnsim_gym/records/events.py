@@ -1,6 +1,6 @@
 """What an episode leaves behind, as plain immutable events, and the balances around every single payment.
 
-Whoever steps an environment makes these events; every recorder, the bridge and the trace consume them. Nothing here
+What steps an environment makes these events; every recorder, the bridge and the trace consume them. Nothing here
 writes a file.
 """
 
@@ -36,7 +36,7 @@ class EpisodeStart:
     environment_id: str = ""
     """Id under which the environment is registered, when it is."""
     backend: str = ""
-    """Name of the world the episode runs on."""
+    """Name of the backend the episode runs on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ def _squared_distances(positions: Float64) -> Float64:
 
 
 def _pushed(positions: Float64, weights: Float64) -> Float64:
-    """Return the sum over all other nodes of the way from there, weighted, shape (nodes, 2)."""
+    """Return the sum over all other nodes of the vectors from there, weighted, shape (nodes, 2)."""
     away: Float64 = positions * weights.sum(axis=1, keepdims=True) - weights @ positions
     return away
 

@@ -75,7 +75,7 @@ class Renderer:
         return [watcher.history for watcher in self._watchers]
 
     def restore_state(self, state: list[History]) -> None:
-        """Show again what was shown when this state was saved."""
+        """Show what was shown when this state was saved."""
         for watcher, history in zip(self._watchers, state, strict=True):
             watcher.history = history
 

@@ -105,7 +105,7 @@ class StepColumns:
 
     succeeded: Bool  # (networks, payments)
     failure_reason: Int32  # (networks, payments)
-    attempts: Int32  # (networks, payments) HTLCs sent out; ``UNCOUNTED`` until somebody asks, see ``attempts``
+    attempts: Int32  # (networks, payments) HTLCs sent out; ``UNCOUNTED`` until they are asked for, see ``attempts``
     fee_msat: Int64  # (networks, payments)
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)

@@ -72,7 +72,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     task: str = "liquidity"
     """What the agent sees, does and is paid for, by name."""
     backend: BackendName = "simulator"
-    """World the episodes run on: the embedded simulator, or real LND nodes."""
+    """What the episodes run on: the embedded simulator, or real LND nodes."""
     topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
     """Preset name, path of a file, or the topology (or generator) itself; or a list of them, of one shape, each
     episode on one of them."""

@@ -40,7 +40,7 @@ class DriftTraffic(
     """Demand that drifts: log-normal amounts, and pair weights that are redrawn every few steps.
 
     A payment goes from i to j with probability proportional to ``s_i * r_j``, where the logarithms of all weights
-    are normal with standard deviation ``weight_spread``, drawn again every ``redraw_every_steps`` steps.
+    are normal with standard deviation ``weight_spread``, redrawn every ``redraw_every_steps`` steps.
     """
 
     median_amount_sat: float = 20_000.0

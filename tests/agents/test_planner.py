@@ -1,4 +1,4 @@
-"""Planners know or estimate the demand, beat the rules, and leave the world they plan for alone."""
+"""Planners know or estimate the demand, beat the rules, and leave the network they plan for alone."""
 
 import gymnasium as gym
 import numpy as np

@@ -80,7 +80,7 @@ def test_liquidity_moves_to_where_payments_will_come_from():
 
 
 def played(networks, steps):
-    """Observations of networks that nobody rebalances, one of each step, and the true logarithms of weights."""
+    """Observations of networks without rebalances, one of each step, and the true logarithms of weights."""
     episodes = SimulatedEpisodes(FLOWS, networks)
     for index in range(networks):
         episodes.seed(index, 7_000 + index)

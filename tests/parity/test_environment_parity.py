@@ -25,7 +25,7 @@ from tests.parity.drawing import fresh_seed, random_network, ties_met
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(300)]
 
 PER_RUN = ("reset_rung", "reset_seconds")
-"""Entries of info that tell how the world was made ready, which is each world's own business."""
+"""Entries of info on how the backend was made ready, which is each backend's own business."""
 VARIATIONS = {
     "push": {},
     "circular": {"operation": "circular", "action_sizes": [0.02, 0.1, 0.3]},
@@ -161,7 +161,7 @@ def unseen_network(rng):
             return topology.to_dict()
 
 
-def test_a_fresh_trace_of_an_unseen_network_is_done_again_by_the_simulator(live_launcher, tmp_path):
+def test_a_fresh_trace_of_an_unseen_network_is_replayed_by_the_simulator(live_launcher, tmp_path):
     rng = fresh_seed()
     operation = random.Random(rng.random()).choice(["push", "circular"])
     settings = {**LIVELY, "topology": unseen_network(rng), "operation": operation, "circular_max_hops": 5}

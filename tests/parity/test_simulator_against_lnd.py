@@ -1,4 +1,4 @@
-"""The simulator against real LND on a network nobody has seen: every outcome and every balance equal to the msat."""
+"""The simulator against real LND on random networks: every outcome and every balance equal to the msat."""
 
 import copy
 import os
@@ -28,7 +28,7 @@ def random_batch(rng, topology, options, balances_msat, size=BATCH):
         batch = PaymentBatch(*np.array(rows, np.int64).T)
         if not ties_met(topology, options, balances_msat, batch):
             return batch
-        print("drawn again: ties")
+        print("redrawn: ties")
 
 
 def assert_equal(live, simulated, batch, fields):

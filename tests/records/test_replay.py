@@ -1,4 +1,4 @@
-"""Doing a trace again: what comes out the same is silent, what does not is told field by field."""
+"""Replaying a trace: what comes out the same is silent, what does not is told field by field."""
 
 import json
 
@@ -76,7 +76,7 @@ def edited(path, line, change):
 
 
 @given(seed=st.integers(0, 1000))
-def test_a_trace_done_again_in_its_own_world_shows_no_difference(tmp_path_factory, seed):
+def test_a_trace_replayed_on_its_own_backend_shows_no_difference(tmp_path_factory, seed):
     path = record(tmp_path_factory.mktemp("traces") / "t", Neighbours(FIVE), seed=seed)
     assert replay(read_trace(path), Neighbours(FIVE)) == []
 

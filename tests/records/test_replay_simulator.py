@@ -57,7 +57,7 @@ def recorded(request, tmp_path):
     return read_trace(writer.path), keeper.steps, statistics.statistics(), network.topology
 
 
-def test_what_the_environment_did_the_backend_does_again(recorded):
+def test_what_the_environment_did_the_backend_replays(recorded):
     trace, _, _, topology = recorded
     assert [len(episode.steps) for episode in trace.episodes] == [15, 15]
     assert any(step.rebalance is not None and step.rebalance.applied_msat for e in trace.episodes for step in e.steps)

@@ -1,4 +1,4 @@
-"""Planning by rollouts: the simulator as the model of the world, a rule as the guess at what one will do later."""
+"""Planning by rollouts: the simulator as the model, a rule as the guess at what one will do later."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Rule(Agent):
         return np.where(idle, NO_OP, row), np.where(idle, 0, distance.argmin(axis=2))
 
     def carried(self, observation: Any, action_mask: npt.NDArray[np.int8]) -> Bool:
-        """Return which rebalances every node on the way can send, shape (n, rows, sizes).
+        """Return which rebalances every node on the route can send, shape (n, rows, sizes).
 
         Args:
             observation: Observations, as for ``act``.

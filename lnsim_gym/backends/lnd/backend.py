@@ -214,7 +214,7 @@ class LndBackend(Backend):
         return "rebuild"
 
     def _reset_attached(self, network: OpenNetwork, wanted_msat: Int64) -> Literal["none", "payments"]:
-        """Try the reset methods that attached nodes allow: after a loss, wait for them and look again."""
+        """Try the reset methods that attached nodes allow: after a loss, wait for them and retry."""
         with self._watched():
             if self._lost:
                 network.find_again()

@@ -37,8 +37,8 @@ PAYMENT_MS: Final = 100
 """Simulated time that one payment takes, in ms: about what real nodes on one machine need."""
 
 
-_NOBODY: Final = np.zeros(0, np.int64)
-"""Stands for the earnings of nodes where nobody counts them."""
+_NO_EARNINGS: Final = np.zeros(0, np.int64)
+"""Stands for the earnings of nodes where they are not counted."""
 
 
 class SimulatorBackend(Backend):
@@ -76,7 +76,7 @@ class SimulatorBackend(Backend):
 
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
-                channel's ``owned_total_msat``, the initiator has at least its reserve, nobody less than 0.
+                channel's ``owned_total_msat``, the initiator has at least its reserve, no end less than 0.
 
         Raises:
             ConfigError: The balances are none that the channels could have.
@@ -98,7 +98,14 @@ class SimulatorBackend(Backend):
         self._require_route(route)
         directions = np.array(route, np.int64)
         reason, fee_msat, position = send_pinned(
-            self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms, _NOBODY
+            self._network,
+            self._balances,
+            self._scratch,
+            self._memory,
+            directions,
+            amount_msat,
+            self._now_ms,
+            _NO_EARNINGS,
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))

@@ -130,7 +130,7 @@ def test_two_networks_run_side_by_side_and_leave_nothing(client, two_nodes, stat
 
 @pytest.fixture
 def foreign(client):
-    """Things of somebody else, some with names like ours."""
+    """Things of another program, some with names like ours."""
     container = client.containers.create(images.local_image(), command=["lnd"], name="foreign-lnd-alice")
     network = client.networks.create("lnsim-foreign", labels={"project": "lnsim"})
     volume = client.volumes.create("lnsim-foreign-data")

@@ -1,4 +1,4 @@
-"""The compiled engine against the plain-Python oracle: equal to the msat, on networks nobody chose."""
+"""The compiled engine against the plain-Python oracle: equal to the msat, on random networks."""
 
 import dataclasses
 import random

@@ -49,7 +49,7 @@ class Branches:
         return not (self._left > 0).any()
 
     def start(self) -> None:
-        """Start again where the networks of the training stand."""
+        """Go back to where the networks of the training stand."""
         self._episodes.branch_from(self._trunk.simulated, self._copies)
         if self._features is not None and self._trunk_features is not None:
             memory = self._trunk_features.save_state()

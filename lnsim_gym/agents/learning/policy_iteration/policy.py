@@ -112,7 +112,7 @@ class ActionValuePolicy(BasePolicy):
         """Move the averaged weights towards the learned ones.
 
         Args:
-            weight: Share of the way.
+            weight: How far to go, 0..1.
         """
         with torch.no_grad():
             for averaged, learned in zip(self.averaged.parameters(), self.learned.parameters(), strict=True):

@@ -39,7 +39,7 @@ _RECONNECT_S: Final = 2.0
 _PORT_TAKEN: Final = "address already in use"
 _TRIES: Final = 3
 _STALL_S: Final = 30.0
-"""Time without any progress after which a new network is begun again, in seconds."""
+"""Time without any progress after which a new network is restarted, in seconds."""
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
 _CONFIRMATIONS: Final = 6
@@ -55,7 +55,7 @@ Check = Callable[[], Awaitable[str]]
 
 
 def bring_up(launcher: Launcher, topology: Topology, settings: NetworkSettings) -> LiveNetwork:
-    """Bring a network up, or recognise it when it is up already; a new one that stalls is begun again, twice at most.
+    """Bring a network up, or recognise it when it is up already; a new one that stalls is restarted, twice at most.
 
     Raises:
         ConfigError: The topology asks for what this network cannot do.
@@ -268,7 +268,7 @@ class _BringUp:
         await self._each("its coins", poor)
 
     async def _open(self, index: int) -> None:
-        """Connect the two ends of one channel and open it; a refusal opened nothing and may be tried again."""
+        """Connect the two ends of one channel and open it; a refusal opened nothing and may be retried."""
         channel = self._topology.channels[index]
         one, other = (self._clients[self._topology.node_index[name]] for name in (channel.initiator, channel.peer))
         total_sat = int(owned_total_sat(channel.capacity_sat, channel.fee_per_kw))
@@ -347,7 +347,7 @@ class _BringUp:
         await gather(one(client) for client in self._clients)
 
     async def _until(self, node: str, what: str, check: Check) -> None:
-        """Ask again and again until nothing is missing.
+        """Ask repeatedly until nothing is missing.
 
         Raises:
             BringUpError: Something is, after the deadline, or the node is gone; with the end of its log.

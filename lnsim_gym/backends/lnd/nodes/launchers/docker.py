@@ -192,7 +192,7 @@ class DockerLauncher(Launcher):
         containers.compose_create(self.folder, self._project, self._variables)
 
     def _ensure_created(self) -> None:
-        """Create again the containers that were removed by hand."""
+        """Recreate the containers that were removed by hand."""
         with containers.docker_errors("the state of the containers"):
             missing = {*self.endpoints, CHAIN} - set(containers.containers_of(self._client, self._project))
         if missing:
