@@ -52,6 +52,10 @@ class Backend(ABC):
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
                 channel's ``owned_total_msat``.
+
+        Raises:
+            ConfigError: The balances do not fit the channels.
+            BackendError: The network cannot be brought to them.
         """
 
     @abstractmethod

@@ -184,7 +184,7 @@ class Bridge:
         return True
 
     def take(self) -> Suggestion | None:
-        """Take the best suggestion for the next step, whose outcome will be told to its sender."""
+        """Take the best suggestion for the next step, whose outcome will be reported to its sender."""
         self._give_up("another was taken")
         self._stepping = False
         self._under_way = self.suggestions.take()

@@ -173,12 +173,12 @@ class SuggestionQueue:
         self._refuse(expired, self._expired)
         return best
 
-    def wait(self, ask: Callable[[], bool], anybody: Callable[[], bool], deadline_s: float) -> None:
+    def wait(self, ask: Callable[[], bool], any_left: Callable[[], bool], deadline_s: float) -> None:
         """Ask for suggestions and wait until a model answers, but not when some are waiting already.
 
         Args:
             ask: Asks, and returns whether any client was asked.
-            anybody: Returns whether any client is left that could answer.
+            any_left: Returns whether any client is left that could answer.
             deadline_s: Seconds to wait at most.
         """
         with self._change:
@@ -187,7 +187,7 @@ class SuggestionQueue:
             answers = self._answers
         if ask() and deadline_s:
             with self._change:
-                self._change.wait_for(lambda: self._answers > answers or not anybody(), deadline_s)
+                self._change.wait_for(lambda: self._answers > answers or not any_left(), deadline_s)
 
     def waiting(self) -> list[SuggestionFields]:
         """Return what waits, best first."""

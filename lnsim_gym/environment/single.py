@@ -34,11 +34,13 @@ _BOUND: Final = frozenset(
 
 
 class LightningNetEnv(gym.Env[Any, Any]):
-    """A Lightning network whose liquidity the agent manages.
+    """A Lightning network on which an agent has a task; by default it manages liquidity.
 
-    One ``step`` applies at most one rebalance, then runs a batch of payments between random nodes, then observes the
-    channel balances. Channels run dry where demand is one-sided, and payments over them fail: the agent keeps
-    liquidity where it will be needed.
+    One ``step`` does what the task makes of the action, then runs a batch of payments between random nodes, then
+    observes. Actions, observations, rewards and the infos ``rebalance`` and ``rewards`` are the task's (the setting
+    ``task``, see ``tasks.Task``); what follows describes them for ``"liquidity"``. There a step applies at most one
+    rebalance. Channels run dry where demand is one-sided, and payments over them fail: the agent keeps liquidity where
+    it will be needed.
 
     **Action.** Chooses a rebalance: an amount over one of the operation's routes, in one of two orientations. With
     ``operation="push"``, route c is channel c, and forward lets its initiator pay its peer; with ``"circular"`` a route
@@ -64,7 +66,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
       over each of the A numbers of steps in ``observation_averages`` (a new step weighs 2 / (n + 1)).
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
-    **Reward.** The weighted sum of the terms of ``rewards.TERMS``; by default the share of the batch that settled.
+    **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch that settled.
 
     **Episode.** Never terminates; it is truncated by the time limit, or when the backend is lost (then the reward
     is 0, the observation the last valid one, and ``info["backend_error"]`` says why; the next ``reset`` repairs it).

@@ -29,7 +29,7 @@ from lnsim_gym.backends.simulator.settling import (
 )
 from lnsim_gym.compiled import fused, inlined
 
-__all__ = ["fee_limit_msat", "first_refusal", "pay"]
+__all__ = ["fee_limit_msat", "first_refusal", "pay", "pay_whole"]
 
 
 @fused

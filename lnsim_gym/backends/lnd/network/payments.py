@@ -99,7 +99,7 @@ class Payer:
             fee_limit_msat=fee_limit_msat,
             timeout_seconds=self._options.timeout_seconds,
             max_parts=self._options.max_parts,
-            # Without parts nothing that happens on the route matters.
+            # Only of a payment in parts does ``_send`` need to hear before it ends.
             no_inflight_updates=self._options.max_parts == 1,
         )
         try:
