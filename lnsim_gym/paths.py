@@ -36,17 +36,18 @@ def data_folder(name: DataFolder) -> Path:
     known = get_args(DataFolder)
     if name not in known:
         raise ConfigError(f"expected a data folder out of {', '.join(known)}, got {name!r}.{did_you_mean(name, known)}")
-    installed, checkout = _PACKAGE / "data" / name, _PACKAGE.parent / name
+    installed = _PACKAGE / "data" / name
+    checkout = _PACKAGE.parent / name
     if installed.is_dir():
         return installed
-    # A folder of this name beside an installed package would belong to somebody else: only a checkout counts.
+    # A folder of this name beside an installed package would belong to another program: only a checkout counts.
     if checkout.is_dir() and (_PACKAGE.parent / "pyproject.toml").is_file():
         return checkout
     raise MissingDependency(f"expected the folder {installed} or {checkout}, found neither: install lnsim_gym again")
 
 
 def cache_dir() -> Path:
-    """Return the folder for what can be made again (built binaries), created when missing.
+    """Return the folder for what can be rebuilt (binaries), created when missing.
 
     ``LNSIM_CACHE_DIR`` overrides the platform's own choice.
     """

@@ -26,7 +26,7 @@ def convert(
         kind: The struct it must fit.
         what: How to call the data in an error, for example ``"the topology"``.
         error: Class of the error to raise.
-        strict: Refuse numbers written as text; foreign formats write 64-bit integers that way.
+        strict: Refuse numbers written as text; foreign formats write 64-bit integers so.
 
     Raises:
         ConfigError: A key is unknown, missing or of the wrong type; the text names it and its place, and what is

@@ -79,7 +79,8 @@ class Agent(ABC):
             Balances that the channels can hold, in msat, shape (n, channels, 2), initiator first.
         """
         topology = self.problem.topology
-        shares, total_sat = self.balance_shares(observation), topology.owned_total_msat // 1000
+        shares = self.balance_shares(observation)
+        total_sat = topology.owned_total_msat // 1000
         initiator_sat = np.rint(shares[:, :, 0] * topology.arrays.capacity_sat).astype(np.int64)
         initiator_sat = np.clip(initiator_sat, topology.arrays.reserve_msat // 1000, total_sat)
         return 1000 * np.stack([initiator_sat, total_sat - initiator_sat], axis=2)

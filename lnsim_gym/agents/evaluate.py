@@ -61,7 +61,7 @@ def evaluate(
 
     Args:
         name: How to call the agent in the result.
-        agent: Who plays, in the world that the config of its problem names.
+        agent: Who plays, on the backend that the config of its problem names.
         seeds: Seeds, one episode each.
         steps: Steps of an episode.
         tell: Called after each step with the number of steps done, and of those to do.
@@ -76,7 +76,8 @@ def evaluate(
         raise ConfigError(f"expected at least one seed and one step to play, got {len(seeds)} and {steps}")
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
     agent.threads = max(agent.threads, threads)
-    episodes, rng = open_episodes(agent.problem, at_once, threads), np.random.default_rng(seeds[0])
+    episodes = open_episodes(agent.problem, at_once, threads)
+    rng = np.random.default_rng(seeds[0])
     tally = _Tally(len(seeds))
     try:
         for first in range(0, len(seeds), at_once):
@@ -107,7 +108,8 @@ def behind(score: Score, best: Score) -> tuple[float, float, float]:
 
 def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
     """Let the agent choose and do a step on every network."""
-    task, columns = agent.problem.task, episodes.columns
+    task = agent.problem.task
+    columns = episodes.columns
     info = {
         "action_mask": task.actions.mask(columns.allowed),
         "seed": episodes.seeds.copy(),

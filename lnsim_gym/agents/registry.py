@@ -135,7 +135,7 @@ def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
             f"agent {name!r} has not been trained yet: run `lnsim train {name}`, and name the recipe that it writes"
         )
     try:
-        from lnsim_gym.agents.learning.trained import load_agent  # noqa: PLC0415
+        from lnsim_gym.agents.learning.trained import load_agent  # noqa: PLC0415 - torch is an extra
     except ModuleNotFoundError as missing:
         raise MissingDependency(
             f"trained agents need {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"

@@ -66,7 +66,8 @@ def search(
     Raises:
         ConfigError: A setting is unknown, or the rule refuses every combination.
     """
-    accepted, refusal = [], None
+    accepted = []
+    refusal = None
     for values in itertools.product(*grid.values()):
         settings = {**recipe.settings, **dict(zip(grid, values, strict=True))}
         variant = msgspec.structs.replace(recipe, settings=settings)

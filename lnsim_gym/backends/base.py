@@ -47,11 +47,15 @@ class Backend(ABC):
     def reset(self, balances_msat: Int64) -> ResetReport:
         """Set every channel's balances, forget mission control, and repair whatever was lost.
 
-        Policies are the topology's again, wherever ``set_policy`` changed them.
+        Policies are those of the topology, also where ``set_policy`` changed them.
 
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
                 channel's ``owned_total_msat``.
+
+        Raises:
+            ConfigError: The balances do not fit the channels.
+            BackendError: The network cannot be brought to them.
         """
 
     @abstractmethod

@@ -194,7 +194,8 @@ def measure_live(launcher: str = "process", clients: int = 10, rounds: int = 10,
                 with _clients("latency", env, clients) if heard else contextlib.nullcontext():
                     env.reset(seed=0, options={"episode": 0})
                     taken_s[heard] += [_step_s(env) for _ in range(steps)]
-    alone_s, heard_s = np.array(taken_s[False]), np.array(taken_s[True])
+    alone_s = np.array(taken_s[False])
+    heard_s = np.array(taken_s[True])
     ratios = np.log(heard_s / alone_s)
     low, high = np.expm1(bootstrap(ratios))
     return LiveStreamed(
@@ -257,7 +258,8 @@ def _free_running(env: gym.Env[Any, Any], seconds: float) -> float:
 
 def _run(env: gym.Env[Any, Any], seconds: float) -> tuple[int, float]:
     """Step for a while; return the steps done and the time they took in seconds."""
-    steps, started = 0, time.perf_counter()
+    steps = 0
+    started = time.perf_counter()
     while (elapsed := time.perf_counter() - started) < seconds:
         for _ in range(20):
             env.step(0)

@@ -68,7 +68,9 @@ def _quantile(ordered: list[float], share: float) -> float:
 def _count_messages(port: int, clients: int) -> dict[str, object]:
     """Read whatever comes and count messages by a mark that each has once."""
     selector = selectors.DefaultSelector()
-    counts, received_bytes, tails = [0] * clients, 0, [b""] * clients
+    counts = [0] * clients
+    received_bytes = 0
+    tails = [b""] * clients
     for number in range(clients):
         reader = socket.create_connection(("127.0.0.1", port))
         reader.sendall(_UPGRADE.format(port=port).encode())
@@ -94,7 +96,9 @@ def _count_messages(port: int, clients: int) -> dict[str, object]:
 
 def main() -> None:
     """Run the mode that the command line names."""
-    mode, port, clients = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    mode = sys.argv[1]
+    port = int(sys.argv[2])
+    clients = int(sys.argv[3])
     result = asyncio.run(_take_messages(port, clients)) if mode == "latency" else _count_messages(port, clients)
     print(json.dumps(result), flush=True)
 

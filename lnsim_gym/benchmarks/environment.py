@@ -67,7 +67,7 @@ def bench_environment(
         vector_steps_per_s=num_envs * _rate(_vector_play(vector), runs, seconds, time.process_time),
         two_threads_ratio=two / one,
         num_envs=num_envs,
-        payments_per_step=int(single.unwrapped.config.payments_per_step),  # type: ignore[attr-defined]
+        payments_per_step=int(single.get_wrapper_attr("config").payments_per_step),
         runs=runs,
         first_step=first_step(THIS) if with_first_step else None,
         **circumstances(load_before, "gymnasium", "numpy", "numba"),
@@ -111,7 +111,8 @@ def _actions(space: gym.Space[Any], count: int) -> list[Any]:
 
 def _rate(play: Callable[[int], None], runs: int, seconds: float, clock: Callable[[], float]) -> float:
     """Return the median rate of a number of runs of about a given time."""
-    started, steps = clock(), 1
+    started = clock()
+    steps = 1
     play(steps)
     while clock() - started < seconds / 4:
         steps *= 2

@@ -1,4 +1,4 @@
-"""How fast the live network is: bring-up, each way of reset, payments one by one and side by side."""
+"""How fast the live network is: bring-up, each reset method, payments one by one and side by side."""
 
 from __future__ import annotations
 

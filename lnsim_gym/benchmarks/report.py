@@ -1,4 +1,4 @@
-"""What every benchmark says beside its figures: on what they were measured, and how to measure them again."""
+"""What every benchmark says beside its figures: on what they were measured, and how to repeat the measurement."""
 
 from __future__ import annotations
 

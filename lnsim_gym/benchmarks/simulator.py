@@ -213,9 +213,13 @@ def _rates(load: _Load, episode: int, runs: int, seconds: float) -> tuple[list[f
     """Return payments per CPU-second of each run, the share that settled and the mean number of attempts."""
     options = PaymentOptions()
     network = compile_network(load.topology)
-    scratch, memory, settings = make_scratch(network), make_memory(network, options), make_settings(options)
-    outcomes, now_ms = make_outcomes(episode, 1), np.zeros(episode, np.int64)
-    balances, start = load.start.ravel().copy(), load.start.ravel()
+    scratch = make_scratch(network)
+    memory = make_memory(network, options)
+    settings = make_settings(options)
+    outcomes = make_outcomes(episode, 1)
+    now_ms = np.zeros(episode, np.int64)
+    balances = load.start.ravel().copy()
+    start = load.start.ravel()
     columns = (load.source, load.destination, load.amount_msat)
     pieces = [tuple(c[first : first + episode] for c in columns) for first in range(0, len(load.source), episode)]
     totals = np.zeros(3)
@@ -248,7 +252,8 @@ def reference_rate(
     payments = list(
         zip(load.source.tolist(), load.destination.tolist(), load.amount_msat.tolist(), limits.tolist(), strict=True)
     )
-    done, spent = 0, 0.0
+    done = 0
+    spent = 0.0
     while spent < seconds:
         engine = reference(load.topology, load.start)
         started = time.process_time()

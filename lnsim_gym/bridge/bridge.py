@@ -59,7 +59,7 @@ class Bridge:
         self._network = network
         self._names = WireNames(network.topology)
         self._state = self._make_state()
-        self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._tell)
+        self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._send_answer)
         """Suggestions that wait for an agent to take them."""
         self._encoder = Encoder(self._names)
         self._server = BridgeServer(settings, self._names, self._state, self.suggestions)
@@ -147,7 +147,8 @@ class Bridge:
         """
         before = self._state.moment
         seq, episode, steps, seed, _, timestamp = before
-        kept, topology_before = self._network.keep_step(), self._topology_before
+        kept = self._network.keep_step()
+        topology_before = self._topology_before
 
         def encode() -> Chunk:
             event = step_events(
@@ -183,7 +184,7 @@ class Bridge:
         return True
 
     def take(self) -> Suggestion | None:
-        """Take the best suggestion for the next step, whose outcome will be told to its sender."""
+        """Take the best suggestion for the next step, whose outcome will be reported to its sender."""
         self._give_up("another was taken")
         self._stepping = False
         self._under_way = self.suggestions.take()
@@ -196,12 +197,13 @@ class Bridge:
 
     def _give_up(self, why: str) -> None:
         """Answer a suggestion that was taken for a step that never began, or never ended."""
-        taken, self._under_way = self._under_way, None
+        taken = self._under_way
+        self._under_way = None
         if taken is not None and self._stepping:
             unsure = "its step was not finished, so whether it was sent is not known"
-            self._tell(taken, taken.answer("failed", f"{why}; {unsure}"))
+            self._send_answer(taken, taken.answer("failed", f"{why}; {unsure}"))
         elif taken is not None:
-            self._tell(taken, taken.answer("refused", why))
+            self._send_answer(taken, taken.answer("refused", why))
 
     def _learn_public_keys(self) -> None:
         """Take over the public keys of real nodes, which are known once they run."""
@@ -233,17 +235,19 @@ class Bridge:
 
     def _settle(self) -> None:
         """Answer the suggestion that was under way in the step just made."""
-        suggestion, self._under_way = self._under_way, None
+        suggestion = self._under_way
+        self._under_way = None
         if suggestion is None:
             return
         route, requested_msat, result = self._network.last_rebalance()
         status, why = rebalance_status(route, result)
         if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
-            status, why = "refused", "the agent chose another action"
+            status = "refused"
+            why = "the agent chose another action"
         moved = result.applied_msat // 1000 if status == "applied" else None
         fee_msat = result.fee_msat if status == "applied" else 0
-        self._tell(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
+        self._send_answer(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
 
-    def _tell(self, suggestion: Suggestion, answer: Any) -> None:
+    def _send_answer(self, suggestion: Suggestion, answer: Any) -> None:
         """Pass an answer on to the server."""
-        self._server.tell(suggestion, answer)
+        self._server.send_answer(suggestion, answer)

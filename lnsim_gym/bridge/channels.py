@@ -66,7 +66,8 @@ class ChannelBook:
 
     def set_balances(self, balances_msat: Int64) -> list[int]:
         """Take over all balances, shape (channels, 2), and return the ends that changed by a sat or more."""
-        told, self._sat = self._sat, (balances_msat.reshape(-1) // 1000).tolist()
+        told = self._sat
+        self._sat = (balances_msat.reshape(-1) // 1000).tolist()
         changed = [end for end, (before, after) in enumerate(zip(told, self._sat, strict=True)) if before != after]
         for end in changed:
             self._forget(end & ~1)
@@ -76,9 +77,11 @@ class ChannelBook:
         """Take over the balances of some channels."""
         for channel in channels:
             end = 2 * channel
-            local, remote = balances_msat.item(end) // 1000, balances_msat.item(end + 1) // 1000
+            local = balances_msat.item(end) // 1000
+            remote = balances_msat.item(end + 1) // 1000
             if self._sat[end] != local or self._sat[end + 1] != remote:
-                self._sat[end], self._sat[end + 1] = local, remote
+                self._sat[end] = local
+                self._sat[end + 1] = remote
                 self._forget(end)
 
     def balances_sat(self) -> list[int]:
@@ -107,7 +110,8 @@ class ChannelBook:
 
     def flat_json(self, end: int) -> bytes:
         """Return the flat fields of a channel end as the members of a JSON object, without its braces."""
-        local, traffic = self._sat[end], self._traffic[end]
+        local = self._sat[end]
+        traffic = self._traffic[end]
         return (
             b'%b,"local_balance":%d,"remote_balance":%d,"balance_ratio":%a,'
             b'"tx_count":%d,"success_rate":%a,"avg_amount":%a'

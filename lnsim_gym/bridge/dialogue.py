@@ -61,7 +61,7 @@ class Dialogue:
     Args:
         names: The names of the network.
         suggestions: Where suggestions go.
-        echo: Tells everyone of a suggestion that was queued.
+        echo: Informs everyone of a suggestion that was queued.
         relay: Passes a client's request for suggestions on to the others.
     """
 
@@ -98,7 +98,7 @@ class Dialogue:
         except _Misfit as misfit:
             session.reply(ErrorReply, data=ErrorData(reason=str(misfit)))
         except (ValueError, OverflowError, RecursionError):
-            # Numbers beyond 64 bits and the like: JSON that can be read but not be written again.
+            # Numbers beyond 64 bits and the like: JSON that can be read but not be written.
             session.reply(ErrorReply, data=ErrorData(reason="expected values of ordinary size"))
 
     def _parse(self, raw: bytes) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class Dialogue:
             self._take(session, one)
         self._suggestions.answered()
         if not given:
-            self._tell_waiting(session)
+            self._send_waiting(session)
 
     def _take(self, session: Session, given: Any) -> None:
         """Queue a suggestion or refuse it, and say so."""
@@ -154,13 +154,13 @@ class Dialogue:
             session.reply(SuggestionAck, data=suggestion.answer("queued"))
             self._echo(suggestion.fields)
 
-    def _request(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _request(self, session: Session, message: dict[str, Any]) -> None:
         """Say what waits, and ask the others."""
-        self._tell_waiting(session)
+        self._send_waiting(session)
         if self._relays.take():
             self._relay(session)
 
-    def _tell_waiting(self, session: Session) -> None:
+    def _send_waiting(self, session: Session) -> None:
         """Say what waits, the best of it where that is much."""
         session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting()[:MAX_SUGGESTIONS])
 
@@ -179,11 +179,11 @@ class Dialogue:
         session.subscribed = True
         session.reply(Subscribed, data=SubscribedData(kinds=[kind for kind in KINDS if kind in kinds]))
 
-    def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:
         """Answer a heartbeat."""
         session.reply(HeartbeatResponse)
 
-    def _ping(self, session: Session, message: dict[str, Any]) -> None:  # noqa: ARG002
+    def _ping(self, session: Session, message: dict[str, Any]) -> None:
         """Answer a ping."""
         session.reply(Pong)
 

@@ -17,6 +17,7 @@ from lnsim_gym.bridge.messages import (
     EpisodeEndData,
     EpisodeEnded,
     Payment,
+    RebalanceStatus,
     RebalanceSummary,
     RequestData,
     RequestSuggestions,
@@ -63,7 +64,7 @@ class StepResult:
     info: dict[str, Any]
 
 
-def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[str, str]:
+def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[RebalanceStatus, str]:
     """Return what became of a rebalance (none, applied, refused, failed) and why.
 
     It failed when something was sent and did not arrive, and was refused when nothing was sent.
@@ -137,7 +138,7 @@ class Encoder:
         return self._seq
 
     def renamed(self) -> None:
-        """Forget the channels, whose names have changed; the next reset tells of all of them."""
+        """Forget the channels, whose names have changed; the next reset reports all of them."""
         self._book = ChannelBook(self.names)
 
     def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any]) -> Chunk:
@@ -202,7 +203,9 @@ class Encoder:
     def _add_transaction(self, chunk: Chunk, payment: Payment, end: int, channels: bytes) -> None:
         """Append a transaction."""
         self._seq += 1
-        timestamp, flat, data = self._clock.tick(), self._book.flat_json(end), encode(payment)
+        timestamp = self._clock.tick()
+        flat = self._book.flat_json(end)
+        data = encode(payment)
         chunk.add("transaction", _TRANSACTION % (self._seq, timestamp, flat, data, data, channels))
         if self.keep_records:
             sent = {name: getattr(payment, name) for name in ("sender", "receiver", "amount", "success")}
@@ -211,7 +214,8 @@ class Encoder:
     def _add_update(self, chunk: Chunk, end: int) -> None:
         """Append a channel update."""
         self._seq += 1
-        timestamp, flat = self._clock.tick(), self._book.flat_json(end)
+        timestamp = self._clock.tick()
+        flat = self._book.flat_json(end)
         channels = self._book.channels_json(self._source[end])
         chunk.add("channel_update", _CHANNEL_UPDATE % (self._seq, timestamp, flat, channels, channels))
         if self.keep_records:
@@ -243,7 +247,7 @@ class Encoder:
         rebalance = event.rebalances[0]
         status, why = rebalance_status(rebalance.route, rebalance.result)
         return RebalanceSummary(
-            status=status,  # type: ignore[arg-type]
+            status=status,
             route=self.names.route(rebalance.route),
             amount=rebalance.amount_msat // 1000,
             applied=rebalance.result.applied_msat // 1000,

@@ -29,6 +29,7 @@ __all__ = [
     "Payment",
     "Pong",
     "QueuedSuggestions",
+    "RebalanceStatus",
     "RebalanceSummary",
     "Registered",
     "RequestSuggestions",
@@ -55,6 +56,9 @@ KINDS: Final = (
     "rebalance_suggestion",
 )
 """Kinds of messages that are published to everyone, and that a client may subscribe to."""
+
+RebalanceStatus = Literal["none", "applied", "refused", "failed"]
+"""What became of a rebalance."""
 
 
 class _Part(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +122,7 @@ class _FlatEnd(_Envelope, kw_only=True):
     remote_balance: int
     balance_ratio: float
     tx_count: int
-    """Payments told of since the bridge was made whose first hop was this end."""
+    """Payments reported since the bridge was made whose first hop was this end."""
     success_rate: float
     """Share of the last hundred of them that succeeded; 0 before the first."""
     avg_amount: float
@@ -167,7 +171,7 @@ class Reset(_Envelope, kw_only=True):
 class RebalanceSummary(_Part, kw_only=True):
     """The rebalance of a step."""
 
-    status: Literal["none", "applied", "refused", "failed"]
+    status: RebalanceStatus
     route: list[str]
     """Nodes in order, empty when no rebalance was asked for."""
     amount: int
@@ -248,7 +252,7 @@ class RequestData(_Part, kw_only=True):
 
 
 class RequestSuggestions(_Envelope, kw_only=True):
-    """Whoever has suggestions is asked for them, by the agent of the episode or by another client."""
+    """Clients that have suggestions are asked for them, by the agent of the episode or by another client."""
 
     type: Literal["request_suggestions"] = "request_suggestions"
     event_type: Literal["request_suggestions"] = "request_suggestions"
@@ -256,7 +260,7 @@ class RequestSuggestions(_Envelope, kw_only=True):
 
 
 class SuggestionEcho(_Envelope, kw_only=True):
-    """A suggestion that was queued, told to everyone."""
+    """A suggestion that was queued, sent to everyone."""
 
     type: Literal["rebalance_suggestion"] = "rebalance_suggestion"
     event_type: Literal["rebalance_suggestion"] = "rebalance_suggestion"

@@ -84,16 +84,13 @@ class WireNames:
 
     def route(self, directions: tuple[int, ...]) -> list[str]:
         """Return the nodes of a route in order, none for an empty route."""
-        arrays = self.topology.arrays
-        if not directions:
-            return []
-        first = self.nodes[int(arrays.source[directions[0]])]
-        return [first, *(self.nodes[int(arrays.destination[direction])] for direction in directions)]
+        return [self.nodes[node] for node in self.topology.nodes_of(directions)] if directions else []
 
     def _end(self, direction: int) -> ChannelEndName:
         """Name a channel end."""
         arrays = self.topology.arrays
-        node, peer = int(arrays.source[direction]), int(arrays.destination[direction])
+        node = int(arrays.source[direction])
+        peer = int(arrays.destination[direction])
         return ChannelEndName(
             node=self.nodes[node],
             channel_id=f"{self.nodes[node]}_{self.public_keys[peer][:8]}",

@@ -21,7 +21,7 @@ __all__ = ["LensPusher", "PushCounts"]
 MAX_WAITING: Final = 10_000
 """Records that wait at most."""
 BATCH: Final = 256
-"""Records sent one after the other over one connection, before the queue is looked at again."""
+"""Records sent one after the other over one connection, before the queue is looked at once more."""
 MAX_TRIES: Final = 4
 """Times a record is sent while the other side answers that something behind it is at fault (status 500 and above)."""
 TIMEOUT_S: Final = 5.0
@@ -133,11 +133,13 @@ def _parse(address: str) -> tuple[tuple[str, int], str]:
     """Return host and port of a base address, and the path to post to."""
     try:
         parts = urlsplit(address)
-        host, port = parts.hostname, parts.port or 80
+        host = parts.hostname
+        port = parts.port or 80
         (host or "").encode("idna")
         parts.path.encode("ascii")
     except ValueError:
-        host, port = None, 0
+        host = None
+        port = 0
     if host is None or parts.scheme != "http":
         raise ConfigError(f"expected an address like http://127.0.0.1:5050, got {address!r}")
     return (host, port), parts.path.rstrip("/") + "/api/update"

@@ -129,7 +129,8 @@ class Observer:
         """Compare the balances after a step with those after its push, before its payments."""
         start = {end: self._before.get(end, local) for end, local in self._local.items()}
         if rebalance["applied"]:
-            source, destination = rebalance["route"][0], rebalance["route"][-1]
+            source = rebalance["route"][0]
+            destination = rebalance["route"][-1]
             start[(source, destination)] -= rebalance["applied"]
             start[(destination, source)] += rebalance["applied"]
         ends = list(self._local)

@@ -1,6 +1,6 @@
 """The JSON Schema of all messages, generated from ``messages`` and shipped as ``schema.json``.
 
-``python -m lnsim_gym.bridge.schema`` writes the file again.
+``python -m lnsim_gym.bridge.schema`` rewrites the file.
 """
 
 from __future__ import annotations

@@ -135,7 +135,8 @@ class BridgeServer:
         self._thread.start()
         self._started.wait()
         if self._problem is not None:
-            settings, problem = self._settings, self._problem
+            settings = self._settings
+            problem = self._problem
             remedy = "choose another address"
             if problem.errno == errno.EADDRINUSE:
                 remedy = "choose another port, or end the program that uses it"
@@ -169,7 +170,7 @@ class BridgeServer:
             time.sleep(0.002)
         return True
 
-    def tell(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
+    def send_answer(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
         """Send a client the answer to its suggestion, when it is still there."""
         self._call(self._acknowledge, suggestion.client, answer)
 
@@ -314,7 +315,8 @@ class BridgeServer:
         """Take a new client in and tell it where the episode stands."""
         with self._state.lock:
             self.audience += 1
-            moment, made = self._state.moment, list(self._state.made)
+            moment = self._state.moment
+            made = list(self._state.made)
         session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
         takes = self._suggestions.is_open
         try:

@@ -70,7 +70,7 @@ class Session:
         self._joined_seq = joined_seq
         self._replies: deque[bytes] = deque()
         self._chunks: deque[tuple[bytes, int]] = deque()
-        self._reply_bytes = self._bytes = self._messages = self._untold = self._written = self._heard = 0
+        self._reply_bytes = self._bytes = self._messages = self._unreported = self._written = self._heard = 0
         self._ready = asyncio.Event()
         self._rate = TokenBucket(settings.messages_per_second, 2 * settings.messages_per_second)
 
@@ -105,15 +105,15 @@ class Session:
         ):
             lost = self._pop_chunk()[1]
             self.dropped += lost
-            self._untold += lost
+            self._unreported += lost
         self._ready.set()
 
     async def write_forever(self) -> None:
         """Write what waits whenever the connection takes it; ends when the connection closes."""
         connection = self._connection
         while connection.state is State.OPEN:
-            if self._untold and not self._replies:
-                self._tell_drops()
+            if self._unreported and not self._replies:
+                self._report_drops()
             batch = [self._pop_reply()] if self._replies else self._pop_batch()
             if not batch:
                 self._ready.clear()
@@ -133,7 +133,8 @@ class Session:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await asyncio.sleep(interval_s)
-                heard, taken = self._heard, self._taken()
+                heard = self._heard
+                taken = self._taken()
                 try:
                     async with asyncio.timeout(SILENT_INTERVALS * interval_s):
                         await (await self._connection.ping())
@@ -182,9 +183,10 @@ class Session:
             self.sent += count
         return batch
 
-    def _tell_drops(self) -> None:
+    def _report_drops(self) -> None:
         """Tell the client what it lost."""
-        lost, self._untold = self._untold, 0
+        lost = self._unreported
+        self._unreported = 0
         self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
 
 

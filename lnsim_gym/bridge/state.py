@@ -37,7 +37,7 @@ class Moment(NamedTuple):
     kept: Callable[[], KeptStep]
     """Gives the payments of the step, none after a reset, and the balances."""
     timestamp: str | None
-    """When it was last told of."""
+    """When it was last reported."""
 
     @property
     def balances_msat(self) -> Int64:

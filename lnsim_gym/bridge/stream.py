@@ -78,7 +78,8 @@ class StreamEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _end(self, terminated: bool, truncated: bool, backend_error: str) -> None:
         """Publish that the episode ended, once."""
-        episode, self._episode = self._episode, None
+        episode = self._episode
+        self._episode = None
         if episode is not None:
             self.bridge.ended(episode.summary(terminated, truncated, backend_error))
 

@@ -114,14 +114,14 @@ class SuggestionQueue:
 
     Args:
         expiry_s: Seconds after which a suggestion is refused instead of applied.
-        tell: Called with every later answer to a suggestion, from the thread that takes them.
+        on_answer: Called with every later answer to a suggestion, from the thread that takes them.
     """
 
-    def __init__(self, expiry_s: float, tell: Callable[[Suggestion, Acknowledgement], None]) -> None:
+    def __init__(self, expiry_s: float, on_answer: Callable[[Suggestion, Acknowledgement], None]) -> None:
         self._is_open = False
         self._expiry_s = expiry_s
         self._expired = f"expired after {expiry_s:g} s"
-        self._tell = tell
+        self._on_answer = on_answer
         self._waiting: list[Suggestion] = []  # oldest first
         self._answers = 0
         self._change = threading.Condition()
@@ -173,12 +173,12 @@ class SuggestionQueue:
         self._refuse(expired, self._expired)
         return best
 
-    def wait(self, ask: Callable[[], bool], anybody: Callable[[], bool], deadline_s: float) -> None:
+    def wait(self, ask: Callable[[], bool], any_left: Callable[[], bool], deadline_s: float) -> None:
         """Ask for suggestions and wait until a model answers, but not when some are waiting already.
 
         Args:
             ask: Asks, and returns whether any client was asked.
-            anybody: Returns whether any client is left that could answer.
+            any_left: Returns whether any client is left that could answer.
             deadline_s: Seconds to wait at most.
         """
         with self._change:
@@ -187,7 +187,7 @@ class SuggestionQueue:
             answers = self._answers
         if ask() and deadline_s:
             with self._change:
-                self._change.wait_for(lambda: self._answers > answers or not anybody(), deadline_s)
+                self._change.wait_for(lambda: self._answers > answers or not any_left(), deadline_s)
 
     def waiting(self) -> list[SuggestionFields]:
         """Return what waits, best first."""
@@ -198,7 +198,8 @@ class SuggestionQueue:
     def clear(self, why: str) -> None:
         """Refuse everything that waits."""
         with self._change:
-            waiting, self._waiting = self._waiting, []
+            waiting = self._waiting
+            self._waiting = []
         self._refuse(waiting, why)
 
     def _fresh(self) -> list[Suggestion]:
@@ -216,4 +217,4 @@ class SuggestionQueue:
     def _refuse(self, suggestions: list[Suggestion], why: str) -> None:
         """Answer suggestions that were taken out."""
         for suggestion in suggestions:
-            self._tell(suggestion, suggestion.answer("refused", why))
+            self._on_answer(suggestion, suggestion.answer("refused", why))

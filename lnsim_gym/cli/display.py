@@ -73,13 +73,17 @@ def step_progress(what: str, steps: int | None) -> Iterator[Callable[[Mapping[st
     """
     console = Console(file=sys.stderr)
     columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeElapsedColumn())
-    done, payments, succeeded = 0, 0, 0
+    done = 0
+    payments = 0
+    succeeded = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=steps, rate="")
 
         def report(info: Mapping[str, Any]) -> None:
             nonlocal done, payments, succeeded
-            done, payments, succeeded = done + 1, payments + info["payments"], succeeded + info["succeeded"]
+            done += 1
+            payments += info["payments"]
+            succeeded += info["succeeded"]
             rate = f"{succeeded / payments:.1%} of payments succeed"
             bar.update(task, completed=done, rate=rate)
             lines, per = (1, 100) if steps is None else (10, steps)

@@ -121,7 +121,8 @@ def record(
     environment = make_environment(env, backend, launcher, network, topology, settings, agent)
     try:
         inner: Any = environment.unwrapped
-        config, problem = inner.config, inner.problem
+        config = inner.config
+        problem = inner.problem
         problem.require_one_topology("traces")
         player = make_agent(agent, problem)
         with writing(out):

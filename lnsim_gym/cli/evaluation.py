@@ -106,7 +106,8 @@ def tune(
     from lnsim_gym.agents.search import default_grid, recipe_text, search
     from lnsim_gym.cli.display import print_scores, progress_bar
 
-    chosen, recipe = _chosen_seeds(seeds, episodes), read_recipe(agent)
+    chosen = _chosen_seeds(seeds, episodes)
+    recipe = read_recipe(agent)
     if not isinstance(recipe, RuleRecipe):
         raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
     overrides = environment_overrides(

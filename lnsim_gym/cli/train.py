@@ -61,7 +61,8 @@ def train(
     """
     from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
-    source, todo = recipe_path(recipe), range(seed, seed + 1) if seeds is None else seed_range(seeds)
+    source = recipe_path(recipe)
+    todo = range(seed, seed + 1) if seeds is None else seed_range(seeds)
     learner = read_recipe(recipe)
     if not isinstance(learner, TrainedRecipe):
         raise ConfigError(f"agent {recipe!r} is a rule and has nothing to learn: name a recipe that has `algo`")
@@ -69,7 +70,8 @@ def train(
         _write_for_zoo(learner, zoo)
         return
     learn = _training()
-    name, text = source.stem, source.read_text(encoding="utf-8")
+    name = source.stem
+    text = source.read_text(encoding="utf-8")
     folders = _prepared(out or Path("runs") / name, todo, resume)
     options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
     reports = []

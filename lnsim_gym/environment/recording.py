@@ -24,7 +24,7 @@ __all__ = ["RecordEpisodes", "network_under", "step_events"]
 
 
 def network_under(env: gym.Env[Any, Any], who: str) -> LightningNetEnv:
-    """Return the innermost environment, on behalf of a wrapper that tells of its channels.
+    """Return the innermost environment, on behalf of a wrapper that reports its channels.
 
     Args:
         env: The environment, wrapped or not.
@@ -103,7 +103,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment and tell that an episode began."""
+        """Reset the environment and report that an episode began."""
         self._end("")
         observation, info = self.env.reset(seed=seed, options=options)
         spec = self._network.spec
@@ -121,8 +121,10 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step the environment and tell what happened; a step that lost the backend ends the episode instead."""
-        before, before_msat, timestamp = self._network.topology, self._network.balances_msat(), datetime.now(UTC)
+        """Step the environment and report what happened; a step that lost the backend ends the episode instead."""
+        before = self._network.topology
+        before_msat = self._network.balances_msat()
+        timestamp = datetime.now(UTC)
         result = self.env.step(action)
         *_, terminated, truncated, info = result
         if info["backend_error"]:
@@ -145,7 +147,8 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def _event(self, action: Any, before: Topology, before_msat: Int64, timestamp: datetime) -> StepEvents:
         """Gather the events of the step that was just made."""
-        network, start = self._network, self._start
+        network = self._network
+        start = self._start
         if start is None:
             raise gym.error.ResetNeeded("call reset before the first step")
         return step_events(
@@ -161,7 +164,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
         )
 
     def _end(self, backend_error: str) -> None:
-        """Tell that the episode ended, once."""
+        """Report that the episode ended, once."""
         if self._start is None:
             return
         event = EpisodeEnd(

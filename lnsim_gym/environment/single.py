@@ -34,11 +34,13 @@ _BOUND: Final = frozenset(
 
 
 class LightningNetEnv(gym.Env[Any, Any]):
-    """A Lightning network whose liquidity the agent manages.
+    """A Lightning network on which an agent has a task; by default it manages liquidity.
 
-    One ``step`` applies at most one rebalance, then runs a batch of payments between random nodes, then observes the
-    channel balances. Channels run dry where demand is one-sided, and payments over them fail: the agent keeps
-    liquidity where it will be needed.
+    One ``step`` does what the task makes of the action, then runs a batch of payments between random nodes, then
+    observes. Actions, observations, rewards and the infos ``rebalance`` and ``rewards`` are the task's (the setting
+    ``task``, see ``tasks.Task``); what follows describes them for ``"liquidity"``. There a step applies at most one
+    rebalance. Channels run dry where demand is one-sided, and payments over them fail: the agent keeps liquidity where
+    it will be needed.
 
     **Action.** Chooses a rebalance: an amount over one of the operation's routes, in one of two orientations. With
     ``operation="push"``, route c is channel c, and forward lets its initiator pay its peer; with ``"circular"`` a route
@@ -64,7 +66,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
       over each of the A numbers of steps in ``observation_averages`` (a new step weighs 2 / (n + 1)).
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
-    **Reward.** The weighted sum of the terms of ``rewards.TERMS``; by default the share of the batch that settled.
+    **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch that settled.
 
     **Episode.** Never terminates; it is truncated by the time limit, or when the backend is lost (then the reward
     is 0, the observation the last valid one, and ``info["backend_error"]`` says why; the next ``reset`` repairs it).
@@ -105,17 +107,19 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def _bind(self) -> None:
         """Look up once what every step needs."""
-        columns, task = self._episodes.columns, self.problem.task
+        columns = self._episodes.columns
+        task = self.problem.task
         # Memory views give up their numbers in half the time that arrays take.
-        self._counts, self._ledger = columns.counts[0, :LEDGER].data, columns.ledger[0].data
-        self._terms, self._reward, self._due = columns.terms[0].data, columns.reward.data, columns.due.data
+        self._counts = columns.counts[0, :LEDGER].data
+        self._ledger = columns.ledger[0].data
+        self._terms = columns.terms[0].data
+        self._reward = columns.reward.data
+        self._due = columns.due.data
         self._observed = task.observations.views_of(columns.observation[0])
         self._masked = task.actions.masks_of(columns.allowed[0])
-        self._decode_one, self._step_one, self._add_info = (
-            task.actions.decode_one,
-            self._episodes.step_one,
-            task.add_info,
-        )
+        self._decode_one = task.actions.decode_one
+        self._step_one = self._episodes.step_one
+        self._add_info = task.add_info
         self._all = np.ones(1, np.bool_)
 
     @property
@@ -142,7 +146,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
         if episode is not None:
             self._episodes.episodes[0] = episode - 1
         report = self._episodes.begin(self._all, start_msat)
-        self._episode, self._step = int(self._episodes.episodes[0]), 0
+        self._episode = int(self._episodes.episodes[0])
+        self._step = 0
         if self._renderer is not None:
             self._renderer.began(self._all)
         info = {
@@ -265,10 +270,12 @@ class LightningNetEnv(gym.Env[Any, Any]):
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
         own = state.put_back(self, self._episodes, self._renderer)
-        self._seed, self._episode, self._step = own["seed"], own["episode"], own["step"]
+        self._seed = own["seed"]
+        self._episode = own["episode"]
+        self._step = own["step"]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts anew."""
+        """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts as if just made."""
         if not self._episodes.can_be_copied:
             return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"spec": self.spec}
         return {name: value for name, value in vars(self).items() if name not in _BOUND}

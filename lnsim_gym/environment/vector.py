@@ -99,10 +99,10 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         """
         which = self._reset_mask(options or {})
         seeds = self._seed_list(seed)
-        for index in np.flatnonzero(which):
-            if seeds[index] is not None:
-                self._episodes.seed(int(index), int(seeds[index]))  # type: ignore[arg-type]
-                self._seeds[index] = int(seeds[index])  # type: ignore[arg-type]
+        for index, given in enumerate(seeds):
+            if which[index] and given is not None:
+                self._episodes.seed(index, int(given))
+                self._seeds[index] = int(given)
         self._seed_column = np.array(self._seeds)
         self._begin(which)
         return self._observation(), self._reset_info(which)
@@ -175,7 +175,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
         own = state.put_back(self, self._episodes, self._renderer)
-        self._seeds, self._done = own["seeds"], own["done"]
+        self._seeds = own["seeds"]
+        self._done = own["done"]
         self._seed_column = np.array(self._seeds)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002
@@ -208,7 +209,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         for index in np.flatnonzero(ended):
             row = {key: value[index] for key, value in last.items()} if isinstance(last, dict) else last[index]
             final_obs[index] = row
-        final_info, infos = self._step_info(ended), self._step_info(~ended)
+        final_info = self._step_info(ended)
+        infos = self._step_info(~ended)
         self._begin(ended)
         infos = _merge(infos, self._reset_info(ended))
         infos |= {"final_obs": final_obs, "_final_obs": ended.copy()}
@@ -289,7 +291,8 @@ def step_info(episodes: Episodes, which: Bool) -> dict[str, Any]:
     columns = episodes.columns
     counts = _where(which, columns.counts)
     rows = np.ascontiguousarray(counts[:, :LEDGER].T)
-    named, failures = dict(zip(COUNTS, rows, strict=True)), rows[FIRST_FAILURE + 1 :]
+    named = dict(zip(COUNTS, rows, strict=True))
+    failures = rows[FIRST_FAILURE + 1 :]
     of_task = episodes.problem.task.step_infos(counts[:, LEDGER:], _where(which, columns.terms), which)
     return {
         "payments": which * columns.due,

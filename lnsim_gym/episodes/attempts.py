@@ -1,7 +1,7 @@
 """Counting the attempts of unroutable payments, when they are asked for.
 
 The compiled loop sees that a payment is unroutable and leaves its attempts out, of which neither observation nor reward
-nor info speaks. Records and streams do: for them the payments of the step are made again, with every attempt.
+nor info speaks. Records and streams do: for them the payments of the step are repeated, with every attempt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class AttemptCounter:
             return
         outcomes = make_outcomes(len(attempts), self._options.max_parts)
         payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
-        memory, settings = make_memory(network, self._options), make_settings(self._options)
+        memory = make_memory(network, self._options)
+        settings = make_settings(self._options)
         with self._lock:
             if self._scratch is None:  # of no use, and large, where attempts are never asked for
                 self._scratch = make_scratch(self._networks)

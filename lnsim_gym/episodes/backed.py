@@ -1,4 +1,4 @@
-"""Episodes on any backend, one network at a time: the way of a step on real nodes."""
+"""Episodes on any backend, one network at a time: how a step is made on real nodes."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ class BackendEpisodes(Episodes):
         self._bound = BoundState(self._state, example_state())
         self._bound_task = BoundState(task.compiled_state([task]), task.kernels.example)
 
-    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:  # noqa: ARG002
+    def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """See ``Episodes.reset``."""
-        seed, episode = int(self.seeds[0]), int(self.episodes[0])
+        seed = int(self.seeds[0])
+        episode = int(self.episodes[0])
         wanted = (
             self.problem.start_balances_msat(seed, episode) if start_balances_msat is None else start_balances_msat[0]
         )
@@ -63,7 +64,7 @@ class BackendEpisodes(Episodes):
         self._run(self.problem.task.kernels.observe)
         return report
 
-    def step(self, which: Bool, decisions: Int64) -> None:  # noqa: ARG002
+    def step(self, which: Bool, decisions: Int64) -> None:
         """See ``Episodes.step``."""
         columns = self.columns
         columns.decision[:] = decisions
@@ -74,7 +75,8 @@ class BackendEpisodes(Episodes):
         batch = self._traffic.batch(int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0]))
         batch = PaymentBatch(*(column[:due] for column in batch))
         outcomes = self.backend.pay(batch)
-        self._batch, self._outcomes = batch, outcomes
+        self._batch = batch
+        self._outcomes = outcomes
         columns.fill(batch, outcomes)
         columns.balances_msat[0] = self.backend.balances_msat()
         if columns.earned_msat.size:
@@ -82,7 +84,7 @@ class BackendEpisodes(Episodes):
         self._run(self.problem.task.kernels.conclude)
         self.steps[0] += 1
 
-    def topology(self, network: int) -> Topology:  # noqa: ARG002
+    def topology(self, network: int) -> Topology:
         """See ``Episodes.topology``."""
         return self._topology
 
@@ -94,7 +96,7 @@ class BackendEpisodes(Episodes):
         """Return the outcomes of the last step, with durations and payment hashes."""
         return super().outcomes(network) if self._outcomes is None else self._outcomes
 
-    def interventions(self, network: int) -> tuple[Intervention, ...]:  # noqa: ARG002
+    def interventions(self, network: int) -> tuple[Intervention, ...]:
         """Return what was done in the last step, in LND's own words too."""
         return self._done
 

@@ -6,6 +6,7 @@ from lnsim_gym.episodes.backed import BackendEpisodes
 from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import Episodes
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.schema import convert
 
 __all__ = ["open_episodes"]
 
@@ -33,7 +34,6 @@ def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Epis
             'use gym.make_vec(..., vectorization_mode="sync") for several'
         )
     from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
-    from lnsim_gym.schema import convert  # noqa: PLC0415
 
     settings = convert(problem.config.lnd, LndSettings, "lnd")
     return BackendEpisodes(problem, LndBackend(problem.topology, problem.config.payment, settings))

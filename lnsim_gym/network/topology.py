@@ -150,7 +150,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         for channel in self.channels:
             neighbours[channel.initiator].append(channel.peer)
             neighbours[channel.peer].append(channel.initiator)
-        frontier, reached = [self.nodes[0]], {self.nodes[0]}
+        frontier = [self.nodes[0]]
+        reached = {self.nodes[0]}
         while frontier:
             fresh = [name for name in neighbours[frontier.pop()] if name not in reached]
             reached.update(fresh)
@@ -159,7 +160,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def has_channels_of(self, other: Topology) -> bool:
         """Whether another topology has the same nodes and channels in the same order, whatever their policies."""
-        mine, its = self.arrays, other.arrays
+        mine = self.arrays
+        its = other.arrays
         return (
             self.nodes == other.nodes
             and np.array_equal(mine.source, its.source)

@@ -21,6 +21,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.keys import stand_in_public_key
 from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
+from lnsim_gym.records.naming import make_new
 
 __all__ = ["COLUMNS", "CsvRecorder"]
 
@@ -67,7 +68,7 @@ class CsvRecorder:
         self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
         ends = topology.arrays.source.reshape(-1, 2)
         self._channels_of = [np.flatnonzero((ends == node).any(axis=1)).tolist() for node in range(len(topology.nodes))]
-        self._file = _create(folder, started or datetime.now())
+        self._file = make_new(folder, started, ".csv", _open_new)
         self.path = Path(self._file.name)
         self._writer = csv.DictWriter(self._file, COLUMNS)
         self._writer.writeheader()
@@ -91,7 +92,8 @@ class CsvRecorder:
 
     def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each payment."""
-        batch, outcomes = event.batch, event.outcomes
+        batch = event.batch
+        outcomes = event.outcomes
         hops = outcomes.hops
         moment = event.timestamp + timedelta(seconds=event.intervening_s)
         around = balances_per_payment(event.topology, event.balances_served_from_msat, outcomes)
@@ -113,9 +115,11 @@ class CsvRecorder:
 
     def _rebalance_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each rebalance of a step."""
-        nodes, moment = self._topology.nodes, event.timestamp
+        nodes = self._topology.nodes
+        moment = event.timestamp
         for rebalance, before_msat, after_msat in event.rebalances_with_balances():
-            route, result = rebalance.route, rebalance.result
+            route = rebalance.route
+            result = rebalance.result
             path = self._topology.nodes_of(route)
             kind = "push" if len(route) == 1 else "circular"
             description = f"{kind} {'->'.join(nodes[node] for node in path)}"
@@ -162,15 +166,9 @@ class CsvRecorder:
         return view
 
 
-def _create(folder: Path, started: datetime) -> TextIO:
-    """Create a file that nobody has yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}.csv"
-            return path.open("x", encoding="utf-8", newline="")
-        except FileExistsError:
-            started += timedelta(seconds=1)
+def _open_new(path: Path) -> TextIO:
+    """Open a file that must not exist yet."""
+    return path.open("x", encoding="utf-8", newline="")
 
 
 def _sat(msat: int) -> int | str:

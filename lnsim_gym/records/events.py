@@ -1,6 +1,6 @@
 """What an episode leaves behind, as plain immutable events, and the balances around every single payment.
 
-Whoever steps an environment makes these events; every recorder, the bridge and the trace consume them. Nothing here
+What steps an environment makes these events; every recorder, the bridge and the trace consume them. Nothing here
 writes a file.
 """
 
@@ -36,7 +36,7 @@ class EpisodeStart:
     environment_id: str = ""
     """Id under which the environment is registered, when it is."""
     backend: str = ""
-    """Name of the world the episode runs on."""
+    """Name of the backend the episode runs on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class StepEvents:
 
     def rebalances_with_balances(self) -> Iterator[tuple[Rebalance, Int64, Int64]]:
         """Yield each rebalance with the balances before and after it, shape (channels, 2)."""
-        topology, before_msat = self.topology_before, self.balances_before_msat
+        topology = self.topology_before
+        before_msat = self.balances_before_msat
         for done in self.interventions:
             after_msat = balances_after(topology, before_msat, (done,))
             topology = topology_after(topology, (done,))
@@ -130,7 +131,8 @@ def balances_per_payment(
         them.
     """
     before = balances_msat
-    routes, delivered_msat = outcomes.part_route.tolist(), outcomes.part_amount_msat.tolist()
+    routes = outcomes.part_route.tolist()
+    delivered_msat = outcomes.part_amount_msat.tolist()
     for payment, parts in enumerate(outcomes.parts.tolist()):
         after = before.copy() if parts else before
         for part in range(parts):

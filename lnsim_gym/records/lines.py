@@ -58,7 +58,7 @@ class HeaderLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     versions: dict[str, str]
     """Versions of this package, Python, numpy, and of whatever the backend is made of."""
     backend: str
-    """World in which it was recorded."""
+    """Name of the backend it was recorded on."""
     environment: str
     """Id of the environment, when it has one."""
     config: dict[str, Any]
@@ -94,7 +94,7 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     payment_hash: str
 
     def __post_init__(self) -> None:
-        """Refuse a reason nobody knows."""
+        """Refuse an unknown reason."""
         _require_name(self.reason, RebalanceReason)
 
 
@@ -144,7 +144,7 @@ class PaymentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     payment_hash: str
 
     def __post_init__(self) -> None:
-        """Refuse a reason nobody knows."""
+        """Refuse an unknown reason."""
         _require_name(self.failure_reason, FailureReason)
 
 

@@ -22,6 +22,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.lines import payment_record, rebalance_record
+from lnsim_gym.records.naming import make_new
 from lnsim_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class ParquetRecorder:
     ) -> None:
         self._arrow = _pyarrow()
         self._topology = topology
-        self.path = _create(folder, started or datetime.now())
+        self.path = make_new(folder, started, "", _make_folder)
         self._events = _Table(self.path, "events", rows_per_file)
         self._balances = _Table(self.path, "balances", rows_per_file)
         self._ends = topology.arrays.source.reshape(-1, 2)
@@ -82,7 +83,8 @@ class ParquetRecorder:
         """Yield the row of each rebalance of a step."""
         moment = event.timestamp
         for rebalance, before_msat, after_msat in event.rebalances_with_balances():
-            record, path = rebalance_record(rebalance), self._topology.nodes_of(rebalance.route)
+            record = rebalance_record(rebalance)
+            path = self._topology.nodes_of(rebalance.route)
             sent = bool(record.applied_msat)
             yield {
                 **_place(event, -1, moment),
@@ -174,12 +176,18 @@ class _Table:
         self._waiting = []
         if not len(rows):
             return
-        from pyarrow import parquet  # noqa: PLC0415
+        from pyarrow import parquet  # noqa: PLC0415 - an extra
 
         path = self._folder / f"{self._name}-{next(self._numbers):05d}.parquet"
         unfinished = path.with_name(f".{path.name}.unfinished")
         parquet.write_table(rows, unfinished, compression="zstd")
         unfinished.replace(path)
+
+
+def _make_folder(path: Path) -> Path:
+    """Make a folder that must not exist yet."""
+    path.mkdir()
+    return path
 
 
 def _place(event: StepEvents, index: int, moment: datetime) -> dict[str, Any]:
@@ -193,23 +201,10 @@ def _place(event: StepEvents, index: int, moment: datetime) -> dict[str, Any]:
     }
 
 
-def _create(folder: Path, started: datetime) -> Path:
-    """Make a folder that nobody has yet."""
-    folder.mkdir(parents=True, exist_ok=True)
-    while True:
-        path = folder / f"lightning_simulation_{started:%Y-%m-%d_%H-%M-%S}"
-        try:
-            path.mkdir()
-        except FileExistsError:
-            started += timedelta(seconds=1)
-        else:
-            return path
-
-
 def _pyarrow() -> Any:
     """Import pyarrow."""
     try:
-        import pyarrow  # noqa: PLC0415
+        import pyarrow  # noqa: PLC0415 - an extra
     except ImportError:
         raise MissingDependency(
             'Parquet files need pyarrow, which is not installed: pip install "lnsim_gym[records]"'
@@ -222,7 +217,9 @@ def _schemas() -> dict[str, pyarrow.Schema]:
     """Return the columns of both tables."""
     pa = _pyarrow()
     metadata = {"lnsim_schema": SCHEMA, "lnsim_version": __version__}
-    moment, name, route = pa.timestamp("us", tz="UTC"), pa.dictionary(pa.int32(), pa.string()), pa.list_(pa.int32())
+    moment = pa.timestamp("us", tz="UTC")
+    name = pa.dictionary(pa.int32(), pa.string())
+    route = pa.list_(pa.int32())
     columns = {
         "events": [
             ("episode", pa.int64()),

@@ -1,4 +1,4 @@
-"""Doing a trace again on any backend, and telling every field that comes out differently.
+"""Replaying a trace on any backend, and reporting every field that comes out differently.
 
 Works in both directions: a trace of real nodes on the simulator, and a trace of the simulator on real nodes.
 """
@@ -34,7 +34,7 @@ __all__ = ["Difference", "replay"]
 _PER_RUN: Final = frozenset({"duration_s", "payment_hash", "detail"})
 """Fields that differ from run to run by their nature: time, chance, and words of LND."""
 _TIMING: Final = ("concurrency", "timeout_seconds")
-"""Payment options that two worlds need not share."""
+"""Payment options that two backends need not share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Difference:
 
 
 def replay(trace: Trace, backend: Backend) -> list[Difference]:
-    """Do everything in a trace again and compare.
+    """Replay a trace and compare what comes out.
 
     Each episode starts from its recorded balances. Rebalances over their fee limit are left out: they never reached
     the backend. After a step whose balances differ, the replay goes on from the recorded balances, so that one
@@ -76,7 +76,7 @@ def replay(trace: Trace, backend: Backend) -> list[Difference]:
         backend: Where; opened if need be, not closed.
 
     Raises:
-        RecordError: The backend has another topology or sends payments in another way.
+        RecordError: The backend has another topology or other payment options.
         BackendError: The backend is in trouble.
     """
     _require_same_problem(trace, backend)
@@ -99,7 +99,7 @@ def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
 
 
 def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -> Iterator[Difference]:
-    """Do one step again and yield what differs."""
+    """Replay one step and yield what differs."""
     for done in step.done:
         if done.rebalance is not None:
             for name, expected, got in _replay_rebalance(done.rebalance, backend):
@@ -120,19 +120,20 @@ def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -
 
 
 def _replay_rebalance(recorded: RebalanceRecord, backend: Backend) -> Iterator[tuple[str, Any, Any]]:
-    """Do one rebalance again and yield the fields in which it differs; one over its fee limit never was sent."""
+    """Replay one rebalance and yield the fields in which it differs; one over its fee limit never was sent."""
     if recorded.reason == RebalanceReason.FEE_LIMIT_EXCEEDED.name:
         return
     result = backend.rebalance(recorded.route, recorded.amount_msat)
-    again = rebalance_record(Rebalance(recorded.route, recorded.amount_msat, result))
+    replayed = rebalance_record(Rebalance(recorded.route, recorded.amount_msat, result))
     excluded = _PER_RUN | {"failure_source_index"} if recorded.failure_source_index < 0 else _PER_RUN
-    yield from _unequal(recorded, again, excluded)
+    yield from _unequal(recorded, replayed, excluded)
 
 
 def _unequal(one: msgspec.Struct, other: msgspec.Struct, excluded: frozenset[str]) -> Iterator[tuple[str, Any, Any]]:
     """Yield the fields in which two records differ."""
     for name in one.__struct_fields__:
-        expected, got = getattr(one, name), getattr(other, name)
+        expected = getattr(one, name)
+        got = getattr(other, name)
         if name not in excluded and expected != got:
             yield name, msgspec.to_builtins(expected), msgspec.to_builtins(got)
 

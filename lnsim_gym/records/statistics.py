@@ -141,7 +141,8 @@ class RunningStatistics:
 
     def _count_payments(self, event: StepEvents) -> None:
         """Count the payments of a step."""
-        batch, outcomes = event.batch, event.outcomes
+        batch = event.batch
+        outcomes = event.outcomes
         settled = outcomes.succeeded
         self._payments += len(settled)
         self._succeeded += int(settled.sum())

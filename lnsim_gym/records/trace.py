@@ -1,8 +1,8 @@
-"""Traces: everything an episode did, as JSON Lines, exact enough to be done again on another backend.
+"""Traces: everything an episode did, as JSON Lines, exact enough to be replayed on another backend.
 
 The first line is a header: schema, versions, environment, topology with policies, payment options. Then come lines for
 the start of an episode, each step and the end of an episode. A step is one line, so that what is in a file is always
-whole. Doing a trace again is the business of ``replay``.
+whole. Replaying a trace is the business of ``replay``.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class TraceWriter:
         path: File to write; an existing one is replaced.
         topology: The network.
         payment: How payments are sent.
-        backend: Name of the world.
+        backend: Name of the backend.
         environment: Id of the environment, when it has one.
         config: Settings of the environment, as plain data.
         versions: Versions of what the backend is made of, for example of LND.
@@ -118,7 +118,7 @@ class TraceWriter:
         self.close()
 
     def episode_started(self, event: EpisodeStart) -> None:
-        """Write the start of an episode, which has the policies of the header again."""
+        """Write the start of an episode, which repeats the policies of the header."""
         self._current = self._topology
         self._write(
             EpisodeLine(
@@ -133,7 +133,7 @@ class TraceWriter:
         """Write a step.
 
         Raises:
-            RecordError: It was made on another network than the header tells of.
+            RecordError: It was made on another network than that of the header.
         """
         if event.topology_before != self._current:
             raise RecordError("a trace is of one network, policies included: this step was made on another")
@@ -248,7 +248,10 @@ def _require_step(line: StepLine, trace: Trace) -> None:
     _require_balances(line.balances_after_msat, trace)
     routes = [part.route for payment in line.payments for part in payment.parts]
     for done in line.done:
-        routes.append(done.rebalance.route if done.rebalance else (done.policy_change.direction,))  # type: ignore[union-attr]
+        if done.rebalance is not None:
+            routes.append(done.rebalance.route)
+        if done.policy_change is not None:
+            routes.append((done.policy_change.direction,))
     directions = 2 * len(topology.channels)
     for route in routes:
         if not route or not all(0 <= direction < directions for direction in route):

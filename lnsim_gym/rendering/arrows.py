@@ -34,7 +34,8 @@ class RebalanceArrows:
     """
 
     def __init__(self, axes: Axes, topology: Topology, layout: Layout) -> None:
-        self._arrays, self._layout = topology.arrays, layout
+        self._arrays = topology.arrays
+        self._layout = layout
         self._arrows = [self._make_arrow(axes) for _ in range(_MOST_HOPS)]
         self._amount = axes.text(0, 0, "", fontsize=10 * layout.zoom, fontweight="bold", color=PAPER, animated=True)
         self._amount.set(ha="center", va="center", bbox={"boxstyle": "round,pad=0.25", "linewidth": 0})
@@ -55,7 +56,8 @@ class RebalanceArrows:
         if self._layout.roomy:
             aside = outward(start, stop) * _ASIDE * self._layout.zoom * self._layout.pixel
             inward = 0.2 * (stop - start)
-            start, stop = start + inward + aside, stop - inward + aside
+            start = start + inward + aside
+            stop = stop - inward + aside
         color = REFUSED if rebalance.refused else APPLIED
         for arrow, tail, head in zip(self._arrows, start.tolist(), stop.tolist(), strict=False):
             arrow.set_positions(tuple(tail), tuple(head))

@@ -37,7 +37,8 @@ class Layout:
     """
 
     def __init__(self, topology: Topology, pixels: int) -> None:
-        nodes, arrays = len(topology.nodes), topology.arrays
+        nodes = len(topology.nodes)
+        arrays = topology.arrays
         self.zoom = 1.0 if pixels >= 500 else 0.75
         """Factor of sizes of texts and lines."""
         self.few = nodes <= _MOST_ON_A_CIRCLE
@@ -65,7 +66,8 @@ class Layout:
             destination: Node indices where they stop.
             gap: Pixels between a node and the line.
         """
-        start, stop = self.position[source], self.position[destination]
+        start = self.position[source]
+        stop = self.position[destination]
         along = stop - start
         length = np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)
         cut = along * np.minimum((self.node_radius + gap) * self.pixel / length, 0.4)
@@ -111,7 +113,8 @@ def _sunflower(degree: Int64) -> Float64:
     """Place nodes evenly on a disc, the best connected in the centre."""
     rank = np.empty(len(degree))
     rank[np.argsort(-degree, kind="stable")] = np.arange(len(degree))
-    radius, angle = np.sqrt((rank + 0.5) / len(degree)), rank * np.pi * (3 - np.sqrt(5))
+    radius = np.sqrt((rank + 0.5) / len(degree))
+    angle = rank * np.pi * (3 - np.sqrt(5))
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
@@ -140,7 +143,7 @@ def _squared_distances(positions: Float64) -> Float64:
 
 
 def _pushed(positions: Float64, weights: Float64) -> Float64:
-    """Return the sum over all other nodes of the way from there, weighted, shape (nodes, 2)."""
+    """Return the sum over all other nodes of the vectors from there, weighted, shape (nodes, 2)."""
     away: Float64 = positions * weights.sum(axis=1, keepdims=True) - weights @ positions
     return away
 

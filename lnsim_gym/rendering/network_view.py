@@ -56,7 +56,8 @@ class NetworkView:
     """
 
     def __init__(self, axes: Axes, topology: Topology, pixels: int) -> None:
-        self._axes, self._topology = axes, topology
+        self._axes = axes
+        self._topology = topology
         self._layout = layout = Layout(topology, pixels)
         arrays = topology.arrays
         self._start, self._stop = layout.between(arrays.source[::2], arrays.destination[::2], gap=1.5)
@@ -110,10 +111,12 @@ class NetworkView:
         if self._layout.roomy:
             return
         nodes = len(self._topology.nodes)
-        edges, widths = [INK if self._layout.names_inside else PAPER] * nodes, [self._edge_width()] * nodes
+        edges = [INK if self._layout.names_inside else PAPER] * nodes
+        widths = [self._edge_width()] * nodes
         for name in rebalance.nodes if rebalance else ():
             node = self._topology.node_index[name]
-            edges[node], widths[node] = REFUSED if rebalance and rebalance.refused else APPLIED, 3.0
+            edges[node] = REFUSED if rebalance and rebalance.refused else APPLIED
+            widths[node] = 3.0
         self._nodes.set(edgecolors=edges, linewidths=widths)
 
     def _named(self) -> list[int]:
@@ -157,7 +160,8 @@ class NetworkView:
 
     def _make_name(self, node: int) -> Text:
         """Make the name of a node: outside the circle, into the node, or over it."""
-        layout, name = self._layout, short_name(self._topology.nodes[node])
+        layout = self._layout
+        name = short_name(self._topology.nodes[node])
         x, y = layout.position[node]
         if layout.names_inside:
             return self._text(x, y, name, fontsize=6.5)

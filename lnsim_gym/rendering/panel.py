@@ -42,7 +42,7 @@ class Panel:
         self._legend(balances)
 
     def artists(self) -> list[Artist]:
-        """Return what is drawn anew for every scene."""
+        """Return what is redrawn for every scene."""
         return [self._place, self._seed, self._rate, self._last, self._amount, self._route, self._dry]
 
     def update(self, scene: Scene) -> bool:
@@ -105,7 +105,7 @@ class Caption:
         self._text = axes.text(10, 14, "", fontsize=9, color=INK, va="center", animated=True)
 
     def artists(self) -> list[Artist]:
-        """Return what is drawn anew for every scene."""
+        """Return what is redrawn for every scene."""
         return [self._text]
 
     def update(self, scene: Scene) -> bool:
@@ -134,7 +134,7 @@ class SuccessChart:
         axes.set_title("grey: each step, black: so far", fontsize=9, color=FAINT, loc="left", pad=6)
 
     def artists(self) -> list[Artist]:
-        """Return what is drawn anew for every scene."""
+        """Return what is redrawn for every scene."""
         return [self._each, self._so_far]
 
     def update(self, scene: Scene) -> bool:

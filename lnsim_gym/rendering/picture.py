@@ -29,10 +29,10 @@ class _View(Protocol):
     """A part of a picture."""
 
     def artists(self) -> list[Artist]:
-        """Return what is drawn anew for every scene, in drawing order."""
+        """Return what is redrawn for every scene, in drawing order."""
 
     def update(self, scene: Scene) -> bool:
-        """Show a scene; return whether what stands still must be drawn anew too."""
+        """Show a scene; return whether what stands still must be redrawn too."""
 
 
 class Picture:

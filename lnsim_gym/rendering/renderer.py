@@ -13,10 +13,10 @@ from lnsim_gym.episodes import Episodes
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 from lnsim_gym.rendering.scene import History, Scene, Watcher
 from lnsim_gym.rendering.text import scene_text
+from lnsim_gym.rendering.window import Window
 
 if TYPE_CHECKING:
     from lnsim_gym.rendering.picture import Picture
-    from lnsim_gym.rendering.window import Window
 
 __all__ = ["RENDER_FPS", "RENDER_MODES", "Renderer"]
 
@@ -75,7 +75,7 @@ class Renderer:
         return [watcher.history for watcher in self._watchers]
 
     def restore_state(self, state: list[History]) -> None:
-        """Show again what was shown when this state was saved."""
+        """Show what was shown when this state was saved."""
         for watcher, history in zip(self._watchers, state, strict=True):
             watcher.history = history
 
@@ -92,8 +92,6 @@ class Renderer:
         """Draw the window, where there is one."""
         if self._mode != "human":
             return
-        from lnsim_gym.rendering.window import Window  # noqa: PLC0415
-
         if self._window is None:
             self._window = Window("Lightning network")
         if not self._window.closed:
@@ -106,7 +104,7 @@ class Renderer:
 
     def _picture(self, scene: Scene) -> Picture:
         """Return what draws the scene's topology: one picture serves all networks that are on it."""
-        from lnsim_gym.rendering.picture import Picture  # noqa: PLC0415
+        from lnsim_gym.rendering.picture import Picture  # noqa: PLC0415 - Matplotlib is an extra
 
         for picture in self._pictures:
             if picture.shows(scene.topology):

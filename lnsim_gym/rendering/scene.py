@@ -139,8 +139,10 @@ class Watcher:
 
     def scene(self) -> Scene:
         """Return the network as it is now."""
-        episodes, network = self._episodes, self._network
-        topology, done = episodes.topology(network), self._done
+        episodes = self._episodes
+        network = self._network
+        topology = episodes.topology(network)
+        done = self._done
         rebalances = [_shown(topology, one) for one in done if isinstance(one, interventions.Rebalance)]
         return Scene(
             topology=topology,

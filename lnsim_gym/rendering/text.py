@@ -47,7 +47,8 @@ def _header(scene: Scene) -> Iterator[str]:
 
 def _channels(scene: Scene) -> Iterator[str]:
     """Yield a line for each channel that is shown."""
-    topology, shares = scene.topology, scene.shares
+    topology = scene.topology
+    shares = scene.shares
     shown = np.arange(len(shares))
     if len(shares) > MOST_CHANNELS:
         touched = [direction >> 1 for direction in scene.rebalance.route] if scene.rebalance else []

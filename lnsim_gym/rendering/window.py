@@ -23,7 +23,7 @@ class Window:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pygame's own use of setuptools
-            import pygame  # noqa: PLC0415
+            import pygame  # noqa: PLC0415 - an extra
         self._pygame = pygame
         self._title = title
         self._screen: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,7 @@ class StepColumns:
 
     succeeded: Bool  # (networks, payments)
     failure_reason: Int32  # (networks, payments)
-    attempts: Int32  # (networks, payments) HTLCs sent out; ``UNCOUNTED`` until somebody asks, see ``attempts``
+    attempts: Int32  # (networks, payments) HTLCs sent out; ``UNCOUNTED`` until they are asked for, see ``attempts``
     fee_msat: Int64  # (networks, payments)
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)
@@ -121,8 +121,9 @@ class StepColumns:
         def column(*shape: int, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[np.generic]:
             return zeros((networks, *shape), dtype)
 
-        payments, max_parts = sizes.payments, sizes.max_parts
-        shapes: dict[str, npt.NDArray[np.generic]] = {
+        payments = sizes.payments
+        max_parts = sizes.max_parts
+        shapes: dict[str, npt.NDArray[Any]] = {
             "decision": column(sizes.decision),
             "balances_msat": column(sizes.channels, 2),
             "observation": column(sizes.observation, dtype=np.float32),
@@ -138,7 +139,7 @@ class StepColumns:
             "counts": column(LEDGER + sizes.ledger),
             "earned_msat": column(sizes.earners),
         }
-        return cls(**shapes)  # type: ignore[arg-type]
+        return cls(**shapes)
 
     @property
     def ledger(self) -> Int64:
@@ -163,12 +164,12 @@ class StepColumns:
             getattr(self, name)[0, :due] = getattr(outcomes, name)
 
 
-def unpack_batch(columns: Sequence[npt.NDArray[np.generic]], due: int) -> PaymentBatch:
+def unpack_batch(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentBatch:
     """Return the payments that were due, for columns in the order of the fields of ``PaymentBatch``."""
-    return PaymentBatch(*(column[:due] for column in columns))  # type: ignore[arg-type]
+    return PaymentBatch(*(column[:due] for column in columns))
 
 
-def unpack_outcomes(columns: Sequence[npt.NDArray[np.generic]], due: int) -> PaymentOutcomes:
+def unpack_outcomes(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentOutcomes:
     """Return the outcomes of payments that were due, for columns in the order of ``OUTCOME_COLUMNS``."""
-    fields = {name: column[:due] for name, column in zip(OUTCOME_COLUMNS, columns, strict=True)}
-    return PaymentOutcomes(**fields, duration_s=np.zeros(int(due)))  # type: ignore[arg-type]
+    fields: dict[str, Any] = {name: column[:due] for name, column in zip(OUTCOME_COLUMNS, columns, strict=True)}
+    return PaymentOutcomes(**fields, duration_s=np.zeros(int(due)))

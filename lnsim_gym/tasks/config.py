@@ -72,7 +72,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     task: str = "liquidity"
     """What the agent sees, does and is paid for, by name."""
     backend: BackendName = "simulator"
-    """World the episodes run on: the embedded simulator, or real LND nodes."""
+    """What the episodes run on: the embedded simulator, or real LND nodes."""
     topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
     """Preset name, path of a file, or the topology (or generator) itself; or a list of them, of one shape, each
     episode on one of them."""
@@ -117,7 +117,7 @@ CONFIGS: Final[dict[str, type[EnvironmentConfig]]] = {}
 
 def _config_of_task(name: object, kind: type[C]) -> type[C]:
     """Return the config of a task, which must be one of a kind."""
-    known = [task for task, config in CONFIGS.items() if issubclass(config, kind)]
-    if name not in known:
+    known = {task: config for task, config in CONFIGS.items() if issubclass(config, kind)}
+    if not isinstance(name, str) or name not in known:
         raise ConfigError(f"unknown task {name!r}.{did_you_mean(str(name), known)} Known: {', '.join(known)}")
-    return CONFIGS[str(name)]  # type: ignore[return-value]
+    return known[name]

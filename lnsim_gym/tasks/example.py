@@ -17,7 +17,8 @@ __all__ = ["example_state"]
 def example_state() -> LoopState:
     """Return the state of one network of two nodes; every state has its types."""
     data = {"nodes": ["a", "b"], "channels": [{"initiator": "a", "peer": "b", "capacity_sat": 100_000}]}
-    topology, config = Topology.from_dict(data), EnvironmentConfig(payments_per_step=1)
+    topology = Topology.from_dict(data)
+    config = EnvironmentConfig(payments_per_step=1)
     columns = StepColumns.zeros(Sizes(2, 1, 1, 1, 1, 1, 1, 1, 0, 0), 1)
     variants = make_variants(config, [topology], [compile_traffic(config.traffic, topology)])
     return make_state(config, variants, columns, Places.zeros(1), own_policies=False)

@@ -38,7 +38,8 @@ DESCRIPTION_COUNT: Final = 15
 SCAN_NODES: Final = 24
 """Networks of up to this many nodes are searched by counting, larger ones by halving."""
 
-_MASK_16, _SHIFT_16 = np.uint64(0xFFFF), np.uint64(16)
+_MASK_16 = np.uint64(0xFFFF)
+_SHIFT_16 = np.uint64(16)
 
 
 class TrafficProgram(NamedTuple):
@@ -81,7 +82,8 @@ def _pick(cumulative: Any, target: Any) -> Any:
         for node in range(last):  # counting has no branch to mispredict
             index += cumulative[node] <= target
         return index
-    low, high = 0, last
+    low = 0
+    high = last
     while low < high:
         middle = (low + high) >> 1
         if cumulative[middle] > target:
@@ -162,7 +164,8 @@ def _other(sender: Any, draw: Any) -> Any:
 @fused
 def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
     """Draw a receiver by pattern: a direct peer, a node that is none, or anyone else."""
-    first, last = program.first_neighbour[sender], program.first_neighbour[sender + 1]
+    first = program.first_neighbour[sender]
+    last = program.first_neighbour[sender + 1]
     pattern = uniform(state)
     choice = advance(state)
     others = program.nodes - 1
@@ -189,7 +192,8 @@ def _classic_receiver(program: Any, state: Any, sender: Any) -> Any:
 @fused
 def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any:
     """Draw a log-normal amount whose spread follows from the capacities of the pair."""
-    own, its = program.node_capacity_sat[sender], program.node_capacity_sat[receiver]
+    own = program.node_capacity_sat[sender]
+    its = program.node_capacity_sat[receiver]
     limit = (its if its < own else own) / 2.0
     log_mean = compiled_log(program.expected_payment_sat)
     if program.fixed_log_sd >= 0.0:

@@ -40,7 +40,7 @@ class DriftTraffic(
     """Demand that drifts: log-normal amounts, and pair weights that are redrawn every few steps.
 
     A payment goes from i to j with probability proportional to ``s_i * r_j``, where the logarithms of all weights
-    are normal with standard deviation ``weight_spread``, drawn again every ``redraw_every_steps`` steps.
+    are normal with standard deviation ``weight_spread``, redrawn every ``redraw_every_steps`` steps.
     """
 
     median_amount_sat: float = 20_000.0
@@ -144,7 +144,8 @@ def _weighted(topology: Topology, model: DriftTraffic | CardTraffic, median_sat:
 
 def _classic(topology: Topology, model: ClassicTraffic) -> TrafficProgram:
     """Compile uniform amounts over the three patterns."""
-    low_sat, high_sat = model.min_amount_sat, model.max_amount_sat
+    low_sat = model.min_amount_sat
+    high_sat = model.max_amount_sat
     _require(1 <= low_sat <= high_sat, "1 <= min_amount_sat <= max_amount_sat must hold", (low_sat, high_sat))
     shares = (model.direct_share, model.multi_hop_share)
     _require(min(shares) >= 0 and sum(shares) <= 1, "pattern shares must be >= 0 and add up to at most 1", shares)

@@ -28,7 +28,8 @@ def test_the_same_seeds_give_the_same_scores_with_any_number_of_threads(name):
 
 @pytest.mark.parametrize("name", ["noop", "random", "targeted"])
 def test_the_interval_brackets_the_mean_and_narrows_with_more_seeds(name):
-    few, many = score_of(name), score_of(name, seeds=range(40, 240))
+    few = score_of(name)
+    many = score_of(name, seeds=range(40, 240))
     for score in (few, many):
         assert score.success_rate_low < score.success_rate < score.success_rate_high
     assert many.success_rate_high - many.success_rate_low < 0.5 * (few.success_rate_high - few.success_rate_low)
@@ -57,12 +58,14 @@ def test_scores_are_those_of_a_single_environment_played_step_by_step(name):
     asked = refused = 0
     with gym.make("LightningNet-v0") as env:
         network = env.unwrapped
-        agent, rng = make_agent(name, network.problem), np.random.default_rng(0)
+        agent = make_agent(name, network.problem)
+        rng = np.random.default_rng(0)
         for seed in SEEDS:
             state, info = env.reset(seed=seed)
             for _ in range(STEPS):
                 state, reward, *_, info = env.step(agent.act_one(state, info, rng))
-                batch, outcomes = network.last_batch(), network.last_outcomes()
+                batch = network.last_batch()
+                outcomes = network.last_outcomes()
                 sums["succeeded"] += int(outcomes.succeeded.sum())
                 sums["volume_msat"] += int(batch.amount_msat[outcomes.succeeded.astype(bool)].sum())
                 sums["fees_msat"] += info["fees_msat"]

@@ -17,16 +17,20 @@ def problem(**settings):
 
 def test_each_row_is_about_one_direction_and_both_its_nodes():
     own = problem(topology="scale_free(nodes=20, channels=40, seed=3)")
-    layout, arrays = own.task.observations, own.topology.arrays
+    layout = own.task.observations
+    arrays = own.topology.arrays
     observation = np.random.default_rng(0).random((2, layout.size)).astype(np.float32)
     features = ChannelFeatures(own)
     rows = features(observation, np.zeros(2, np.int64))
     assert rows.shape == (2, 80, 33) == (2, *features.space.shape)
     assert rows.dtype == np.float32
     capacity = np.repeat(arrays.capacity_sat, 2)
-    balance, last = observation[1, :80], observation[1, 80 : 80 + layout.features]
+    balance = observation[1, :80]
+    last = observation[1, 80 : 80 + layout.features]
     for direction in (0, 17, 79):
-        source, peer, opposite = arrays.source[direction], arrays.destination[direction], direction ^ 1
+        source = arrays.source[direction]
+        peer = arrays.destination[direction]
+        opposite = direction ^ 1
         ends = arrays.source == source
         held = (balance * capacity)[ends].sum() / capacity[ends].sum()
         row = rows[1, direction]

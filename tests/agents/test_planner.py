@@ -1,4 +1,4 @@
-"""Planners know or estimate the demand, beat the rules, and leave the world they plan for alone."""
+"""Planners know or estimate the demand, beat the rules, and leave the network they plan for alone."""
 
 import gymnasium as gym
 import numpy as np
@@ -21,7 +21,8 @@ SEEING = Problem.of(EnvironmentConfig.of({**DRIFT, **FLOWS}))
 
 
 def test_planners_beat_doing_nothing_by_far_and_the_best_rule_clearly():
-    seeds, few = range(500, 510), {"horizon": 6, "samples": 6, "more_samples": 18}
+    seeds = range(500, 510)
+    few = {"horizon": 6, "samples": 6, "more_samples": 18}
     idle, rule = (evaluate(name, make_agent(name, PROBLEM), seeds, 50) for name in ("noop", "targeted"))
     for agent in (PlannerOracle(PROBLEM, **few), Planner(SEEING, **few)):
         planned = evaluate("planner", agent, seeds, 50)
@@ -74,9 +75,12 @@ def test_an_episode_starts_with_an_empty_memory(kind):
 @pytest.mark.parametrize("kind", [PlannerOracle, Planner])
 def test_imagined_futures_never_touch_the_environment(kind, settings):
     settings = {**FLOWS, **settings}
-    planned, blind = gym.make("LightningNet-v0", **settings), gym.make("LightningNet-v0", **settings)
-    agent, rng = kind(planned.unwrapped.problem, **FEW), np.random.default_rng(0)
-    (state, info), (other, _) = planned.reset(seed=77), blind.reset(seed=77)
+    planned = gym.make("LightningNet-v0", **settings)
+    blind = gym.make("LightningNet-v0", **settings)
+    agent = kind(planned.unwrapped.problem, **FEW)
+    rng = np.random.default_rng(0)
+    state, info = planned.reset(seed=77)
+    other, _ = blind.reset(seed=77)
     rebalanced = 0
     for _ in range(15):
         before = planned.unwrapped.balances_msat()

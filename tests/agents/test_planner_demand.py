@@ -80,7 +80,7 @@ def test_liquidity_moves_to_where_payments_will_come_from():
 
 
 def played(networks, steps):
-    """Observations of networks that nobody rebalances, one of each step, and the true logarithms of weights."""
+    """Observations of networks without rebalances, one of each step, and the true logarithms of weights."""
     episodes = SimulatedEpisodes(FLOWS, networks)
     for index in range(networks):
         episodes.seed(index, 7_000 + index)
@@ -96,8 +96,10 @@ def played(networks, steps):
 
 def test_the_estimate_gets_better_with_every_payment_and_knows_how_good_it_is():
     shown, truth = played(200, 24)
-    estimator, rng = DemandEstimator(FLOWS), np.random.default_rng(0)
-    unexplained, within = {}, {}
+    estimator = DemandEstimator(FLOWS)
+    rng = np.random.default_rng(0)
+    unexplained = {}
+    within = {}
     for step, observation in enumerate(shown):
         estimator.observe(observation, np.full(200, step))
         if step in (0, 1, 5, 24):
@@ -114,7 +116,8 @@ def test_the_estimate_gets_better_with_every_payment_and_knows_how_good_it_is():
 
 def test_a_redraw_makes_the_estimator_forget():
     shown, _ = played(3, 4)
-    used, fresh = DemandEstimator(FLOWS), DemandEstimator(FLOWS)
+    used = DemandEstimator(FLOWS)
+    fresh = DemandEstimator(FLOWS)
     for step, observation in enumerate(shown):
         used.observe(observation, np.full(3, step))
     before = used.load(8, np.random.default_rng(1))

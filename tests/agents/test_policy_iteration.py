@@ -29,7 +29,8 @@ def wrapped(venv):
 
 def test_branches_that_do_the_same_go_on_exactly_as_their_network_does():
     env = wrapped(networks())
-    observation, rng = env.reset(), np.random.default_rng(0)
+    observation = env.reset()
+    rng = np.random.default_rng(0)
     branches = Branches(env, 4)
     for _ in range(30):
         observation, *_ = env.step(rng.integers(43, size=3))
@@ -74,8 +75,10 @@ def test_branches_leave_their_networks_as_they_are_and_end_with_the_episode():
 
 def test_candidates_are_the_best_doing_nothing_and_others_that_are_allowed():
     model = DirectPolicyIteration("MlpPolicy", networks(), candidates=8, seed=0)
-    values, allowed = np.random.default_rng(0).random((3, 43), np.float32), np.ones((3, 43), np.bool_)
-    values[1, 10:], allowed[1, 10:] = -np.inf, False
+    values = np.random.default_rng(0).random((3, 43), np.float32)
+    allowed = np.ones((3, 43), np.bool_)
+    values[1, 10:] = -np.inf
+    allowed[1, 10:] = False
     candidates = model._candidates(values, allowed)
     assert candidates.shape == (3, 8)
     np.testing.assert_array_equal(candidates[:, 0], values.argmax(axis=1))
@@ -87,7 +90,8 @@ def test_candidates_are_the_best_doing_nothing_and_others_that_are_allowed():
 
 
 def test_the_oldest_experience_makes_room():
-    experience, rng = Experience(4, (1,), 2), np.random.default_rng(0)
+    experience = Experience(4, (1,), 2)
+    rng = np.random.default_rng(0)
     for value in range(6):
         experience.add(np.full((1, 1), value, np.float32), np.zeros((1, 2), np.int64), np.full((1, 2), value, float))
     basis, _, returns = experience.sample(200, rng)
@@ -99,7 +103,8 @@ def test_values_of_tried_actions_are_those_among_all_also_where_one_network_look
     rng = np.random.default_rng(0)
     actions = rng.permuted(np.arange(43)[None].repeat(5, axis=0), axis=1)[:, :20]
     for shape in ((30,), (14, 6)):
-        box, discrete = gym.spaces.Box(-np.inf, np.inf, shape, np.float32), gym.spaces.Discrete(43)
+        box = gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
+        discrete = gym.spaces.Discrete(43)
         policy = ActionValuePolicy(box, discrete, lambda _: 1e-3, net_arch=[8])
         observation = rng.normal(size=(5, *shape)).astype(np.float32)
         values = policy.values(observation, np.ones((5, 43), np.bool_))
@@ -128,7 +133,8 @@ def test_it_learns_to_move_liquidity_within_a_few_seconds():
     model.learn(64 * 60)
     test = wrapped(LightningVecEnv("LightningNet-v0", 100, seed=5_000_000, **FLOWS))
     test.norm_obs = False
-    observation, success_rate = test.reset(), 0.0
+    observation = test.reset()
+    success_rate = 0.0
     for _ in range(100):
         masks = np.stack(test.env_method("action_masks"))
         observation, rewards, *_ = test.step(model.predict(observation, action_masks=masks)[0])

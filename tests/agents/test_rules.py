@@ -64,7 +64,8 @@ def test_masked_random_chooses_only_what_balances_allow_and_unmasked_does_not_ca
     rng = np.random.default_rng(1)
     allowed = (rng.random((2000, 43)) < 0.1).astype(np.int8)
     allowed[:, 0] = 1
-    info, nothing_seen = info_of(problem, 2000, allowed), np.zeros((2000, 2 * CHANNELS), np.float32)
+    info = info_of(problem, 2000, allowed)
+    nothing_seen = np.zeros((2000, 2 * CHANNELS), np.float32)
     masked = RandomActions(problem).act(nothing_seen, info, np.random.default_rng(2))
     assert allowed[np.arange(2000), masked].all()
     unmasked = RandomActions(problem, masked=False).act(nothing_seen, info, np.random.default_rng(2))
@@ -83,7 +84,8 @@ def test_masked_random_is_never_refused_and_unmasked_is():
 @settings(max_examples=60)
 @given(shares=st.lists(st.floats(0.03125, 0.96875, width=32), min_size=CHANNELS, max_size=CHANNELS))
 def test_targeted_moves_a_fifth_once_from_the_fuller_to_the_emptier_end_of_the_worst_channel(action, shares):
-    problem, shares = PROBLEMS[action], np.array([shares])
+    problem = PROBLEMS[action]
+    shares = np.array([shares])
     row, amount_msat = decoded(problem, Targeted(problem), shares)
     assert row.shape == (1,)
     seen = observe(shares).reshape(CHANNELS, 2).astype(np.float64)

@@ -61,8 +61,12 @@ def chosen(agent, initiator_shares, step=0, seed=0):
     return [names[direction] for direction in problem.task.routes.route(int(row))], int(amount_msat) // 1000
 
 
-AB, BC, CA = ("ann", "ben"), ("ben", "cat"), ("cat", "ann")
-BA, CB, AC = AB[::-1], BC[::-1], CA[::-1]
+AB = ("ann", "ben")
+BC = ("ben", "cat")
+CA = ("cat", "ann")
+BA = AB[::-1]
+CB = BC[::-1]
+AC = CA[::-1]
 
 
 @pytest.mark.parametrize("action", SPACES)

@@ -9,7 +9,6 @@ import gymnasium as gym
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.agents.evaluate import evaluate
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.trained import TrainedAgent
@@ -29,7 +28,8 @@ def make_dummy(n_envs, **settings):
 )
 def test_it_equals_a_dummy_vec_env_over_whole_episodes(settings):
     settings = {"max_episode_steps": 9, **settings}
-    native, dummy = LightningVecEnv(ID, 4, **settings), make_dummy(4, **settings)
+    native = LightningVecEnv(ID, 4, **settings)
+    dummy = make_dummy(4, **settings)
     native.seed(50)
     dummy.seed(50)
     assert_same(native.reset(), dummy.reset())
@@ -37,7 +37,8 @@ def test_it_equals_a_dummy_vec_env_over_whole_episodes(settings):
     space.seed(0)
     for _ in range(30):
         actions = np.stack([space.sample() for _ in range(4)])
-        (observation, reward, done, infos), expected = native.step(actions), dummy.step(actions)
+        observation, reward, done, infos = native.step(actions)
+        expected = dummy.step(actions)
         assert_same(observation, expected[0])
         np.testing.assert_array_equal(reward, expected[1])
         assert reward.dtype == expected[1].dtype == np.float32

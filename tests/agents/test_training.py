@@ -91,7 +91,8 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     resumed = train(algo, recipe, 7, parts, seeds=SEEDS, resume=True)
     assert resumed.score == report.score
     train(algo, recipe, 8, other, seeds=SEEDS)
-    same, different = weights(parts), weights(other)
+    same = weights(parts)
+    different = weights(other)
     for key, array in weights(whole).items():
         np.testing.assert_array_equal(array, same[key], err_msg=key)
     assert any(not np.array_equal(array, different[key]) for key, array in weights(whole).items())
@@ -101,7 +102,8 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     ("algo", "observation"), [*((algo, "its own") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
 )
 def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, observation, tmp_path, small_fit):
-    recipe, folder = small_recipe(algo), new_folder(tmp_path / "seed-0")
+    recipe = small_recipe(algo)
+    folder = new_folder(tmp_path / "seed-0")
     text = recipe_path(algo).read_text()
     if observation == "dict":
         policy = "MultiInputLstmPolicy" if algo == "ppo_lstm" else "MultiInputPolicy"
@@ -123,7 +125,9 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
     if (folder.last_checkpoint() / "vecnormalize.pkl").exists():
         env = VecNormalize.load(folder.last_checkpoint() / "vecnormalize.pkl", env)
         env.training = False
-    seen, memory, starts = env.reset(), None, np.ones(5, bool)
+    seen = env.reset()
+    memory = None
+    starts = np.ones(5, bool)
     taken = set()
     for step in range(30):
         masks = env.env_method("action_masks")
@@ -143,7 +147,8 @@ def test_a_policy_file_acts_as_the_checkpoint_does_in_stable_baselines3(algo, ob
 
 @pytest.mark.parametrize("name", [name for name in known_agents() if isinstance(read_recipe(name), TrainedRecipe)])
 def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(name):
-    recipe, problem = read_recipe(name), problem_of(name)
+    recipe = read_recipe(name)
+    problem = problem_of(name)
     features = make_features(recipe, problem)
     observations = features.space if features else problem.task.observations.space
     policy = Hyperparameters.of(recipe).make_policy(observations, problem.task.actions.space)
@@ -157,7 +162,8 @@ def test_a_recipe_that_ships_makes_a_policy_and_plays_when_it_has_been_trained(n
 def test_features_are_the_same_in_training_and_in_play(small_fit):
     settings = {"observation": "flows", "observation_history": 1, "max_episode_steps": 33}
     plain, venv = (LightningVecEnv("LightningNet-v0", 4, seed=1, **settings) for _ in range(2))
-    training, playing = FeaturedVecEnv(venv, DemandFeatures(venv.problem, 33)), DemandFeatures(plain.problem, 33)
+    training = FeaturedVecEnv(venv, DemandFeatures(venv.problem, 33))
+    playing = DemandFeatures(plain.problem, 33)
     np.testing.assert_array_equal(training.reset(), playing(plain.reset(), plain.steps))
     rng = np.random.default_rng(0)
     for step in range(1, 60):
@@ -186,7 +192,8 @@ def test_features_need_what_they_are_made_of():
 def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):
     from stable_baselines3 import PPO  # noqa: PLC0415
 
-    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "run")
+    recipe = small_recipe("ppo")
+    folder = new_folder(tmp_path / "run")
     train("ppo", recipe, 0, folder, seeds=SEEDS, stopped=after(2))
     half = PPO.load(folder.last_checkpoint() / "model.zip", device="cpu")
     assert half.policy.optimizer.param_groups[0]["lr"] == half.lr_schedule(half._current_progress_remaining)
@@ -197,7 +204,8 @@ def test_a_linear_schedule_ends_at_zero_also_when_resumed(tmp_path):
 
 
 def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
-    folder, told = new_folder(tmp_path / "run"), []
+    folder = new_folder(tmp_path / "run")
+    told = []
     report = train(
         "mine",
         small_recipe("ppo"),
@@ -222,7 +230,8 @@ def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
 
 
 def test_only_the_last_checkpoint_is_kept_and_one_of_another_recipe_is_not_resumed(tmp_path):
-    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "run")
+    recipe = small_recipe("ppo")
+    folder = new_folder(tmp_path / "run")
     train("ppo", recipe, 0, folder, every=60, seeds=SEEDS)
     assert [path.name for path in folder.checkpoints.iterdir()] == [f"{240:012d}"]
     other = msgspec.structs.replace(recipe, hyperparams={**recipe.hyperparams, "gamma": 0.5})
@@ -305,7 +314,8 @@ def test_hyperparameters_that_policy_iteration_cannot_use_are_refused(hyperparam
 
 
 def test_a_policy_that_cannot_play_is_refused(tmp_path):
-    recipe, folder = small_recipe("ppo"), new_folder(tmp_path / "seed-0")
+    recipe = small_recipe("ppo")
+    folder = new_folder(tmp_path / "seed-0")
     train("ppo", recipe, 0, folder, seeds=SEEDS)
     own = tmp_path / "own.toml"
     own.write_text(with_trained(recipe_path("ppo").read_text(), Trained(weights="seed-0/policy.npz")))

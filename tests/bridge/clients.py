@@ -14,7 +14,6 @@ import jsonschema
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.bridge.messages import KINDS
 from lnsim_gym.bridge.schema import schema_json

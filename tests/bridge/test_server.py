@@ -391,7 +391,8 @@ def test_the_episode_goes_on_when_the_server_is_gone():
 def _kill_server(env):
     """Let everything that the server's thread does die under it."""
     server = env.bridge._server
-    loop, thread = server._loop, server._thread
+    loop = server._loop
+    thread = server._thread
     loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
     thread.join(20)
     assert not thread.is_alive()

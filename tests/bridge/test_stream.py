@@ -25,7 +25,8 @@ def recorded():
         client.until("connection_status")
         env.reset(seed=3)
         steps = [start := env.unwrapped.balances_msat()]
-        outcomes, infos = [], []
+        outcomes = []
+        infos = []
         for action in (1, 0, ExactRebalance(4, 1_234_000), 17, 30):
             infos.append(env.step(action)[4])
             outcomes.append((env.unwrapped.last_batch(), env.unwrapped.last_outcomes()))
@@ -63,7 +64,9 @@ def test_a_payment_is_one_transaction(recorded):
 
 def test_each_changed_channel_end_is_told_once_a_step_and_unchanged_ones_are_not(recorded):
     env, messages, balances_msat, _, _ = recorded
-    names, step, told = env.bridge.names, -1, collections.defaultdict(list)
+    names = env.bridge.names
+    step = -1
+    told = collections.defaultdict(list)
     for message in messages:
         if message["type"] == "channel_update":
             told[step + 1].append(message)
@@ -82,7 +85,8 @@ def test_each_changed_channel_end_is_told_once_a_step_and_unchanged_ones_are_not
 
 def test_balances_of_transactions_add_up_to_the_balances_after_the_step(recorded):
     _, messages, balances_msat, _, _ = recorded
-    channels, number = {}, 0
+    channels = {}
+    number = 0
     for message in messages:
         if message["type"] in ("transaction", "channel_update"):
             for node, ends in message["channels"].items():

@@ -378,7 +378,8 @@ def test_the_bridge_agent_is_for_pushes_on_one_network(driven):
 
 def test_the_reference_model_learns_who_will_be_depleted_from_other_things():
     rng = np.random.default_rng(0)
-    share, outflow = rng.random(4000), rng.normal(0, 0.1, 4000)
+    share = rng.random(4000)
+    outflow = rng.normal(0, 0.1, 4000)
     depleted = (share - outflow + rng.normal(0, 0.02, 4000) < 0.1).astype(float)
     model = DepletionModel()
     for batch in np.split(np.arange(3000), 30):

@@ -206,7 +206,8 @@ def test_up_repairs_what_has_stopped_and_keeps_the_balances(run, network, status
 
 def test_a_kept_network_goes_on_with_chain_channels_and_balances(run, status, pay):
     pay()
-    before, points = status(), channel_points(run)
+    before = status()
+    points = channel_points(run)
     run("down", "--name", NAME, "--keep")
     stopped = status(code=1)
     assert {node["state"] for node in stopped["nodes"]} == {"stopped"}

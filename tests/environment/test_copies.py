@@ -13,7 +13,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.errors import ConfigError
 from tests.waiting import wait_until
@@ -118,7 +117,8 @@ def assert_same(one, other):
 def test_a_copy_goes_on_as_the_original_does_and_leaves_it_alone(make, settings, duplicate):
     env = make(settings)
     play(env, 7)
-    other, again = duplicate(env), duplicate(env)
+    other = duplicate(env)
+    again = duplicate(env)
     ahead = play(other, STEPS)
     expected = play(env, STEPS)
     assert_same(ahead, expected)
@@ -144,7 +144,8 @@ def test_a_pickle_goes_on_in_another_process(make, tmp_path):
 
 
 def test_a_saved_state_is_gone_back_to_any_number_of_times(make, settings):
-    env, other = make(settings), make(settings)
+    env = make(settings)
+    other = make(settings)
     inner = env.unwrapped if isinstance(env, gym.Env) else env
     play(env, 7)
     state = pickle.loads(pickle.dumps(inner.save_state()))
@@ -158,7 +159,8 @@ def test_a_saved_state_is_gone_back_to_any_number_of_times(make, settings):
 
 
 def test_a_state_of_other_settings_is_refused(make):
-    small, large = make({}), make({"topology": "ring(nodes = 9)"})
+    small = make({})
+    large = make({"topology": "ring(nodes = 9)"})
     state = (small.unwrapped if isinstance(small, gym.Env) else small).save_state()
     with pytest.raises(ConfigError, match="same settings and number of networks"):
         (large.unwrapped if isinstance(large, gym.Env) else large).restore_state(state)

@@ -10,7 +10,6 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.payments import FailureReason
 from lnsim_gym.tasks.liquidity.rewards import TERMS
@@ -154,7 +153,8 @@ def test_the_observation_is_the_balances_as_shares_of_the_capacity():
 
 
 def test_averages_follow_the_flows_of_each_step():
-    last, averaged = make(observation="flows", observation_history=1), make(observation="averages")
+    last = make(observation="flows", observation_history=1)
+    averaged = make(observation="averages")
     expected = np.zeros((5, 24), np.float32)
     for _, (seen, *_), (got, *_) in zip(range(30), rollout(last, 3, 30), rollout(averaged, 3, 30), strict=False):
         expected[0] = seen[14:]
@@ -174,7 +174,8 @@ def test_flows_and_failures_are_those_of_the_batch():
     previous = None
     for _ in range(8):
         observation, *_ = env.step(0)
-        batch, outcomes = network.last_batch(), network.last_outcomes()
+        batch = network.last_batch()
+        outcomes = network.last_outcomes()
         flows = np.zeros(14)
         for i, p in zip(*np.nonzero(outcomes.part_amount_msat), strict=True):
             for direction in outcomes.part_route[i, p]:

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.errors import ConfigError, InvalidAction
 
 ENVS = 5
@@ -66,7 +65,8 @@ def assert_same(native, reference, path="", mask=None):
 @pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 def test_a_vector_equals_its_single_environments_over_whole_episodes(mode, variation):
-    native, reference = make_native(mode, **variation), make_reference(mode, **variation)
+    native = make_native(mode, **variation)
+    reference = make_reference(mode, **variation)
     assert native.action_space == reference.action_space
     assert native.observation_space == reference.observation_space
     observation, info = native.reset(seed=100)
@@ -76,10 +76,8 @@ def test_a_vector_equals_its_single_environments_over_whole_episodes(mode, varia
     native.action_space.seed(0)
     for _ in range(25):
         actions = native.action_space.sample()
-        (observation, *rest, info), (expected, *expected_rest, expected_info) = (
-            native.step(actions),
-            reference.step(actions),
-        )
+        observation, *rest, info = native.step(actions)
+        expected, *expected_rest, expected_info = reference.step(actions)
         assert_same(observation, expected)
         for left, right in zip(rest, expected_rest, strict=True):
             assert left.dtype == right.dtype
@@ -151,7 +149,8 @@ def test_threads_change_nothing(threads):
 
 
 def test_seeds_may_be_given_one_by_one():
-    listed, counted = make_native(), make_native()
+    listed = make_native()
+    counted = make_native()
     first, _ = listed.reset(seed=[8, 7, None, 10, 11])
     second, _ = counted.reset(seed=7)
     np.testing.assert_array_equal(first[[1, 3, 4]], second[[0, 3, 4]])

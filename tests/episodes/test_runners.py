@@ -39,10 +39,13 @@ VARIATIONS = [
 def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **variation}))
     backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
-    compiled, stepwise = SimulatedEpisodes(problem, 1), BackendEpisodes(problem, backend)
-    everyone, rng = np.ones(1, np.bool_), np.random.default_rng(0)
+    compiled = SimulatedEpisodes(problem, 1)
+    stepwise = BackendEpisodes(problem, backend)
+    everyone = np.ones(1, np.bool_)
+    rng = np.random.default_rng(0)
     settled = failed = refused = uncounted = 0
-    kept, expected = [], []
+    kept = []
+    expected = []
     for seed in (3, 4):
         for runner in (compiled, stepwise):
             runner.seed(0, seed)
@@ -80,13 +83,15 @@ def assert_equal_columns(compiled, stepwise):
 
 def assert_equal_fields(one, other):
     for field in fields(one):
-        left, right = getattr(one, field.name), getattr(other, field.name)
+        left = getattr(one, field.name)
+        right = getattr(other, field.name)
         np.testing.assert_array_equal(left, right, field.name)
 
 
 def test_networks_of_a_batch_do_not_touch_each_other():
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, "payment": {"mission_control": "per_episode"}}))
-    batch, alone = SimulatedEpisodes(problem, 3), SimulatedEpisodes(problem, 1)
+    batch = SimulatedEpisodes(problem, 3)
+    alone = SimulatedEpisodes(problem, 1)
     for network in range(3):
         batch.seed(network, 10 + network)
     batch.begin(np.ones(3, np.bool_))
@@ -99,7 +104,8 @@ def test_networks_of_a_batch_do_not_touch_each_other():
         batch.step(which, np.array([[5, 10_000_000], [3, 50_000_000], [-1, 0]]))
         alone.step_one(np.array([3, 50_000_000]).data)
         for field in fields(batch.columns):
-            left, right = getattr(batch.columns, field.name)[1], getattr(alone.columns, field.name)[0]
+            left = getattr(batch.columns, field.name)[1]
+            right = getattr(alone.columns, field.name)[0]
             np.testing.assert_array_equal(left, right, field.name)
         if not which[0]:
             np.testing.assert_array_equal(batch.columns.balances_msat[0], before)
@@ -110,13 +116,15 @@ def test_attempts_are_counted_on_the_network_and_from_the_balances_of_their_step
     config = {"variants": {"count": 5}, "start_balances": {}}
     problem = Problem.of(EnvironmentConfig.of(config))
     runner = SimulatedEpisodes(problem, 4, threads=2)
-    everyone, rest = np.ones(4, np.bool_), np.array([True, True, False, True])
+    everyone = np.ones(4, np.bool_)
+    rest = np.array([True, True, False, True])
     for network in range(4):
         runner.seed(network, 20 + network)
     runner.begin(everyone)
     drained = np.zeros((4, len(problem.topology.channels), 2), np.int64)
     drained[:, :, 1] = problem.topology.owned_total_msat
-    expected, kept = {}, {}
+    expected = {}
+    kept = {}
     for step in range(12):
         which = everyone if step % 2 else rest
         before = {network: runner.columns.balances_msat[network].copy() for network in np.flatnonzero(which)}

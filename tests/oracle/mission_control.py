@@ -30,7 +30,8 @@ class PairResult:
 def capacity_factor(amount, capacity_msat):
     if amount > capacity_msat:
         return 0.0
-    cutoff, smearing = CAPACITY_FRACTION * capacity_msat, SMEARING_FRACTION * capacity_msat
+    cutoff = CAPACITY_FRACTION * capacity_msat
+    smearing = SMEARING_FRACTION * capacity_msat
     exponent = -(amount - cutoff) / smearing
     if exponent > 38:  # what would be subtracted is lost in rounding
         return 1.0
@@ -60,7 +61,8 @@ class MissionControl:
         if not results:
             return apriori
         factor = 1 / (1 - APRIORI_WEIGHT) - 1
-        total, weight = apriori * factor, factor
+        total = apriori * factor
+        weight = factor
         for _, result in sorted(results.items()):
             if amount <= result.success_amount:
                 weight += 1
@@ -93,6 +95,7 @@ class MissionControl:
         recent = last.fail_ms is not None and now_ms - last.fail_ms < RELAX_INTERVAL_MS
         if amount > last.fail_amount and recent:
             return
-        last.fail_ms, last.fail_amount = now_ms, amount
+        last.fail_ms = now_ms
+        last.fail_amount = amount
         if amount <= last.success_amount:
             last.success_amount = amount - 1

@@ -81,7 +81,8 @@ class OracleNetwork:
 
     def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600):
         arrays = topology.arrays
-        self.source, self.destination = arrays.source.tolist(), arrays.destination.tolist()
+        self.source = arrays.source.tolist()
+        self.destination = arrays.destination.tolist()
         self.policy = [
             OraclePolicy(*row)
             for row in zip(
@@ -103,7 +104,9 @@ class OracleNetwork:
                 arrays.capacity_sat.tolist(), arrays.fee_per_kw.tolist(), balances_msat.tolist(), strict=True
             )
         ]
-        self.max_parts, self.remember, self.max_attempts = max_parts, remember, max_attempts
+        self.max_parts = max_parts
+        self.remember = remember
+        self.max_attempts = max_attempts
         self.memories = {}
         self.ties = 0
         """Pairs of equally good ways met so far: LND takes the one that its maps happen to list first."""
@@ -121,7 +124,9 @@ class OracleNetwork:
             payment.reason = FailureReason.ERROR
             return payment
         mission_control = self._mission_control(source)
-        shards, remaining, clock = [], amount, 0
+        shards = []
+        remaining = amount
+        clock = 0
         while True:
             if remaining > 0 and payment.reason == FailureReason.NONE:
                 if payment.attempts == self.max_attempts:
@@ -215,7 +220,8 @@ class OracleNetwork:
         elif shard.reached == len(shard.route):
             shard.arrived = True
         else:
-            direction, amount = shard.route[shard.reached], shard.amounts[shard.reached]
+            direction = shard.route[shard.reached]
+            amount = shard.amounts[shard.reached]
             back_again = direction == shard.route[shard.reached - 1] ^ 1
             if back_again or not self.channels[direction // 2].accepts(direction % 2, amount):
                 shard.refused = shard.reached

@@ -48,8 +48,10 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
 
     attempt_cost = float(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
     cltv_limit = CLTV_LIMIT - FINAL_CLTV_DELTA - BLOCK_PADDING
-    distance, heap = {}, []
-    node, partial = target, NodeWithDist(0, 0, amount, 0, 1.0, -1, 0)
+    distance = {}
+    heap = []
+    node = target
+    partial = NodeWithDist(0, 0, amount, 0, 1.0, -1, 0)
     while True:
         for direction in network.incoming[node]:
             origin = network.source[direction]
@@ -78,12 +80,14 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
         while heap and node is None:
             dist, _, candidate_node, direction = heapq.heappop(heap)
             if (distance[candidate_node].dist, distance[candidate_node].next_hop) == (dist, direction):
-                node, partial = candidate_node, distance[candidate_node]
+                node = candidate_node
+                partial = distance[candidate_node]
         if node is None or node == source:
             break
     if source not in distance:
         raise NoPathFound
-    route, node = [], source
+    route = []
+    node = source
     while node != target:
         route.append(distance[node].next_hop)
         node = network.destination[distance[node].next_hop]
@@ -92,7 +96,9 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
 
 def _process_edge(network, mission_control, source, direction, to, amount, fee_limit, cltv_limit, attempt_cost, now_ms):
     """``getEdge`` and ``processEdge``: the way of ``to`` extended by a direction, or nothing."""
-    origin, policy, capacity = network.source[direction], network.policy[direction], network.capacity_msat[direction]
+    origin = network.source[direction]
+    policy = network.policy[direction]
+    capacity = network.capacity_msat[direction]
     to_send = to.received
     if to_send > capacity or not policy.min_htlc_msat <= to_send <= policy.max_htlc_msat:
         return None
@@ -105,7 +111,8 @@ def _process_edge(network, mission_control, source, direction, to, amount, fee_l
         return None
     fee = delta = 0
     if origin != source:
-        fee, delta = policy.fee(to_send), policy.time_lock_delta
+        fee = policy.fee(to_send)
+        delta = policy.time_lock_delta
     if to.cltv + delta > cltv_limit:
         return None
     probability = to.probability * edge_probability

@@ -96,7 +96,8 @@ def random_route(rng, topology):
         return [first]
     if rng.random() < 0.1:
         return [first, first ^ 1]
-    route, home = [first], arrays.source[first]
+    route = [first]
+    home = arrays.source[first]
     seen = {int(arrays.destination[first])}
     while True:
         onward = [

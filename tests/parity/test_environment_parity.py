@@ -25,7 +25,7 @@ from tests.parity.drawing import fresh_seed, random_network, ties_met
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(300)]
 
 PER_RUN = ("reset_rung", "reset_seconds")
-"""Entries of info that tell how the world was made ready, which is each world's own business."""
+"""Entries of info on how the backend was made ready, which is each backend's own business."""
 VARIATIONS = {
     "push": {},
     "circular": {"operation": "circular", "action_sizes": [0.02, 0.1, 0.3]},
@@ -122,7 +122,8 @@ def test_a_killed_node_truncates_the_episode_and_the_next_reset_repairs(make_pai
     simulated.action_space.seed(7)
     reset_both(simulated, live, seed=3)
     step_both(simulated, live, 1)
-    last, balances = live.step(0)[0], live.unwrapped.balances_msat()
+    last = live.step(0)[0]
+    balances = live.unwrapped.balances_msat()
     kill_node(live, "carol")
     observation, reward, terminated, truncated, info = live.step(1)
     assert (reward, terminated, truncated) == (0.0, False, True)
@@ -160,7 +161,7 @@ def unseen_network(rng):
             return topology.to_dict()
 
 
-def test_a_fresh_trace_of_an_unseen_network_is_done_again_by_the_simulator(live_launcher, tmp_path):
+def test_a_fresh_trace_of_an_unseen_network_is_replayed_by_the_simulator(live_launcher, tmp_path):
     rng = fresh_seed()
     operation = random.Random(rng.random()).choice(["push", "circular"])
     settings = {**LIVELY, "topology": unseen_network(rng), "operation": operation, "circular_max_hops": 5}
@@ -175,7 +176,8 @@ def test_a_fresh_trace_of_an_unseen_network_is_done_again_by_the_simulator(live_
             assert info["backend_error"] == ""
     trace = read_trace(writer.path)
     assert EnvironmentConfig.of(trace.header.config).operation == operation
-    steps, payment = trace.episodes[0].steps, trace.header.payment
+    steps = trace.episodes[0].steps
+    payment = trace.header.payment
     assert len(steps) == 8
     left_to_chance = [
         step.step

@@ -1,4 +1,4 @@
-"""The simulator against real LND on a network nobody has seen: every outcome and every balance equal to the msat."""
+"""The simulator against real LND on random networks: every outcome and every balance equal to the msat."""
 
 import copy
 import os
@@ -28,12 +28,13 @@ def random_batch(rng, topology, options, balances_msat, size=BATCH):
         batch = PaymentBatch(*np.array(rows, np.int64).T)
         if not ties_met(topology, options, balances_msat, batch):
             return batch
-        print("drawn again: ties")
+        print("redrawn: ties")
 
 
 def assert_equal(live, simulated, batch, fields):
     for name in fields:
-        expected, got = getattr(live, name), getattr(simulated, name)
+        expected = getattr(live, name)
+        got = getattr(simulated, name)
         for row in range(len(batch.source)):
             what = [int(column[row]) for column in batch[:3]]
             assert np.array_equal(expected[row], got[row]), (name, what, expected[row], got[row])
@@ -87,8 +88,10 @@ def assert_same_batch(rng, topology, options, live, simulator):
 
 def assert_same_rebalance(rng, topology, live, simulator):
     """Send an amount over a random route of both networks."""
-    route, amount = tuple(random_route(rng, topology)), random_amount(rng, 500_000_000)
-    sent, simulated = live.rebalance(route, amount), simulator.rebalance(route, amount)
+    route = tuple(random_route(rng, topology))
+    amount = random_amount(rng, 500_000_000)
+    sent = live.rebalance(route, amount)
+    simulated = simulator.rebalance(route, amount)
     assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
         simulated.applied_msat,
         simulated.fee_msat,
@@ -116,7 +119,8 @@ def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
             for _ in range(BATCH):
                 simulator.reset(live.balances_msat())
                 one = random_batch(rng, topology, options, simulator.balances_msat(), size=1)
-                seen, simulated = live.pay(one), simulator.pay(one)
+                seen = live.pay(one)
+                simulated = simulator.pay(one)
                 same = seen.succeeded[0] == simulated.succeeded[0] and settled_parts(seen) == settled_parts(simulated)
                 if same:  # other parts may leave the same balances: two over one channel can be cut in two ways
                     assert np.array_equal(live.balances_msat(), simulator.balances_msat())

@@ -16,9 +16,12 @@ LIVELY = {"payments_per_step": 10, "traffic": {"median_amount_sat": 100_000.0}}
 def episode(**settings):
     """Play the trained agent; return its actions, the rewards, and the balances after each step."""
     with gym.make("LightningNet-v0", **view_of("dpi"), **LIVELY, **settings) as env:
-        agent, rng = make_agent("dpi", env.unwrapped.problem), np.random.default_rng(0)
+        agent = make_agent("dpi", env.unwrapped.problem)
+        rng = np.random.default_rng(0)
         observation, info = env.reset(seed=31)
-        actions, rewards, balances_msat = [], [], []
+        actions = []
+        rewards = []
+        balances_msat = []
         for _ in range(STEPS):
             actions.append(int(agent.act_one(observation, info, rng)))
             observation, reward, *_, info = env.step(actions[-1])

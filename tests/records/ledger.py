@@ -17,6 +17,7 @@ from lnsim_gym.records.events import StepEvents
 
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 FIVE = preset("default")
+PUSH = (FIVE.direction("alice", "bob"),)
 
 
 def payments(*rows, topology=FIVE, max_parts=1):
@@ -53,7 +54,8 @@ def payments(*rows, topology=FIVE, max_parts=1):
 
 def fee_of(topology, route, amount_msat):
     """Fee of a route in msat, hop by hop from the receiver."""
-    arrays, sent = topology.arrays, amount_msat
+    arrays = topology.arrays
+    sent = amount_msat
     for direction in reversed(route[1:]):
         sent += int(arrays.fee_base_msat[direction]) + sent * int(arrays.fee_rate_ppm[direction]) // 1_000_000
     return sent - amount_msat
@@ -70,7 +72,7 @@ def settle(topology, balances_msat, route, amount_msat):
     return after
 
 
-def rebalanced(route=(FIVE.direction("alice", "bob"),), amount_msat=50_000_000, **result):  # noqa: B008
+def rebalanced(route=PUSH, amount_msat=50_000_000, **result):
     """Return a rebalance, by default the push of ``a_step``, with the fields of its result."""
     return Rebalance(route, amount_msat, RebalanceResult(**result))
 

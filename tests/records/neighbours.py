@@ -1,4 +1,4 @@
-"""The smallest world behind the backend interface: payments go over a channel between neighbours, or fail."""
+"""The smallest backend: payments go over a channel between neighbours, or fail."""
 
 import numpy as np
 
@@ -14,9 +14,9 @@ from lnsim_gym.payments import (
 
 
 class Neighbours(Backend):
-    def __init__(self, topology, options=PaymentOptions()):  # noqa: B008
+    def __init__(self, topology, options=None):
         self.topology = topology
-        self.options = options
+        self.options = options or PaymentOptions()
         self.resets = 0
         self._balances = topology.start_balances_msat()
 
@@ -35,7 +35,7 @@ class Neighbours(Backend):
         return RebalanceResult(applied_msat=amount_msat, duration_s=0.5, payment_hash="ab")
 
     def set_policy(self, direction, policy):
-        # Nobody forwards here, so nobody charges what a policy says.
+        # No node forwards here, so none charges what a policy says.
         self.topology.checked_policy(direction, policy)
 
     def pay(self, batch):

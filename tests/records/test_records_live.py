@@ -1,4 +1,4 @@
-"""Records of real nodes: what LND did is in the files, and the simulator does it again."""
+"""Records of real nodes: what LND did is in the files, and the simulator replays it."""
 
 import csv
 
@@ -44,7 +44,7 @@ def live(live_launcher, tmp_path_factory):
         return read_trace(writer.path), list(csv.DictReader(file))
 
 
-def test_a_trace_of_real_nodes_is_done_again_by_the_simulator_to_the_msat(live):
+def test_a_trace_of_real_nodes_is_replayed_by_the_simulator_to_the_msat(live):
     trace, _ = live
     assert len(trace.episodes[0].steps) == 4
     assert replay(trace, SimulatorBackend(trace.topology, trace.header.payment)) == []
@@ -67,7 +67,7 @@ def test_payments_of_real_nodes_have_hashes_routes_and_fees(live):
     assert all(float(row["duration_ms"]) > 0 for row in settled)
 
 
-def test_a_trace_of_the_simulator_is_done_again_by_real_nodes(live_launcher, tmp_path):
+def test_a_trace_of_the_simulator_is_replayed_by_real_nodes(live_launcher, tmp_path):
     env = gym.make(
         "LightningNet-v0", backend="simulator", payments_per_step=10, traffic={"median_amount_sat": 150_000.0}
     )

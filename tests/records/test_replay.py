@@ -1,4 +1,4 @@
-"""Doing a trace again: what comes out the same is silent, what does not is told field by field."""
+"""Replaying a trace: what comes out the same is silent, what does not is told field by field."""
 
 import json
 
@@ -22,7 +22,8 @@ from tests.records.neighbours import Neighbours
 def record(path, backend, episodes=2, steps=3, payments=8, seed=0):
     """Record random pushes and payments on a backend."""
     rng = np.random.default_rng(seed)
-    nodes, directions = len(backend.topology.nodes), 2 * len(backend.topology.channels)
+    nodes = len(backend.topology.nodes)
+    directions = 2 * len(backend.topology.channels)
     backend.open()
     with TraceWriter(path, backend.topology, backend.options, backend="test") as writer:
         for episode in range(episodes):
@@ -75,7 +76,7 @@ def edited(path, line, change):
 
 
 @given(seed=st.integers(0, 1000))
-def test_a_trace_done_again_in_its_own_world_shows_no_difference(tmp_path_factory, seed):
+def test_a_trace_replayed_on_its_own_backend_shows_no_difference(tmp_path_factory, seed):
     path = record(tmp_path_factory.mktemp("traces") / "t", Neighbours(FIVE), seed=seed)
     assert replay(read_trace(path), Neighbours(FIVE)) == []
 
@@ -93,7 +94,8 @@ def test_a_field_of_a_payment_that_differs_is_told_with_its_place(tmp_path, fiel
         got.append(data["payments"][failed][field])
         data["payments"][failed][field] = expected
 
-    places, got = [], []
+    places = []
+    got = []
     (difference,) = replay(edited(path, 8, change), Neighbours(FIVE))
     assert (difference.episode, difference.step, difference.payment) == (1, 1, places[0])
     assert (difference.field, difference.expected, difference.got) == (field, expected, got[0])
@@ -130,7 +132,7 @@ def test_balances_that_differ_are_told_by_channel_and_once_only(tmp_path):
 
     backend = Neighbours(FIVE)
     trace = edited(path, 3, change)
-    (first, *later) = replay(trace, backend)
+    first, *later = replay(trace, backend)
     assert (first.step, first.field) == (0, "balances_after_msat[3]")
     assert [one - two for one, two in zip(first.got, first.expected, strict=True)] == [1, -1]
     assert all(difference.field.endswith("[3]") for difference in later)
@@ -145,7 +147,7 @@ def test_start_balances_that_were_not_reached_are_told(tmp_path):
             return report
 
     path = record(tmp_path / "t", Neighbours(FIVE), steps=0)
-    (one, two) = replay(read_trace(path), Stuck(FIVE))
+    one, two = replay(read_trace(path), Stuck(FIVE))
     assert (one.step, one.field, two.episode) == (-1, "start_balances_msat[2]", 1)
 
 

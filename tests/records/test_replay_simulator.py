@@ -45,7 +45,8 @@ def recorded(request, tmp_path):
     env = gym.make("LightningNet-v0", backend="simulator", max_episode_steps=15, **request.param)
     network = env.unwrapped
     writer = TraceWriter(tmp_path / "t", network.topology, network.config.payment, backend="simulator")
-    keeper, statistics = Keeper(), RunningStatistics(network.topology)
+    keeper = Keeper()
+    statistics = RunningStatistics(network.topology)
     with RecordEpisodes(env, [writer, keeper, statistics]) as wrapped:
         wrapped.action_space.seed(1)
         for episode in range(2):
@@ -56,7 +57,7 @@ def recorded(request, tmp_path):
     return read_trace(writer.path), keeper.steps, statistics.statistics(), network.topology
 
 
-def test_what_the_environment_did_the_backend_does_again(recorded):
+def test_what_the_environment_did_the_backend_replays(recorded):
     trace, _, _, topology = recorded
     assert [len(episode.steps) for episode in trace.episodes] == [15, 15]
     assert any(step.rebalance is not None and step.rebalance.applied_msat for e in trace.episodes for step in e.steps)

@@ -41,7 +41,8 @@ def test_every_figure_is_counted_and_none_stays_at_zero():
     assert (statistics.rebalances, statistics.rebalances_applied) == (2, 2)
     assert statistics.rebalance_volume_msat == 100_000_000
     assert statistics.backend_errors == 1
-    alice, carol = statistics.nodes["alice"], statistics.nodes["carol"]
+    alice = statistics.nodes["alice"]
+    carol = statistics.nodes["carol"]
     assert (alice.sent_msat, alice.received_msat, alice.fees_paid_msat) == (14_000_246, 0, 2 * fee_msat)
     assert (carol.sent_msat, carol.received_msat) == (0, 17_000_246)
     assert (alice.net_flow_msat, carol.net_flow_msat) == (-14_000_246, 17_000_246)

@@ -1,4 +1,4 @@
-"""Traces: what is written can be read again, and what is wrong in a file is told with its line."""
+"""Traces: what is written can be read, and what is wrong in a file is reported with its line."""
 
 import dataclasses
 import json

@@ -11,7 +11,6 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.environment.vector import LightningNetVectorEnv
@@ -44,7 +43,8 @@ def test_gymnasiums_checker_finds_nothing_in_any_mode(mode):
 
 @pytest.mark.parametrize("mode", RENDER_MODES)
 def test_rendering_changes_no_episode(mode):
-    shown, plain = make(mode), make(None)
+    shown = make(mode)
+    plain = make(None)
     first, _ = shown.reset(seed=3)
     np.testing.assert_array_equal(first, plain.reset(seed=3)[0])
     for action in (0, 1, 30, 42):
@@ -57,7 +57,8 @@ def test_rendering_changes_no_episode(mode):
 
 
 def test_a_picture_does_not_depend_on_the_pictures_before_it():
-    often, once = make("rgb_array"), make("rgb_array")
+    often = make("rgb_array")
+    once = make("rgb_array")
     for env in (often, once):
         env.reset(seed=5)
     for action in range(0, 42, 3):
@@ -76,7 +77,8 @@ def test_a_picture_does_not_depend_on_the_pictures_before_it():
 
 
 def test_a_window_shows_the_picture_at_every_reset_and_step_until_it_is_closed():
-    window, array = make("human"), make("rgb_array")
+    window = make("human")
+    array = make("rgb_array")
     for env in (window, array):
         env.reset(seed=2)
     for action in (0, 7):
@@ -138,7 +140,8 @@ def test_a_vector_environment_renders_each_network():
     for env in modes.values():
         env.reset(seed=4)
         env.step(np.array([1, 0, 9]))
-    frames, texts = modes["rgb_array"].render(), modes["ansi"].render()
+    frames = modes["rgb_array"].render()
+    texts = modes["ansi"].render()
     assert [text.splitlines()[0] for text in texts] == [f"seed {seed}, episode 0, step 1" for seed in (4, 5, 6)]
     single = make("ansi")
     single.reset(seed=6)

@@ -6,7 +6,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-import lnsim_gym  # noqa: F401
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
 from lnsim_gym.rendering.style import APPLIED, DRY_END, INITIATOR, OTHER_END, PEER, REFUSED, line_width, short_amount
@@ -48,7 +47,8 @@ def test_in_a_large_network_the_ends_that_are_dry_stand_out():
     marked = []
     for dry in (0, 40, 200, 400):
         shares = np.full(len(topology.channels), 0.5)
-        shares[:dry:2], shares[1:dry:2] = 0.05, 0.95
+        shares[:dry:2] = 0.05
+        shares[1:dry:2] = 0.95
         env.reset(seed=0, options={"balances_msat": with_shares(topology, shares)})
         picture = env.render()[:, NETWORK]
         marked.append(pixels(picture, DRY_END) / (pixels(picture, DRY_END) + pixels(picture, OTHER_END)))
@@ -92,7 +92,8 @@ def test_a_text_tells_balances_rates_and_rebalances():
     network = env.unwrapped
     env.reset(seed=7)
     assert env.render().splitlines()[:2] == ["seed 7, episode 0, step 0", "rebalance     none"]
-    succeeded, refusals = [], 0
+    succeeded = []
+    refusals = 0
     for action in [3] * 6:
         *_, info = env.step(action)
         text = env.render()
@@ -157,7 +158,8 @@ def test_an_episode_longer_than_the_chart_makes_it_grow():
 @pytest.mark.parametrize("topology", ["default", "scale_free(nodes = 100, channels = 400, seed = 7)"])
 def test_nodes_lie_apart_within_the_picture_and_always_at_the_same_place(topology):
     network = load_topology(topology)
-    source, destination = network.arrays.source[::2], network.arrays.destination[::2]
+    source = network.arrays.source[::2]
+    destination = network.arrays.destination[::2]
     positions = node_positions(len(network.nodes), source, destination)
     np.testing.assert_array_equal(positions, node_positions(len(network.nodes), source, destination))
     assert (np.abs(positions) <= 1).all()

@@ -91,10 +91,15 @@ def conclude(address, task, begin, end):
 
 @register_task
 class PricingTask(Task):
-    name, Config, decision, terms = "pricing", PricingConfig, ("fee_base_msat",), ("earned_msat",)
-    ledger, options = ("fee_base_msat",), len(FEES_MSAT)
+    name = "pricing"
+    Config = PricingConfig
+    decision = ("fee_base_msat",)
+    terms = ("earned_msat",)
+    ledger = ("fee_base_msat",)
+    options = len(FEES_MSAT)
     changes_policies = counts_earnings = True
-    actions, observations = Fees(), OwnEnd()
+    actions = Fees()
+    observations = OwnEnd()
     kernels = TaskKernels(PricingState(0), reset, step, step_in_parts, observe_first, conclude)
 
     def compiled_state(self, variants):

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import lnsim_gym  # noqa: F401 - registers the environments
 from lnsim_gym.agents.sb3 import LightningVecEnv
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.recording import RecordEpisodes
@@ -82,7 +81,8 @@ def test_single_vector_and_stable_baselines_forms_give_the_same(settings):
 def test_the_step_on_a_backend_is_the_compiled_one(name):
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **TASKS[name]}))
     backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
-    compiled, stepwise = SimulatedEpisodes(problem, 1), BackendEpisodes(problem, backend)
+    compiled = SimulatedEpisodes(problem, 1)
+    stepwise = BackendEpisodes(problem, backend)
     rng = np.random.default_rng(0)
     for episode in range(2):
         for runner in (compiled, stepwise):
@@ -97,7 +97,8 @@ def test_the_step_on_a_backend_is_the_compiled_one(name):
             compiled.outcomes(0)
             due = int(compiled.columns.due[0])
             for field in fields(compiled.columns):
-                left, right = getattr(compiled.columns, field.name)[0], getattr(stepwise.columns, field.name)[0]
+                left = getattr(compiled.columns, field.name)[0]
+                right = getattr(stepwise.columns, field.name)[0]
                 per_payment = left.ndim > 0 and left.shape[0] == problem.config.payments_per_step
                 np.testing.assert_array_equal(
                     left[:due] if per_payment else left, right[:due] if per_payment else right, field.name

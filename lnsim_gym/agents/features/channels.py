@@ -42,7 +42,8 @@ class ChannelFeatures(Features):
 
     def __init__(self, problem: Problem) -> None:
         task = as_liquidity(problem.task, type(self).__name__)
-        layout, arrays = task.observations, problem.topology.arrays
+        layout = task.observations
+        arrays = problem.topology.arrays
         if layout.history == 0 or layout.split:
             raise ConfigError(
                 f"the features 'channels' need observation 'flows' or 'averages', got {layout.name!r}: "
@@ -53,12 +54,14 @@ class ChannelFeatures(Features):
         if len(problem.variants) > 1:
             raise ConfigError("the features 'channels' need a problem that stays the same: leave out variants")
         self._layout = layout
-        self._source, self._peer = arrays.source.astype(np.int64), arrays.destination.astype(np.int64)
+        self._source = arrays.source.astype(np.int64)
+        self._peer = arrays.destination.astype(np.int64)
         self._opposite = np.arange(layout.directions) ^ 1
         capacity = np.repeat(arrays.capacity_sat, 2).astype(np.float64)
         owns = (self._source[:, None] == np.arange(layout.nodes)).astype(np.float64)
         self._share_of_node = owns * (capacity / (capacity @ owns)[self._source])[:, None]
-        fee_rate, channels = np.log10(1 + arrays.fee_rate_ppm) / 3, np.log(owns.sum(axis=0)) / 3
+        fee_rate = np.log10(1 + arrays.fee_rate_ppm) / 3
+        channels = np.log(owns.sum(axis=0)) / 3
         self._lasting: Float64 = np.stack(
             [
                 fee_rate,
@@ -72,7 +75,7 @@ class ChannelFeatures(Features):
         size = 4 + self._lasting.shape[1] + 8 * layout.history
         self.space = gym.spaces.Box(-np.inf, np.inf, (layout.directions, size), np.float32)
 
-    def __call__(self, observation: Float32, step: Int64) -> Float32:  # noqa: ARG002
+    def __call__(self, observation: Float32, step: Int64) -> Float32:
         """See ``Features``."""
         return self._look(observation)
 

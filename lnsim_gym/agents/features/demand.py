@@ -49,8 +49,10 @@ class DemandFeatures(Features):
                 "the features 'demand' need observation 'flows' with an observation_history of 1, "
                 f"got {layout.name!r} with {layout.history}"
             )
-        self._estimator, self._rule = DemandEstimator(problem), TowardLoad(problem)
-        self._directions, self._redraw = layout.directions, problem.traffic.redraw_every_steps
+        self._estimator = DemandEstimator(problem)
+        self._rule = TowardLoad(problem)
+        self._directions = layout.directions
+        self._redraw = problem.traffic.redraw_every_steps
         self._episode_steps = episode_steps
         size = layout.size + layout.features + 2 * layout.nodes + 3 * self._directions + 3
         self.space = gym.spaces.Box(-np.inf, np.inf, (size,), np.float32)
@@ -77,7 +79,8 @@ class DemandFeatures(Features):
 
     def _clocks(self, step: Int64) -> Float64:
         """Return the three clocks of each network, shape (n, 3)."""
-        gone, left = np.asarray(step) % self._redraw, self._episode_steps - np.asarray(step)
+        gone = np.asarray(step) % self._redraw
+        left = self._episode_steps - np.asarray(step)
         return np.stack([gone / self._redraw, 1 / (1 + gone), left.clip(0, END_IN_SIGHT) / END_IN_SIGHT], axis=1)
 
     def fresh_copy(self) -> Self:

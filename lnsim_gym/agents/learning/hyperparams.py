@@ -65,7 +65,8 @@ class Hyperparameters:
         Raises:
             ConfigError: A key is unknown, or a value of the wrong kind.
         """
-        algorithm, values = ALGORITHMS[recipe.algo], dict(recipe.hyperparams)
+        algorithm = ALGORITHMS[recipe.algo]
+        values = dict(recipe.hyperparams)
         known = [*_OWN, *(name for name in inspect.signature(algorithm).parameters if name not in {*_GIVEN, *_OWN})]
         for key in values:
             if key not in known:
@@ -142,7 +143,7 @@ def _normalize(value: Any, gamma: float | None) -> dict[str, Any] | None:
     """Return the arguments of ``VecNormalize``; it discounts as the algorithm does."""
     if value is False:
         return None
-    from stable_baselines3.common.vec_env import VecNormalize  # noqa: PLC0415
+    from stable_baselines3.common.vec_env import VecNormalize  # noqa: PLC0415 - an extra
 
     arguments = {} if value is True else _converted("normalize", _table(value, "normalize"), dict[str, bool | float])
     known = [key for key in inspect.signature(VecNormalize).parameters if key not in ("venv", "training")]

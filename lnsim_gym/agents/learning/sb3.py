@@ -152,7 +152,8 @@ class LightningVecEnv(VecEnv):
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
         own = state.put_back(self, self._episodes, self._renderer)
-        self._started, self._seeds = own["started"], own["seeds"]
+        self._started = own["started"]
+        self._seeds = own["seeds"]
 
     def close(self) -> None:
         """Release the networks."""
@@ -167,7 +168,7 @@ class LightningVecEnv(VecEnv):
         value = getattr(self, attr_name)
         return [value for _ in self._get_indices(indices)]
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:  # noqa: ARG002
+    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Refuse: the environments share one compiled state.
 
         Raises:
@@ -180,7 +181,7 @@ class LightningVecEnv(VecEnv):
         results = getattr(self, method_name)(*args, **kwargs)
         return [results[index] for index in self._get_indices(indices)]
 
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:  # noqa: ARG002
+    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Return False for each environment: nothing wraps them one by one."""
         return [False for _ in self._get_indices(indices)]
 

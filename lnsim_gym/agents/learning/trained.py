@@ -104,7 +104,7 @@ class TrainedAgent(Agent):
         self._statistics = statistics
         self._memory: tuple[npt.NDArray[Any], ...] | None = None
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         if self._features is not None:
             observation = self._features(observation, np.asarray(info["step"]))

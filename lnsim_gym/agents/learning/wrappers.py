@@ -56,7 +56,8 @@ class FeaturedVecEnv(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         """See ``VecEnv.step_wait``."""
         observations, rewards, dones, infos = self._networks.step_wait()
-        last, steps = observations.copy(), self._networks.steps
+        last = observations.copy()
+        steps = self._networks.steps
         ended = np.flatnonzero(dones).tolist()
         for index in ended:
             last[index] = infos[index]["terminal_observation"]

@@ -40,7 +40,8 @@ def log_weights(cumulative: Float64) -> Float64:
 
 def of_log_weights(logs: Float64) -> Float64:
     """Return running sums of weights, as ``draw_weights`` gives them, the reverse of ``log_weights``."""
-    sent, received = np.exp(logs[..., 0, :]), np.exp(logs[..., 1, :])
+    sent = np.exp(logs[..., 0, :])
+    received = np.exp(logs[..., 1, :])
     others = received.sum(axis=-1, keepdims=True) - received
     return np.stack([np.cumsum(sent * others, axis=-1), np.cumsum(received, axis=-1)], axis=-2)
 
@@ -58,14 +59,16 @@ class ExpectedLoad:
     """
 
     def __init__(self, topology: Topology) -> None:
-        nodes, arrays = len(topology.nodes), topology.arrays
+        nodes = len(topology.nodes)
+        arrays = topology.arrays
         if nodes * nodes * len(arrays.source) > MAX_PAIR_DIRECTIONS:
             raise ConfigError(
                 f"planners need a network of about 100 nodes at most, got {nodes} nodes and {len(topology.channels)} "
                 "channels: use a rule such as 'targeted'"
             )
         hops, paths = _shortest_paths(topology)
-        source, destination = arrays.source, arrays.destination
+        source = arrays.source
+        destination = arrays.destination
         on_path = hops[:, None, source] + 1 + hops.T[None, :, destination] == hops[:, :, None]
         share = paths[:, None, source] * paths.T[None, :, destination] / np.maximum(paths, 1)[:, :, None]
         self._usage: Float64 = np.where(on_path, share, 0.0).reshape(nodes * nodes, -1)
@@ -88,13 +91,17 @@ class ExpectedLoad:
 
 def _shortest_paths(topology: Topology) -> tuple[Int64, Float64]:
     """Return hops between any two nodes (out of reach: more than there are nodes) and how many paths are so short."""
-    nodes, arrays = len(topology.nodes), topology.arrays
+    nodes = len(topology.nodes)
+    arrays = topology.arrays
     joined = np.zeros((nodes, nodes))
     joined[arrays.source, arrays.destination] = 1.0
-    hops, paths, walks = np.full((nodes, nodes), 2 * nodes), np.zeros((nodes, nodes)), np.eye(nodes)
+    hops = np.full((nodes, nodes), 2 * nodes)
+    paths = np.zeros((nodes, nodes))
+    walks = np.eye(nodes)
     for length in range(nodes):
         fresh = (walks > 0) & (hops == 2 * nodes)
-        hops[fresh], paths[fresh] = length, walks[fresh]
+        hops[fresh] = length
+        paths[fresh] = walks[fresh]
         if not fresh.any():
             break
         walks = np.where(fresh, walks, 0.0) @ joined

@@ -61,12 +61,14 @@ class DemandEstimator:
                 f"estimating the demand needs a network of at most {MAX_NODES} nodes, got {self._layout.nodes}: "
                 "use a rule such as 'targeted'"
             )
-        self.problem, self.model = problem, imagined_problem(problem, observation="flows", observation_history=1)
+        self.problem = problem
+        self.model = imagined_problem(problem, observation="flows", observation_history=1)
         self._expected_load = ExpectedLoad(problem.topology)
         self._counts: Float64 = np.zeros((0, self._layout.features))
         self._steps: Int64 = np.zeros(0, np.int64)
         self._mean = log_weights(drawn_demand(problem.traffic, 0, 0, 0)).ravel()
-        memory, outputs = 0, 2 * self._layout.nodes
+        memory = 0
+        outputs = 2 * self._layout.nodes
         if problem.traffic.kind == KIND_WEIGHTED:
             self._mean[:] = 0.0
             memory = min(problem.traffic.redraw_every_steps - 1, LONGEST_MEMORY)
@@ -107,7 +109,8 @@ class DemandEstimator:
 
     def expected_log_weights(self) -> Float64:
         """Return the expected logarithms of the senders' and then the receivers' weights, shape (n, 2 * nodes)."""
-        expected, features = np.empty((len(self._steps), len(self._mean))), self._features(self._counts)
+        expected = np.empty((len(self._steps), len(self._mean)))
+        features = self._features(self._counts)
         for steps in np.unique(self._steps):
             which = self._steps == steps
             expected[which] = self._mean + (features[which] - self._centre[steps]) @ self._slope[steps]
@@ -133,12 +136,14 @@ class DemandEstimator:
 
     def forget(self, which: npt.NDArray[np.bool_]) -> None:
         """Forget what was observed of the chosen networks, shape (n,): new episodes begin there."""
-        self._counts[which], self._steps[which] = 0.0, 0
+        self._counts[which] = 0.0
+        self._steps[which] = 0
 
     def fresh_copy(self) -> DemandEstimator:
         """Return an estimator with the same fit that has observed nothing yet."""
         other = copy.copy(self)
-        other._counts, other._steps = self._counts[:0], self._steps[:0]
+        other._counts = self._counts[:0]
+        other._steps = self._steps[:0]
         return other
 
     def save_state(self) -> tuple[Float64, Int64]:
@@ -148,7 +153,8 @@ class DemandEstimator:
     def restore_state(self, memory: tuple[Float64, Int64]) -> None:
         """Put back what ``save_state`` returned."""
         counts, steps = memory
-        self._counts, self._steps = counts.copy(), steps.copy()
+        self._counts = counts.copy()
+        self._steps = steps.copy()
 
     def _last_step(self, observation: Any) -> Float64:
         """Read the features of the last step as an observation row has them, shape (n, layout.features)."""
@@ -162,7 +168,8 @@ class DemandEstimator:
 
     def _features(self, counts: Float64) -> Float64:
         """Return what the regression looks at, for sums of step features of shape (n, layout.features)."""
-        arrays, layout = self.problem.topology.arrays, self._layout
+        arrays = self.problem.topology.arrays
+        layout = self._layout
         payments = self.problem.config.payments_per_step
         typical = self._typical_msat * as_liquidity(self.problem.task, type(self).__name__).per_capacity
         flows = counts[:, : layout.directions] / typical
@@ -180,7 +187,8 @@ class DemandEstimator:
         """Fit the regressions to simulated networks that a simple rule keeps balanced."""
         counts, logs = self._simulated()
         for steps in range(1, self._memory + 1):
-            features, wanted = self._features(counts[steps - 1]), logs - self._mean
+            features = self._features(counts[steps - 1])
+            wanted = logs - self._mean
             self._centre[steps] = features.mean(axis=0)
             features = features - self._centre[steps]
             scale = features.std(axis=0) + 1e-9
@@ -198,19 +206,24 @@ class DemandEstimator:
             Sums of step features after each number of steps, shape (memory, samples, layout.features), and logarithms
             of weights, shape (samples, 2 * nodes).
         """
-        episodes, rule = SimulatedEpisodes(self.model, FIT_NETWORKS), MostUnbalanced(self.model)
-        everyone, rng = np.ones(FIT_NETWORKS, np.bool_), np.random.default_rng(0)
-        columns, seeds = episodes.columns, np.arange(FIT_NETWORKS, dtype=np.uint64)
+        episodes = SimulatedEpisodes(self.model, FIT_NETWORKS)
+        rule = MostUnbalanced(self.model)
+        everyone = np.ones(FIT_NETWORKS, np.bool_)
+        rng = np.random.default_rng(0)
+        columns = episodes.columns
+        seeds = np.arange(FIT_NETWORKS, dtype=np.uint64)
         episodes.seeds[:] = seeds
         episodes.begin(everyone)
-        counts, logs = [], []
+        counts = []
+        logs = []
         for _ in range(FIT_REGIMES):
             demand = self.fresh_demands(FIT_NETWORKS, rng)
             seeds = seeds + np.uint64(FIT_NETWORKS)
             episodes.imagine(columns.balances_msat.copy(), demand, seeds)
             shown = []
             for _ in range(self._memory):
-                observation, info = columns.observation, {"action_mask": columns.allowed, "step": episodes.steps}
+                observation = columns.observation
+                info = {"action_mask": columns.allowed, "step": episodes.steps}
                 episodes.step(everyone, self.model.task.actions.decode(rule.act(observation, info, rng)))
                 shown.append(self._last_step(columns.observation))
             counts.append(np.cumsum(shown, axis=0))

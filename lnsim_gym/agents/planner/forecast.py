@@ -48,8 +48,8 @@ class TowardLoad(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         surplus = shares - self.targets

@@ -33,14 +33,15 @@ class PlannerOracle(RolloutPlanner):
 
     def demand(
         self,
-        observation: Any,  # noqa: ARG002
+        observation: Any,
         info: Mapping[str, Any],
         futures: int,
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,
     ) -> Demand:
         """See ``RolloutPlanner.demand``."""
         regimes = np.asarray(info["step"]) // self.problem.traffic.redraw_every_steps
-        now, later = self._weights(info, regimes), self._weights(info, regimes + 1)
+        now = self._weights(info, regimes)
+        later = self._weights(info, regimes + 1)
         over = (slice(None), np.zeros(futures, np.int64))  # every future has the same weights
         return Demand(now[:, None][over], later[:, None][over], self._expected_load(now), self._expected_load(later))
 
@@ -76,6 +77,7 @@ class Planner(RolloutPlanner):
         estimator = self._estimator
         estimator.observe(observation, info["step"])
         load = estimator.load(self.load_samples, rng)
-        now, later = estimator.demands(futures, rng), estimator.fresh_demands(futures, rng)
+        now = estimator.demands(futures, rng)
+        later = estimator.fresh_demands(futures, rng)
         mean = np.broadcast_to(self._expected_load(later).mean(axis=0), load.shape)
         return Demand(now, np.broadcast_to(later, now.shape), load, mean)

@@ -1,4 +1,4 @@
-"""Planning by rollouts: the simulator as the model of the world, a rule as the guess at what one will do later."""
+"""Planning by rollouts: the simulator as the model, a rule as the guess at what one will do later."""
 
 from __future__ import annotations
 
@@ -76,8 +76,11 @@ class RolloutPlanner(Agent):
                 f"got {candidates}, {samples}, {finalists} and {more_samples}"
             )
         self.model = imagined_problem(problem, observation="balances")
-        self.horizon, self.candidates, self.samples = horizon, min(candidates, len(self.liquidity.routes.hops)), samples
-        self.finalists, self.more_samples = min(finalists, 1 + self.candidates), more_samples
+        self.horizon = horizon
+        self.candidates = min(candidates, len(self.liquidity.routes.hops))
+        self.samples = samples
+        self.finalists = min(finalists, 1 + self.candidates)
+        self.more_samples = more_samples
         self.threads = threads
         self._rule = TowardLoad(self.model, evenness)
         self._models: dict[int, SimulatedEpisodes] = {}
@@ -125,7 +128,8 @@ class RolloutPlanner(Agent):
         self, candidates: tuple[Int64, Int64], balances_msat: Int64, demand: Demand, left: Int64, seeds: Any
     ) -> Int64:
         """Return the index of the best candidate of each network, shape (n,)."""
-        early, late = slice(0, self.samples), slice(self.samples, None)
+        early = slice(0, self.samples)
+        late = slice(self.samples, None)
         reward = self._rewards(candidates, balances_msat, demand, left, seeds, early)
         kept: Int64 = np.argsort(-reward, axis=1, kind="stable")[:, : self.finalists]
         row, size = (np.take_along_axis(column, kept, axis=1) for column in candidates)
@@ -145,8 +149,10 @@ class RolloutPlanner(Agent):
         futures: slice,
     ) -> Float64:
         """Return the sum over futures of the reward over the horizon of each candidate, shape (n, candidates)."""
-        (count, tried), samples = candidates[0].shape, len(seeds[futures])
-        networks, copies = count * tried * samples, tried * samples
+        count, tried = candidates[0].shape
+        samples = len(seeds[futures])
+        networks = count * tried * samples
+        copies = tried * samples
 
         def spread(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             """Repeat what futures of one network have in common."""
@@ -161,7 +167,8 @@ class RolloutPlanner(Agent):
         targets, later_targets = (spread(self._rule.targets_for(load)) for load in (demand.load, demand.later_load))
         model = self._model(networks)
         model.imagine(spread(balances_msat), now, np.tile(seeds[futures], count * tried))
-        everyone, total = np.ones(networks, np.bool_), np.zeros(networks)
+        everyone = np.ones(networks, np.bool_)
+        total = np.zeros(networks)
         for step in range(self.horizon):
             redrawn = redraw == step
             if redrawn.any():
@@ -177,7 +184,8 @@ class RolloutPlanner(Agent):
 
     def _follow(self, model: SimulatedEpisodes, targets: Float64) -> tuple[Int64, Int64]:
         """Return what the rule does on each network of a model, as rows and sizes."""
-        columns, self._rule.targets = model.columns, targets
+        columns = model.columns
+        self._rule.targets = targets
         shares = columns.observation.astype(np.float64)
         wishes = self._rule.wishes(shares, {}, _NO_CHANCE)
         row, size = self._rule.ranked(*wishes, self._rule.carried(columns.observation, columns.allowed), 1)

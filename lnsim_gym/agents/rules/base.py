@@ -108,7 +108,7 @@ class Rule(Agent):
         return np.where(idle, NO_OP, row), np.where(idle, 0, distance.argmin(axis=2))
 
     def carried(self, observation: Any, action_mask: npt.NDArray[np.int8]) -> Bool:
-        """Return which rebalances every node on the way can send, shape (n, rows, sizes).
+        """Return which rebalances every node on the route can send, shape (n, rows, sizes).
 
         Args:
             observation: Observations, as for ``act``.
@@ -128,7 +128,8 @@ class Rule(Agent):
 
 def _needed_msat(task: LiquidityTask) -> Int64:
     """Work out what each hop of each (row, size) sends, 0 beyond the end, shape (hops, rows, sizes)."""
-    routes, amounts_msat = task.routes, task.actions.amounts_msat
+    routes = task.routes
+    amounts_msat = task.actions.amounts_msat
     needed = np.zeros((routes.directions.shape[1], *amounts_msat.shape), np.int64)
     for row in range(len(routes.hops)):
         needed[: routes.hops[row], row] = hop_amounts_msat(task.topology, routes.route(row), amounts_msat[row])

@@ -34,8 +34,8 @@ class MostUnbalanced(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         gap = shares[:, self.giver] - shares[:, self.taker]
@@ -61,16 +61,19 @@ class Threshold(Rule):
             raise ConfigError(
                 f"threshold needs 0 <= low <= target <= high <= 1, got low {low}, target {target}, high {high}"
             )
-        self.low, self.high, self.target = low, high, target
+        self.low = low
+        self.high = high
+        self.target = target
 
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        gives, takes = shares[:, self.giver], shares[:, self.taker]
+        gives = shares[:, self.giver]
+        takes = shares[:, self.taker]
         amount = np.minimum(gives - self.target, self.target - takes)
         outside = (gives > self.high) | (takes < self.low)
         return np.where(outside, gives - takes, NEVER), amount
@@ -93,13 +96,14 @@ class Proportional(Rule):
             raise ConfigError(
                 f"proportional needs gain > 0 and dead_band in 0..0.5, got gain {gain}, dead_band {dead_band}"
             )
-        self.gain, self.dead_band = gain, dead_band
+        self.gain = gain
+        self.dead_band = dead_band
 
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         deviation = (shares[:, self.giver] - shares[:, self.taker]) / 2

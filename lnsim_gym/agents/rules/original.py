@@ -36,16 +36,19 @@ class Targeted(Rule):
         super().__init__(problem)
         if not 0 <= low < high <= 1:
             raise ConfigError(f"the targeted agent needs 0 <= low < high <= 1, got low {low}, high {high}")
-        self.low, self.high, self.size = low, high, size
+        self.low = low
+        self.high = high
+        self.size = size
 
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        gives, takes = shares[:, self.giver], shares[:, self.taker]
+        gives = shares[:, self.giver]
+        takes = shares[:, self.taker]
         outside = (gives > takes) & ((gives > self.high) | (takes < self.low))
         return np.where(outside, gives - takes, NEVER), self.size
 
@@ -74,8 +77,8 @@ class TargetTable(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         surplus_sat = (shares - self.targets) * self.capacity_sat
@@ -128,7 +131,7 @@ class Ring(Rule):
         self,
         shares: Float64,
         info: Mapping[str, Any],
-        rng: np.random.Generator,  # noqa: ARG002
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         hop = self.hops[info["step"] % len(self.hops)]
@@ -144,5 +147,6 @@ def _shares_by_direction(targets: Mapping[str, float], topology: Topology) -> Fl
         if not colon or not 0 <= share <= 1:
             raise ConfigError(f'target_table expects targets such as "alice:bob" = 0.6, got "{name}" = {share}')
         direction = topology.direction(first, second)
-        shares[direction], shares[direction ^ 1] = share, 1 - share
+        shares[direction] = share
+        shares[direction ^ 1] = 1 - share
     return shares

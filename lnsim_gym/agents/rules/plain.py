@@ -18,7 +18,7 @@ __all__ = ["NoOp", "RandomActions"]
 class NoOp(Agent):
     """Never rebalances."""
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
         return self.liquidity.actions.encode(idle, np.zeros(len(idle), np.int64))
@@ -36,9 +36,10 @@ class RandomActions(Agent):
         super().__init__(problem)
         self.masked = masked
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:  # noqa: ARG002
+    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
-        actions, mask = self.liquidity.actions, info["action_mask"]
+        actions = self.liquidity.actions
+        mask = info["action_mask"]
         sizes = len(actions.sizes)
         weights = np.ones((len(mask), 1 + len(self.liquidity.needed_msat)))
         if self.masked and mask.shape == weights.shape:

@@ -46,16 +46,18 @@ class Autoloop(Rule):
             raise ConfigError(
                 f"autoloop needs incoming and outgoing >= 0 with a sum below 1, got {incoming} and {outgoing}"
             )
-        self.incoming, self.outgoing = incoming, outgoing
+        self.incoming = incoming
+        self.outgoing = outgoing
 
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        outgoing, incoming = shares[:, self.giver], shares[:, self.giver ^ 1]
+        outgoing = shares[:, self.giver]
+        incoming = shares[:, self.giver ^ 1]
         required = (self.incoming + 1 - self.outgoing) / 2 - incoming
         loops = (incoming < self.incoming) & (outgoing - self.outgoing >= required)
         return np.where(loops, required, NEVER), required
@@ -84,7 +86,8 @@ class Lndg(Rule):
             raise ConfigError(
                 f"lndg needs inbound and amount in (0, 1] and outbound in 0..1, got {inbound}, {amount}, {outbound}"
             )
-        self.inbound, self.outbound = inbound, outbound
+        self.inbound = inbound
+        self.outbound = outbound
         self._amount_sat = amount * self.capacity_sat[self.taker]
         self._spent = self._amount_sat / self.capacity_sat[self.giver]
         self._fees_msat = self.needed_msat[0, :, 0] - self.liquidity.actions.amounts_msat[:, 0]
@@ -92,11 +95,12 @@ class Lndg(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        local, remote = shares[:, self.giver] - self._spent, shares[:, self.taker ^ 1]
+        local = shares[:, self.giver] - self._spent
+        remote = shares[:, self.taker ^ 1]
         wanted = (local >= self.outbound) & (remote >= self.inbound)
         urgency = remote / self.inbound - FEE_TIE_BREAK * self._fees_msat
         return np.where(wanted, urgency, NEVER), self._amount_sat / self.liquidity.routes.smallest_capacity_sat
@@ -122,19 +126,22 @@ class Regolancer(Rule):
         super().__init__(problem)
         if not (0 < pfrom <= 1 and 0 < pto <= 1 and 0 < amount <= 1):
             raise ConfigError(f"regolancer needs pfrom, pto and amount in (0, 1], got {pfrom}, {pto}, {amount}")
-        self.pfrom, self.pto = pfrom, pto
+        self.pfrom = pfrom
+        self.pto = pto
         self._unit_sat = self.liquidity.routes.smallest_capacity_sat
         self._most_sat = amount * self._unit_sat
-        self._from_sat, self._to_sat = self.capacity_sat[self.giver], self.capacity_sat[self.taker]
+        self._from_sat = self.capacity_sat[self.giver]
+        self._to_sat = self.capacity_sat[self.taker]
 
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
+        info: Mapping[str, Any],
         rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
-        remote, local = shares[:, self.giver ^ 1], shares[:, self.taker]
+        remote = shares[:, self.giver ^ 1]
+        local = shares[:, self.taker]
         least_sat = np.minimum((0.5 - remote) * self._from_sat, (0.5 - local) * self._to_sat)
         candidate = (remote < self.pfrom) & (local < self.pto) & (least_sat > 0)
         amount_sat = np.minimum(least_sat, self._most_sat)
@@ -167,14 +174,16 @@ class RebalanceLnd(Rule):
     def wishes(
         self,
         shares: Float64,
-        info: Mapping[str, Any],  # noqa: ARG002
-        rng: np.random.Generator,  # noqa: ARG002
+        info: Mapping[str, Any],
+        rng: np.random.Generator,
     ) -> tuple[Float64, Float64 | float]:
         """See ``Rule.wishes``."""
         balance_sat = shares * self.capacity_sat
         other_sat = balance_sat.reshape(len(shares), -1, 2)[:, :, ::-1].reshape(balance_sat.shape)
-        ratio, surplus_sat = balance_sat / (balance_sat + other_sat), balance_sat - other_sat
-        lack_sat, spare_sat = -surplus_sat[:, self.taker], surplus_sat[:, self.giver]
+        ratio = balance_sat / (balance_sat + other_sat)
+        surplus_sat = balance_sat - other_sat
+        lack_sat = -surplus_sat[:, self.taker]
+        spare_sat = surplus_sat[:, self.giver]
         wanted = (ratio[:, self.taker] < self.ratio) & (ratio[:, self.giver] > 1 - self.ratio)
         amount_sat = np.minimum(np.minimum(lack_sat, spare_sat) / 2, MAX_TRANSACTION_SAT)
         # The emptiest channel comes first, and among its partners the fullest.

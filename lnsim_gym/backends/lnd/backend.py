@@ -78,7 +78,7 @@ class LndBackend(Backend):
             BringUpError: A new network did not become ready.
         """
         started = time.perf_counter()
-        self._check_wanted(balances_msat)
+        self.topology.check_balances_msat(balances_msat)
         self.open()
         rung = self._reset_balances(balances_msat)
         self._opened().forget()
@@ -134,7 +134,8 @@ class LndBackend(Backend):
         # In a fork even closing the parent's connections would wait for threads that are not there.
         if self._network is None or self._pid != os.getpid():
             return
-        network, self._network = self._network, None
+        network = self._network
+        self._network = None
         network.close()
         self._release()
 
@@ -213,7 +214,7 @@ class LndBackend(Backend):
         return "rebuild"
 
     def _reset_attached(self, network: OpenNetwork, wanted_msat: Int64) -> Literal["none", "payments"]:
-        """Try the reset methods that attached nodes allow: after a loss, wait for them and look again."""
+        """Try the reset methods that attached nodes allow: after a loss, wait for them and retry."""
         with self._watched():
             if self._lost:
                 network.find_again()
@@ -286,16 +287,6 @@ class LndBackend(Backend):
                 "make an environment in each process"
             )
         self._pid = os.getpid()
-
-    def _check_wanted(self, balances_msat: Int64) -> None:
-        """Refuse balances of another shape, negative ones, and those that do not add up."""
-        expected = self.topology.owned_total_msat
-        fits = balances_msat.shape == (len(expected), 2) and bool((balances_msat >= 0).all())
-        if not fits or not np.array_equal(balances_msat.sum(axis=1), expected):
-            raise ConfigError(
-                f"expected balances of shape ({len(expected)}, 2) in msat, none negative, each row adding up to "
-                f"{expected.tolist()}, got {balances_msat.tolist()}"
-            )
 
 
 def _opened_with(topology: Topology, wanted_msat: Int64) -> Topology:

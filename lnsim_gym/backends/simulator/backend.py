@@ -37,8 +37,8 @@ PAYMENT_MS: Final = 100
 """Simulated time that one payment takes, in ms: about what real nodes on one machine need."""
 
 
-_NOBODY: Final = np.zeros(0, np.int64)
-"""Stands for the earnings of nodes where nobody counts them."""
+_NO_EARNINGS: Final = np.zeros(0, np.int64)
+"""Stands for the earnings of nodes where they are not counted."""
 
 
 class SimulatorBackend(Backend):
@@ -76,7 +76,7 @@ class SimulatorBackend(Backend):
 
         Args:
             balances_msat: Wanted balances in msat, shape (channels, 2), initiator first; each row adds up to the
-                channel's ``owned_total_msat``, the initiator has at least its reserve, nobody less than 0.
+                channel's ``owned_total_msat``, the initiator has at least its reserve, no end less than 0.
 
         Raises:
             ConfigError: The balances are none that the channels could have.
@@ -98,7 +98,14 @@ class SimulatorBackend(Backend):
         self._require_route(route)
         directions = np.array(route, np.int64)
         reason, fee_msat, position = send_pinned(
-            self._network, self._balances, self._scratch, self._memory, directions, amount_msat, self._now_ms, _NOBODY
+            self._network,
+            self._balances,
+            self._scratch,
+            self._memory,
+            directions,
+            amount_msat,
+            self._now_ms,
+            _NO_EARNINGS,
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
@@ -133,17 +140,14 @@ class SimulatorBackend(Backend):
         Raises:
             ConfigError: They could not.
         """
-        balances = np.array(balances_msat, np.int64)
-        totals = self.topology.owned_total_msat
-        if balances.shape != (len(totals), 2):
-            raise ConfigError(f"balances must have the shape {(len(totals), 2)}, got {balances.shape}")
-        reserves = 1000 * channel_reserve_sat(self.topology.arrays.capacity_sat)
-        bad = (balances.sum(axis=1) != totals) | (balances[:, 0] < reserves) | (balances[:, 1] < 0)
+        balances = self.topology.check_balances_msat(balances_msat)
+        reserves_msat = 1000 * channel_reserve_sat(self.topology.arrays.capacity_sat)
+        bad = balances[:, 0] < reserves_msat
         if bad.any():
             channel = int(bad.argmax())
             raise ConfigError(
-                f"channels[{channel}]: balances must add up to {totals[channel]:,} msat and leave the initiator its "
-                f"reserve of {reserves[channel]:,} msat, got {balances[channel].tolist()}"
+                f"balances of channels[{channel}] must leave the initiator its reserve of "
+                f"{reserves_msat[channel]:,} msat, got {balances[channel].tolist()}"
             )
         return balances
 
@@ -153,13 +157,14 @@ class SimulatorBackend(Backend):
         Raises:
             InvalidAction: It is neither.
         """
-        arrays, known = self.topology.arrays, len(self.topology.arrays.source)
+        arrays = self.topology.arrays
+        known = len(arrays.source)
         if not 1 <= len(route) <= MAX_ROUTE_HOPS or not all(0 <= direction < known for direction in route):
             raise InvalidAction(f"a route has 1..{MAX_ROUTE_HOPS} directions out of 0..{known - 1}, got {tuple(route)}")
-        nodes = arrays.destination[list(route)]
-        follows = (arrays.source[list(route[1:])] == nodes[:-1]).all()
-        closed = len(route) == 1 or arrays.source[route[0]] == nodes[-1]
-        if not (follows and closed and len(set(nodes.tolist())) == len(nodes)):
+        nodes = self.topology.nodes_of(route)
+        follows = arrays.source[list(route)].tolist() == nodes[:-1]
+        closed = len(route) == 1 or nodes[0] == nodes[-1]
+        if not (follows and closed and len(set(nodes[1:])) == len(route)):
             raise InvalidAction(
                 f"a route is one direction, or a cycle back to its first node without visiting another node twice, "
                 f"got {tuple(route)}: read Topology.direction for the numbers"

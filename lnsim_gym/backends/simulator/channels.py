@@ -63,7 +63,8 @@ def _fee_msat(fee_per_kw: Any, htlcs: Any) -> Any:
 @outlined
 def _spendable_of_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
     """Return the bandwidth of a channel end with HTLCs in flight."""
-    rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
+    rate = commitment.fee_per_kw
+    reserve = commitment.reserve_msat
     initiator = balances[direction & ~1] + _fee_msat(rate, np.int64(0)) - reserve
     if direction & 1 == 0:
         return max(initiator - _fee_msat(2 * rate, htlcs + 2), 0)
@@ -80,5 +81,6 @@ def _can_add_to_busy(commitment: Any, balances: Any, htlcs: Any, direction: Any,
         return False
     if direction & 1 == 0 or amount < NON_DUST_MSAT:
         return True
-    rate, reserve = commitment.fee_per_kw, commitment.reserve_msat
+    rate = commitment.fee_per_kw
+    reserve = commitment.reserve_msat
     return balances[direction ^ 1] + _fee_msat(rate, np.int64(0)) - _fee_msat(rate, htlcs + 1) >= reserve

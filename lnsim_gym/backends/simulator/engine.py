@@ -142,7 +142,8 @@ def _pay_all(
     for index in range(source.size):
         amount = amount_msat[index]
         limit = fee_limit_msat(settings, amount)
-        now, ends = now_ms[index], (source[index], destination[index])
+        now = now_ms[index]
+        ends = (source[index], destination[index])
         settled += pay_next(
             network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, index
         )
@@ -164,7 +165,8 @@ def pay_one(
     outcomes: Any,
 ) -> bool:
     """Make one payment with a fee limit of its own and write its outcome into row 0, as ``pay`` does."""
-    ends, row = (np.int64(source), np.int64(destination)), 0
+    ends = (np.int64(source), np.int64(destination))
+    row = 0
     settled: bool = pay(
         network, balances, scratch, memory, settings, ends[0], ends[1], amount_msat, limit_msat, now_ms, outcomes, row
     )

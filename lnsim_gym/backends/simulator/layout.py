@@ -220,7 +220,7 @@ class Outcomes(NamedTuple):
     parts: Int32  # (payments,)
     part_amount_msat: Int64  # (payments, max_parts)
     part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS)
-    earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when nobody counts them
+    earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when earnings are not counted
 
 
 class OutcomeRow(NamedTuple):

@@ -84,7 +84,8 @@ def _advance(network: Any, balances: Any, htlcs: Any, parts: Any, part: Any) -> 
     elif reached == parts.hops[part]:
         parts.stage[part] = ARRIVED
     else:
-        direction, sent = np.int64(parts.route[part, reached]), parts.sent[part, reached]
+        direction = np.int64(parts.route[part, reached])
+        sent = parts.sent[part, reached]
         if can_add(network, balances, htlcs, direction, sent):
             _hold(balances, htlcs, direction, sent)
             parts.reached[part] = reached + 1
@@ -97,10 +98,12 @@ def _advance(network: Any, balances: Any, htlcs: Any, parts: Any, part: Any) -> 
 @outlined
 def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
     """Return the part in a range of stages whose time is least, the one launched first among equals, or -1."""
-    first, least = -1, NEVER
+    first = -1
+    least = NEVER
     for part in range(count):
         if lowest <= parts.stage[part] <= highest and parts.next_ms[part] < least:
-            first, least = part, parts.next_ms[part]
+            first = part
+            least = parts.next_ms[part]
     return first
 
 
@@ -151,7 +154,8 @@ def _next_part(
         Number of hops (0 when there is no route), the amount to deliver, and the failure reason.
     """
     sender, target = ends
-    hops, reason = np.int64(0), NO_ROUTE
+    hops = np.int64(0)
+    reason = NO_ROUTE
     while True:
         largest, total = survey(network, balances, work, sender)
         if total < amount:
@@ -174,7 +178,9 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcome: Any,
     outcomes, index = outcome
     parts = scratch.parts
     for part in range(count):
-        route, sent, hops = parts.route[part], parts.sent[part], np.int64(parts.hops[part])
+        route = parts.route[part]
+        sent = parts.sent[part]
+        hops = np.int64(parts.hops[part])
         for hop in range(hops):
             _drop(balances, scratch.work.htlcs, route[hop], sent[hop])
         learn_carried(network.source, scratch.work.knowledge, route, sent, hops)
@@ -200,10 +206,18 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         limits: ``Limits``.
         outcome: ``OutcomeRow`` to fill.
     """
-    max_attempts, now, max_parts = limits.max_attempts, limits.now_ms, limits.max_parts
-    parts, work = scratch.parts, scratch.work
+    max_attempts = limits.max_attempts
+    now = limits.now_ms
+    max_parts = limits.max_parts
+    parts = scratch.parts
+    work = scratch.work
     htlcs = work.htlcs
-    remaining, budget, count, attempts, reason, clock = amount, limits.fee_msat, np.int64(0), 0, NONE, np.int64(0)
+    remaining = amount
+    budget = limits.fee_msat
+    count = np.int64(0)
+    attempts = 0
+    reason = NONE
+    clock = np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
             _run_until(network, balances, htlcs, parts, count, clock)
@@ -225,7 +239,9 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
             _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason
         clock = max(clock, parts.next_ms[back])
-        route, sent, refused = parts.route[back], parts.sent[back], parts.refused[back]
+        route = parts.route[back]
+        sent = parts.sent[back]
+        refused = parts.refused[back]
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part

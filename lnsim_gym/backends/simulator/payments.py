@@ -29,7 +29,7 @@ from lnsim_gym.backends.simulator.settling import (
 )
 from lnsim_gym.compiled import fused, inlined
 
-__all__ = ["fee_limit_msat", "first_refusal", "pay"]
+__all__ = ["fee_limit_msat", "first_refusal", "pay", "pay_whole"]
 
 
 @fused
@@ -95,7 +95,8 @@ def _can_carry(network: Any, balances: Any, work: Any, direction: Any, amount: A
 @inlined
 def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part and return the failure reason."""
-    work, (sender, target) = quiet(scratch.work), ends
+    work = quiet(scratch.work)
+    sender, target = ends
     direct = direct_channel(network, work, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):  # no other route can be cheaper
         return _send_directly(network, balances, work, direct, amount, outcome)
@@ -115,7 +116,8 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
 @inlined
 def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment, in several parts if it must be, and return the failure reason."""
-    work, (sender, target) = scratch.work, ends
+    work = scratch.work
+    sender, target = ends
     direct = direct_channel(network, work, sender, target)
     if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):
         return _send_directly(network, balances, work, direct, amount, outcome)

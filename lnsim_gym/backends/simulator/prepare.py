@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 HOP_TABLE_BYTES: Final = 2**27
-"""Most memory that one thread spends on hop distances; beyond it, senders share rows, which are then filled anew."""
+"""Most memory that one thread spends on hop distances; beyond it, senders share rows, which are then refilled."""
 PREBUILT_NODES: Final = 2048
 """Networks of up to this many nodes get all hop distances when compiled; in larger ones threads fill rows of theirs."""
 ATTEMPT_MS: Final = 50
@@ -81,7 +81,8 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
 
 def policy_rows(arrays: NetworkArrays) -> Records:
     """Return the policy rows with what an idle channel keeps back (see ``channels``)."""
-    rate, reserve = arrays.fee_per_kw, arrays.reserve_msat
+    rate = arrays.fee_per_kw
+    reserve = arrays.reserve_msat
     idle_fee = 1000 * commit_fee_sat(rate)
     fee_buffer = 1000 * (2 * rate * (BASE_COMMIT_WEIGHT + 2 * HTLC_WEIGHT) // 1000)
     one_more = np.maximum(1000 * (rate * HTLC_WEIGHT // 1000), 1000 * commit_fee_sat(rate, htlcs=1) - idle_fee)
@@ -146,7 +147,8 @@ def make_scratch(network: Network) -> Scratch:
     Args:
         network: The network it is for, or the stack of networks.
     """
-    nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
+    nodes = network.first_incoming.shape[-1] - 1
+    directions = network.incoming.shape[-1]
     work = Workspace(
         label=zeros(nodes, LABEL),
         queue=zeros(directions + 1, ENTRY),
@@ -198,7 +200,8 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
         options: Says whether senders remember.
         networks: How many to make, stacked along the first axis; one without that axis by default.
     """
-    nodes, directions = network.first_incoming.shape[-1] - 1, network.incoming.shape[-1]
+    nodes = network.first_incoming.shape[-1] - 1
+    directions = network.incoming.shape[-1]
     remember = options.mission_control == "per_episode"
     records = min(nodes * directions, nodes * RECORDS_PER_SENDER) if remember else 0
     lead = () if networks is None else (networks,)

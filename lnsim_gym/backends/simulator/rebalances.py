@@ -79,7 +79,7 @@ def send_over(
         length: How many of them count, 1 to ``MAX_ROUTE_HOPS``.
         amount_msat: Amount that is to arrive at the end, in msat.
         now_ms: Simulated time in ms.
-        earned_msat: Forwarding fees by node, added to when it settles, shape (nodes,), or (0,) when nobody counts them.
+        earned_msat: Forwarding fees by node, added to when it settles, shape (nodes,); (0,) where they are not counted.
 
     Returns:
         ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the HTLC or -1.

@@ -23,7 +23,7 @@ def settle(sources: Any, balances: Any, earned_msat: Any, route: Any, sent: Any,
     Args:
         sources: Sending node by direction.
         balances: Balances in msat by direction.
-        earned_msat: Forwarding fees by node, shape (nodes,), or (0,) when nobody counts them.
+        earned_msat: Forwarding fees by node, shape (nodes,), or (0,) when earnings are not counted.
         route: Direction indices in order.
         sent: Amount in msat over each of them.
         hops: How many of them count.

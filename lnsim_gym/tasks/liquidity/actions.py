@@ -173,7 +173,8 @@ class MultiDiscreteActions(RebalanceActions):
         fits = picks.dtype.kind in "iu" and picks.ndim == 2 and picks.shape[1] == 3
         if not fits or ((picks < 0) | (picks >= self._shape)).any():
             raise InvalidAction(f"expected rows of integers below {self._shape.tolist()}, got {actions!r}")
-        row, size = 2 * picks[:, 0] + picks[:, 1], picks[:, 2] - 1
+        row = 2 * picks[:, 0] + picks[:, 1]
+        size = picks[:, 2] - 1
         idle = size < 0
         amount_msat = self.amounts_msat[row, np.maximum(size, 0)]
         return decisions(np.where(idle, NO_OP, row), np.where(idle, 0, amount_msat))

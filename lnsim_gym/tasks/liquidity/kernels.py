@@ -109,8 +109,10 @@ def conclude(address: int, task: int, begin: int, end: int) -> None:  # noqa: AR
 @outlined
 def _apply(address: Any, task: Any, index: Any) -> None:
     """Apply the rebalance of a step and note what became of it."""
-    decision, counts = read(address, "columns.decision")[index], read(address, "columns.counts")[index]
-    row, amount = decision[0], decision[1]
+    decision = read(address, "columns.decision")[index]
+    counts = read(address, "columns.counts")[index]
+    row = decision[0]
+    amount = decision[1]
     counts[LEDGER + REQUESTED] = amount
     counts[LEDGER + APPLIED] = 0
     counts[LEDGER + FEE] = 0
@@ -122,7 +124,8 @@ def _apply(address: Any, task: Any, index: Any) -> None:
     if _costs_too_much(address, task, index, row, amount):
         counts[LEDGER + REASON] = FEE_LIMIT_EXCEEDED
         return
-    step, payments = read(address, "columns.steps")[index], read(address, "columns.source").shape[1]
+    step = read(address, "columns.steps")[index]
+    payments = read(address, "columns.source").shape[1]
     reason, fee_msat, failure_index = send_over(
         network_of(address, index),
         read(address, "columns.balances_msat")[index],
@@ -145,7 +148,8 @@ def _apply(address: Any, task: Any, index: Any) -> None:
 def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) -> Any:
     """Return whether the fees of a rebalance exceed the limit."""
     variant = read(address, "columns.variant")[index]
-    route, policy = _mine(task, "route")[variant, row], network_of(address, index).policy
+    route = _mine(task, "route")[variant, row]
+    policy = network_of(address, index).policy
     needed = amount
     for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
         forwarder = policy[route[hop]]
@@ -156,12 +160,15 @@ def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) 
 @outlined
 def _measure(address: Any, task: Any, index: Any) -> None:
     """Compute the reward terms of a step and their weighted sum."""
-    counts, terms = read(address, "columns.counts")[index], read(address, "columns.terms")[index]
-    amount_msat, payments = read(address, "columns.amount_msat")[index], read(address, "columns.due")[index]
+    counts = read(address, "columns.counts")[index]
+    terms = read(address, "columns.terms")[index]
+    amount_msat = read(address, "columns.amount_msat")[index]
+    payments = read(address, "columns.due")[index]
     asked_msat = 0
     for payment in range(payments):
         asked_msat += amount_msat[payment]
-    row, unit_msat = read(address, "columns.decision")[index, 0], np.int64(1)
+    row = read(address, "columns.decision")[index, 0]
+    unit_msat = np.int64(1)
     if row >= 0:
         unit_msat = _mine(task, "route_unit_msat")[read(address, "columns.variant")[index], row]
     terms[SUCCESS_RATE] = counts[SUCCEEDED] / payments
@@ -169,7 +176,8 @@ def _measure(address: Any, task: Any, index: Any) -> None:
     terms[ROUTING_FEES] = counts[FEES] / 1000.0
     terms[REBALANCE_FEES] = counts[LEDGER + FEE] / 1000.0
     terms[REBALANCED_SHARE] = counts[LEDGER + APPLIED] / unit_msat
-    weights, reward = _mine(task, "weights"), 0.0
+    weights = _mine(task, "weights")
+    reward = 0.0
     for term in range(terms.shape[0]):
         reward += weights[term] * terms[term]
     read(address, "columns.reward")[index] = reward
@@ -178,10 +186,13 @@ def _measure(address: Any, task: Any, index: Any) -> None:
 @outlined
 def _observe(address: Any, task: Any, index: Any) -> None:
     """Observe the balances and mark the rebalances that they allow."""
-    variant, free_msat = read(address, "columns.variant")[index], note_spendable(address, index)
-    balances, per_capacity = read(address, "columns.balances_msat")[index], _mine(task, "per_capacity")[variant]
+    variant = read(address, "columns.variant")[index]
+    free_msat = note_spendable(address, index)
+    balances = read(address, "columns.balances_msat")[index]
+    per_capacity = _mine(task, "per_capacity")[variant]
     observe_balances(balances, per_capacity, read(address, "columns.observation")[index])
-    first_direction, needed_msat = _mine(task, "first_direction")[variant], _mine(task, "needed_msat")[variant]
+    first_direction = _mine(task, "first_direction")[variant]
+    needed_msat = _mine(task, "needed_msat")[variant]
     _allow(free_msat, first_direction, needed_msat, read(address, "columns.allowed")[index])
 
 

@@ -32,7 +32,7 @@ class RebalanceRoutes:
 
     directions: npt.NDArray[np.int32]  # (rows, longest) direction indices from the paying node, padded with -1
     hops: Int64  # (rows,)
-    smallest_capacity_sat: Int64  # (rows,) capacity of the smallest channel on the way: the unit of sizes
+    smallest_capacity_sat: Int64  # (rows,) capacity of the smallest channel of the route: the unit of sizes
 
     def route(self, row: int) -> tuple[int, ...]:
         """Return the direction indices of a row, empty for ``NO_OP``."""

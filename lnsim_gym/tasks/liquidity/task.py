@@ -80,7 +80,7 @@ class LiquidityTask(Task):
 
     def compiled_state(self, variants: Sequence[LiquidityTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
-        from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415
+        from lnsim_gym.tasks.liquidity.kernels import LiquidityState  # noqa: PLC0415 - see ``kernels``
 
         def column(*values: npt.NDArray[Any], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
             return copied(np.stack(values), dtype)
@@ -183,7 +183,8 @@ class LiquidityTask(Task):
 
     def require_same_shape(self, other: LiquidityTask, index: int) -> None:
         """See ``Task.require_same_shape``."""
-        own, its = self.routes.directions.shape, other.routes.directions.shape
+        own = self.routes.directions.shape
+        its = other.routes.directions.shape
         if own != its:
             raise ConfigError(
                 f"variants must be of one shape: rebalance routes of the first are {own}, of number {index} {its}"

@@ -42,7 +42,9 @@ def processes_of(backend) -> dict[str, psutil.Process]:
 
 def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:
     """The policy of a direction as a node's own graph has it."""
-    ends, nodes, arrays = backend.endpoints(), backend.topology.nodes, backend.topology.arrays
+    ends = backend.endpoints()
+    nodes = backend.topology.nodes
+    arrays = backend.topology.arrays
     pair = [ends[nodes[int(column[direction])]].pubkey for column in (arrays.source, arrays.destination)]
     (edge,) = [e for e in lncli(ends[node], "describegraph")["edges"] if {e["node1_pub"], e["node2_pub"]} == set(pair)]
     shown = edge["node1_policy" if edge["node1_pub"] == pair[0] else "node2_policy"]

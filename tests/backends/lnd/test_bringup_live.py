@@ -98,7 +98,8 @@ def fees_in(graph) -> set[tuple]:
 
 
 def wanted_fees(topology, ends) -> set[tuple]:
-    arrays, keys = topology.arrays, [ends[name].pubkey for name in topology.nodes]
+    arrays = topology.arrays
+    keys = [ends[name].pubkey for name in topology.nodes]
     columns = (
         arrays.fee_base_msat,
         arrays.fee_rate_ppm,
@@ -236,7 +237,8 @@ def test_nodes_of_somebody_else_are_paid_over_but_never_stopped_or_wiped(
     ]
     (tmp_path / "nodes.toml").write_text("\n".join(nodes))
     backend = make_backend(two_nodes, launcher="attach", attach_file=str(tmp_path / "nodes.toml"))
-    fresh, middle = two_nodes.start_balances_msat(), half_and_half(two_nodes)
+    fresh = two_nodes.start_balances_msat()
+    middle = half_and_half(two_nodes)
     assert backend.reset(middle).rung == "payments"
     assert backend.rebalance((1,), 10_000_001).reason is RebalanceReason.NONE
     with pytest.raises(BackendError, match="balances that payments can reach, or nodes of our own"):
@@ -253,7 +255,8 @@ def test_nodes_of_somebody_else_are_paid_over_but_never_stopped_or_wiped(
 
 
 def test_networks_run_side_by_side_and_listen_on_loopback_only(make_backend, two_nodes):
-    one, other = make_backend(two_nodes), make_backend(two_nodes)
+    one = make_backend(two_nodes)
+    other = make_backend(two_nodes)
     one.open()
     other.open()
     addresses = [

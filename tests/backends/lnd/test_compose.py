@@ -84,7 +84,8 @@ def test_no_credential_is_in_the_compose_file_or_on_a_command_line(tmp_path):
 
 
 def test_credentials_are_random_for_each_network_and_for_their_owner_only(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
+    one = tmp_path / "one"
+    other = tmp_path / "other"
     for folder in (one, other):
         compose.write_network(folder, preset("default"))
     assert compose.read_credentials(one) != compose.read_credentials(other)

@@ -116,7 +116,8 @@ def test_a_container_that_fails_is_noticed_and_the_next_reset_repairs(
 
 
 def test_two_networks_run_side_by_side_and_leave_nothing(client, two_nodes, state):
-    before, files_before = Things.now(client), set(state.rglob("*"))
+    before = Things.now(client)
+    files_before = set(state.rglob("*"))
     settings = LndSettings(launcher="docker")
     with LndBackend(two_nodes, settings=settings) as one, LndBackend(two_nodes, settings=settings) as other:
         assert one.pay(batch_of((0, 1, 100_000_000))).succeeded.all()
@@ -129,7 +130,7 @@ def test_two_networks_run_side_by_side_and_leave_nothing(client, two_nodes, stat
 
 @pytest.fixture
 def foreign(client):
-    """Things of somebody else, some with names like ours."""
+    """Things of another program, some with names like ours."""
     container = client.containers.create(images.local_image(), command=["lnd"], name="foreign-lnd-alice")
     network = client.networks.create("lnsim-foreign", labels={"project": "lnsim"})
     volume = client.volumes.create("lnsim-foreign-data")
@@ -170,7 +171,8 @@ def test_a_name_that_somebody_else_uses_is_an_error_and_leaves_nothing(client, t
 
 
 def test_what_a_dead_owner_left_is_swept_by_the_next_network(client, two_nodes, state):
-    before, files_before = Things.now(client), set(state.rglob("*"))
+    before = Things.now(client)
+    files_before = set(state.rglob("*"))
     code = (
         "import os, signal\n"
         "from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher\n"

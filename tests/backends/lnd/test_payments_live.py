@@ -17,7 +17,8 @@ ALICE, BOB, CAROL, DAVE, EVE = range(5)
 
 def test_random_payments_move_what_their_outcomes_say(backend, topology, reported_sat):
     rng = np.random.default_rng(20240901)
-    booked, arrays = backend.balances_msat(), topology.arrays
+    booked = backend.balances_msat()
+    arrays = topology.arrays
     for _ in range(6):
         batch = random_batch(topology, rng, 10, 600_000_000)
         outcomes = backend.pay(batch)
@@ -171,7 +172,8 @@ def test_mission_control_is_kept_for_an_episode_when_asked(make_backend, topolog
     balances = half_and_half(topology)
     backend.reset(balances)
     preferred = backend.pay(batch_of((ALICE, DAVE, 100_000_000))).part_route[0, 0]
-    dry, total = int(preferred[1]), int(balances[0].sum())
+    dry = int(preferred[1])
+    total = int(balances[0].sum())
     balances[dry // 2, dry % 2] = 20_000_000
     balances[dry // 2, 1 - dry % 2] = total - 20_000_000
     backend.reset(balances)
@@ -183,7 +185,8 @@ def test_mission_control_is_kept_for_an_episode_when_asked(make_backend, topolog
 
 def test_every_sender_forgets_before_every_payment_by_default(backend, topology, middle):
     preferred = backend.pay(batch_of((ALICE, DAVE, 100_000_000))).part_route[0, 0]
-    dry, total = int(preferred[1]), int(middle[0].sum())
+    dry = int(preferred[1])
+    total = int(middle[0].sum())
     middle[dry // 2, dry % 2] = 20_000_000
     middle[dry // 2, 1 - dry % 2] = total - 20_000_000
     backend.reset(middle)

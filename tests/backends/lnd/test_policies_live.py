@@ -20,14 +20,16 @@ FIELDS = ("succeeded", "failure_reason", "attempts", "fee_msat", "part_amount_ms
 
 
 def assert_same_payments(live, simulator, batch: PaymentBatch) -> None:
-    seen, predicted = live.pay(batch), simulator.pay(batch)
+    seen = live.pay(batch)
+    predicted = simulator.pay(batch)
     for name in FIELDS:
         assert np.array_equal(getattr(seen, name), getattr(predicted, name)), name
     assert np.array_equal(live.balances_msat(), simulator.balances_msat())
 
 
 def assert_same_rebalance(live, simulator, route: tuple[int, ...], amount_msat: int) -> int:
-    seen, predicted = live.rebalance(route, amount_msat), simulator.rebalance(route, amount_msat)
+    seen = live.rebalance(route, amount_msat)
+    predicted = simulator.rebalance(route, amount_msat)
     assert (seen.applied_msat, seen.fee_msat, seen.reason) == (
         predicted.applied_msat,
         predicted.fee_msat,

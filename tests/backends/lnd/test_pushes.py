@@ -25,7 +25,8 @@ def balances(first_msat: int) -> np.ndarray:
 
 def carried_out(topology: Topology, have: np.ndarray, plans) -> np.ndarray:
     """Make the pushes of a plan, each within what can be spent and what the policies allow."""
-    now, arrays = have.copy(), topology.arrays
+    now = have.copy()
+    arrays = topology.arrays
     for direction, amount in (push for plan in plans for push in plan):
         channel, side = divmod(direction, 2)
         assert arrays.min_htlc_msat[direction] <= amount <= arrays.max_htlc_msat[direction]
@@ -74,7 +75,8 @@ def test_amounts_above_the_largest_htlc_are_split():
         initiator="a", peer="b", capacity_sat=1_000_000, policies=ChannelPolicies(initiator=small, peer=small)
     )
     topology = Topology(nodes=("a", "b"), channels=(channel,))
-    have, want = np.array([[900_000_000, 96_530_000]]), np.array([[649_999_999, 346_530_001]])
+    have = np.array([[900_000_000, 96_530_000]])
+    want = np.array([[649_999_999, 346_530_001]])
     plans = plan_pushes(topology, have, want)
     assert len(plans[0]) == 3
     assert (carried_out(topology, have, plans) == want).all()

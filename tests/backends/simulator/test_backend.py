@@ -275,6 +275,7 @@ def test_the_same_batches_give_the_same_outcomes_again():
         source, (source + rng.integers(1, 5, size=400)) % 5, rng.integers(1, 400_000_000, size=400), source * 0
     )
     first, second = (SimulatorBackend(preset("default")) for _ in range(2))
-    one, other = first.pay(batch), second.pay(batch)
+    one = first.pay(batch)
+    other = second.pay(batch)
     assert (one.part_route == other.part_route).all()
     assert (first.balances_msat() == second.balances_msat()).all()

@@ -1,4 +1,4 @@
-"""The compiled engine against the plain-Python oracle: equal to the msat, on networks nobody chose."""
+"""The compiled engine against the plain-Python oracle: equal to the msat, on random networks."""
 
 import dataclasses
 import random
@@ -89,7 +89,8 @@ def assert_leaving_out_attempts_changes_nothing_else(rng, topology, count):
     uncounted = failed = 0
     for _ in range(count):
         payment = random_payment(rng, topology)
-        expected, seen = counting.pay(*payment), leaving_out.pay(*payment)
+        expected = counting.pay(*payment)
+        seen = leaving_out.pay(*payment)
         failed += not expected.succeeded and expected.attempts > 0
         if seen.attempts == UNCOUNTED:
             uncounted += 1
@@ -121,8 +122,10 @@ def test_a_part_takes_the_channel_to_a_leaf_that_could_not_carry_the_whole():
         Channel(initiator="b", peer="c", capacity_sat=1_000_000, initiator_balance_sat=20_000),
     ]
     topology = Topology(nodes=("a", "leaf", "b", "c"), channels=tuple(channels))
-    balances, options = topology.start_balances_msat(), {"max_parts": 4, "remember": True}
-    engine, oracle = CompiledNetwork(topology, balances, **options), OracleNetwork(topology, balances, **options)
+    balances = topology.start_balances_msat()
+    options = {"max_parts": 4, "remember": True}
+    engine = CompiledNetwork(topology, balances, **options)
+    oracle = OracleNetwork(topology, balances, **options)
     for target, amount_msat, attempts in ((3, 19_000_000, 1), (1, 600_000_000, 2)):
         payment = engine.pay(0, target, amount_msat, 10_000_000)
         assert payment == oracle.pay(0, target, amount_msat, 10_000_000)
@@ -134,7 +137,8 @@ def test_a_part_takes_the_channel_to_a_leaf_that_could_not_carry_the_whole():
 def test_pinned_routes_equal_the_oracle_and_teach_the_sender_the_same(rng, remember):
     topology, engine, oracle = both(rng, remember=remember)
     for _ in range(8):
-        route, amount = random_route(rng, topology), random_amount(rng)
+        route = random_route(rng, topology)
+        amount = random_amount(rng)
         assert engine.send_over(route, amount) == oracle.send_over(route, amount), (route, amount)
         assert engine.balances_msat() == oracle.balances_msat()
         assert_same_payments(rng, topology, engine, oracle, 1)
@@ -168,7 +172,8 @@ def test_spendable_amounts_equal_the_oracle_and_the_plain_formulas(rng):
 def test_every_channel_end_can_send_what_is_spendable_and_not_one_msat_more(rng):
     topology, engine, oracle = both(rng)
     direction = rng.randrange(2 * len(topology.channels))
-    policy, most = oracle.policy[direction], oracle.bandwidth(direction, 0)
+    policy = oracle.policy[direction]
+    most = oracle.bandwidth(direction, 0)
     if policy.min_htlc_msat <= most < policy.max_htlc_msat:
         assert engine.send_over([direction], most + 1)[0] == RebalanceReason.INSUFFICIENT_LOCAL_BALANCE
         expected = oracle.send_over([direction], most)
@@ -177,7 +182,8 @@ def test_every_channel_end_can_send_what_is_spendable_and_not_one_msat_more(rng)
 
 @pytest.mark.parametrize("remember", [False, True])
 def test_the_guided_search_finds_the_routes_of_plain_dijkstra_on_a_network_of_150_nodes(remember):
-    topology, rng = scale_free(150, 500, seed=2), random.Random(2)
+    topology = scale_free(150, 500, seed=2)
+    rng = random.Random(2)
     balances = random_balances(rng, topology)
     engine = CompiledNetwork(topology, balances, remember=remember)
     oracle = OracleNetwork(topology, balances, remember=remember)

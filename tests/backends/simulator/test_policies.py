@@ -40,7 +40,8 @@ def assert_same_payment(rng, backend, oracle, now_ms):
 
 
 def assert_same_rebalance(rng, backend, oracle, now_ms):
-    route, amount = random_route(rng, backend.topology), random_amount(rng)
+    route = random_route(rng, backend.topology)
+    amount = random_amount(rng)
     if len(route) == 2:  # there and back over one channel is no route of the backend's
         return
     reason, fee_msat, position = oracle.send_over(route, amount, now_ms)
@@ -101,7 +102,8 @@ def test_a_changed_policy_is_charged_at_once_and_a_reset_restores_the_old_one():
 
 def test_a_changed_policy_of_one_backend_is_no_business_of_another():
     topology = preset("default")
-    one, other = half_and_half(topology), half_and_half(topology)
+    one = half_and_half(topology)
+    other = half_and_half(topology)
     one.set_policy(topology.direction("carol", "alice"), DEAR)
     assert cycle_fee_msat(one) > cycle_fee_msat(other) == cycle_fee_msat(half_and_half(topology))
 

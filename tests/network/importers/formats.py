@@ -136,7 +136,8 @@ def as_cloth(folder, topology):
         ends = (number[channel.initiator], number[channel.peer])
         channels.append(f"{index},{2 * index},{2 * index + 1},{ends[0]},{ends[1]},{1000 * channel.capacity_sat}")
         for side, policy in enumerate((both.initiator, both.peer)):
-            here, there = 2 * index + side, 2 * index + 1 - side
+            here = 2 * index + side
+            there = 2 * index + 1 - side
             edges.append(
                 f"{here},{index},{there},{ends[side]},{ends[1 - side]},{balances[index][side]},{policy.fee_base_msat},"
                 f"{policy.fee_rate_ppm},{policy.min_htlc_msat},{policy.time_lock_delta}"

@@ -56,7 +56,8 @@ def test_a_graph_of_lnd_has_capacities_in_sat_and_fees_in_msat_and_ppm():
     topology = from_describegraph(describegraph(*TRIANGLE))
     assert topology.nodes == ("anna", "bert", "cleo")
     assert topology.arrays.capacity_sat.tolist() == [500_000, 600_000, 700_000]
-    first, second = topology.policies[0].initiator, topology.policies[0].peer
+    first = topology.policies[0].initiator
+    second = topology.policies[0].peer
     assert (first.fee_base_msat, first.fee_rate_ppm, first.time_lock_delta) == (1500, 250, 40)
     assert (first.min_htlc_msat, first.max_htlc_msat) == (1000, 495_000_000)
     assert (second.fee_base_msat, second.fee_rate_ppm, second.time_lock_delta) == (0, 7, 144)
@@ -183,7 +184,8 @@ def test_policies_and_capacities_survive_the_way_to_sim_ln_and_back(topology):
 def test_balances_survive_the_way_to_cloth_and_back(topology):
     with tempfile.TemporaryDirectory() as folder:
         again = load_topology(as_cloth(folder, topology))
-    mine, theirs = again.start_balances_msat(), topology.start_balances_msat()
+    mine = again.start_balances_msat()
+    theirs = topology.start_balances_msat()
     for index, (new, old) in enumerate(zip(again.channels, topology.channels, strict=True)):
         side = 0 if new.initiator == old.initiator else 1
         assert mine[index, side] == theirs[index, 0]

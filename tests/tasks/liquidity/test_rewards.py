@@ -38,7 +38,8 @@ def test_terms_and_counts_of_a_step_are_what_they_say():
     episodes.seed(0, 1)
     episodes.begin(np.ones(1, np.bool_))
     episodes.step_one(problem.task.actions.decode_one(1))
-    columns, asked_msat = episodes.columns, episodes.batch(0).amount_msat
+    columns = episodes.columns
+    asked_msat = episodes.batch(0).amount_msat
     delivered_msat = int(asked_msat[[0, 2]].sum())
     assert dict(zip(TERMS, columns.terms[0].tolist(), strict=True)) == {
         "success_rate": 0.5,

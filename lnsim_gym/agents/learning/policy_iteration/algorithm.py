@@ -101,8 +101,13 @@ class DirectPolicyIteration(BaseAlgorithm):
         for name, share in {"gamma": gamma, "exploration": exploration, "tau": tau}.items():
             if not 0 <= share <= 1:
                 raise ValueError(f"{name} must lie in 0..1, got {share}")
-        self.gamma, self.horizon, self.candidates, self.exploration = gamma, horizon, candidates, exploration
-        self.buffer_size, self.batch_size, self.gradient_steps = buffer_size, batch_size, gradient_steps
+        self.gamma = gamma
+        self.horizon = horizon
+        self.candidates = candidates
+        self.exploration = exploration
+        self.buffer_size = buffer_size
+        self.batch_size = batch_size
+        self.gradient_steps = gradient_steps
         self.tau = tau
         if _init_setup_model:
             self._setup_model()

@@ -31,7 +31,8 @@ class Branches:
         if not isinstance(env.unwrapped, LightningVecEnv):
             raise ValueError(f"direct policy iteration needs a LightningVecEnv, got {env.unwrapped}")
         self._trunk: LightningVecEnv = env.unwrapped
-        self._problem, self._copies = self._trunk.problem, copies
+        self._problem = self._trunk.problem
+        self._copies = copies
         self._episodes = SimulatedEpisodes(self._problem, copies * env.num_envs)
         self._everyone = np.ones(self._episodes.networks, np.bool_)
         self._clock = unwrap_vec_wrapper(env, ClockedVecEnv)
@@ -48,7 +49,7 @@ class Branches:
         return not (self._left > 0).any()
 
     def start(self) -> None:
-        """Start again where the networks of the training stand."""
+        """Go back to where the networks of the training stand."""
         self._episodes.branch_from(self._trunk.simulated, self._copies)
         if self._features is not None and self._trunk_features is not None:
             memory = self._trunk_features.save_state()

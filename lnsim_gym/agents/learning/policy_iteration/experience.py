@@ -33,7 +33,9 @@ class Experience:
     def add(self, basis: Float32, action: Int64, returns: npt.NDArray[np.float64]) -> None:
         """Add n observations, shape (n, *shape), with actions and returns of shape (n, candidates)."""
         place = (self._added + np.arange(len(basis))) % len(self._basis)
-        self._basis[place], self._action[place], self._return[place] = basis, action, returns
+        self._basis[place] = basis
+        self._action[place] = action
+        self._return[place] = returns
         self._added += len(basis)
 
     def sample(self, count: int, rng: np.random.Generator) -> tuple[Float32, Int64, Float32]:
@@ -50,5 +52,6 @@ class Experience:
         """Put back what ``save_state`` returned."""
         self._added = state["added"]
         kept = len(self)
-        self._basis[:kept], self._action[:kept] = state["basis"], state["action"]
+        self._basis[:kept] = state["basis"]
+        self._action[:kept] = state["action"]
         self._return[:kept] = state["return"]

@@ -26,7 +26,7 @@ FORBIDDEN: Final = -np.inf
 class FlatValues(nn.Sequential):
     """Values of all actions, from an observation of one row."""
 
-    def basis(self, observation: Float32, actions: Int64) -> Float32:  # noqa: ARG002
+    def basis(self, observation: Float32, actions: Int64) -> Float32:
         """Return what the values of actions depend on, n rows."""
         return observation
 
@@ -48,7 +48,8 @@ class SharedValues(nn.Module):
 
     def __init__(self, layers: list[nn.Module], sizes: int) -> None:
         super().__init__()
-        self.layers, self.sizes = nn.Sequential(*layers), sizes
+        self.layers = nn.Sequential(*layers)
+        self.sizes = sizes
 
     def forward(self, observation: torch.Tensor) -> torch.Tensor:
         """Return the values of all actions, shape (n, actions), for shape (n, directions, features)."""
@@ -111,7 +112,7 @@ class ActionValuePolicy(BasePolicy):
         """Move the averaged weights towards the learned ones.
 
         Args:
-            weight: Share of the way.
+            weight: How far to go, 0..1.
         """
         with torch.no_grad():
             for averaged, learned in zip(self.averaged.parameters(), self.learned.parameters(), strict=True):
@@ -121,8 +122,8 @@ class ActionValuePolicy(BasePolicy):
         self,
         observation: Any,
         state: tuple[npt.NDArray[Any], ...] | None = None,
-        episode_start: npt.NDArray[np.bool_] | None = None,  # noqa: ARG002
-        deterministic: bool = True,  # noqa: ARG002
+        episode_start: npt.NDArray[np.bool_] | None = None,
+        deterministic: bool = True,
         action_masks: npt.NDArray[np.bool_] | None = None,
     ) -> tuple[npt.NDArray[Any], tuple[npt.NDArray[Any], ...] | None]:
         """Choose actions for observations of shape (n, size); see ``BasePolicy.predict``.
@@ -138,7 +139,7 @@ class ActionValuePolicy(BasePolicy):
             action_masks = np.ones((len(observation), self.actions), np.bool_)
         return self.values(np.asarray(observation, np.float32), action_masks).argmax(axis=1), state
 
-    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:  # noqa: ARG002
+    def _predict(self, observation: Any, deterministic: bool = False) -> torch.Tensor:
         """See ``BasePolicy._predict``."""
         choice: torch.Tensor = self.averaged(observation).argmax(dim=1)
         return choice

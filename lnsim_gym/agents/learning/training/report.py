@@ -1,4 +1,4 @@
-"""What is reported of a training: its result, how to do it again, and the recipe that plays what came out."""
+"""What is reported of a training: its result, how to repeat it, and the recipe that plays what came out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["CurvePoint", "TrainingReport", "with_trained"]
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
-    """An evaluation on the way."""
+    """An evaluation during the training."""
 
     steps: int
     """Steps trained by then, over all networks."""
@@ -51,7 +51,7 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
     score: Score
     """Of the last policy, which is the one that is kept, on the evaluation seeds."""
     curve: list[CurvePoint]
-    """Evaluations on the way, on the same seeds, the last one included."""
+    """Evaluations during the training, on the same seeds, the last one included."""
     threads: int
     machine: str
     versions: dict[str, str]

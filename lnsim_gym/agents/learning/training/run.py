@@ -46,12 +46,14 @@ class TrainingRun:
     """
 
     def __init__(self, recipe: TrainedRecipe, seed: int) -> None:
-        self.recipe, self.seed = recipe, seed
+        self.recipe = recipe
+        self.seed = seed
         self.curve: list[CurvePoint] = []
         self.wall_time_s = 0.0
         """Time spent on training so far."""
         self._hyperparameters = Hyperparameters.of(recipe)
-        n_envs, first = self._hyperparameters.n_envs, FIRST_SEED + seed * self._hyperparameters.n_envs
+        n_envs = self._hyperparameters.n_envs
+        first = FIRST_SEED + seed * self._hyperparameters.n_envs
         self._env = LightningVecEnv(recipe.env, n_envs, info=False, **recipe.env_kwargs)
         self._features = make_features(recipe, self._env.problem)
         observed = self._env if self._features is None else FeaturedVecEnv(self._env, self._features)
@@ -89,7 +91,8 @@ class TrainingRun:
         Raises:
             RecordError: It cannot be written.
         """
-        finished, unfinished = folder.checkpoints / f"{self.steps:012d}", folder.checkpoints / "unfinished"
+        finished = folder.checkpoints / f"{self.steps:012d}"
+        unfinished = folder.checkpoints / "unfinished"
         if folder.last_checkpoint() == finished:
             return
         try:
@@ -192,7 +195,8 @@ class TrainingRun:
 
     def _restore_state(self, state: dict[str, Any]) -> None:
         """Put back what ``_checkpoint_state`` returned."""
-        self.curve, self.wall_time_s = state["curve"], state["wall_time_s"]
+        self.curve = state["curve"]
+        self.wall_time_s = state["wall_time_s"]
         self._clock.seconds = state["environment_s"]
         self._env.restore_state(state["env"])
         if self._features is not None:

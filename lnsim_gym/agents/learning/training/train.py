@@ -57,7 +57,7 @@ def train(
         resume: Go on from the last checkpoint in the folder.
         threads: Threads of PyTorch, and of evaluations.
         progress: Called with the steps done, those to do, and the last evaluation.
-        stopped: Asked again and again whether to stop, with a checkpoint.
+        stopped: Asked repeatedly whether to stop, with a checkpoint.
         command: What was asked for, for the report.
         seeds: Seeds of the evaluations.
 
@@ -123,5 +123,5 @@ def _learn(run: TrainingRun, watch: Watch, total: int, resumed: bool) -> Score |
 
 
 def _last_of_each_step(curve: list[CurvePoint]) -> list[CurvePoint]:
-    """Return the curve without what was evaluated again."""
+    """Return the curve without the points that were evaluated twice."""
     return list({point.steps: point for point in curve}.values())

@@ -51,8 +51,13 @@ class Watch(BaseCallback):
         stopped: Callable[[], bool],
     ) -> None:
         super().__init__()
-        self._run, self._folder, self._total, self._every = run, folder, total, every
-        self._play, self._progress, self._stopped = play, progress, stopped
+        self._run = run
+        self._folder = folder
+        self._total = total
+        self._every = every
+        self._play = play
+        self._progress = progress
+        self._stopped = stopped
         self._next = every * (run.steps // every + 1)
         self._resumed_at = time.perf_counter()
 

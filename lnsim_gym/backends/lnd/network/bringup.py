@@ -39,7 +39,7 @@ _RECONNECT_S: Final = 2.0
 _PORT_TAKEN: Final = "address already in use"
 _TRIES: Final = 3
 _STALL_S: Final = 30.0
-"""Time without any progress after which a new network is begun again, in seconds."""
+"""Time without any progress after which a new network is restarted, in seconds."""
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
 _CONFIRMATIONS: Final = 6
@@ -55,7 +55,7 @@ Check = Callable[[], Awaitable[str]]
 
 
 def bring_up(launcher: Launcher, topology: Topology, settings: NetworkSettings) -> LiveNetwork:
-    """Bring a network up, or recognise it when it is up already; a new one that stalls is begun again, twice at most.
+    """Bring a network up, or recognise it when it is up already; a new one that stalls is restarted, twice at most.
 
     Raises:
         ConfigError: The topology asks for what this network cannot do.
@@ -223,7 +223,8 @@ class _BringUp:
 
     def _refuse_difference(self, wanted: set[tuple[str, str, int]], found: set[tuple[str, str, int]]) -> None:
         """Raise when the nodes have other channels than the topology's."""
-        missing, surplus = sorted(wanted - found), sorted(found - wanted)
+        missing = sorted(wanted - found)
+        surplus = sorted(found - wanted)
         if missing or surplus:
             raise BringUpError(
                 "expected the network to have the topology's channels; "
@@ -267,7 +268,7 @@ class _BringUp:
         await self._each("its coins", poor)
 
     async def _open(self, index: int) -> None:
-        """Connect the two ends of one channel and open it; a refusal opened nothing and may be tried again."""
+        """Connect the two ends of one channel and open it; a refusal opened nothing and may be retried."""
         channel = self._topology.channels[index]
         one, other = (self._clients[self._topology.node_index[name]] for name in (channel.initiator, channel.peer))
         total_sat = int(owned_total_sat(channel.capacity_sat, channel.fee_per_kw))
@@ -346,7 +347,7 @@ class _BringUp:
         await gather(one(client) for client in self._clients)
 
     async def _until(self, node: str, what: str, check: Check) -> None:
-        """Ask again and again until nothing is missing.
+        """Ask repeatedly until nothing is missing.
 
         Raises:
             BringUpError: Something is, after the deadline, or the node is gone; with the end of its log.
@@ -362,7 +363,8 @@ class _BringUp:
             if not missing:
                 return
             if missing != before:
-                before, changed = missing, time.monotonic()
+                before = missing
+                changed = time.monotonic()
             dead = False
             if time.monotonic() - last_look > 0.5:
                 last_look = time.monotonic()

@@ -57,7 +57,8 @@ async def find_fractions(network: LiveNetwork, ledger: Ledger, rebalancer: Rebal
 
 async def _find_fraction(network: LiveNetwork, ledger: Ledger, rebalancer: Rebalancer, channel: int) -> None:
     """Bisect the fraction of one channel; the ledger is ``fraction`` msat too low at the initiator."""
-    low, high = 1, 999
+    low = 1
+    high = 999
     while low < high:
         middle = (low + high + 1) // 2
         await _push_to_edge(network, ledger, rebalancer, channel, middle)
@@ -74,7 +75,8 @@ async def _push_to_edge(
     network: LiveNetwork, ledger: Ledger, rebalancer: Rebalancer, channel: int, middle: int
 ) -> None:
     """Push such an amount that, with a fraction of ``middle``, the initiator would own whole sat."""
-    topology, balances = network.topology, ledger.balances_msat
+    topology = network.topology
+    balances = ledger.balances_msat
     over = (int(balances[channel, 0]) + middle) % 1000
     spendable = topology.spendable_msat(balances)[channel]
     for side, remainder in ((0, over), (1, -over % 1000)):

@@ -47,7 +47,8 @@ class ChannelEnds:
     @property
     def is_quiet(self) -> bool:
         """Whether no HTLC is pending and both ends agree on both balances."""
-        one, other = self.initiator, self.peer
+        one = self.initiator
+        other = self.peer
         return not (
             one.pending_htlcs
             or other.pending_htlcs
@@ -105,7 +106,8 @@ class LiveNetwork:
 
     def other_policies(self, topology: Topology) -> list[int]:
         """Return the directions that have another policy in a topology of the same channels."""
-        mine, its = self.topology.arrays, topology.arrays
+        mine = self.topology.arrays
+        its = topology.arrays
         columns = ("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat")
         differs = [getattr(mine, name) != getattr(its, name) for name in columns]
         return [int(direction) for direction in np.flatnonzero(np.any(differs, axis=0))]

@@ -164,7 +164,7 @@ class OpenNetwork:
             raise BackendError("expected the snapshot to bring the balances of the topology back, it brought others")
 
     def find_again(self) -> None:
-        """Connect again, wait until the network is ready, and start the ledger from what LND reports.
+        """Reconnect, wait until the network is ready, and start the ledger from what LND reports.
 
         Raises:
             BringUpError: The network does not become ready.

@@ -99,7 +99,7 @@ class Payer:
             fee_limit_msat=fee_limit_msat,
             timeout_seconds=self._options.timeout_seconds,
             max_parts=self._options.max_parts,
-            # Without parts nothing that happens on the route matters.
+            # Only of a payment in parts does ``_send`` need to hear before it ends.
             no_inflight_updates=self._options.max_parts == 1,
         )
         try:
@@ -162,7 +162,8 @@ class Payer:
 
     def _collect(self, outcomes: list[_Outcome]) -> PaymentOutcomes:
         """Lay outcomes out as arrays."""
-        count, width = len(outcomes), self._options.max_parts
+        count = len(outcomes)
+        width = self._options.max_parts
         part_amount_msat = np.zeros((count, width), np.int64)
         part_route = np.full((count, width, MAX_ROUTE_HOPS), -1, np.int32)
         for row, outcome in enumerate(outcomes):

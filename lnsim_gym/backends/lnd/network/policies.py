@@ -167,7 +167,8 @@ def _key(network: LiveNetwork, direction: int) -> tuple[int, str]:
 
 def _in_reach(network: LiveNetwork, client: NodeClient) -> list[int]:
     """Return the directions between nodes that a node can reach through channels: gossip comes no further."""
-    reached, before = {network.topology.node_index[client.name]}, 0
+    reached = {network.topology.node_index[client.name]}
+    before = 0
     while before != len(reached):
         before = len(reached)
         reached |= {node for pair in network.neighbours() if reached.intersection(pair) for node in pair}

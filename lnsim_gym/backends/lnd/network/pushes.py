@@ -33,7 +33,8 @@ def plan_pushes(topology: Topology, have_msat: Int64, want_msat: Int64) -> list[
     plans: list[list[Push]] = []
     for channel in np.flatnonzero((have_msat != want_msat).any(axis=1)).tolist():
         moved_msat = int(want_msat[channel, 0] - have_msat[channel, 0])
-        direction, amount_msat = 2 * channel + (moved_msat > 0), abs(moved_msat)
+        direction = 2 * channel + (moved_msat > 0)
+        amount_msat = abs(moved_msat)
         candidates = _sequences(topology, direction, amount_msat)
         plan = next((pushes for pushes in candidates if _possible(topology, have_msat[channel], pushes)), None)
         if plan is None:
@@ -45,14 +46,16 @@ def plan_pushes(topology: Topology, have_msat: Int64, want_msat: Int64) -> list[
 def _sequences(topology: Topology, direction: int, amount_msat: int) -> list[list[Push]]:
     """Return the sequences of pushes that move an amount, given the smallest and largest HTLC of both directions."""
     arrays = topology.arrays
-    smallest, largest = int(arrays.min_htlc_msat[direction]), int(arrays.max_htlc_msat[direction])
+    smallest = int(arrays.min_htlc_msat[direction])
+    largest = int(arrays.max_htlc_msat[direction])
     if amount_msat >= smallest:
         count = -(-amount_msat // largest)
         share = amount_msat // count
         return [[(direction, share)] * (count - 1) + [(direction, amount_msat - share * (count - 1))]]
     # Too little for one HTLC: send more, and the surplus back.
     surplus = max(int(arrays.min_htlc_msat[direction ^ 1]), smallest - amount_msat)
-    there, back = (direction, amount_msat + surplus), (direction ^ 1, surplus)
+    there = (direction, amount_msat + surplus)
+    back = (direction ^ 1, surplus)
     return [[there, back], [back, there]]
 
 
@@ -61,7 +64,8 @@ def _possible(topology: Topology, start_msat: Int64, pushes: list[Push]) -> bool
     arrays = topology.arrays
     balances = start_msat.reshape(1, 2).copy()
     for direction, amount_msat in pushes:
-        channel, side = slice(direction // 2, direction // 2 + 1), direction % 2
+        channel = slice(direction // 2, direction // 2 + 1)
+        side = direction % 2
         spendable = spendable_msat(balances, arrays.capacity_sat[channel], arrays.fee_per_kw[channel])
         if (
             not arrays.min_htlc_msat[direction]

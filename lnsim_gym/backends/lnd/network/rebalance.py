@@ -126,7 +126,8 @@ def check_route(topology: Topology, route: tuple[int, ...]) -> None:
     Raises:
         InvalidAction: They do not form a push or a cycle.
     """
-    source, destination = topology.arrays.source, topology.arrays.destination
+    source = topology.arrays.source
+    destination = topology.arrays.destination
     known = all(0 <= direction < len(source) for direction in route)
     joined = known and all(destination[a] == source[b] for a, b in itertools.pairwise(route))
     simple = joined and len({int(destination[direction]) for direction in route}) == len(route) > 0

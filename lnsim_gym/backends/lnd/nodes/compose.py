@@ -247,7 +247,8 @@ def write_network(folder: Path, topology: Topology, variables: Mapping[str, str]
 
 def _write_credentials(folder: Path) -> None:
     """Draw a user and a password for btcd's RPC and write them where btcd and lnd read them."""
-    user, password = secrets.token_hex(16), secrets.token_hex(32)
+    user = secrets.token_hex(16)
+    password = secrets.token_hex(32)
     btcd_conf = f"[Application Options]\nrpcuser={user}\nrpcpass={password}\n"
     write_private(private_dir(folder / CHAIN) / "btcd.conf", btcd_conf.encode())
     lnd_conf = f"[Btcd]\nbtcd.rpcuser={user}\nbtcd.rpcpass={password}\n"

@@ -125,7 +125,8 @@ def build_binaries(progress: Progress = lambda *_: None) -> Binaries:
 def _build_in(scratch: Path, progress: Progress) -> Path:
     """Build in a copy of the module and return the folder with the checked programs."""
     shutil.copytree(data_folder("compose") / "nodes", scratch / "module", copy_function=shutil.copyfile)
-    module, out = scratch / "module", scratch / "bin"
+    module = scratch / "module"
+    out = scratch / "bin"
     out.mkdir(mode=0o700)
     _require_go(module)
     packages = list(_PACKAGES.values())

@@ -127,7 +127,8 @@ class NodeClient:
 
     async def close(self) -> None:
         """Drop the connection; the next call makes a new one."""
-        channel, self._channel = self._channel, None
+        channel = self._channel
+        self._channel = None
         if channel is not None:
             await channel.close()
 
@@ -140,7 +141,8 @@ class NodeClient:
 
     def _fail(self, method: Method[Any, Any], problem: grpc.aio.AioRpcError, limit_s: float) -> NoReturn:
         """Raise the error of this package that stands for a gRPC status."""
-        code, details = problem.code(), problem.details() or ""
+        code = problem.code()
+        details = problem.details() or ""
         called = f"{self.name} ({method.path})"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise BackendTimeout(

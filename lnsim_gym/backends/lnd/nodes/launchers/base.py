@@ -10,8 +10,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
-from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
+from lnsim_gym.backends.lnd.nodes.record import ChainEndpoint, NetworkRecord
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
+from lnsim_gym.errors import BackendError
 from lnsim_gym.network import Topology
 
 __all__ = ["Launcher"]
@@ -91,3 +92,22 @@ class Launcher(ABC):
     def folder(self) -> Path:
         """Private folder of the network."""
         return Path(self.record().folder)
+
+    @property
+    def _snapshot_folder(self) -> Path:
+        """Folder of the snapshot of a network that is managed."""
+        return self.folder / "snapshot"
+
+    @property
+    def _chain(self) -> ChainEndpoint:
+        """Endpoint of the chain backend of a network that is managed.
+
+        Raises:
+            BackendError: The record has none.
+        """
+        chain = self.record().chain
+        if chain is None:
+            raise BackendError(
+                f"expected a chain endpoint in the record of {self.name!r}, found none: rebuild the network"
+            )
+        return chain

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.posix import require_posix
 from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
+
+if TYPE_CHECKING:
+    from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher
+    from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher
+    from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher
 
 __all__ = ["LauncherName", "choose_launcher", "connect_launcher"]
 
@@ -41,17 +46,17 @@ def choose_launcher(
         ConfigError: The kind is unknown, or ``attach_file`` is missing.
         MissingDependency: Daemons of our own are asked for on a system that is not POSIX.
     """
-    makers: dict[str, Callable[[], Launcher]] = {
-        "docker": lambda: _docker(name, detached=detached, known_names=known_names, state_folder=state_folder),
-        "process": lambda: _process(name, detached=detached, state_folder=state_folder),
-        "attach": lambda: _attach(name, attach_file),
-    }
-    if kind == "auto":
-        return makers["docker" if _docker_is_ready() else "process"]()
-    if kind not in makers:
-        known = get_args(LauncherName)
+    known = get_args(LauncherName)
+    if kind not in known:
         raise ConfigError(f"expected a launcher out of {', '.join(known)}, got {kind!r}.{did_you_mean(kind, known)}")
-    return makers[kind]()
+    if kind == "attach":
+        if attach_file is None:
+            raise ConfigError("expected attach_file, the TOML file of nodes that others run, got none")
+        return _attach()(name, attach_file)
+    require_posix()
+    if kind == "docker" or (kind == "auto" and _docker_is_ready()):
+        return _docker()(name, detached=detached, known_names=known_names, state_folder=state_folder)
+    return _process()(name, detached=detached, state_folder=state_folder)
 
 
 def connect_launcher(record: NetworkRecord) -> Launcher:
@@ -60,45 +65,34 @@ def connect_launcher(record: NetworkRecord) -> Launcher:
     Raises:
         ConfigError: The record names an unknown launcher.
     """
-    # Each launcher pulls in libraries of its own; a record needs one of them.
-    if record.launcher == "docker":
-        from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher  # noqa: PLC0415
-
-        return DockerLauncher.connect(record)
-    if record.launcher == "process":
-        from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher  # noqa: PLC0415
-
-        return ProcessLauncher.connect(record)
-    if record.launcher == "attach":
-        from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher  # noqa: PLC0415
-
-        return AttachLauncher.connect(record)
-    raise ConfigError(f"expected a record of the docker, process or attach launcher, got {record.launcher!r}")
+    launchers: dict[str, Callable[[], type[Launcher]]] = {"docker": _docker, "process": _process, "attach": _attach}
+    if record.launcher not in launchers:
+        raise ConfigError(f"expected a record of the docker, process or attach launcher, got {record.launcher!r}")
+    return launchers[record.launcher]().connect(record)
 
 
-def _docker(name: str, **settings: Any) -> Launcher:
-    """Make a Docker launcher."""
-    require_posix()
+# Each launcher pulls in libraries of its own, and a network needs one of them.
+
+
+def _docker() -> type[DockerLauncher]:
+    """Import the Docker launcher."""
     from lnsim_gym.backends.lnd.nodes.launchers.docker import DockerLauncher  # noqa: PLC0415
 
-    return DockerLauncher(name, **settings)
+    return DockerLauncher
 
 
-def _process(name: str, **settings: Any) -> Launcher:
-    """Make a process launcher."""
-    require_posix()
+def _process() -> type[ProcessLauncher]:
+    """Import the process launcher."""
     from lnsim_gym.backends.lnd.nodes.launchers.process import ProcessLauncher  # noqa: PLC0415
 
-    return ProcessLauncher(name, **settings)
+    return ProcessLauncher
 
 
-def _attach(name: str, file: str | Path | None) -> Launcher:
-    """Make an attach launcher."""
+def _attach() -> type[AttachLauncher]:
+    """Import the attach launcher."""
     from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher  # noqa: PLC0415
 
-    if file is None:
-        raise ConfigError("expected attach_file, the TOML file of nodes that others run, got none")
-    return AttachLauncher(name, file)
+    return AttachLauncher
 
 
 def _docker_is_ready() -> bool:

@@ -64,7 +64,8 @@ def _is_ours(owner: str) -> bool:
 
 def _is_dead(owner: str) -> bool:
     """Whether an owner label names a process that is gone, so that its network is an orphan."""
-    pid, started = int(owner.split("/")[2]), float(owner.split("/")[3])
+    pid = int(owner.split("/")[2])
+    started = float(owner.split("/")[3])
     try:
         return pid != 0 and abs(psutil.Process(pid).create_time() - started) > 1
     except psutil.NoSuchProcess:

@@ -19,7 +19,7 @@ from lnsim_gym.backends.lnd.nodes import compose, folders, images
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.launchers import containers, docker_record
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
-from lnsim_gym.backends.lnd.nodes.record import CHAIN, ChainEndpoint, NetworkRecord
+from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, LnsimError, MissingDependency
 from lnsim_gym.network import Topology
@@ -192,7 +192,7 @@ class DockerLauncher(Launcher):
         containers.compose_create(self.folder, self._project, self._variables)
 
     def _ensure_created(self) -> None:
-        """Create again the containers that were removed by hand."""
+        """Recreate the containers that were removed by hand."""
         with containers.docker_errors("the state of the containers"):
             missing = {*self.endpoints, CHAIN} - set(containers.containers_of(self._client, self._project))
         if missing:
@@ -304,17 +304,6 @@ class DockerLauncher(Launcher):
     def _variables(self) -> dict[str, str]:
         variables: dict[str, str] = self.record().details["variables"]
         return variables
-
-    @property
-    def _snapshot_folder(self) -> Path:
-        return self.folder / "snapshot"
-
-    @property
-    def _chain(self) -> ChainEndpoint:
-        chain = self.record().chain
-        if chain is None:
-            raise BackendError(f"expected a chain endpoint in the record of {self.name!r}, found none: rebuild it")
-        return chain
 
 
 def _sweep_folders(root: str) -> None:

@@ -196,7 +196,8 @@ class ProcessLauncher(Launcher):
 
     def _spawn_chain(self) -> None:
         """Write btcd's secrets where only we can read them, and start it."""
-        folder, chain = self.folder / "btcd", self._chain
+        folder = self.folder / "btcd"
+        chain = self._chain
         folder.mkdir(exist_ok=True)
         secrets_file = folder / "btcd.conf"
         lines = ("[Application Options]", f"rpcuser={chain.user}", f"rpcpass={chain.password}", "")
@@ -219,7 +220,8 @@ class ProcessLauncher(Launcher):
         Raises:
             BringUpError: It ended, or did not answer in time.
         """
-        client, deadline = ChainClient(self._chain), time.monotonic() + _CHAIN_START_S
+        client = ChainClient(self._chain)
+        deadline = time.monotonic() + _CHAIN_START_S
         while time.monotonic() < deadline and daemons.is_running(self._processes[CHAIN]):
             with suppress(BackendLost):
                 client.height()
@@ -231,7 +233,8 @@ class ProcessLauncher(Launcher):
 
     def _lnd_arguments(self, index: int) -> list[str]:
         """Return the arguments of one lnd, and write its secrets file."""
-        endpoint, folder = self.record().nodes[index], self._node_folder(index)
+        endpoint = self.record().nodes[index]
+        folder = self._node_folder(index)
         secrets_file = self.folder / f"node-{index}.conf"
         lines = (
             "[Application Options]",
@@ -274,19 +277,6 @@ class ProcessLauncher(Launcher):
 
     def _stdout_log(self, node: str) -> Path:
         return self.folder / f"{CHAIN if node == CHAIN else self._key(node)}.out"
-
-    @property
-    def _snapshot_folder(self) -> Path:
-        return self.folder / "snapshot"
-
-    @property
-    def _chain(self) -> ChainEndpoint:
-        chain = self.record().chain
-        if chain is None:
-            raise BackendError(
-                f"expected a chain endpoint in the record of {self.name!r}, found none: rebuild the network"
-            )
-        return chain
 
 
 def sweep(state_folder: str | None = None) -> None:
