@@ -66,7 +66,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
       over each of the A numbers of steps in ``observation_averages`` (a new step weighs 2 / (n + 1)).
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
-    **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch that settled.
+    **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch
+    that settled.
 
     **Episode.** Never terminates; it is truncated by the time limit, or when the backend is lost (then the reward
     is 0, the observation the last valid one, and ``info["backend_error"]`` says why; the next ``reset`` repairs it).
