@@ -25,7 +25,7 @@ for name in ("fcntl", "termios", "resource", "pwd", "grp", "pty", "tty", "syslog
 for name in (
     "fork", "forkpty", "register_at_fork", "getuid", "geteuid", "getgid", "getegid", "getpgid", "getpgrp", "setsid",
     "setpgid", "killpg", "uname", "getloadavg", "sched_getaffinity", "sched_setaffinity", "nice", "chown", "mkfifo",
-    "O_NONBLOCK", "O_CLOEXEC", "WNOHANG", "WIFEXITED", "ctermid", "openpty", "pread", "sysconf",
+    "O_CLOEXEC", "WNOHANG", "WIFEXITED", "ctermid", "openpty", "pread", "sysconf",
 ):
     if hasattr(os, name):
         delattr(os, name)

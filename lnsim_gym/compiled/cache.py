@@ -1,12 +1,13 @@
 """Where machine code is kept between processes: one folder for each version of the source and of what compiles it.
 
 numba's own cache looks at the one file that holds a kernel; the folder here is named by a hash of the whole package,
-so that a change in any file of it starts anew. ``NUMBA_CACHE_DIR`` says where the folders lie.
+so that a change in any file of it gets a folder of its own. ``NUMBA_CACHE_DIR`` says where the folders lie.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -14,6 +15,7 @@ import shutil
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,11 +28,21 @@ import numpy as np
 from lnsim_gym.errors import LnsimError
 from lnsim_gym.paths import cache_dir
 
-__all__ = ["FINGERPRINT", "cache_folder", "drop_old_folders", "forget", "numba_keeps_in", "root_folder"]
+__all__ = [
+    "FINGERPRINT",
+    "cache_folder",
+    "drop_old_folders",
+    "forget",
+    "is_sound",
+    "numba_keeps_in",
+    "root_folder",
+    "seal",
+]
 
 KEEP_S: Final = 30 * 86_400
 """Age in seconds at which the machine code of a version that is no longer used is dropped."""
 _DIGITS: Final = 20
+_CHECKSUMS: Final = "checksums.json"
 _setting = threading.Lock()
 
 
@@ -55,7 +67,7 @@ def root_folder() -> Path:
     Raises:
         LnsimError: It cannot be made.
     """
-    return Path(numba.config.CACHE_DIR) / "lnsim" if numba.config.CACHE_DIR else cache_dir() / "kernels"  # type: ignore[attr-defined]
+    return Path(numba.config.CACHE_DIR).absolute() / "lnsim" if numba.config.CACHE_DIR else cache_dir() / "kernels"  # type: ignore[attr-defined]
 
 
 def cache_folder() -> Path | None:
@@ -81,15 +93,40 @@ def numba_keeps_in(folder: Path) -> Iterator[None]:
             numba.config.CACHE_DIR = before  # type: ignore[attr-defined]
 
 
+def seal(folder: Path) -> None:
+    """Write down the checksums of all machine code in a folder, for ``is_sound``."""
+    sums = {str(file.relative_to(folder)): _checksum(file) for file in folder.rglob("*.nbc")}
+    with suppress(OSError):
+        beside = folder / f"{_CHECKSUMS}.{os.getpid()}"
+        beside.write_text(json.dumps(sums), encoding="utf-8")
+        beside.replace(folder / _CHECKSUMS)
+
+
+def is_sound(folder: Path) -> bool:
+    """Return whether the machine code in a folder is what was written: a damaged file could crash the process."""
+    try:
+        sums = json.loads((folder / _CHECKSUMS).read_text(encoding="utf-8"))
+        return all(_checksum(folder / name) == known for name, known in sums.items())
+    except FileNotFoundError:
+        return not any(folder.rglob("*.nbc"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _checksum(file: Path) -> int:
+    """Return a checksum of a file that tells accidents."""
+    return zlib.crc32(file.read_bytes())
+
+
 def forget(folder: Path) -> None:
     """Remove all machine code of a version: some of it is damaged."""
-    for file in folder.rglob("*.nb[ci]"):
+    for file in [*folder.rglob("*.nb[ci]"), folder / _CHECKSUMS]:
         with suppress(OSError):
             file.unlink()
 
 
 def drop_old_folders(folder: Path) -> None:
-    """Remove the folders of other versions that nobody used for a month."""
+    """Remove the folders of other versions that were not used for a month."""
     for other in folder.parent.iterdir():
         with suppress(OSError):
             named_so = re.fullmatch(f"[0-9a-f]{{{_DIGITS}}}", other.name) is not None

@@ -20,7 +20,7 @@ from numba import njit, typeof
 from numba.core import event
 
 from lnsim_gym.compiled import progress
-from lnsim_gym.compiled.cache import cache_folder, drop_old_folders, forget, numba_keeps_in
+from lnsim_gym.compiled.cache import cache_folder, drop_old_folders, forget, is_sound, numba_keeps_in, seal
 from lnsim_gym.errors import ConfigError
 
 __all__ = ["Kernel", "ready"]
@@ -116,20 +116,24 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
     """
     with _preparing:
         wanted: list[tuple[Any, tuple[Any, ...]]] = [(kernel, _types(arguments)) for kernel, arguments in calls]
-        missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types)]
+        folder = wanted[0][0].folder if wanted else None
+        sound = folder is not None and is_sound(folder)
+        missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types, sound)]
         if not missing:
             return
-        folder = missing[0][0].folder
         if folder is None:
             progress.say_once(
                 "lnsim: compiled code cannot be kept, so that every process compiles anew: "
                 "set NUMBA_CACHE_DIR to a folder that can be written"
             )
         with _alone(folder):
+            if folder is not None and not is_sound(folder):
+                forget(folder)
             missing = [(kernel, types) for kernel, types in missing if not kernel.load(types)]
             if missing:
                 _compile(missing)
                 if folder is not None:
+                    seal(folder)
                     drop_old_folders(folder)
 
 
@@ -138,9 +142,9 @@ def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
 
 
-def _is_there(kernel: Kernel, types: tuple[Any, ...]) -> bool:
-    """Return whether a kernel is ready, after a look at the disk."""
-    return kernel.is_ready(types) or kernel.load(types)
+def _is_there(kernel: Kernel, types: tuple[Any, ...], sound: bool) -> bool:
+    """Return whether a kernel is ready, after a look at the disk unless what lies there may be damaged."""
+    return kernel.is_ready(types) or (sound and kernel.load(types))
 
 
 def _compile(missing: list[tuple[Any, tuple[Any, ...]]]) -> None:

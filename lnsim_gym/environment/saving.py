@@ -9,7 +9,9 @@ from typing import Any
 import numpy.typing as npt
 
 from lnsim_gym.episodes import Episodes
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.rendering import Renderer
+from lnsim_gym.tasks import EnvironmentConfig
 
 __all__ = ["SavedState"]
 
@@ -18,6 +20,10 @@ __all__ = ["SavedState"]
 class SavedState:
     """Where an environment stood; a value of its own, which may be pickled and restored any number of times."""
 
+    form: str
+    """Class of the environment."""
+    config: EnvironmentConfig
+    """Its settings."""
     episodes: list[npt.NDArray[Any]]
     """The columns of the networks that change as episodes go on."""
     random: Any
@@ -42,14 +48,23 @@ class SavedState:
         """
         random = getattr(env, "np_random", None)
         return cls(
+            form=type(env).__name__,
+            config=env.config,
             episodes=episodes.save_state(),
             random=None if random is None else copy.deepcopy(random.bit_generator.state),
             shown=None if renderer is None else renderer.save_state(),
             own=copy.deepcopy(own),
         )
 
-    def put_back(self, env: Any, episodes: Episodes, renderer: Renderer | None) -> dict[str, Any]:
-        """Put an environment where the saved one stood; arguments as for ``of``.
+    @classmethod
+    def put_back(cls, state: Any, env: Any, episodes: Episodes, renderer: Renderer | None) -> dict[str, Any]:
+        """Put an environment where the saved one stood; it stays as it is when the state is refused.
+
+        Args:
+            state: What ``of`` returned.
+            env: As for ``of``.
+            episodes: As for ``of``.
+            renderer: As for ``of``.
 
         Returns:
             What else that one kept.
@@ -57,9 +72,16 @@ class SavedState:
         Raises:
             ConfigError: The state is of other settings, or the environment's episodes are on real nodes.
         """
-        episodes.restore_state(self.episodes)
-        if self.random is not None:
-            env.np_random.bit_generator.state = copy.deepcopy(self.random)
-        if renderer is not None and self.shown is not None:
-            renderer.restore_state(self.shown)
-        return copy.deepcopy(self.own)
+        if not isinstance(state, cls):
+            raise ConfigError(f"expected what save_state returned, got {type(state).__name__}")
+        if (state.form, state.config) != (type(env).__name__, env.config):
+            raise ConfigError(
+                f"expected a state of a {type(env).__name__} with the same settings, got one of a {state.form} "
+                f"with {'the same' if state.config == env.config else 'others'}: save it from an environment made alike"
+            )
+        episodes.restore_state(state.episodes)
+        if state.random is not None:
+            env.np_random.bit_generator.state = copy.deepcopy(state.random)
+        if renderer is not None:
+            renderer.restore_state(state.shown)
+        return copy.deepcopy(state.own)

@@ -270,7 +270,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         Raises:
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
-        own = state.put_back(self, self._episodes, self._renderer)
+        own = SavedState.put_back(state, self, self._episodes, self._renderer)
         self._seed = own["seed"]
         self._episode = own["episode"]
         self._step = own["step"]

@@ -174,7 +174,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
-        own = state.put_back(self, self._episodes, self._renderer)
+        own = SavedState.put_back(state, self, self._episodes, self._renderer)
         self._seeds = own["seeds"]
         self._done = own["done"]
         self._seed_column = np.array(self._seeds)
@@ -188,7 +188,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
     def _advance(self, actions: Any, active: Bool) -> None:
         """Step the active environments."""
         decisions = np.zeros_like(self._episodes.columns.decision)
-        decisions[active] = self.problem.task.actions.decode(np.asarray(actions)[active])
+        decisions[active] = self.problem.task.actions.decode_batch(actions, self.num_envs, active)
         self._episodes.step(active, decisions)
         if self._renderer is not None:
             self._renderer.stepped(active)

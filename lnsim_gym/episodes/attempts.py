@@ -40,6 +40,10 @@ class AttemptCounter:
         self._lock = Lock()
         self._scratch: Scratch | None = None
 
+    def after_fork(self) -> None:
+        """Go on in a forked child: whichever thread held the lock is not there."""
+        self._lock = Lock()
+
     def count(self, network: Network, balances_msat: Int64, batch: PaymentBatch, attempts: Int32) -> None:
         """Fill in the attempts that are ``UNCOUNTED``.
 

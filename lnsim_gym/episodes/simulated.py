@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 from typing import Any, Final
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +54,8 @@ class SimulatedEpisodes(Episodes):
 
     def __init__(self, problem: Problem, networks: int, threads: int = 1, variants: Variants | None = None) -> None:
         super().__init__(problem, networks)
-        if not 1 <= threads <= MAX_THREADS:
-            raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, got {threads}")
+        if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
+            raise ConfigError(f"threads must be an integer in 1..{MAX_THREADS}, got {threads!r}")
         self.threads = min(threads, networks)
         tasks = [variant.task for variant in problem.variants]
         self._variants = variants or make_variants(
@@ -80,32 +82,38 @@ class SimulatedEpisodes(Episodes):
         self._address, self._task_address = self._ranges[0][:2]
         self._which, self._decision = state.columns.which, self.columns.decision
         self._decision_one = self.columns.decision[0].data
-        self._workers: tuple[int, ThreadPoolExecutor] | None = None
+        self._workers: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+        """Held while kernels run: they work on one state, and leave the interpreter to other threads meanwhile."""
+        _RUNNERS.add(self)
         self._copy_calls: dict[int, list[Callable[[], Any]]] = {}
 
     def reset(self, which: Bool, start_balances_msat: Int64 | None = None) -> ResetReport:
         """See ``Episodes.reset``; the first one compiles what is not on disk."""
         if not self._is_ready:
             self._make_ready()
-        self._which[:] = which
-        if start_balances_msat is not None:
-            self._state.columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
-        self._run(self._reset_networks)
+        with self._lock:
+            self._which[:] = which
+            if start_balances_msat is not None:
+                self._state.columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
+            self._run(self._reset_networks)
         return _ASSIGNED
 
     def step(self, which: Bool, decisions: Int64) -> None:
         """See ``Episodes.step``."""
-        self._which[:] = which
-        self._decision[:] = decisions
-        self._run(self._step_networks)
+        with self._lock:
+            self._which[:] = which
+            self._decision[:] = decisions
+            self._run(self._step_networks)
 
     def step_one(self, decision: memoryview) -> None:
-        """See ``Episodes.step_one``; without the arrays of a batch, as this is the way of a single environment.
+        """See ``Episodes.step_one``; without the arrays of a batch, as every step of a single environment comes here.
 
         The network is still marked as the one to step since it was reset.
         """
-        self._decision_one[:] = decision
-        self._step_networks(self._address, self._task_address, 0, 1)
+        with self._lock:
+            self._decision_one[:] = decision
+            self._step_networks(self._address, self._task_address, 0, 1)
 
     def imagine(self, balances_msat: Int64, cumulative: Float64, seeds: npt.NDArray[np.uint64]) -> None:
         """Start every network from given balances and a given demand, with payments of seeds of its own.
@@ -142,14 +150,38 @@ class SimulatedEpisodes(Episodes):
     def restore_state(self, state: list[npt.NDArray[Any]]) -> None:
         """See ``Episodes.restore_state``."""
         own = self._living()
-        shapes = [(array.shape, array.dtype) for array in own]
-        if [(array.shape, array.dtype) for array in state] != shapes:
+        alike = len(own) == len(state) and all(
+            isinstance(saved, np.ndarray) and (saved.shape, saved.dtype) == (array.shape, array.dtype)
+            for array, saved in zip(own, state, strict=True)
+        )
+        if not alike or not self._holds_indices(state):
             raise ConfigError(
                 "expected a state of the same settings and number of networks, got one of other arrays: "
                 "save it from an environment made alike"
             )
-        for array, saved in zip(own, state, strict=True):
-            array[...] = saved
+        with self._lock:
+            for array, saved in zip(own, state, strict=True):
+                array[...] = saved
+
+    def _holds_indices(self, state: list[npt.NDArray[Any]]) -> bool:
+        """Return whether what kernels take for an index in a state is one: machine code would not notice."""
+        columns = self._state.columns._replace(**dict(zip(self._state.columns._fields, state, strict=False)))
+        memories = self._state.memories._replace(
+            **dict(zip(self._state.memories._fields, state[len(columns) :], strict=False))
+        )
+        variants, directions = len(self.problem.variants), columns.balances_msat.shape[1]
+        records = memories.next.shape[-1]
+        limits = (
+            (columns.variant, variants),
+            (columns.stepped_variant, variants),
+            (columns.policies, self._state.networks.policy.shape[0]),
+            (columns.due, columns.source.shape[1] + 1),
+            (memories.first, records + 1),
+            (memories.next, records + 1),
+            (memories.used, records + 1),
+            (memories.direction, directions),
+        )
+        return all(((column >= 0) & (column < limit)).all() for column, limit in limits)
 
     def branch_from(self, other: SimulatedEpisodes, copies: int) -> None:
         """Go on where each network of another runner of the same problem stands, a number of copies side by side.
@@ -196,8 +228,8 @@ class SimulatedEpisodes(Episodes):
 
     def close(self) -> None:
         """See ``Episodes.close``."""
-        if self._workers is not None and self._workers[0] == os.getpid():
-            self._workers[1].shutdown()
+        if self._workers is not None:
+            self._workers.shutdown()
         self._workers = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SimulatedEpisodes:
@@ -244,17 +276,32 @@ class SimulatedEpisodes(Episodes):
         if self.threads == 1:
             kernel(*self._ranges[0])
             return
-        pool = self._pool()
-        others = [pool.submit(kernel, *share) for share in self._ranges[1:]]
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(self.threads - 1, "lnsim")
+        others = [self._workers.submit(kernel, *share) for share in self._ranges[1:]]
         kernel(*self._ranges[0])
         for other in others:
             other.result()
 
-    def _pool(self) -> ThreadPoolExecutor:
-        """Return the threads of this process: a forked child inherits none and starts its own."""
-        if self._workers is None or self._workers[0] != os.getpid():
-            self._workers = os.getpid(), ThreadPoolExecutor(self.threads - 1, "lnsim")
-        return self._workers[1]
+    def after_fork(self) -> None:
+        """Go on in a forked child, which has the memory of its parent but none of its threads."""
+        self._workers = None
+        self._lock = Lock()
+        self._attempts.after_fork()
+
+
+_RUNNERS: Final[WeakSet[SimulatedEpisodes]] = WeakSet()
+"""All runners of this process."""
+
+
+def _after_fork() -> None:
+    """Let all runners go on in a forked child."""
+    for runner in list(_RUNNERS):
+        runner.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _resume(problem: Problem, networks: int, threads: int, state: list[npt.NDArray[Any]]) -> SimulatedEpisodes:

@@ -74,9 +74,10 @@ class Renderer:
         """Return what is known of the episode of each network."""
         return [watcher.history for watcher in self._watchers]
 
-    def restore_state(self, state: list[History]) -> None:
-        """Show what was shown when this state was saved."""
-        for watcher, history in zip(self._watchers, state, strict=True):
+    def restore_state(self, state: list[History] | None) -> None:
+        """Show what was shown when this state was saved; begin without a past where nothing was shown."""
+        histories = [History() for _ in self._watchers] if state is None else state
+        for watcher, history in zip(self._watchers, histories, strict=True):
             watcher.history = history
 
     def __reduce__(self) -> tuple[Any, ...]:

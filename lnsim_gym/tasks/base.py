@@ -25,6 +25,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Bool, Float32, Int8, Int64
 from lnsim_gym.backends.base import Backend
 from lnsim_gym.backends.interventions import Intervention
+from lnsim_gym.errors import InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks.config import EnvironmentConfig
 
@@ -49,6 +50,28 @@ class ActionScheme(ABC):
         Raises:
             InvalidAction: An action lies outside the space.
         """
+
+    def decode_batch(self, actions: Any, networks: int, which: Bool | None = None) -> Int64:
+        """Turn the actions of a vector environment into decisions.
+
+        Args:
+            actions: One action of ``space`` for each network.
+            networks: How many there are.
+            which: The networks whose actions count, shape (networks,); all by default.
+
+        Returns:
+            Decisions of those that count, shape (n, len(Task.decision)).
+
+        Raises:
+            InvalidAction: The number of actions is another one, or an action lies outside the space.
+        """
+        try:
+            batch = np.asarray(actions)
+        except ValueError:
+            batch = np.empty(0)
+        if batch.shape[:1] != (networks,):
+            raise InvalidAction(f"expected an action for each of {networks} networks, got {actions!r}")
+        return self.decode(batch if which is None else batch[which])
 
     def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or what the task takes in place of one, into a decision, len(Task.decision) int64."""

@@ -104,6 +104,27 @@ def test_a_damaged_file_costs_only_the_time_to_compile(project, kind, damage):
     assert project.run("ready") == (20, False)
 
 
+@pytest.mark.parametrize("share", [0.06, 0.2, 0.5, 0.9])
+def test_machine_code_with_some_bytes_changed_is_never_run(project, share):
+    project.run("ready")
+    for file in project.cache.rglob("*.nbc"):
+        code = bytearray(file.read_bytes())
+        first = int(share * len(code))
+        code[first : first + 100] = bytes(byte ^ 0xFF for byte in code[first : first + 100])
+        file.write_bytes(code)
+    assert project.run("ready") == (20, True)
+    assert project.run("ready") == (20, False)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"gone.nbc": 1}'])
+def test_checksums_that_are_damaged_cost_only_the_time_to_compile(project, damage):
+    project.run("ready")
+    (sums,) = project.cache.rglob("checksums.json")
+    sums.write_text(damage)
+    assert project.run("ready")[0] == 20
+    assert project.run("ready")[0] == 20
+
+
 def test_a_folder_that_cannot_be_written_costs_only_the_time_to_compile_and_is_named(project):
     project.cache.write_text("")
     out, err = project.start("ready").communicate()

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium as gym
 import numpy as np
@@ -162,7 +163,7 @@ def test_a_state_of_other_settings_is_refused(make):
     small = make({})
     large = make({"topology": "ring(nodes = 9)"})
     state = (small.unwrapped if isinstance(small, gym.Env) else small).save_state()
-    with pytest.raises(ConfigError, match="same settings and number of networks"):
+    with pytest.raises(ConfigError, match="save it from an environment made alike"):
         (large.unwrapped if isinstance(large, gym.Env) else large).restore_state(state)
 
 
@@ -229,3 +230,48 @@ def test_an_environment_over_real_nodes_is_pickled_to_start_anew_and_cannot_be_s
         other.step(0)
     env.close()
     other.close()
+
+
+@pytest.mark.parametrize("wrong", [None, {}, [], (1, 2)], ids=str)
+def test_what_is_no_state_is_refused(make, wrong):
+    env = make({})
+    with pytest.raises(ConfigError, match="expected what save_state returned"):
+        (env.unwrapped if isinstance(env, gym.Env) else env).restore_state(wrong)
+
+
+def test_a_state_of_other_settings_or_of_another_form_leaves_everything_as_it_is():
+    env = make_single({"variants": {"count": 2}}).unwrapped
+    expected = play(copy.deepcopy(env), 5)
+    others = [
+        make_single({"variants": {"count": 9}}).unwrapped,
+        make_single({"variants": {"count": 2}, "traffic": {"median_amount_sat": 80_000}}).unwrapped,
+        LightningVecEnv("LightningNet-v0", n_envs=1, seed=5, variants={"count": 2}),
+    ]
+    others[-1].reset()
+    for other in others:
+        with pytest.raises(ConfigError, match="save it from an environment made alike"):
+            env.restore_state(other.save_state())
+    assert_same(play(env, 5), expected)
+
+
+@pytest.mark.parametrize("name", ["variant", "stepped_variant", "policies", "due"])
+@pytest.mark.parametrize("value", [-1, 10_000])
+def test_a_state_that_was_tampered_with_never_reaches_machine_code(name, value):
+    env = make_single({"variants": {"count": 2}}).unwrapped
+    expected = play(copy.deepcopy(env), 5)
+    state = env.save_state()
+    state.episodes[env._episodes._state.columns._fields.index(name)][:] = value
+    with pytest.raises(ConfigError, match="save it from an environment made alike"):
+        env.restore_state(state)
+    assert_same(play(env, 5), expected)
+
+
+def test_threads_that_step_one_environment_wait_for_each_other(make):
+    env = make({"payments_per_step": 200})
+    inner = env.unwrapped if isinstance(env, gym.Env) else env
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda seed: play(inner, 20, seed), range(8)):
+            pass
+    total_msat = inner.problem.topology.owned_total_msat
+    balances_msat = inner._episodes.columns.balances_msat
+    assert (balances_msat.sum(axis=2) == total_msat).all()

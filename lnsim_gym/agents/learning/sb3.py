@@ -98,11 +98,13 @@ class LightningVecEnv(VecEnv):
         """Do the step; see ``VecEnv.step_wait``.
 
         Raises:
-            InvalidAction: An action lies outside the space.
+            InvalidAction: The number of actions is another than that of networks, or one lies outside the space.
         """
+        if not self._started:
+            raise gym.error.ResetNeeded("call reset before the first step")
         episodes = self._episodes
         everyone = np.ones(self.num_envs, np.bool_)
-        episodes.step(everyone, self.problem.task.actions.decode(self._actions))
+        episodes.step(everyone, self.problem.task.actions.decode_batch(self._actions, self.num_envs))
         if self._renderer is not None:
             self._renderer.stepped(everyone)
         rewards = episodes.columns.reward.astype(np.float32)
@@ -151,7 +153,7 @@ class LightningVecEnv(VecEnv):
         Raises:
             ConfigError: The state is of other settings, or the episodes are on real nodes.
         """
-        own = state.put_back(self, self._episodes, self._renderer)
+        own = SavedState.put_back(state, self, self._episodes, self._renderer)
         self._started = own["started"]
         self._seeds = own["seeds"]
 

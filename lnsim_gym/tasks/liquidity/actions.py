@@ -47,6 +47,9 @@ class ExactRebalance:
         Raises:
             InvalidAction: There is no such row, or the amount is not in 1 msat..the smallest channel's capacity.
         """
+        for what, value in (("row", self.row), ("amount_msat", self.amount_msat)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise InvalidAction(f"expected an integer as {what}, got {value!r}")
         if not 0 <= self.row < len(routes.hops):
             raise InvalidAction(f"expected a row in 0..{len(routes.hops) - 1}, got {self.row}")
         most_msat = 1000 * int(routes.smallest_capacity_sat[self.row])
@@ -127,7 +130,7 @@ class DiscreteActions(RebalanceActions):
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
         index = np.asarray(actions)
-        if index.dtype.kind not in "iu" or ((index < 0) | (index >= len(self._rows))).any():
+        if index.dtype.kind not in "iu" or index.ndim != 1 or ((index < 0) | (index >= len(self._rows))).any():
             raise InvalidAction(f"expected integers in 0..{len(self._rows) - 1}, got {actions!r}")
         chosen: Int64 = self._decisions[index]
         return chosen
@@ -211,7 +214,12 @@ class BoxActions(RebalanceActions):
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
-        values = np.asarray(actions, np.float64)
+        try:
+            values = np.asarray(actions, np.float64)
+        except (TypeError, ValueError):
+            raise InvalidAction(
+                f"expected {self.space.shape[0]} numbers in -1..1 per action, got {actions!r}"
+            ) from None
         if values.ndim != 2 or values.shape[1] != self.space.shape[0] or not (np.abs(values) <= 1).all():
             raise InvalidAction(f"expected {self.space.shape[0]} numbers in -1..1 per action, got {actions!r}")
         route = np.abs(values).argmax(axis=1)

@@ -165,3 +165,22 @@ def test_an_exact_rebalance_that_no_action_could_mean_is_an_invalid_action(row, 
     env.reset(seed=4)
     with pytest.raises(InvalidAction, match="expected"):
         env.step(ExactRebalance(row, amount_msat))
+
+
+@pytest.mark.parametrize("name", ["discrete", "multidiscrete", "box"])
+@pytest.mark.parametrize(("row", "amount_msat"), [(0.5, 1000), ("a", 1000), (None, None), (True, 1000), (0, 1000.7)])
+def test_an_exact_rebalance_takes_integers_only(name, row, amount_msat):
+    with pytest.raises(InvalidAction, match="expected an integer as"):
+        scheme(name).decode_one(ExactRebalance(row, amount_msat))
+
+
+@pytest.mark.parametrize("name", ["discrete", "multidiscrete", "box"])
+@pytest.mark.parametrize("actions", [None, 5, "abc", [0, 0], [0] * 5, {}, object(), [[0], [0, 1]]], ids=str)
+def test_a_vector_of_actions_has_one_for_each_network(name, actions):
+    with pytest.raises(InvalidAction, match="expected"):
+        scheme(name).decode_batch(actions, 3)
+
+
+def test_a_box_takes_numbers_only():
+    with pytest.raises(InvalidAction, match=r"numbers in -1\.\.1"):
+        scheme("box").decode_one("a")
