@@ -175,7 +175,7 @@ def test_an_exact_rebalance_takes_integers_only(name, row, amount_msat):
 
 
 @pytest.mark.parametrize("name", ["discrete", "multidiscrete", "box"])
-@pytest.mark.parametrize("actions", [None, 5, "abc", [0, 0], [0] * 5, {}, object(), [[0], [0, 1]]], ids=str)
+@pytest.mark.parametrize("actions", [None, 5, "abc", [0, 0], [0] * 5, {}, [[0], [0, 1]]])
 def test_a_vector_of_actions_has_one_for_each_network(name, actions):
     with pytest.raises(InvalidAction, match="expected"):
         scheme(name).decode_batch(actions, 3)
