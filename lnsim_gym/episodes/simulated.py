@@ -55,7 +55,7 @@ class SimulatedEpisodes(Episodes):
     def __init__(self, problem: Problem, networks: int, threads: int = 1, variants: Variants | None = None) -> None:
         super().__init__(problem, networks)
         if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= MAX_THREADS:
-            raise ConfigError(f"threads must be an integer in 1..{MAX_THREADS}, got {threads!r}")
+            raise ConfigError(f"threads must lie in 1..{MAX_THREADS}, a whole number, got {threads!r}")
         self.threads = min(threads, networks)
         tasks = [variant.task for variant in problem.variants]
         self._variants = variants or make_variants(
