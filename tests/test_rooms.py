@@ -17,7 +17,7 @@ import lnsim_gym
 
 ROOMS = """
     cli
-    dashboard bridge benchmarks
+    bridge benchmarks
     agents
     environment
     rendering

@@ -213,7 +213,7 @@ class SimulatedEpisodes(Episodes):
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
-        """See ``Episodes.keep_step``; copies only, as whoever watches a fast environment keeps every step."""
+        """See ``Episodes.keep_step``; copies only, as those who watch a fast environment keep every step."""
         *kept, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
         made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
         if self._state.own_policies:

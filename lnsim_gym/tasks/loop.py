@@ -11,10 +11,11 @@ stage    reads                                               writes
 apply    decision, balances, policies, memories (the task)   balances, policies, ledger part of counts, due
 serve    seeds, episodes, steps, regime, cumulative          regime, cumulative, batch: source .. description
          batch, balances, policies, memories                 balances, memories, outcomes: succeeded .. part_route,
-                                                             earned, served_from (balances before the first payment)
+                                                             earned_msat, served_from_msat (before the first payment)
 count    due, outcomes                                       payments part of counts
-measure  counts, earned, balances (the task)                 terms, reward, ledger part of counts
+measure  counts, earned_msat, balances (the task)            terms, reward, ledger part of counts
 observe  balances, batch, outcomes (the task)                observation, allowed
+end      steps, variant                                      steps, stepped_variant
 ======== =================================================== ========================================================
 """
 
@@ -58,7 +59,7 @@ read = reader(example_state())
 
 @inlined
 def reset_range(observe: Any, address: Any, task: Any, begin: Any, end: Any) -> None:
-    """Start the next episode of the marked networks of a range.
+    """Start an episode on the marked networks of a range, as their entries of ``seeds`` and ``episodes`` say.
 
     Args:
         observe: The task's compiled function ``(address, task, index)`` that fills observation and allowed options.

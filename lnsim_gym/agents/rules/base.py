@@ -14,7 +14,7 @@ from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.tasks.liquidity.routes import NO_OP, Operation
+from lnsim_gym.tasks.liquidity.routes import NO_OP, Operation, exceeds_fee_limit
 from lnsim_gym.tasks.liquidity.task import NEVER_ALLOWED_MSAT, LiquidityTask
 
 __all__ = ["NEVER", "Bool", "Rule"]
@@ -134,7 +134,7 @@ def _needed_msat(task: LiquidityTask) -> Int64:
     for row in range(len(routes.hops)):
         needed[: routes.hops[row], row] = hop_amounts_msat(task.topology, routes.route(row), amounts_msat[row])
     fees_msat = needed[0] - amounts_msat
-    too_dear = fees_msat > amounts_msat * task.config.rebalance_fee_limit_ppm // 1_000_000
+    too_dear = exceeds_fee_limit(fees_msat, amounts_msat, task.config.rebalance_fee_limit_ppm)
     never = too_dear | (task.needed_msat.reshape(amounts_msat.shape) == NEVER_ALLOWED_MSAT)
     needed[0] = np.where(never, NEVER_ALLOWED_MSAT, needed[0])
     return needed

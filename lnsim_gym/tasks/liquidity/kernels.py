@@ -16,6 +16,7 @@ from lnsim_gym.tasks.columns import FEES, LEDGER, SUCCEEDED, VOLUME
 from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, REASON, REQUESTED
 from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
 from lnsim_gym.tasks.liquidity.rewards import TERMS
+from lnsim_gym.tasks.liquidity.routes import exceeds_fee_limit
 from lnsim_gym.tasks.loop import (
     conclude_first,
     network_of,
@@ -73,6 +74,7 @@ def example() -> LiquidityState:
 
 
 _mine = reader(example())
+_exceeds_fee_limit = inlined(exceeds_fee_limit)
 
 
 @kernel
@@ -154,12 +156,12 @@ def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) 
     for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
         forwarder = policy[route[hop]]
         needed += forwarding_fee_msat(forwarder.fee_base_msat, forwarder.fee_rate_ppm, needed)
-    return needed - amount > amount * _mine(task, "fee_limit_ppm")[variant] // 1_000_000
+    return _exceeds_fee_limit(needed - amount, amount, _mine(task, "fee_limit_ppm")[variant])
 
 
 @outlined
 def _measure(address: Any, task: Any, index: Any) -> None:
-    """Compute the reward terms of a step and their weighted sum."""
+    """Compute the reward terms of a step and their weighted sum; its batch is whole, and so never empty."""
     counts = read(address, "columns.counts")[index]
     terms = read(address, "columns.terms")[index]
     amount_msat = read(address, "columns.amount_msat")[index]

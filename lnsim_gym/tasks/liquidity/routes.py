@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 
-__all__ = ["MAX_REBALANCE_ROUTES", "NO_OP", "Operation", "RebalanceRoutes", "rebalance_routes"]
+__all__ = ["MAX_REBALANCE_ROUTES", "NO_OP", "Operation", "RebalanceRoutes", "exceeds_fee_limit", "rebalance_routes"]
 
 NO_OP: Final = -1
 """Route index that stands for doing nothing."""
@@ -96,3 +96,14 @@ def _cycles(topology: Topology, max_hops: int) -> list[tuple[int, ...]]:
                 return found + [cycle for *_, cycle in cycles]
         found += [cycle for *_, cycle in sorted(cycles)]
     return found
+
+
+def exceeds_fee_limit(fee_msat: Any, amount_msat: Any, limit_ppm: Any) -> Any:
+    """Return whether the fees of a rebalance are more than it may pay; for numbers and arrays, and compiled in kernels.
+
+    Args:
+        fee_msat: Routing fees.
+        amount_msat: Amount that is to arrive.
+        limit_ppm: Most that the fees may be, in millionths of the amount, rounded down to msat.
+    """
+    return fee_msat > amount_msat * limit_ppm // 1_000_000

@@ -22,7 +22,7 @@ from lnsim_gym.tasks.liquidity.actions import RebalanceActions, make_actions
 from lnsim_gym.tasks.liquidity.config import LiquidityConfig
 from lnsim_gym.tasks.liquidity.observations import ObservationLayout
 from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
-from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes, rebalance_routes
+from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes, exceeds_fee_limit, rebalance_routes
 from lnsim_gym.tasks.registry import register_task
 
 __all__ = ["NEVER_ALLOWED_MSAT", "LiquidityTask", "as_liquidity"]
@@ -106,7 +106,7 @@ class LiquidityTask(Task):
         result = RebalanceResult()
         if row != NO_OP:
             fee_msat = hop_amounts_msat(self.topology, route, amount_msat)[0] - amount_msat
-            over = fee_msat > amount_msat * self.config.rebalance_fee_limit_ppm // 1_000_000
+            over = exceeds_fee_limit(fee_msat, amount_msat, self.config.rebalance_fee_limit_ppm)
             refused = RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
             result = refused if over else backend.rebalance(route, amount_msat)
         noted[ledger.REQUESTED] = amount_msat
