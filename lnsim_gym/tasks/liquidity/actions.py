@@ -7,10 +7,10 @@ neither execution (backends) nor reward.
 
 from __future__ import annotations
 
-import operator
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Final
 
 import gymnasium as gym
@@ -129,22 +129,21 @@ class DiscreteActions(RebalanceActions):
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
-        index = np.asarray(actions)
-        if index.dtype.kind not in "iu" or index.ndim != 1 or ((index < 0) | (index >= len(self._rows))).any():
+        choices = np.asarray(actions)
+        if choices.dtype.kind not in "iu" or choices.ndim != 1 or ((choices < 0) | (choices >= len(self._rows))).any():
             raise InvalidAction(f"expected integers in 0..{len(self._rows) - 1}, got {actions!r}")
-        chosen: Int64 = self._decisions[index]
+        chosen: Int64 = self._decisions[choices]
         return chosen
 
     def decode_one(self, action: Any) -> memoryview:
         """See ``ActionScheme.decode_one``; a plain look-up, as every step of a single environment comes here."""
         try:
-            choice = operator.index(action)
-        except TypeError:
+            choice = index(action)
+            if choice >= 0:
+                return self._rows[choice]
+        except (TypeError, IndexError):
             if isinstance(action, ExactRebalance):
                 return self._exact(action)
-            choice = -1
-        if 0 <= choice < len(self._rows):
-            return self._rows[choice]
         raise InvalidAction(f"expected an integer in 0..{len(self._rows) - 1}, got {action!r}")
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
