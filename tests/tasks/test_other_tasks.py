@@ -41,9 +41,13 @@ TASKS = {
 }
 
 
-@pytest.fixture(params=TASKS.values(), ids=TASKS.keys())
+SLOW = ("pricing, in parts",)  # payments in parts compile for half a minute
+MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TASKS]
+
+
+@pytest.fixture(params=MARKED)
 def settings(request):
-    return request.param
+    return TASKS[request.param]
 
 
 def test_a_small_task_takes_less_than_a_hundred_lines():
@@ -77,7 +81,7 @@ def test_single_vector_and_stable_baselines_forms_give_the_same(settings):
         np.testing.assert_array_equal(infos["payments"], [step[4]["payments"] for step in steps])
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if "variants" not in name])
+@pytest.mark.parametrize("name", [param for param in MARKED if "variants" not in param.values[0]])
 def test_the_step_on_a_backend_is_the_compiled_one(name):
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **TASKS[name]}))
     backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
@@ -116,6 +120,7 @@ def test_a_batch_that_is_not_sent_moves_nothing_and_costs_nothing():
     assert len(env.unwrapped.last_batch().source) == len(env.unwrapped.last_outcomes().succeeded) == 0
 
 
+@pytest.mark.slow
 def test_what_nodes_earn_follows_from_the_routes_and_the_policies_that_payments_met():
     problem = Problem.of(EnvironmentConfig.of({**TASKS["pricing"], "payment": {"max_parts": 4}}))
     runner = SimulatedEpisodes(problem, 2)
