@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 from typing import Any
 
 import hypothesis
@@ -17,6 +18,9 @@ from lnsim_gym.errors import LnsimError, MissingDependency
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # windows open, but on no display
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes of the tests share the cores already
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; programs would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("lnsim", deadline=None)  # a busy machine takes its time
 hypothesis.settings.load_profile("lnsim")
