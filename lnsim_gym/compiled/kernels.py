@@ -116,9 +116,12 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
     """
     with _preparing:
         wanted: list[tuple[Any, tuple[Any, ...]]] = [(kernel, _types(arguments)) for kernel, arguments in calls]
-        folder = wanted[0][0].folder if wanted else None
-        sound = folder is not None and is_sound(folder)
-        missing = [(kernel, types) for kernel, types in wanted if not _is_there(kernel, types, sound)]
+        missing = [(kernel, types) for kernel, types in wanted if not kernel.is_ready(types)]
+        if not missing:
+            return  # without a look at the disk, as every environment comes here
+        folder = missing[0][0].folder
+        if folder is not None and is_sound(folder):
+            missing = [(kernel, types) for kernel, types in missing if not kernel.load(types)]
         if not missing:
             return
         if folder is None:
@@ -140,11 +143,6 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
 def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return numba's types of arguments."""
     return tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
-
-
-def _is_there(kernel: Kernel, types: tuple[Any, ...], sound: bool) -> bool:
-    """Return whether a kernel is ready, after a look at the disk unless what lies there may be damaged."""
-    return kernel.is_ready(types) or (sound and kernel.load(types))
 
 
 def _compile(missing: list[tuple[Any, tuple[Any, ...]]]) -> None:
