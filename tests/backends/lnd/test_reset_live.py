@@ -62,10 +62,15 @@ def test_balances_that_no_channel_can_have_are_an_error(make_backend, two_nodes)
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((6, 2), np.int64), np.zeros((7, 2), np.int64), np.full((7, 2), -1, np.int64)]
+    ("wrong", "message"),
+    [
+        (np.zeros((6, 2), np.int64), r"expected integer balances of shape \(7, 2\), got int64 \(6, 2\)"),
+        (np.zeros((7, 2), np.int64), r"balances of channels\[0\] must be >= 0 and add up to 996,530,000 msat"),
+        (np.full((7, 2), -1, np.int64), r"balances of channels\[0\] must be >= 0 and add up to 996,530,000 msat"),
+    ],
 )
-def test_balances_that_do_not_fit_the_channels_are_refused(backend, wrong):
-    with pytest.raises(ConfigError, match="each row adding up to"):
+def test_balances_that_do_not_fit_the_channels_are_refused(backend, wrong, message):
+    with pytest.raises(ConfigError, match=message):
         backend.reset(wrong)
 
 
