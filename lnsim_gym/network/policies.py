@@ -32,6 +32,17 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Smallest HTLC forwarded, in msat."""
     max_htlc_msat: int | None = None
     """Largest HTLC forwarded, in msat; by default LND's max value in flight, 99 % of the capacity."""
+    inbound_fee_base_msat: int = 0
+    """Added to the fee of what the announcing node receives over this channel and forwards, in msat; often negative."""
+    inbound_fee_rate_ppm: int = 0
+    """The same in millionths of what it forwards, its outbound fee included."""
+    disabled: bool = False
+    """Whether senders are told not to use the direction. Its own node still does, and still forwards over it."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the direction is enabled and without an inbound fee."""
+        return not (self.disabled or self.inbound_fee_base_msat or self.inbound_fee_rate_ppm)
 
 
 class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,10 +68,12 @@ def check_policy(where: str, policy: Policy, capacity_sat: int) -> None:
     ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
     limits = {
         "fee_base_msat": (0, 2**32 - 1),
-        "fee_rate_ppm": (0, 1_000_000),
+        "fee_rate_ppm": (0, 2**32 - 1),
         "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
         "min_htlc_msat": (1, ceiling_msat),
         "max_htlc_msat": (policy.min_htlc_msat, ceiling_msat),
+        "inbound_fee_base_msat": (-(2**31), 2**31 - 1),
+        "inbound_fee_rate_ppm": (-(2**31), 2**31 - 1),
     }
     for field, (low, high) in limits.items():
         value = getattr(policy, field)

@@ -6,6 +6,7 @@ whatever computes on it. Current balances are not part of it: those belong to th
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -61,6 +62,8 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Routing policies; by default each direction gets one of its own, so that no two routes tie."""
     fee_per_kw: int = DEFAULT_FEE_PER_KW
     """Commitment fee rate in sat per kilo-weight."""
+    chan_id: int | None = None
+    """Short channel id as LND writes it (block height, transaction, output in 64 bits), of a channel that exists."""
 
 
 class NetworkArrays(NamedTuple):
@@ -81,36 +84,38 @@ class NetworkArrays(NamedTuple):
     time_lock_delta: Int64  # (directions,) blocks
     min_htlc_msat: Int64  # (directions,)
     max_htlc_msat: Int64  # (directions,)
+    inbound_fee_base_msat: Int64  # (directions,) charged by the source on what arrives over the reverse direction
+    inbound_fee_rate_ppm: Int64  # (directions,) likewise
+    disabled: Int64  # (directions,) 1 where senders are told not to use it, else 0
 
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """A Lightning network: named nodes joined by channels. Immutable, validated on creation.
 
+    Several channels may join the same two nodes; a channel is known by its index, a pair of nodes is not enough.
+
     Raises:
-        TopologyError: A node is unknown or repeated, a channel repeated or out of LND's limits, a start balance
-            or a policy impossible. The text names the offending entry.
+        TopologyError: A node is unknown or repeated, a channel out of LND's limits, a start balance or a policy
+            impossible. The text names the offending entry.
     """
 
     nodes: tuple[str, ...]
-    """Node names (LND aliases), in the order of their indices."""
+    """Node names, in the order of their indices; unique and printable."""
     channels: tuple[Channel, ...]
     """Channels, in the order of every balance array and observation."""
     wumbo: bool = False
     """Allow channels above 16,777,215 sat, as LND does with ``--protocol.wumbo-channels``."""
+    public_keys: tuple[str, ...] = ()
+    """Public keys of the nodes in their order, 66 hexadecimal digits each; empty where nodes have none yet."""
+    aliases: tuple[str, ...] = ()
+    """Aliases that the nodes announce, in their order; text of strangers, for showing only. Empty: the names."""
 
     def __post_init__(self) -> None:
         """Validate every entry and warn of a disconnected graph."""
         _validate_nodes(self.nodes)
-        seen: dict[frozenset[str], int] = {}
+        _validate_identities(self)
         for index, channel in enumerate(self.channels):
             _validate_channel(index, channel, self)
-            pair = frozenset((channel.initiator, channel.peer))
-            if pair in seen:
-                raise TopologyError(
-                    f"channels[{index}] ({channel.initiator}-{channel.peer}) repeats channels[{seen[pair]}]: "
-                    "at most one channel may join two nodes; merge their capacities or drop one"
-                )
-            seen[pair] = index
         if not self.is_connected:
             warnings.warn("the topology is disconnected: some payments can never succeed", stacklevel=2)
 
@@ -142,6 +147,19 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def node_index(self) -> dict[str, int]:
         """Index of each node by name."""
         return {name: index for index, name in enumerate(self.nodes)}
+
+    @cached_property
+    def has_parallel_channels(self) -> bool:
+        """Whether some two nodes share more than one channel."""
+        return len({frozenset((channel.initiator, channel.peer)) for channel in self.channels}) < len(self.channels)
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether no channels are parallel, no direction disabled and no inbound fee charged."""
+        return not self.has_parallel_channels and all(
+            channel.policies is None or (channel.policies.initiator.is_plain and channel.policies.peer.is_plain)
+            for channel in self.channels
+        )
 
     @cached_property
     def is_connected(self) -> bool:
@@ -206,6 +224,9 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
                 ],
                 np.int64,
             ),
+            inbound_fee_base_msat=np.array([policy.inbound_fee_base_msat for policy in directed], np.int64),
+            inbound_fee_rate_ppm=np.array([policy.inbound_fee_rate_ppm for policy in directed], np.int64),
+            disabled=np.array([policy.disabled for policy in directed], np.int64),
         )
         for column in columns:
             column.flags.writeable = False
@@ -283,7 +304,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         fields = msgspec.structs.asdict(policy)
         if policy.max_htlc_msat is None:
             fields["max_htlc_msat"] = max_value_in_flight_msat(channel.capacity_sat)
-        return Policy(**{field: int(value) for field, value in fields.items()})
+        plain = {field: int(value) for field, value in fields.items()}
+        return Policy(**{**plain, "disabled": bool(policy.disabled)})
 
     def with_policy(self, direction: int, policy: Policy) -> Topology:
         """Return this network with another policy of one direction.
@@ -300,19 +322,32 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return msgspec.structs.replace(self, channels=tuple(channels))
 
     def direction(self, source: str, destination: str) -> int:
-        """Return the direction index of the channel from one node to another.
+        """Return the direction index of the one channel from a node to another.
+
+        Raises:
+            TopologyError: A node is unknown, no channel joins the two, or several do.
+        """
+        found = self.directions(source, destination)
+        if len(found) > 1:
+            raise TopologyError(
+                f"{len(found)} channels join {source} and {destination}: choose one of the directions "
+                f"{', '.join(map(str, found[:20]))}, which Topology.directions returns"
+            )
+        return found[0]
+
+    def directions(self, source: str, destination: str) -> tuple[int, ...]:
+        """Return the direction indices of all channels from a node to another, in channel order.
 
         Raises:
             TopologyError: A node is unknown, or no channel joins the two.
         """
         for name in (source, destination):
             _require_node(name, self, "a direction")
-        for index, channel in enumerate(self.channels):
-            if (channel.initiator, channel.peer) == (source, destination):
-                return 2 * index
-            if (channel.peer, channel.initiator) == (source, destination):
-                return 2 * index + 1
-        raise TopologyError(f"no channel joins {source} and {destination}")
+        ends = (self.node_index[source], self.node_index[destination])
+        found = np.flatnonzero((self.arrays.source == ends[0]) & (self.arrays.destination == ends[1]))
+        if not found.size:
+            raise TopologyError(f"no channel joins {source} and {destination}")
+        return tuple(found.tolist())
 
 
 def _validate_nodes(nodes: tuple[str, ...]) -> None:
@@ -326,6 +361,24 @@ def _validate_nodes(nodes: tuple[str, ...]) -> None:
         if name in seen:
             raise TopologyError(f"nodes[{index}] repeats the name {name!r}: node names must be unique")
         seen.add(name)
+
+
+def _validate_identities(topology: Topology) -> None:
+    """Refuse keys or aliases that are not one for each node, and keys that are repeated or none."""
+    count = len(topology.nodes)
+    for field in ("public_keys", "aliases"):
+        given = len(getattr(topology, field))
+        if given not in {0, count}:
+            raise TopologyError(f"{field} must be empty or one for each of the {count:,} nodes, got {given:,}")
+    seen: set[str] = set()
+    for index, key in enumerate(topology.public_keys):
+        if not re.fullmatch("0[23][0-9a-f]{64}", key):
+            raise TopologyError(
+                f"public_keys[{index}] must be a compressed key of 66 lower-case hexadecimal digits, got {key!r:.80}"
+            )
+        if key in seen:
+            raise TopologyError(f"public_keys[{index}] repeats the key {key}: every node has its own")
+        seen.add(key)
 
 
 def _require_node(name: str, topology: Topology, where: str) -> None:
