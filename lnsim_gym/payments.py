@@ -128,6 +128,12 @@ class PaymentOutcomes:
     duration_s: npt.NDArray[np.float64]  # (payments,) wall time; 0 in the simulator
     payment_hash: tuple[str, ...] = ()
     """Hex payment hashes, one per payment; empty in the simulator."""
+    part_hop_msat: Int64 | None = None
+    """What went over each hop of each part, shape (payments, max_parts, MAX_ROUTE_HOPS), 0 beyond the end.
+
+    None in networks without parallel channels and inbound fees, where it follows from route and amount. Elsewhere a
+    sender pays for the dearest of parallel channels, while the forwarder takes any of them: ``part_route`` has those.
+    """
 
     @property
     def hops(self) -> Int32:

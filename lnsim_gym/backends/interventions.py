@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,9 @@ def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int
     return earned_msat
 
 
-def settle(topology: Topology, flat_msat: Int64, route: tuple[int, ...], amount_msat: int) -> None:
+def settle(
+    topology: Topology, flat_msat: Int64, route: tuple[int, ...], amount_msat: int, hop_msat: Sequence[int] = ()
+) -> None:
     """Move the HTLC amounts of a settled route, in place.
 
     Args:
@@ -83,7 +86,8 @@ def settle(topology: Topology, flat_msat: Int64, route: tuple[int, ...], amount_
         flat_msat: Balances in direction order, shape (directions,).
         route: Direction indices in order from the paying node.
         amount_msat: Amount that arrived.
+        hop_msat: Amount over each hop; by default what the policies make of the amount that arrived.
     """
-    for direction, hop_msat in zip(route, hop_amounts_msat(topology, route, amount_msat), strict=True):
-        flat_msat[direction] -= hop_msat
-        flat_msat[direction ^ 1] += hop_msat
+    for direction, moved_msat in zip(route, hop_msat or hop_amounts_msat(topology, route, amount_msat), strict=True):
+        flat_msat[direction] -= moved_msat
+        flat_msat[direction ^ 1] += moved_msat

@@ -44,21 +44,23 @@ class AttemptCounter:
         """Go on in a forked child: whichever thread held the lock is not there."""
         self._lock = Lock()
 
-    def count(self, network: Network, balances_msat: Int64, batch: PaymentBatch, attempts: Int32) -> None:
+    def count(self, network: Network, balances_msat: Int64, draws: int, batch: PaymentBatch, attempts: Int32) -> None:
         """Fill in the attempts that are ``UNCOUNTED``.
 
         Args:
             network: The network of the stack that the payments were made on, with the policies that it had.
             balances_msat: Balances before the payments, shape (directions,).
+            draws: ``Memory.draws`` before them.
             batch: The payments.
             attempts: Their attempts, shape (payments,), changed in place.
         """
         uncounted = attempts == UNCOUNTED
         if not uncounted.any():
             return
-        outcomes = make_outcomes(len(attempts), self._options.max_parts)
+        outcomes = make_outcomes(len(attempts), self._options.max_parts, linked=network.links is not None)
         payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
         memory = make_memory(network, self._options)
+        memory.draws[0] = draws
         settings = make_settings(self._options)
         with self._lock:
             if self._scratch is None:  # of no use, and large, where attempts are never asked for

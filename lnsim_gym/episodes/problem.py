@@ -57,6 +57,11 @@ class Problem:
             task=task_type(config)(config, topology),
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the networks of all variants are plain, see ``Topology.is_plain``."""
+        return all(variant.topology.is_plain for variant in self.variants)
+
     def require_same_channels(self, who: str) -> None:
         """Refuse variants whose nodes or channels differ, on behalf of what takes their names from the first.
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.backends.base import ResetReport
-from lnsim_gym.backends.simulator.engine import Network, with_policies
+from lnsim_gym.backends.simulator.engine import Network, network_view, with_kept_policies, with_policies
 from lnsim_gym.compiled import ready
 from lnsim_gym.compiled.binding import BoundState
 from lnsim_gym.episodes.attempts import AttemptCounter
@@ -66,7 +66,8 @@ class SimulatedEpisodes(Episodes):
         own_policies = problem.task.changes_policies
         state = make_state(problem.config, self._variants, self.columns, self.places, own_policies=own_policies)
         kernels = problem.task.kernels
-        step_networks = kernels.step if problem.config.payment.max_parts == 1 else kernels.step_in_parts
+        is_simple = problem.config.payment.max_parts == 1 and state.networks.links.count.size == 0
+        step_networks = kernels.step if is_simple else kernels.step_on_any
         self._state = state
         self._attempts = AttemptCounter(state.networks, problem.config.payment)
         shares = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
@@ -202,26 +203,27 @@ class SimulatedEpisodes(Episodes):
         state = self._state
         if not state.own_policies:
             return known
-        return with_policies(known, state.networks.policy[network])
+        return with_policies(known, network_view(state.networks, int(state.columns.variant[network]), network))
 
     def outcomes(self, network: int) -> PaymentOutcomes:
         """See ``Episodes.outcomes``; counts the attempts that the step left uncounted."""
         columns = self.columns
         made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
-        batch = self.batch(network)
-        self._attempts.count(made_on, balances_msat, batch, columns.attempts[network, : len(batch.source)])
+        batch, draws = self.batch(network), int(self._state.columns.served_draws[network])
+        self._attempts.count(made_on, balances_msat, draws, batch, columns.attempts[network, : len(batch.source)])
         return super().outcomes(network)
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as those who watch a fast environment keep every step."""
         *kept, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
         made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
+        draws = int(self._state.columns.served_draws[network])
         if self._state.own_policies:
-            made_on = made_on._replace(policy=made_on.policy.copy())
+            made_on = with_kept_policies(made_on)
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch, outcomes = unpack_batch(kept[:fields], due), unpack_outcomes(kept[fields:], due)
-            self._attempts.count(made_on, served_from_msat, batch, outcomes.attempts)
+            self._attempts.count(made_on, served_from_msat, draws, batch, outcomes.attempts)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
         return cache(unpack)
@@ -255,13 +257,13 @@ class SimulatedEpisodes(Episodes):
         """Return the engine's view of what a network was in its last step; a view, policies included."""
         state = self._state
         variant = int(state.columns.stepped_variant[network])
-        view = Network(*(column[variant] for column in state.networks._replace(policy=state.starts.policy)))
-        return view._replace(policy=state.networks.policy[network]) if state.own_policies else view
+        return network_view(state.networks, variant, network if state.own_policies else variant)
 
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, one row per network; working space left out."""
         state = self._state
-        policies = (state.networks.policy,) if state.own_policies else ()
+        networks = state.networks
+        policies = (networks.policy, networks.links.inbound, networks.links.disabled) if state.own_policies else ()
         return (*state.columns, *state.memories, *policies)
 
     def _copiers(self, network: int) -> list[Callable[[], Any]]:

@@ -6,14 +6,17 @@ Finding routes is the business of the backends.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.network.topology import Topology
+from lnsim_gym.network.topology import NetworkArrays, Topology
 
-__all__ = ["forwarding_fees_msat", "hop_amounts_msat"]
+__all__ = ["MAX_INBOUND_FEE_PPM", "forwarding_fees_msat", "hop_amounts_msat", "inbound_fee_msat"]
+
+MAX_INBOUND_FEE_PPM: Final = 10_000_000
+"""Largest inbound fee rate that counts, in ppm of either sign (``maxFeeRate``)."""
 
 Amount = TypeVar("Amount", int, Int64)
 
@@ -22,7 +25,9 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_
     """Return the HTLC amount in msat on each hop of a route that delivers ``amount_msat``.
 
     Built backward from the receiver: every forwarding node adds ``fee_base + amount * fee_rate / 1,000,000`` of the
-    direction it forwards into, rounded down (BOLT 7); the sender charges itself nothing.
+    direction it forwards into, rounded down (BOLT 7), and its inbound fee for the channel that the amount came by, of
+    both together (LND, routing/pathfind.go ``newRoute``), but never less than nothing; the sender charges itself
+    nothing.
 
     Args:
         topology: Whose policies apply.
@@ -31,11 +36,29 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_
     """
     arrays = topology.arrays
     amounts = [amount_msat]
-    for direction in reversed(route[1:]):
+    for incoming, direction in zip(reversed(route[:-1]), reversed(route[1:]), strict=True):
         fee_msat = int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
-        amount_msat = amount_msat + fee_msat
+        fee_msat = fee_msat + inbound_fee_msat(arrays, incoming, amount_msat + fee_msat)
+        amount_msat = amount_msat + (np.maximum(fee_msat, 0) if isinstance(fee_msat, np.ndarray) else max(fee_msat, 0))
         amounts.append(amount_msat)
     return amounts[::-1]
+
+
+def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) -> Amount:
+    """Return what the node at the end of a direction adds for what arrives over it, in msat; negative for a discount.
+
+    Rounded towards zero, the rate cut to ten times the amount (LND, graph/db/models/inbound_fee.go ``CalcFee``).
+
+    Args:
+        arrays: Whose policies apply.
+        incoming: Direction that the amount comes by.
+        amount_msat: What the node forwards, its outbound fee included, or an array of amounts.
+    """
+    base_msat, rate_ppm = (
+        int(column[incoming ^ 1]) for column in (arrays.inbound_fee_base_msat, arrays.inbound_fee_rate_ppm)
+    )
+    share_msat = amount_msat * min(abs(rate_ppm), MAX_INBOUND_FEE_PPM) // 10**6
+    return base_msat + (share_msat if rate_ppm > 0 else -share_msat)
 
 
 def forwarding_fees_msat(topology: Topology, routes: Sequence[tuple[tuple[int, ...], int]]) -> Int64:

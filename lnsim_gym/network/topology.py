@@ -88,6 +88,15 @@ class NetworkArrays(NamedTuple):
     inbound_fee_rate_ppm: Int64  # (directions,) likewise
     disabled: Int64  # (directions,) 1 where senders are told not to use it, else 0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether no channels are parallel, no direction is disabled and no inbound fee charged."""
+        ends = np.sort(np.stack([self.source[::2], self.destination[::2]]), axis=0)
+        has_parallel = len(ends.T) > 0 and np.unique(ends, axis=1).shape[1] < ends.shape[1]
+        return not (
+            has_parallel or self.disabled.any() or self.inbound_fee_base_msat.any() or self.inbound_fee_rate_ppm.any()
+        )
+
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """A Lightning network: named nodes joined by channels. Immutable, validated on creation.
@@ -149,17 +158,9 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return {name: index for index, name in enumerate(self.nodes)}
 
     @cached_property
-    def has_parallel_channels(self) -> bool:
-        """Whether some two nodes share more than one channel."""
-        return len({frozenset((channel.initiator, channel.peer)) for channel in self.channels}) < len(self.channels)
-
-    @cached_property
     def is_plain(self) -> bool:
-        """Whether no channels are parallel, no direction disabled and no inbound fee charged."""
-        return not self.has_parallel_channels and all(
-            channel.policies is None or (channel.policies.initiator.is_plain and channel.policies.peer.is_plain)
-            for channel in self.channels
-        )
+        """Whether no channels are parallel, no direction is disabled and no inbound fee charged."""
+        return self.arrays.is_plain
 
     @cached_property
     def is_connected(self) -> bool:

@@ -133,11 +133,13 @@ def balances_per_payment(
     before = balances_msat
     routes = outcomes.part_route.tolist()
     delivered_msat = outcomes.part_amount_msat.tolist()
+    amounts = outcomes.part_hop_msat
     for payment, parts in enumerate(outcomes.parts.tolist()):
         after = before.copy() if parts else before
         for part in range(parts):
             route = routes[payment][part]
             hops = route if route[-1] >= 0 else route[: route.index(-1)]
-            settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part])
+            hop_msat = () if amounts is None else amounts[payment, part, : len(hops)].tolist()
+            settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part], hop_msat)
         yield before, after
         before = after

@@ -118,13 +118,15 @@ class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True
             raise RecordError("expected an intervention to be either a rebalance or a policy_change")
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True):
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, omit_defaults=True):
     """A settled part of a payment."""
 
     amount_msat: int
     """Delivered, without fees."""
     route: tuple[int, ...]
     """Direction indices."""
+    hop_msat: tuple[int, ...] = ()
+    """What went over each of them, in networks where it does not follow from the policies."""
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -181,6 +183,7 @@ def payment_record(topology: Topology, batch: PaymentBatch, outcomes: PaymentOut
     """Return one payment of a batch with its outcome."""
     parts = range(int(outcomes.parts[index]))
     routes = [outcomes.part_route[index, part] for part in parts]
+    amounts = outcomes.part_hop_msat
     return PaymentRecord(
         source=topology.nodes[batch.source[index]],
         destination=topology.nodes[batch.destination[index]],
@@ -191,7 +194,11 @@ def payment_record(topology: Topology, batch: PaymentBatch, outcomes: PaymentOut
         attempts=int(outcomes.attempts[index]),
         fee_msat=int(outcomes.fee_msat[index]),
         parts=tuple(
-            Part(int(outcomes.part_amount_msat[index, part]), tuple(route[route >= 0].tolist()))
+            Part(
+                int(outcomes.part_amount_msat[index, part]),
+                tuple(route[route >= 0].tolist()),
+                () if amounts is None else tuple(amounts[index, part, route >= 0].tolist()),
+            )
             for part, route in zip(parts, routes, strict=True)
         ),
         duration_s=float(outcomes.duration_s[index]),

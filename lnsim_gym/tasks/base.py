@@ -133,9 +133,9 @@ class TaskKernels(NamedTuple):
     reset: Kernel
     """Starts an episode on the marked networks of a range."""
     step: Kernel
-    """Does a step on them, payments in one part."""
-    step_in_parts: Kernel
-    """Does a step on them, payments in several parts if they must be."""
+    """Does a step on them, payments in one part, where no network has links (see ``backends.simulator.layout``)."""
+    step_on_any: Kernel
+    """Does a step on any networks, payments in several parts if they may be."""
     observe: Kernel
     """Observes the first network as it stands after a reset of a backend."""
     conclude: Kernel

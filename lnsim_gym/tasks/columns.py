@@ -49,6 +49,7 @@ OUTCOME_COLUMNS: Final = (
     "parts",
     "part_amount_msat",
     "part_route",
+    "part_hop_msat",
 )
 """Columns that are fields of ``PaymentOutcomes``, in their order."""
 
@@ -67,10 +68,17 @@ class Sizes(NamedTuple):
     ledger: int
     earners: int
     """Nodes whose earnings are counted: all or none."""
+    hop_amounts: int
+    """Hops of a part whose amounts are kept: all in networks where they do not follow from the route, or none."""
 
     @classmethod
-    def of(cls, task: Task) -> Self:
-        """Return the sizes of a task on its topology."""
+    def of(cls, task: Task, *, plain: bool) -> Self:
+        """Return the sizes of a task on its topology.
+
+        Args:
+            task: The task.
+            plain: Whether all networks are plain (``Topology.is_plain``).
+        """
         nodes = len(task.topology.nodes)
         return cls(
             nodes=nodes,
@@ -83,6 +91,7 @@ class Sizes(NamedTuple):
             terms=len(task.terms),
             ledger=len(task.ledger),
             earners=nodes if task.counts_earnings else 0,
+            hop_amounts=0 if plain else MAX_ROUTE_HOPS,
         )
 
 
@@ -110,6 +119,7 @@ class StepColumns:
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)
     part_route: Int32  # (networks, payments, max_parts, MAX_ROUTE_HOPS)
+    part_hop_msat: Int64  # (networks, payments, max_parts, MAX_ROUTE_HOPS); (.., 0) where all networks are plain
 
     counts: Int64  # (networks, len(COUNTS) + len(Task.ledger))
     earned_msat: Int64  # (networks, nodes) forwarding fees by node; (networks, 0) when the task does not count them
@@ -136,6 +146,7 @@ class StepColumns:
             **{name: column(payments, dtype=np.int32) for name in ("failure_reason", "attempts", "parts")},
             "part_amount_msat": column(payments, max_parts),
             "part_route": column(payments, max_parts, MAX_ROUTE_HOPS, dtype=np.int32),
+            "part_hop_msat": column(payments, max_parts, sizes.hop_amounts),
             "counts": column(LEDGER + sizes.ledger),
             "earned_msat": column(sizes.earners),
         }
@@ -161,7 +172,9 @@ class StepColumns:
         for name in PaymentBatch._fields:
             getattr(self, name)[0, :due] = getattr(batch, name)
         for name in OUTCOME_COLUMNS:
-            getattr(self, name)[0, :due] = getattr(outcomes, name)
+            values = getattr(outcomes, name)
+            if values is not None:
+                getattr(self, name)[0, :due] = values
 
 
 def unpack_batch(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentBatch:
@@ -172,4 +185,6 @@ def unpack_batch(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentBatch:
 def unpack_outcomes(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentOutcomes:
     """Return the outcomes of payments that were due, for columns in the order of ``OUTCOME_COLUMNS``."""
     fields: dict[str, Any] = {name: column[:due] for name, column in zip(OUTCOME_COLUMNS, columns, strict=True)}
+    if not fields["part_hop_msat"].shape[-1]:
+        fields["part_hop_msat"] = None
     return PaymentOutcomes(**fields, duration_s=np.zeros(int(due)))

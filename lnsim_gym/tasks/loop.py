@@ -28,6 +28,7 @@ import numpy as np
 from lnsim_gym.backends.simulator.engine import (
     Outcomes,
     fee_limit_msat,
+    linked_network_at,
     memory_at,
     network_at,
     pay,
@@ -40,14 +41,16 @@ from lnsim_gym.tasks.columns import FEES, FIRST_FAILURE, LEDGER, SUCCEEDED, VOLU
 from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import program_at
 from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
-from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream
+from lnsim_gym.traffic.random import PURPOSE_FORWARD, PURPOSE_VARIANT, stream
 
 __all__ = [
     "conclude_first",
+    "has_links",
+    "linked_network_of",
     "network_of",
     "note_spendable",
-    "pay_in_parts",
     "pay_in_whole",
+    "pay_on_any",
     "read",
     "reset_range",
     "step_range",
@@ -83,7 +86,7 @@ def step_range(
 
     Args:
         apply: The task's compiled function ``(address, task, index)`` that carries out the decision.
-        pay_all: ``pay_in_whole`` or ``pay_in_parts``.
+        pay_all: ``pay_in_whole`` or ``pay_on_any``.
         measure: The task's compiled function ``(address, task, index)`` that fills terms and reward.
         observe: As for ``reset_range``.
         address: As for ``reset_range``.
@@ -98,6 +101,7 @@ def step_range(
             _forget_earnings(address, index)
             apply(address, task, index)
             _copy(read(address, "columns.balances_msat")[index], read(address, "columns.served_from_msat")[index])
+            read(address, "columns.served_draws")[index] = read(address, "memories.draws")[index, 0]
             _draw(address, index)
             pay_all(address, index)
             _count(address, index)
@@ -116,10 +120,23 @@ def conclude_first(measure: Any, observe: Any, address: Any, task: Any) -> None:
 
 
 @inlined
+def has_links(address: Any) -> Any:
+    """Return whether the networks have links; then ``linked_network_of`` has to be used to send over them."""
+    return read(address, "networks.links.count").shape[1] > 0
+
+
+@inlined
 def network_of(address: Any, index: Any) -> Any:
-    """Return the ``Network`` that a network is on, with its policies, without copying."""
+    """Return the ``Network`` that a network is on, with its policies and without links; copies nothing."""
     policies = read(address, "columns.policies")[index]
     return network_at(read(address, "networks"), read(address, "columns.variant")[index], policies)
+
+
+@inlined
+def linked_network_of(address: Any, index: Any) -> Any:
+    """Return the ``Network`` that a network is on, with its policies and its links; copies nothing."""
+    policies = read(address, "columns.policies")[index]
+    return linked_network_at(read(address, "networks"), read(address, "columns.variant")[index], policies)
 
 
 @inlined
@@ -143,6 +160,8 @@ def _start(address: Any, index: Any) -> None:
     if read(address, "own_policies") != 0:
         read(address, "columns.policies")[index] = index
         _copy(read(address, "starts.policy")[variant], read(address, "networks.policy")[index])
+        _copy(read(address, "starts.inbound")[variant], read(address, "networks.links.inbound")[index])
+        _copy(read(address, "starts.disabled")[variant], read(address, "networks.links.disabled")[index])
     read(address, "columns.steps")[index] = 0
     read(address, "columns.regime")[index] = -1
     read(address, "columns.observation")[index, :] = 0
@@ -158,6 +177,7 @@ def _start(address: Any, index: Any) -> None:
         draw_start_balances(owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
     read(address, "memories.first")[index, :] = 0
     read(address, "memories.used")[index, 0] = 0
+    read(address, "memories.draws")[index, 0] = stream(seed, episode, np.int64(0), PURPOSE_FORWARD)
 
 
 @inlined
@@ -195,19 +215,22 @@ def _draw(address: Any, index: Any) -> None:
 @outlined
 def pay_in_whole(address: Any, index: Any) -> None:
     """Make the payments of a step in one part each, one after another."""
-    _pay_all(pay_whole, address, index)
+    _pay_all(pay_whole, network_of, address, index)
 
 
 @outlined
-def pay_in_parts(address: Any, index: Any) -> None:
-    """Make the payments of a step, in several parts if they must be, one after another."""
-    _pay_all(pay, address, index)
+def pay_on_any(address: Any, index: Any) -> None:
+    """Make the payments of a step on a network with or without links, in several parts if they may be."""
+    if has_links(address):
+        _pay_all(pay, linked_network_of, address, index)
+    else:
+        _pay_all(pay, network_of, address, index)
 
 
 @inlined
-def _pay_all(pay_one: Any, address: Any, index: Any) -> None:
+def _pay_all(pay_one: Any, network_at_index: Any, address: Any, index: Any) -> None:
     """Make the payments of a step that are due, one after another."""
-    network, memory = network_of(address, index), memory_at(read(address, "memories"), index)
+    network, memory = network_at_index(address, index), memory_at(read(address, "memories"), index)
     balances, scratch = read(address, "columns.balances_msat")[index], read(address, "scratch")
     settings, outcomes = read(address, "settings"), _outcomes_at(address, index)
     source, destination = read(address, "columns.source")[index], read(address, "columns.destination")[index]
@@ -232,6 +255,7 @@ def _outcomes_at(address: Any, index: Any) -> Any:
         read(address, "columns.parts")[index],
         read(address, "columns.part_amount_msat")[index],
         read(address, "columns.part_route")[index],
+        read(address, "columns.part_hop_msat")[index],
         read(address, "columns.earned_msat")[index],
     )
 

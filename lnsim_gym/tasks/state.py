@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64, Records, UInt64
+from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64, Records, UInt8, UInt64
 from lnsim_gym.backends.simulator.engine import (
     Memory,
     Network,
@@ -19,6 +19,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_scratch,
     make_settings,
     stack,
+    with_own_policies,
 )
 from lnsim_gym.compiled import inlined
 from lnsim_gym.compiled.memory import copied, filled, zeros
@@ -64,6 +65,8 @@ class Starts(NamedTuple):
     low: Float64  # (variants,) smallest share of the initiator, or -1 when start balances are not drawn
     high: Float64  # (variants,)
     policy: Records  # (variants, directions) POLICY
+    inbound: Records  # (variants, directions) INBOUND; (variants, 0) without links
+    disabled: UInt8  # (variants, directions); (variants, 0) without links
 
 
 class Variants(NamedTuple):
@@ -89,6 +92,7 @@ class Columns(NamedTuple):
     cumulative: Float64  # (networks, 2, nodes) those weights
     spendable_msat: Int64  # (networks, directions)
     served_from_msat: Int64  # (networks, directions) balances before the last step's payments
+    served_draws: UInt64  # (networks,) ``Memory.draws`` before them
     decision: Int64  # (networks, numbers)
     balances_msat: Int64  # (networks, directions)
     observation: Float32  # (networks, size)
@@ -107,6 +111,7 @@ class Columns(NamedTuple):
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)
     part_route: Int32  # (networks, payments, max_parts, hops)
+    part_hop_msat: Int64  # (networks, payments, max_parts, hops); (networks, payments, max_parts, 0) without links
     counts: Int64  # (networks, counts)
     earned_msat: Int64  # (networks, nodes or 0)
 
@@ -134,8 +139,9 @@ def make_variants(
         topologies: The network in each variant.
         programs: The traffic in each variant.
     """
-    networks = stack([compile_network(topology) for topology in topologies])
-    starts = _starts(topologies, config.start_balances, networks.policy)
+    linked = not all(topology.is_plain for topology in topologies)
+    networks = stack([compile_network(topology, linked=linked) for topology in topologies])
+    starts = _starts(topologies, config.start_balances, networks)
     return Variants(networks, _stack_programs(programs), starts)
 
 
@@ -155,7 +161,7 @@ def make_state(
     count, channels = len(places.seeds), variants.starts.owned_total_msat.shape[1]
     directions, nodes = 2 * channels, networks.hops.shape[2]
     if own_policies:
-        networks = networks._replace(policy=copied(np.repeat(networks.policy[:1], count, axis=0)))
+        networks = with_own_policies(networks, count)
     shared = {name: getattr(columns, name) for name in Columns._fields if hasattr(columns, name)}
     shared["balances_msat"] = columns.balances_msat.reshape(count, directions)
     return LoopState(
@@ -176,6 +182,7 @@ def make_state(
             cumulative=zeros((count, 2, nodes), np.float64),
             spendable_msat=zeros((count, directions), np.int64),
             served_from_msat=zeros((count, directions), np.int64),
+            served_draws=zeros(count, np.uint64),
             **shared,
         ),
     )
@@ -201,7 +208,7 @@ def _settings(options: PaymentOptions, channels: int) -> Settings:
     return settings
 
 
-def _starts(topologies: Sequence[Topology], start: StartBalances | str, policy: Records) -> Starts:
+def _starts(topologies: Sequence[Topology], start: StartBalances | str, networks: Network) -> Starts:
     """Stack how episodes begin on each topology."""
     low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
 
@@ -214,7 +221,9 @@ def _starts(topologies: Sequence[Topology], start: StartBalances | str, policy: 
         balances_msat=column(*(topology.start_balances_msat().ravel() for topology in topologies)),
         low=filled(len(topologies), low, np.float64),
         high=filled(len(topologies), high, np.float64),
-        policy=policy,
+        policy=networks.policy,
+        inbound=networks.links.inbound,
+        disabled=networks.links.disabled,
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from lnsim_gym.compiled import fused
 
 __all__ = [
+    "PURPOSE_FORWARD",
     "PURPOSE_PAYMENTS",
     "PURPOSE_START",
     "PURPOSE_VARIANT",
@@ -32,6 +33,8 @@ PURPOSE_START: Final = np.uint64(3)
 """Stream of the start balances of one episode."""
 PURPOSE_VARIANT: Final = np.uint64(4)
 """Stream of the variant of the problem that one episode is on."""
+PURPOSE_FORWARD: Final = np.uint64(5)
+"""Stream of the choices among parallel channels in one episode."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)

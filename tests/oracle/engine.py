@@ -36,7 +36,7 @@ class CompiledNetwork:
         options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
         self.memory = make_memory(self.network, options)
         self.settings = Settings(0, 0, max_parts, max_attempts, counts_attempts)
-        self.outcomes = make_outcomes(1, max_parts)
+        self.outcomes = make_outcomes(1, max_parts, linked=self.network.links is not None)
         self.flat = balances_msat.ravel().copy()
 
     def balances_msat(self):

@@ -16,6 +16,7 @@ CAPACITY_FRACTION = 0.9999
 SMEARING_FRACTION = 0.025
 MIN_FACTOR = 0.5
 RELAX_INTERVAL_MS = 60_000
+SECOND_CHANCE_INTERVAL_MS = 60_000
 
 
 @dataclass
@@ -47,6 +48,8 @@ class MissionControl:
         self.self_node = self_node
         self.results = {}
         """``results[from][to]``: ``PairResult``."""
+        self.second_chances = {}
+        """When a pair was last given one, by pair."""
 
     def probability(self, origin, to, amount, capacity_msat, now_ms):
         """``GetProbability``."""
@@ -90,12 +93,34 @@ class MissionControl:
             last.fail_amount = amount + 1
 
     def report_failure(self, origin, to, amount, now_ms):
-        """``setLastPairResult`` with a balance failure."""
+        """``setLastPairResult`` with a failure, of a balance or (amount 0) whatever the amount."""
         last = self.results.setdefault(origin, {}).setdefault(to, PairResult())
         recent = last.fail_ms is not None and now_ms - last.fail_ms < RELAX_INTERVAL_MS
         if amount > last.fail_amount and recent:
             return
         last.fail_ms = now_ms
         last.fail_amount = amount
-        if amount <= last.success_amount:
+        if amount == 0:
+            last.success_amount = 0
+        elif amount <= last.success_amount:
             last.success_amount = amount - 1
+
+    def report_pair_failure(self, origin, to, now_ms):
+        """``failPair``: both directions, whatever the amount."""
+        self.report_failure(origin, to, 0, now_ms)
+        self.report_failure(to, origin, 0, now_ms)
+
+    def report_node_failure(self, node, now_ms):
+        """``setAllFail``."""
+        for origin, results in self.results.items():
+            for to in results:
+                if node in (origin, to):
+                    results[to] = PairResult(fail_ms=now_ms)
+
+    def request_second_chance(self, origin, to, now_ms):
+        """``requestSecondChance``."""
+        last = self.second_chances.get((origin, to))
+        if last is None or now_ms - last > SECOND_CHANCE_INTERVAL_MS:
+            self.second_chances[origin, to] = now_ms
+            return True
+        return False

@@ -32,9 +32,20 @@ class OraclePolicy:
     time_lock_delta: int
     min_htlc_msat: int
     max_htlc_msat: int
+    inbound_fee_base_msat: int
+    inbound_fee_rate_ppm: int
+    disabled: int
 
     def fee(self, amount):
-        return self.fee_base_msat + amount * self.fee_rate_ppm // 1_000_000
+        """``ComputeFee``, in 64 bits as LND has it."""
+        return self.fee_base_msat + amount * self.fee_rate_ppm % 2**64 // 1_000_000
+
+    def inbound_fee(self, amount):
+        """``InboundFee.CalcFee``, in 64 bits as LND has it: what the node adds for the reverse direction."""
+        rate = min(max(self.inbound_fee_rate_ppm, -(10**7)), 10**7)
+        product = (rate * amount + 2**63) % 2**64 - 2**63
+        share = abs(product) // 1_000_000
+        return self.inbound_fee_base_msat + (share if product > 0 else -share)
 
 
 @dataclass
@@ -52,11 +63,16 @@ class Shard:
     """A part under way. It moves one hop every ``FORWARD_MS``, and back as fast once a forwarder refused it."""
 
     route: list[int]
+    """Directions: those it took, then those the sender asks for."""
     amounts: list[int]
+    deltas: list[int]
+    """Blocks that the forwarder into each hop is given."""
     next_ms: int
     reached: int = 1
     """Hops that carry its HTLC."""
     refused: int | None = None
+    failure: str = ""
+    """BOLT 4 failure of the refusal."""
     arrived: bool = False
 
     @property
@@ -76,10 +92,37 @@ class Shard:
         return self.amounts[0] - self.amounts[-1]
 
 
-class OracleNetwork:
-    """A network with balances. ``remember`` keeps mission control between payments."""
+class SeededChoice:
+    """Draws among the channels that will do as the compiled engine does: a stream for each payment (SplitMix64)."""
 
-    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600):
+    def __init__(self):
+        self.payments = 0
+        self.state = 0
+
+    @staticmethod
+    def _word(state):
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
+        return state ^ state >> 31
+
+    def begin(self):
+        """Begin the stream of the next payment."""
+        self.payments = (self.payments + 0x9E3779B97F4A7C15) % 2**64
+        self.state = self._word(self.payments)
+
+    def __call__(self, willing):
+        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
+        return willing[(self._word(self.state) >> 32) % len(willing)]
+
+
+class OracleNetwork:
+    """A network with balances.
+
+    ``remember`` keeps mission control between payments; ``choose`` takes one of the channels that a forwarder may use.
+    """
+
+    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600, choose=None):
+        self.choose = choose or SeededChoice()
         arrays = topology.arrays
         self.source = arrays.source.tolist()
         self.destination = arrays.destination.tolist()
@@ -91,6 +134,9 @@ class OracleNetwork:
                 arrays.time_lock_delta.tolist(),
                 arrays.min_htlc_msat.tolist(),
                 arrays.max_htlc_msat.tolist(),
+                arrays.inbound_fee_base_msat.tolist(),
+                arrays.inbound_fee_rate_ppm.tolist(),
+                arrays.disabled.tolist(),
                 strict=True,
             )
         ]
@@ -123,6 +169,7 @@ class OracleNetwork:
         if source == target or amount <= 0:
             payment.reason = FailureReason.ERROR
             return payment
+        self.choose.begin()
         mission_control = self._mission_control(source)
         shards = []
         remaining = amount
@@ -143,7 +190,9 @@ class OracleNetwork:
                 except InsufficientBalance:
                     payment.reason = FailureReason.INSUFFICIENT_BALANCE
                 else:
-                    shards.append(self._launch(route, hop_amounts(self, route, part), clock))
+                    asked = [edge.direction for edge in route]
+                    deltas = [edge.time_lock_delta for edge in route]
+                    shards.append(self._launch(asked, hop_amounts(self, asked, part), deltas, clock))
                     clock += LAUNCH_MS
                     payment.attempts += 1
                     remaining -= part
@@ -157,7 +206,7 @@ class OracleNetwork:
             shards.remove(first)
             clock = max(clock, first.next_ms)
             remaining += first.delivered
-            self._interpret_refusal(mission_control, first.route, first.amounts, first.refused, now_ms)
+            self._interpret_refusal(mission_control, first, now_ms)
 
     def send_over(self, route, amount, now_ms=0):
         """Send over a pinned route: ``BuildRoute`` and ``SendToRouteV2``; return reason, fee, failing position."""
@@ -171,12 +220,15 @@ class OracleNetwork:
         blocks = sum(self.policy[direction].time_lock_delta for direction in route[1:])
         if blocks + FINAL_CLTV_DELTA + BLOCK_PADDING > CLTV_LIMIT:
             return RebalanceReason.OTHER, 0, 0
-        shard = self._launch(route, amounts)
+        self.choose.begin()
+        deltas = [self.policy[direction].time_lock_delta for direction in route]
+        shard = self._launch(list(route), amounts, deltas)
         self._run([shard], lambda _: True)
         mission_control = self._mission_control(self.source[route[0]])
         if shard.back:
-            self._interpret_refusal(mission_control, route, amounts, shard.refused, now_ms)
-            return RebalanceReason.TEMPORARY_CHANNEL_FAILURE, 0, shard.refused
+            self._interpret_refusal(mission_control, shard, now_ms)
+            known = shard.failure == "TEMPORARY_CHANNEL_FAILURE"
+            return RebalanceReason.TEMPORARY_CHANNEL_FAILURE if known else RebalanceReason.OTHER, 0, shard.refused
         self._settle(shard)
         self._interpret_success(mission_control, route, amounts, len(route))
         return RebalanceReason.NONE, shard.fee, -1
@@ -197,10 +249,10 @@ class OracleNetwork:
                 if active + 1 >= self.max_parts or amount < MIN_SHARD_MSAT:
                     raise
 
-    def _launch(self, route, amounts, clock=0):
+    def _launch(self, route, amounts, deltas, clock=0):
         """Send an HTLC over the first hop of a route."""
         self.channels[route[0] // 2].add(route[0] % 2, amounts[0])
-        return Shard(route, amounts, clock + FORWARD_MS)
+        return Shard(route, amounts, deltas, clock + FORWARD_MS)
 
     def _run(self, shards, due):
         """Move the shard whose turn is next, as long as it is due."""
@@ -220,15 +272,46 @@ class OracleNetwork:
         elif shard.reached == len(shard.route):
             shard.arrived = True
         else:
-            direction = shard.route[shard.reached]
-            amount = shard.amounts[shard.reached]
-            back_again = direction == shard.route[shard.reached - 1] ^ 1
-            if back_again or not self.channels[direction // 2].accepts(direction % 2, amount):
+            shard.failure, taken = self._forward(shard)
+            if shard.failure:
                 shard.refused = shard.reached
             else:
-                self.channels[direction // 2].add(direction % 2, amount)
+                self.channels[taken // 2].add(taken % 2, shard.amounts[shard.reached])
+                shard.route[shard.reached] = taken
                 shard.reached += 1
             shard.next_ms += FORWARD_MS
+
+    def _forward(self, shard):
+        """``handlePacketAdd``: the failure, or nothing, and the direction taken."""
+        asked, incoming = shard.route[shard.reached], shard.route[shard.reached - 1]
+        if asked == incoming ^ 1:  # checkCircularForward
+            return "TEMPORARY_CHANNEL_FAILURE", asked
+        ends = (self.source[asked], self.destination[asked])
+        links = [d for d in self.incoming[ends[1]] if self.source[d] == ends[0]]
+        failures = {direction: self._check_htlc_forward(shard, incoming, direction) for direction in links}
+        willing = [direction for direction in links if not failures[direction]]
+        if not willing:
+            return failures[asked], asked
+        taken = willing[0] if len(willing) == 1 else self.choose(willing)
+        if not self.channels[taken // 2].accepts(taken % 2, shard.amounts[shard.reached]):
+            return "TEMPORARY_CHANNEL_FAILURE", asked
+        return "", taken
+
+    def _check_htlc_forward(self, shard, incoming, direction):
+        """``CheckHtlcForward``: the failure of a link, or nothing."""
+        policy = self.policy[direction]
+        received, amount = shard.amounts[shard.reached - 1], shard.amounts[shard.reached]
+        outbound_fee = policy.fee(amount)
+        fee = outbound_fee + self.policy[incoming ^ 1].inbound_fee(amount + outbound_fee)
+        if received < amount or received - amount < fee:
+            return "FEE_INSUFFICIENT"
+        if amount < policy.min_htlc_msat:
+            return "AMOUNT_BELOW_MINIMUM"
+        if amount > policy.max_htlc_msat:
+            return "TEMPORARY_CHANNEL_FAILURE"
+        if amount > self.channels[direction // 2].available_balance(direction % 2):
+            return "TEMPORARY_CHANNEL_FAILURE"
+        return "" if shard.deltas[shard.reached] >= policy.time_lock_delta else "INCORRECT_CLTV_EXPIRY"
 
     def _carried(self, shard):
         for direction, amount in list(zip(shard.route, shard.amounts, strict=True))[: shard.reached]:
@@ -246,11 +329,22 @@ class OracleNetwork:
         for direction, amount in list(zip(route, amounts, strict=True))[:count]:
             mission_control.report_success(self.source[direction], self.destination[direction], amount)
 
-    def _interpret_refusal(self, mission_control, route, amounts, position, now_ms):
-        """``TEMPORARY_CHANNEL_FAILURE``: the pairs before the refusing node did well, its own pair did not."""
-        self._interpret_success(mission_control, route, amounts, position)
-        direction = route[position]
-        mission_control.report_failure(self.source[direction], self.destination[direction], amounts[position], now_ms)
+    def _interpret_refusal(self, mission_control, shard, now_ms):
+        """``processPaymentOutcomeIntermediate``."""
+        route, amounts, position = shard.route, shard.amounts, shard.refused
+        pairs = [(self.source[direction], self.destination[direction]) for direction in route]
+        if shard.failure == "TEMPORARY_CHANNEL_FAILURE":  # the pairs before did well, the refusing node's did not
+            self._interpret_success(mission_control, route, amounts, position)
+            mission_control.report_failure(*pairs[position], amounts[position], now_ms)
+        elif mission_control.request_second_chance(*pairs[position], now_ms):
+            return
+        elif position == 1:  # reportIncoming of the sender's own peer: failNode
+            mission_control.report_node_failure(pairs[1][0], now_ms)
+            mission_control.report_pair_failure(*pairs[0], now_ms)
+            mission_control.report_pair_failure(*pairs[1], now_ms)
+        else:
+            mission_control.report_pair_failure(*pairs[position - 1], now_ms)
+            self._interpret_success(mission_control, route, amounts, position - 1)
 
     def _finish(self, payment, shards, mission_control):
         """Settle a complete set; release an incomplete one, whose parts all reached the receiver."""

@@ -23,19 +23,31 @@ class InsufficientBalance(Exception):
 
 
 @dataclass
+class Edge:
+    """``unifiedEdge``: what a sender takes the channels between two nodes for."""
+
+    direction: int
+    inbound_fee: int
+    """Of the node it leads to, capped from below by minus that node's outbound fee."""
+    time_lock_delta: int
+    capacity_msat: int
+
+
+@dataclass
 class NodeWithDist:
     dist: int
     weight: int
     received: int
+    """``netAmountReceived``: without the node's inbound fee."""
+    outbound_fee: int
     cltv: int
     probability: float
-    next_hop: int
-    """Direction taken from here."""
+    next_hop: Edge | None
     hops: int
 
 
 def find_path(network, mission_control, source, target, amount, fee_limit, now_ms):
-    """Return the directions of the best route, source first.
+    """Return the edges of the best route, source first.
 
     ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``policy``,
     ``capacity_msat`` and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
@@ -51,23 +63,16 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     distance = {}
     heap = []
     node = target
-    partial = NodeWithDist(0, 0, amount, 0, 1.0, -1, 0)
+    partial = NodeWithDist(0, 0, amount, 0, 0, 1.0, None, 0)
     while True:
-        for direction in network.incoming[node]:
-            origin = network.source[direction]
+        for origin in sorted({network.source[direction] for direction in network.incoming[node]}):
             if origin == target:
                 continue
+            edge = get_edge(network, source, origin, node, partial)
+            if edge is None:
+                continue
             candidate = _process_edge(
-                network,
-                mission_control,
-                source,
-                direction,
-                partial,
-                amount,
-                fee_limit,
-                cltv_limit,
-                attempt_cost,
-                now_ms,
+                network, mission_control, source, edge, partial, amount, fee_limit, cltv_limit, attempt_cost, now_ms
             )
             if candidate is None:
                 continue
@@ -75,13 +80,14 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
             if not _better(candidate, distance.get(origin)):
                 continue
             distance[origin] = candidate
-            heapq.heappush(heap, (candidate.dist, -candidate.probability, origin, direction))
+            heapq.heappush(heap, (candidate.dist, -candidate.probability, origin, edge.direction))
         node = None
         while heap and node is None:
             dist, _, candidate_node, direction = heapq.heappop(heap)
-            if (distance[candidate_node].dist, distance[candidate_node].next_hop) == (dist, direction):
+            best = distance[candidate_node]
+            if (best.dist, best.next_hop.direction) == (dist, direction):
                 node = candidate_node
-                partial = distance[candidate_node]
+                partial = best
         if node is None or node == source:
             break
     if source not in distance:
@@ -90,41 +96,77 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     node = source
     while node != target:
         route.append(distance[node].next_hop)
-        node = network.destination[distance[node].next_hop]
+        node = network.destination[route[-1].direction]
     return route
 
 
-def _process_edge(network, mission_control, source, direction, to, amount, fee_limit, cltv_limit, attempt_cost, now_ms):
-    """``getEdge`` and ``processEdge``: the way of ``to`` extended by a direction, or nothing."""
-    origin = network.source[direction]
-    policy = network.policy[direction]
-    capacity = network.capacity_msat[direction]
-    to_send = to.received
-    if to_send > capacity or not policy.min_htlc_msat <= to_send <= policy.max_htlc_msat:
+def get_edge(network, source, origin, node, to):
+    """``edgeUnifier.getEdge``: one edge for all channels from a node to the next, or nothing."""
+    is_exit = to.next_hop is None
+    found, most = None, -(2**63)
+    longest = largest = 0
+    for direction in network.incoming[node]:
+        if network.source[direction] != origin:
+            continue
+        policy = network.policy[direction]
+        inbound_fee = 0 if is_exit else network.policy[direction ^ 1].inbound_fee(to.received)
+        inbound_fee = max(inbound_fee, -to.outbound_fee)
+        amount = to.received + inbound_fee
+        capacity = network.capacity_msat[direction]
+        if amount > capacity or not policy.min_htlc_msat <= amount <= policy.max_htlc_msat:
+            continue
+        if origin == source:  # getEdgeLocal
+            bandwidth = network.bandwidth(direction, amount)
+            if amount > bandwidth or bandwidth < most:
+                continue
+            network.ties += found is not None and bandwidth == most
+            most, longest, largest = bandwidth, policy.time_lock_delta, capacity
+        else:  # getEdgeNetwork
+            if policy.disabled:
+                continue
+            largest = max(largest, capacity)
+            longest = max(longest, policy.time_lock_delta)
+            fee = policy.fee(amount) + inbound_fee
+            if fee < most:
+                continue
+            most = fee
+        found = Edge(direction, inbound_fee, 0, 0)
+    if found is not None:
+        found.time_lock_delta, found.capacity_msat = longest, largest
+    return found
+
+
+def _process_edge(network, mission_control, source, edge, to, amount, fee_limit, cltv_limit, attempt_cost, now_ms):
+    """``processEdge``: the way of ``to`` extended by an edge, or nothing."""
+    origin = network.source[edge.direction]
+    to_send = to.received + edge.inbound_fee
+    total_fee = to_send - amount
+    if total_fee > 0 and total_fee > fee_limit:
         return None
-    if origin == source and to_send > network.bandwidth(direction, to_send):
-        return None
-    if to_send - amount > fee_limit:
-        return None
-    edge_probability = mission_control.probability(origin, network.destination[direction], to_send, capacity, now_ms)
+    edge_probability = mission_control.probability(
+        origin, network.destination[edge.direction], to_send, edge.capacity_msat, now_ms
+    )
     if edge_probability == 0:
         return None
-    fee = delta = 0
+    outbound_fee = delta = 0
     if origin != source:
-        fee = policy.fee(to_send)
-        delta = policy.time_lock_delta
+        outbound_fee = network.policy[edge.direction].fee(to_send)
+        delta = edge.time_lock_delta
     if to.cltv + delta > cltv_limit:
         return None
     probability = to.probability * edge_probability
     if probability < MIN_PROBABILITY or to.hops + 1 > MAX_HOPS:
         return None
+    fee = max(edge.inbound_fee + outbound_fee, 0)
     weight = to.weight + fee + to_send * delta * RISK_FACTOR_BILLIONTHS // 1_000_000_000
     dist = int(float(weight) + attempt_cost / probability)
-    return NodeWithDist(dist, weight, to_send + fee, to.cltv + delta, probability, direction, to.hops + 1)
+    return NodeWithDist(
+        dist, weight, to_send + outbound_fee, outbound_fee, to.cltv + delta, probability, edge, to.hops + 1
+    )
 
 
 def _tie(candidate, current):
-    if current is None or candidate.next_hop == current.next_hop:
+    if current is None or candidate.next_hop.direction == current.next_hop.direction:
         return False
     return (candidate.dist, candidate.probability) == (current.dist, current.probability)
 
@@ -133,13 +175,15 @@ def _better(candidate, current):
     """LND keeps the first of two equal ways, in an order left to chance; here that is document order."""
     if current is None:
         return True
-    rank, current_rank = ((label.dist, -label.probability, label.next_hop) for label in (candidate, current))
+    rank, current_rank = ((label.dist, -label.probability, label.next_hop.direction) for label in (candidate, current))
     return rank < current_rank
 
 
 def hop_amounts(network, route, amount):
-    """``newRoute``: the amount over each hop, priced from the end."""
+    """``newRoute``: the amount over each hop, priced from the end; ``route`` holds directions."""
     amounts = [amount]
-    for direction in reversed(route[1:]):
-        amounts.append(amounts[-1] + network.policy[direction].fee(amounts[-1]))
+    for incoming, outgoing in zip(reversed(route[:-1]), reversed(route[1:]), strict=True):
+        outbound_fee = network.policy[outgoing].fee(amounts[-1])
+        inbound_fee = network.policy[incoming ^ 1].inbound_fee(amounts[-1] + outbound_fee)
+        amounts.append(amounts[-1] + max(outbound_fee + inbound_fee, 0))
     return amounts[::-1]

@@ -3,6 +3,7 @@
 import itertools
 import warnings
 
+import msgspec
 import numpy as np
 
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
@@ -11,24 +12,36 @@ from lnsim_gym.network.limits import channel_reserve_sat, max_value_in_flight_ms
 SMALL_FEES = (0, 1, 1000, 1001, 5000)
 
 
-def random_topology(rng, *, nodes=None, default_rate=False, max_capacity_sat=3_000_000):
-    """Draw 2..12 nodes and some of the pairs between them, with uneven policies and fee rates."""
+def random_topology(rng, *, nodes=None, default_rate=False, max_capacity_sat=3_000_000, public=False):
+    """Draw 2..12 nodes and some of the pairs between them, with uneven policies and fee rates.
+
+    With ``public``, as the public network has them: parallel channels, inbound fees, disabled directions, fees that
+    nobody would pay.
+    """
     count = nodes or rng.randint(2, 12)
     pairs = list(itertools.combinations(range(count), 2))
     rng.shuffle(pairs)
     chosen = pairs[: rng.randint(1, min(len(pairs), 3 * count))]
+    if public:
+        chosen += [rng.choice(chosen) for _ in range(rng.randint(1, 2 * len(chosen)))]
     names = tuple(f"n{index}" for index in range(count))
-    channels = tuple(random_channel(rng, names[a], names[b], default_rate, max_capacity_sat) for a, b in chosen)
+    channels = tuple(
+        random_channel(rng, names[a], names[b], default_rate, max_capacity_sat, public=public) for a, b in chosen
+    )
     with warnings.catch_warnings():  # a disconnected network is as good a case as any
         warnings.simplefilter("ignore")
         return Topology(nodes=names, channels=channels)
 
 
-def random_channel(rng, one, other, default_rate, max_capacity_sat):
+def random_channel(rng, one, other, default_rate, max_capacity_sat, *, public=False):
     initiator, peer = (one, other) if rng.random() < 0.5 else (other, one)
     capacity_sat = rng.choice([1_000_000, rng.randint(120_000, max_capacity_sat)])
     fee_per_kw = 2500 if default_rate or rng.random() < 0.5 else rng.randint(253, 20_000)
     policies = random_policies(rng, capacity_sat)
+    if public:
+        policies = ChannelPolicies(
+            initiator=public_policy(rng, policies.initiator), peer=public_policy(rng, policies.peer)
+        )
     return Channel(initiator=initiator, peer=peer, capacity_sat=capacity_sat, fee_per_kw=fee_per_kw, policies=policies)
 
 
@@ -49,6 +62,19 @@ def random_policy(rng, capacity_sat, uneven_fees):
         min_htlc_msat=min_htlc_msat,
         max_htlc_msat=rng.choice([None, None, rng.randint(max(min_htlc_msat, ceiling_msat // 10), ceiling_msat)]),
     )
+
+
+def public_policy(rng, policy):
+    """Give a policy what the public network has besides: inbound fees, the disabled bit, fees that close it."""
+    more = {}
+    if rng.random() < 0.4:
+        more["inbound_fee_base_msat"] = rng.choice([0, 0, -1000, 1000, rng.randint(-30_000, 5000)])
+        more["inbound_fee_rate_ppm"] = rng.choice([0, -1, -300, 77, rng.randint(-30_000, 5000), -(2**31)])
+    if rng.random() < 0.1:
+        more["disabled"] = True
+    if rng.random() < 0.05:
+        more.update(fee_base_msat=2**31 - 1, fee_rate_ppm=rng.choice([2**31 - 1, 2**32 - 1]))
+    return msgspec.structs.replace(policy, **more)
 
 
 def random_balances(rng, topology):

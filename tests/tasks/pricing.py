@@ -9,7 +9,7 @@ from lnsim_gym.backends.interventions import PolicyChange
 from lnsim_gym.compiled import kernel, outlined
 from lnsim_gym.network import Policy
 from lnsim_gym.tasks import ActionScheme, EnvironmentConfig, ObservationScheme, Task, TaskKernels, register_task
-from lnsim_gym.tasks.loop import conclude_first, network_of, pay_in_parts, pay_in_whole, read, reset_range, step_range
+from lnsim_gym.tasks.loop import conclude_first, network_of, pay_in_whole, pay_on_any, read, reset_range, step_range
 
 FEES_MSAT = (0, 500, 5_000, 50_000)
 DIRECTION = 2
@@ -75,8 +75,8 @@ def step(address, task, begin, end):
 
 
 @kernel
-def step_in_parts(address, task, begin, end):
-    step_range(apply, pay_in_parts, measure, observe, address, task, begin, end)
+def step_on_any(address, task, begin, end):
+    step_range(apply, pay_on_any, measure, observe, address, task, begin, end)
 
 
 @kernel
@@ -100,7 +100,7 @@ class PricingTask(Task):
     changes_policies = counts_earnings = True
     actions = Fees()
     observations = OwnEnd()
-    kernels = TaskKernels(PricingState(0), reset, step, step_in_parts, observe_first, conclude)
+    kernels = TaskKernels(PricingState(0), reset, step, step_on_any, observe_first, conclude)
 
     def compiled_state(self, variants):
         return PricingState(0)

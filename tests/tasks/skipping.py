@@ -9,7 +9,7 @@ from lnsim_gym.compiled import kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.tasks import ActionScheme, EnvironmentConfig, ObservationScheme, Task, TaskKernels, register_task
 from lnsim_gym.tasks.columns import SUCCEEDED
-from lnsim_gym.tasks.loop import conclude_first, pay_in_parts, pay_in_whole, read, reset_range, step_range
+from lnsim_gym.tasks.loop import conclude_first, pay_in_whole, pay_on_any, read, reset_range, step_range
 
 
 class SkippingConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,8 +69,8 @@ def step(address, task, begin, end):
 
 
 @kernel
-def step_in_parts(address, task, begin, end):
-    step_range(apply, pay_in_parts, measure, observe, address, task, begin, end)
+def step_on_any(address, task, begin, end):
+    step_range(apply, pay_on_any, measure, observe, address, task, begin, end)
 
 
 @kernel
@@ -87,7 +87,7 @@ def conclude(address, task, begin, end):
 class SkippingTask(Task):
     name, Config, decision, terms, options = "skipping", SkippingConfig, ("send",), ("settled", "failed"), 2
     actions, observations = SendOrNot(), LastStep()
-    kernels = TaskKernels(EXAMPLE, reset, step, step_in_parts, observe_first, conclude)
+    kernels = TaskKernels(EXAMPLE, reset, step, step_on_any, observe_first, conclude)
 
     def compiled_state(self, variants):
         return SkippingState(np.array([self.config.failure_cost]))

@@ -19,6 +19,7 @@ from lnsim_gym.backends.simulator.engine import (
     send_pinned,
 )
 from lnsim_gym.backends.simulator.prepare import write_policy
+from lnsim_gym.compiled.memory import filled
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import channel_reserve_sat
@@ -65,8 +66,8 @@ class SimulatorBackend(Backend):
         self._settings = make_settings(self.options)
         self._balances = topology.start_balances_msat().ravel()
         self._now_ms = 0
-        self._replaced: dict[int, np.void] = {}
-        """The topology's policy rows of the directions whose policies were changed."""
+        self._replaced: dict[int, Policy] = {}
+        """The topology's policies of the directions whose policies were changed."""
 
     def open(self) -> None:
         """Do nothing: the simulator is always up."""
@@ -82,8 +83,8 @@ class SimulatorBackend(Backend):
             ConfigError: The balances are none that the channels could have.
         """
         self._balances = self._checked(balances_msat).ravel()
-        for direction, row in self._replaced.items():
-            self._network.policy[direction] = row
+        for direction, policy in self._replaced.items():
+            write_policy(self._network, direction, policy)
         self._replaced.clear()
         self._memory = make_memory(self._network, self.options)
         self._now_ms = 0
@@ -113,13 +114,30 @@ class SimulatorBackend(Backend):
     def set_policy(self, direction: int, policy: Policy) -> None:
         """Change the policy of a direction; senders know it at once. See ``Backend.set_policy``."""
         checked = self.topology.checked_policy(direction, policy)
-        self._replaced.setdefault(direction, self._network.policy[direction].copy())
+        if self._network.links is None and not checked.is_plain:
+            self._add_links()
+        self._replaced.setdefault(direction, self._policy_of(direction))
         write_policy(self._network, direction, checked)
+
+    def _policy_of(self, direction: int) -> Policy:
+        """Return the topology's own policy of a direction."""
+        both = self.topology.policies[direction // 2]
+        return self.topology.checked_policy(direction, (both.initiator, both.peer)[direction % 2])
+
+    def _add_links(self) -> None:
+        """Lay the network out anew so that inbound fees and disabled directions have a place, policies as they are."""
+        policy, draws = self._network.policy, self._memory.draws
+        self._network = compile_network(self.topology, linked=True)
+        self._network.policy[:] = policy
+        self._scratch = make_scratch(self._network)
+        memory = make_memory(self._network, self.options)
+        chances = filled(memory.chance_ms.shape, -1, np.int64)
+        self._memory = self._memory._replace(chance_ms=chances, draws=draws)
 
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """Make the payments of a batch, one after another."""
         payments = len(batch.source)
-        outcomes = make_outcomes(payments, self.options.max_parts)
+        outcomes = make_outcomes(payments, self.options.max_parts, linked=self._network.links is not None)
         now_ms = self._now_ms + self._payment_ms * np.arange(payments)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
         made = (source, destination, amount_msat, now_ms)

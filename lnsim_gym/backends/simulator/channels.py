@@ -14,7 +14,7 @@ import numpy as np
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, DUST_LIMIT_SAT, HTLC_WEIGHT
 
-__all__ = ["NON_DUST_MSAT", "can_add", "spendable"]
+__all__ = ["NON_DUST_MSAT", "can_add", "hold", "release", "spendable"]
 
 NON_DUST_MSAT: Final = 1000 * DUST_LIMIT_SAT
 """Smallest HTLC that gets an output of its own on the commitment transaction, in msat."""
@@ -52,6 +52,20 @@ def spendable(network: Any, balances: Any, htlcs: Any, direction: Any) -> Any:
         return free
     poor = balances[direction ^ 1] < network.commitment[channel].dust_below_msat
     return np.int64(NON_DUST_MSAT - 1) if poor else free
+
+
+@outlined
+def hold(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
+    """Put an HTLC on a channel."""
+    balances[direction] -= sent
+    htlcs[direction >> 1] += sent >= NON_DUST_MSAT
+
+
+@outlined
+def release(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
+    """Take an HTLC off a channel, back to its sender."""
+    balances[direction] += sent
+    htlcs[direction >> 1] -= sent >= NON_DUST_MSAT
 
 
 @fused

@@ -1,7 +1,8 @@
 """The payment engine as others call it: compiled functions on one network's slices, and ready-made kernels.
 
 Functions for use inside a compiled kernel (no allocation, no Python objects; for network ``e`` of a stack pass
-``network_at(networks, e, e)``, ``balances[e]``, ``memory_at(memories, e)`` and the thread's own ``Scratch``):
+``network_at(networks, e, e)``, or ``linked_network_at`` of the same where networks have links, ``balances[e]``,
+``memory_at(memories, e)`` and the thread's own ``Scratch``):
 
 ``pay(network, balances, scratch, memory, settings, source, destination, amount_msat, fee_limit_msat, now_ms,
 outcomes, index) -> settled``
@@ -41,6 +42,7 @@ from lnsim_gym.backends.simulator.layout import (
     Outcomes,
     Scratch,
     Settings,
+    linked_network_at,
     memory_at,
     network_at,
 )
@@ -51,9 +53,12 @@ from lnsim_gym.backends.simulator.prepare import (
     make_outcomes,
     make_scratch,
     make_settings,
+    network_view,
     payment_outcomes,
     policy_rows,
     stack,
+    with_kept_policies,
+    with_own_policies,
     with_policies,
 )
 from lnsim_gym.backends.simulator.reach import UNCOUNTED
@@ -70,12 +75,14 @@ __all__ = [
     "compile_network",
     "fee_limit_msat",
     "forwarding_fee_msat",
+    "linked_network_at",
     "make_memory",
     "make_outcomes",
     "make_scratch",
     "make_settings",
     "memory_at",
     "network_at",
+    "network_view",
     "pay",
     "pay_whole",
     "pay_batch",
@@ -86,6 +93,8 @@ __all__ = [
     "send_pinned",
     "spendable",
     "stack",
+    "with_kept_policies",
+    "with_own_policies",
     "with_policies",
 ]
 

@@ -1,8 +1,9 @@
 """What a sender believes about node pairs, and what it learns: LND's a-priori estimator and mission control.
 
-Within a payment the sender's knowledge lies in ``Scratch.knowledge``, by direction (at most one channel joins two
-nodes, so a direction is a directed node pair). ``recall`` and ``remember`` carry it over from payment to payment where
-senders remember. Formulas: LND's routing/probability_apriori.go and routing/missioncontrol_state.go.
+Within a payment the sender's knowledge lies in ``Scratch.knowledge``, by directed pair of nodes, for which its first
+direction stands (``unified.pair_of``; "direction" below means that one). ``recall`` and ``remember`` carry it over
+from payment to payment where senders remember. Formulas: LND's routing/probability_apriori.go and
+routing/missioncontrol_state.go.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ __all__ = [
     "HOP_PROBABILITY",
     "SUCCESS_PROBABILITY",
     "forget",
-    "learn_carried",
     "learn_failure",
+    "learn_node_failure",
+    "learn_success",
+    "own_probability",
     "probability",
     "recall",
     "remember",
+    "takes_second_chance",
 ]
 
 HOP_PROBABILITY: Final = 0.6
@@ -36,6 +40,8 @@ HALF_LIFE_MS: Final = 3_600_000.0
 """Age in ms at which a failure counts half (``DefaultPenaltyHalfLife``, one hour)."""
 RELAX_MS: Final = 60_000
 """A failure at a higher amount is ignored this soon after one at a lower amount, in ms."""
+SECOND_CHANCE_MS: Final = 60_000
+"""How long a pair has to wait for its next second chance, in ms (``minSecondChanceInterval``)."""
 FLAT_SHIFT: Final = 4
 """Amounts below the capacity shifted by this have a capacity factor of 1 to the last bit."""
 
@@ -58,18 +64,18 @@ def _capacity_factor(amount: Any, capacity: Any) -> Any:
 
 
 @fused
-def probability(policy: Any, knowledge: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
+def probability(capacity: Any, knowledge: Any, node: Any, direction: Any, amount: Any, now: Any) -> Any:
     """Return the estimated probability that a forwarding node passes an amount on (``PairProbability``).
 
     Args:
-        policy: Policy of the direction.
+        capacity: Capacity in msat of the channel, or of the largest in question.
         knowledge: What the sender knows.
         node: The forwarding node, not the sender itself.
         direction: Direction out of that node.
         amount: Amount in msat.
         now: Simulated time in ms.
     """
-    apriori = HOP_PROBABILITY * _capacity_factor(amount, policy.capacity_msat)
+    apriori = HOP_PROBABILITY * _capacity_factor(amount, capacity)
     place = knowledge.first[node]
     if place == 0:
         return apriori
@@ -95,6 +101,19 @@ def probability(policy: Any, knowledge: Any, node: Any, direction: Any, amount: 
 
 
 @fused
+def own_probability(knowledge: Any, direction: Any, now: Any) -> Any:
+    """Return the estimated probability that the sender's own channel carries an amount (``LocalPairProbability``).
+
+    Only failures that blame the sender's peer lower it: its own balances it knows.
+    """
+    record = knowledge.record[direction]
+    for place in range(knowledge.counter[KNOWN]):
+        if knowledge.known[place] == direction and record.failure_ms >= 0:
+            return SUCCESS_PROBABILITY * (1.0 - _failure_weight(now - record.failure_ms))
+    return SUCCESS_PROBABILITY
+
+
+@fused
 def _know(sources: Any, knowledge: Any, direction: Any) -> Any:
     """Return the record of a direction, made blank unless there is one; each node's list keeps its order."""
     node, place = sources[direction], np.int32(direction + 1)
@@ -115,13 +134,15 @@ def _know(sources: Any, knowledge: Any, direction: Any) -> Any:
     record.failure_msat = 0
     record.failure_ms = -1
     record.slot = 0
+    if knowledge.chance_ms.size > 0:
+        knowledge.chance_ms[direction] = -1
     knowledge.known[knowledge.counter[KNOWN]] = direction
     knowledge.counter[KNOWN] += 1
     return record
 
 
 @outlined
-def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) -> Any:
+def learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) -> Any:
     """Record that an amount passed a direction (``setLastPairResult``)."""
     record = _know(sources, knowledge, direction)
     knowledge.counter[BOOSTED] = 1
@@ -131,19 +152,9 @@ def _learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) ->
         record.failure_msat = amount + 1
 
 
-@outlined
-def learn_carried(sources: Any, knowledge: Any, route: Any, sent: Any, hops: Any) -> Any:
-    """Record that the first hops of a route carried its amounts.
-
-    The sender's own channel is left out: no estimate depends on it.
-    """
-    for hop in range(1, hops):
-        _learn_success(sources, knowledge, route[hop], sent[hop])
-
-
 @fused
 def learn_failure(sources: Any, knowledge: Any, direction: Any, amount: Any, now: Any) -> Any:
-    """Record that an amount failed at a direction for want of balance (``setLastPairResult``)."""
+    """Record that an amount, or any (0), failed at a direction (``setLastPairResult``)."""
     record = _know(sources, knowledge, direction)
     then = record.failure_ms
     if then >= 0 and amount > record.failure_msat and now - then < RELAX_MS:
@@ -151,7 +162,31 @@ def learn_failure(sources: Any, knowledge: Any, direction: Any, amount: Any, now
     record.failure_ms = now
     record.failure_msat = amount
     if amount <= record.success_msat:
-        record.success_msat = amount - 1
+        record.success_msat = amount - 1 if amount > 0 else 0
+
+
+@outlined
+def learn_node_failure(sources: Any, destinations: Any, knowledge: Any, node: Any, now: Any) -> Any:
+    """Record that all known pairs of a node failed at any amount (``setAllFail``)."""
+    for place in range(knowledge.counter[KNOWN]):
+        direction = knowledge.known[place]
+        record = knowledge.record[direction]
+        tried = record.success_msat > 0 or record.failure_ms >= 0
+        if tried and (sources[direction] == node or destinations[direction] == node):
+            record.success_msat = 0
+            record.failure_msat = 0
+            record.failure_ms = now
+
+
+@outlined
+def takes_second_chance(sources: Any, knowledge: Any, direction: Any, now: Any) -> Any:
+    """Return whether a pair may send a new policy unpunished, which uses its chance up (``requestSecondChance``)."""
+    _know(sources, knowledge, direction)
+    last = knowledge.chance_ms[direction]
+    if last >= 0 and now - last <= SECOND_CHANCE_MS:
+        return False
+    knowledge.chance_ms[direction] = now
+    return True
 
 
 @fused
@@ -174,6 +209,8 @@ def recall(sources: Any, knowledge: Any, memory: Any, sender: Any) -> Any:
         record.failure_msat = memory.failure[index]
         record.failure_ms = memory.failure_ms[index]
         record.slot = place
+        if memory.chance_ms.size > 0:
+            knowledge.chance_ms[memory.direction[index]] = memory.chance_ms[index]
         if memory.success[index] > 0:
             knowledge.counter[BOOSTED] = 1
         place = memory.next[index]
@@ -197,3 +234,5 @@ def remember(knowledge: Any, memory: Any, sender: Any) -> Any:
         memory.success[place - 1] = record.success_msat
         memory.failure[place - 1] = record.failure_msat
         memory.failure_ms[place - 1] = record.failure_ms
+        if memory.chance_ms.size > 0:
+            memory.chance_ms[place - 1] = knowledge.chance_ms[direction]

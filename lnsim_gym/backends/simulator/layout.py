@@ -15,13 +15,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32
+from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32, UInt64
 from lnsim_gym.compiled import inlined
 
 __all__ = [
     "HopRows",
     "Knowledge",
     "Limits",
+    "Links",
     "Memory",
     "Network",
     "OutcomeRow",
@@ -30,6 +31,7 @@ __all__ = [
     "Scratch",
     "Settings",
     "Workspace",
+    "linked_network_at",
     "memory_at",
     "network_at",
     "quiet",
@@ -55,6 +57,8 @@ POLICY: Final = np.dtype(
     align=True,
 )
 """What there is to know of a direction: 64 bytes, a cache line."""
+INBOUND: Final = np.dtype([("fee_base_msat", np.int64), ("fee_rate_ppm", np.int64)], align=True)
+"""What the sending node of a direction charges for what arrives over the reverse one."""
 COMMITMENT: Final = np.dtype(
     [
         ("fee_per_kw", np.int64),
@@ -99,6 +103,20 @@ BOOSTED: Final = 1
 """1 when some direction away from the sender may be more likely to succeed than an untried one."""
 
 
+class Links(NamedTuple):
+    """What a network has that not every network has: parallel channels, inbound fees, disabled directions.
+
+    A plain network has none of it (``None`` in ``Network``, empty columns in a stack), and code for plain networks is
+    compiled without it. Where there are links, the incoming directions of a node lie grouped by their sending node.
+    """
+
+    inbound: Records  # (directions,) INBOUND
+    disabled: UInt8  # (directions,) 1 where other senders leave the direction out
+    pair: UInt32  # (directions,) first direction with the same two nodes: stands for the directed pair of nodes
+    place: UInt32  # (directions,) where the directions of its pair begin in ``Network.incoming``
+    count: UInt32  # (directions,) how many directions its pair has
+
+
 class Network(NamedTuple):
     """A topology as the engine reads it. Incoming directions lie grouped by receiving node."""
 
@@ -111,6 +129,7 @@ class Network(NamedTuple):
     commitment: Records  # (channels,) COMMITMENT
     hops: UInt8  # (nodes, nodes) hops from each sender; (0, nodes) in networks that leave them to ``HopRows``
     variant: Any  # place in the stack, an integer; 0 outside one
+    links: Any  # ``Links``, or None in a plain network
 
 
 class HopRows(NamedTuple):
@@ -130,6 +149,8 @@ class Knowledge(NamedTuple):
     record: Records  # (directions,) RECORD
     known: UInt32  # (directions,) the known directions, in the order learned
     counter: Int64  # (2,) KNOWN, BOOSTED
+    chance_ms: Int64  # (directions,) when the pair was last given a second chance, or -1; (0,) in plain networks
+    draws: UInt64  # (1,) state of the stream that forwarders draw from among parallel channels
 
 
 class Parts(NamedTuple):
@@ -137,9 +158,11 @@ class Parts(NamedTuple):
 
     route: UInt32  # (MAX_PARTS, MAX_ROUTE_HOPS)
     sent: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) msat over each hop
+    lock: Int64  # (MAX_PARTS, MAX_ROUTE_HOPS) as ``Workspace.lock``; used with links only
     hops: Int32  # (MAX_PARTS,)
     reached: Int32  # (MAX_PARTS,) hops that hold its HTLC
     refused: Int32  # (MAX_PARTS,) position of the node that refused it
+    failure: Int32  # (MAX_PARTS,) why, see ``forwarding``
     stage: Int32  # (MAX_PARTS,) FORWARDING, RETURNING, RETURNED or ARRIVED, see ``parts``
     next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
 
@@ -152,6 +175,8 @@ class Workspace(NamedTuple):
     searches: Int64  # (1,) how many there were
     route: UInt32  # (MAX_ROUTE_HOPS,) directions of the route found last
     sent: Int64  # (MAX_ROUTE_HOPS,) msat over each of them
+    lock: Int64  # (MAX_ROUTE_HOPS,) blocks that the forwarder into each of them is given; used with links only
+    outbound_fee_msat: Int64  # (nodes,) with links: what the node of a ``LABEL`` charges into its direction; else (0,)
     knowledge: Knowledge
     hop_rows: HopRows
     htlcs: Int32 | None  # (channels,) non-dust HTLCs in flight; None, for code that need not look, when there are none
@@ -160,7 +185,18 @@ class Workspace(NamedTuple):
 @inlined
 def quiet(work: Any) -> Any:
     """Return the working space of a payment that meets no HTLCs in flight."""
-    return Workspace(work.label, work.queue, work.searches, work.route, work.sent, work.knowledge, work.hop_rows, None)
+    return Workspace(
+        work.label,
+        work.queue,
+        work.searches,
+        work.route,
+        work.sent,
+        work.lock,
+        work.outbound_fee_msat,
+        work.knowledge,
+        work.hop_rows,
+        None,
+    )
 
 
 class Scratch(NamedTuple):
@@ -186,7 +222,9 @@ class Memory(NamedTuple):
     success: Int64  # (records,)
     failure: Int64  # (records,)
     failure_ms: Int64  # (records,)
+    chance_ms: Int64  # (records,); (0,) in plain networks
     used: Int64  # (1,) records in use
+    draws: UInt64  # (1,) as in ``Knowledge``, kept between payments
 
 
 class Settings(NamedTuple):
@@ -220,6 +258,7 @@ class Outcomes(NamedTuple):
     parts: Int32  # (payments,)
     part_amount_msat: Int64  # (payments, max_parts)
     part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS)
+    part_hop_msat: Int64  # (payments, max_parts, MAX_ROUTE_HOPS); (payments, max_parts, 0) without links
     earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when earnings are not counted
 
 
@@ -232,7 +271,7 @@ class OutcomeRow(NamedTuple):
 
 @inlined
 def network_at(networks: Any, index: Any, policies: Any) -> Any:
-    """Return one network of a stack, without copying; ``policies`` is the row of its routing policies."""
+    """Return one plain network of a stack, without copying; ``policies`` is the row of its routing policies."""
     return Network(
         networks.first_incoming[index],
         networks.neighbour[index],
@@ -243,6 +282,27 @@ def network_at(networks: Any, index: Any, policies: Any) -> Any:
         networks.commitment[index],
         networks.hops[index],
         networks.variant[index],
+        None,
+    )
+
+
+@inlined
+def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
+    """Return one network of a stack whose networks have links, as ``network_at`` does."""
+    links = networks.links
+    return Network(
+        networks.first_incoming[index],
+        networks.neighbour[index],
+        networks.incoming[index],
+        networks.source[index],
+        networks.destination[index],
+        networks.policy[policies],
+        networks.commitment[index],
+        networks.hops[index],
+        networks.variant[index],
+        Links(
+            links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.count[index]
+        ),
     )
 
 
@@ -256,5 +316,7 @@ def memory_at(memories: Any, index: Any) -> Any:
         memories.success[index],
         memories.failure[index],
         memories.failure_ms[index],
+        memories.chance_ms[index],
         memories.used[index],
+        memories.draws[index],
     )

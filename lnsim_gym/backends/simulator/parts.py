@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.channels import NON_DUST_MSAT, can_add
-from lnsim_gym.backends.simulator.estimator import learn_carried, learn_failure
+from lnsim_gym.backends.simulator.channels import can_add, hold, release
+from lnsim_gym.backends.simulator.forwarding import PASSED, TEMPORARY_CHANNEL_FAILURE, forward
+from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.search import find_route_called, survey
 from lnsim_gym.backends.simulator.settling import (
     INSUFFICIENT_BALANCE,
@@ -44,38 +45,35 @@ ARRIVED: Final = 3
 
 
 @outlined
-def _hold(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
-    """Put an HTLC on a channel."""
-    balances[direction] -= sent
-    htlcs[direction >> 1] += sent >= NON_DUST_MSAT
-
-
-@outlined
-def _drop(balances: Any, htlcs: Any, direction: Any, sent: Any) -> Any:
-    """Take an HTLC off a channel, back to its sender."""
-    balances[direction] += sent
-    htlcs[direction >> 1] -= sent >= NON_DUST_MSAT
-
-
-@outlined
-def _launch(balances: Any, htlcs: Any, parts: Any, route: Any, sent: Any, hops: Any, part: Any, clock: Any) -> Any:
+def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any) -> Any:
     """Send the route found last as that part."""
     for hop in range(hops):
-        parts.route[part, hop] = route[hop]
-        parts.sent[part, hop] = sent[hop]
+        parts.route[part, hop] = work.route[hop]
+        parts.sent[part, hop] = work.sent[hop]
+        parts.lock[part, hop] = work.lock[hop]
     parts.hops[part] = hops
     parts.reached[part] = 1
     parts.stage[part] = FORWARDING
     parts.next_ms[part] = clock + FORWARD_MS
-    _hold(balances, htlcs, route[0], sent[0])
+    hold(balances, work.htlcs, work.route[0], work.sent[0])
+
+
+@fused
+def _forward(network: Any, links: Any, balances: Any, work: Any, parts: Any, part: Any, hop: Any) -> Any:
+    """Return why a forwarder refuses a part, or ``PASSED``, and the direction it sends it over."""
+    asked = np.int64(parts.route[part, hop])
+    if links is None:
+        passes = can_add(network, balances, work.htlcs, asked, parts.sent[part, hop])
+        return PASSED if passes else TEMPORARY_CHANNEL_FAILURE, asked
+    return forward(network, balances, work, parts.route[part], parts.sent[part], parts.lock[part], hop)
 
 
 @outlined
-def _advance(network: Any, balances: Any, htlcs: Any, parts: Any, part: Any) -> Any:
+def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> Any:
     """Do the next thing that happens to a part."""
     reached = parts.reached[part]
     if parts.stage[part] == RETURNING:
-        _drop(balances, htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
+        release(balances, work.htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
         parts.reached[part] = reached - 1
         if reached > 1:
             parts.next_ms[part] += FORWARD_MS
@@ -84,14 +82,15 @@ def _advance(network: Any, balances: Any, htlcs: Any, parts: Any, part: Any) -> 
     elif reached == parts.hops[part]:
         parts.stage[part] = ARRIVED
     else:
-        direction = np.int64(parts.route[part, reached])
-        sent = parts.sent[part, reached]
-        if can_add(network, balances, htlcs, direction, sent):
-            _hold(balances, htlcs, direction, sent)
+        failure, taken = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
+        if failure == PASSED:
+            parts.route[part, reached] = taken
+            hold(balances, work.htlcs, taken, parts.sent[part, reached])
             parts.reached[part] = reached + 1
         else:
             parts.stage[part] = RETURNING
             parts.refused[part] = reached
+            parts.failure[part] = failure
         parts.next_ms[part] += FORWARD_MS
 
 
@@ -108,17 +107,17 @@ def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
 
 
 @outlined
-def _run_until(network: Any, balances: Any, htlcs: Any, parts: Any, count: Any, clock: Any) -> Any:
+def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any) -> Any:
     """Let everything happen that happens up to a time."""
     while True:
         part = _first_in_stages(parts, count, FORWARDING, RETURNING)
         if part < 0 or parts.next_ms[part] > clock:
             return
-        _advance(network, balances, htlcs, parts, part)
+        _advance(network, balances, work, parts, part)
 
 
 @outlined
-def _wait(network: Any, balances: Any, htlcs: Any, parts: Any, count: Any) -> Any:
+def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any) -> Any:
     """Let things happen until a part has returned; return it, or -1 when all have arrived."""
     while True:
         part = _first_in_stages(parts, count, RETURNED, RETURNED)
@@ -127,7 +126,7 @@ def _wait(network: Any, balances: Any, htlcs: Any, parts: Any, count: Any) -> An
         part = _first_in_stages(parts, count, FORWARDING, RETURNING)
         if part < 0:
             return -1
-        _advance(network, balances, htlcs, parts, part)
+        _advance(network, balances, work, parts, part)
 
 
 @outlined
@@ -137,9 +136,11 @@ def _forget_part(parts: Any, part: Any, count: Any) -> Any:
         for hop in range(parts.hops[later]):
             parts.route[later - 1, hop] = parts.route[later, hop]
             parts.sent[later - 1, hop] = parts.sent[later, hop]
+            parts.lock[later - 1, hop] = parts.lock[later, hop]
         parts.hops[later - 1] = parts.hops[later]
         parts.reached[later - 1] = parts.reached[later]
         parts.refused[later - 1] = parts.refused[later]
+        parts.failure[later - 1] = parts.failure[later]
         parts.stage[later - 1] = parts.stage[later]
         parts.next_ms[later - 1] = parts.next_ms[later]
 
@@ -182,12 +183,12 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcome: Any,
         sent = parts.sent[part]
         hops = np.int64(parts.hops[part])
         for hop in range(hops):
-            _drop(balances, scratch.work.htlcs, route[hop], sent[hop])
-        learn_carried(network.source, scratch.work.knowledge, route, sent, hops)
+            release(balances, scratch.work.htlcs, route[hop], sent[hop])
+        learn_carried(network, scratch.work.knowledge, route, sent, hops)
         if settled:
             settle(network.source, balances, outcomes.earned_msat, route, sent, hops)
             outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
-            write_part(outcomes, index, part, sent[hops - 1], route, hops)
+            write_part(network.links, outcomes, index, part, sent[hops - 1], route, sent, hops)
     if settled:
         outcomes.parts[index] = count
         blank(outcomes, index, count)
@@ -211,7 +212,6 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     max_parts = limits.max_parts
     parts = scratch.parts
     work = scratch.work
-    htlcs = work.htlcs
     remaining = amount
     budget = limits.fee_msat
     count = np.int64(0)
@@ -220,11 +220,11 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     clock = np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
-            _run_until(network, balances, htlcs, parts, count, clock)
+            _run_until(network, balances, work, parts, count, clock)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, htlcs, parts, work.route, work.sent, hops, count, clock)
+                _launch(balances, work, parts, hops, count, clock)
                 clock += LAUNCH_MS
                 budget -= work.sent[0] - part
                 remaining -= part
@@ -234,7 +234,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
             continue
         if remaining > 0 and reason == NONE:
             reason = TIMEOUT
-        back = _wait(network, balances, htlcs, parts, count)
+        back = _wait(network, balances, work, parts, count)
         if back < 0:
             _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason
@@ -245,7 +245,6 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part
-        learn_carried(network.source, work.knowledge, route, sent, refused)
-        learn_failure(network.source, work.knowledge, route[refused], sent[refused], now)
+        learn_refusal(network, network.links, work.knowledge, route, sent, refused, parts.failure[back], now)
         _forget_part(parts, back, count)
         count -= 1

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.channels import can_add
-from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
+from lnsim_gym.backends.simulator.estimator import forget, recall, remember
+from lnsim_gym.backends.simulator.forwarding import begin_draws, first_refusal
+from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_unroutable
@@ -29,7 +30,7 @@ from lnsim_gym.backends.simulator.settling import (
 )
 from lnsim_gym.compiled import fused, inlined
 
-__all__ = ["fee_limit_msat", "first_refusal", "pay", "pay_whole"]
+__all__ = ["fee_limit_msat", "pay", "pay_whole"]
 
 
 @fused
@@ -40,15 +41,6 @@ def fee_limit_msat(settings: Any, amount: Any) -> Any:
     return amount * settings.fee_limit_ppm // 1_000_000
 
 
-@fused
-def first_refusal(network: Any, balances: Any, work: Any, hops: Any) -> Any:
-    """Return the position of the first forwarder that refuses the route in ``work``, 0 when none does."""
-    for hop in range(1, hops):
-        if not can_add(network, balances, work.htlcs, work.route[hop], work.sent[hop]):
-            return hop
-    return 0
-
-
 @inlined
 def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: Any, outcome: Any) -> Any:
     """Settle the route in ``work`` as the whole payment and write its outcome."""
@@ -56,13 +48,14 @@ def _settle_single(network: Any, balances: Any, work: Any, amount: Any, hops: An
     settle(network.source, balances, outcomes.earned_msat, work.route, work.sent, hops)
     outcomes.fee_msat[index] = work.sent[0] - amount
     outcomes.parts[index] = 1
-    write_part(outcomes, index, np.int64(0), amount, work.route, hops)
+    write_part(network.links, outcomes, index, np.int64(0), amount, work.route, work.sent, hops)
     blank(outcomes, index, np.int64(1))
 
 
 @inlined
-def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
+def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: Any, limits: Any, outcome: Any) -> Any:
     """Send a payment in one part, retrying until it settles or no route is left; return the failure reason."""
+    work = quiet(scratch.work)
     sender, target = ends
     attempts = 0
     while attempts < limits.max_attempts:
@@ -71,25 +64,14 @@ def _pay_at_once(network: Any, balances: Any, work: Any, ends: Any, amount: Any,
             return NO_ROUTE
         attempts += 1
         outcome.columns.attempts[outcome.index] = attempts
-        refused = first_refusal(network, balances, work, hops)
+        refused, failure = first_refusal(network, network.links, balances, work, scratch.work, hops)
         if refused == 0:
             _settle_single(network, balances, work, amount, hops, outcome)
             if limits.remembers:
-                learn_carried(network.source, work.knowledge, work.route, work.sent, hops)
+                learn_carried(network, work.knowledge, work.route, work.sent, hops)
             return NONE
-        if refused > 1:
-            learn_carried(network.source, work.knowledge, work.route, work.sent, refused)
-        learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], limits.now_ms)
+        learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, limits.now_ms)
     return TIMEOUT
-
-
-@fused
-def _can_carry(network: Any, balances: Any, work: Any, direction: Any, amount: Any) -> Any:
-    """Return whether one of the sender's own channels can carry an amount."""
-    policy = network.policy[direction]
-    if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
-        return False
-    return can_add(network, balances, work.htlcs, direction, amount)
 
 
 @inlined
@@ -97,8 +79,8 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     """Send a payment in one part and return the failure reason."""
     work = quiet(scratch.work)
     sender, target = ends
-    direct = direct_channel(network, work, sender, target)
-    if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):  # no other route can be cheaper
+    direct = direct_channel(network, network.links, balances, work, sender, target, amount, limits.now_ms)
+    if direct >= 0:
         return _send_directly(network, balances, work, direct, amount, outcome)
     counts = limits.counts_attempts != 0
     if counts or is_unroutable(network, balances, work, sender, target, amount):
@@ -110,7 +92,7 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
         if not counts:
             outcome.columns.attempts[outcome.index] = UNCOUNTED
             return NO_ROUTE
-    return _pay_at_once(network, balances, work, ends, amount, limits, outcome)
+    return _pay_at_once(network, balances, scratch, ends, amount, limits, outcome)
 
 
 @inlined
@@ -118,8 +100,8 @@ def _send_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount:
     """Send a payment, in several parts if it must be, and return the failure reason."""
     work = scratch.work
     sender, target = ends
-    direct = direct_channel(network, work, sender, target)
-    if direct >= 0 and _can_carry(network, balances, work, np.uint32(direct), amount):
+    direct = direct_channel(network, network.links, balances, work, sender, target, amount, limits.now_ms)
+    if direct >= 0:
         return _send_directly(network, balances, work, direct, amount, outcome)
     if amount < 2 * MIN_SHARD_MSAT or limits.max_parts == 1:
         return _send_whole(network, balances, scratch, ends, amount, limits, outcome)
@@ -249,6 +231,7 @@ def _pay_with(
         remembers = memory.first.size > 0
         if remembers:
             recall(network.source, scratch.work.knowledge, memory, source)
+        begin_draws(network.links, memory, scratch.work.knowledge)
         limits = Limits(
             fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, settings.counts_attempts, remembers
         )

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from lnsim_gym.arrays import Records
+from lnsim_gym.arrays import Int64, Records
 from lnsim_gym.backends.simulator.bounds import build_hop_rows
 from lnsim_gym.backends.simulator.layout import (
     COMMITMENT,
     ENTRY,
+    INBOUND,
     LABEL,
     POLICY,
     RECORD,
     HopRows,
     Knowledge,
+    Links,
     Memory,
     Network,
     Outcomes,
@@ -36,9 +39,12 @@ __all__ = [
     "make_outcomes",
     "make_scratch",
     "make_settings",
+    "network_view",
     "payment_outcomes",
     "policy_rows",
     "stack",
+    "with_kept_policies",
+    "with_own_policies",
     "with_policies",
     "write_policy",
 ]
@@ -53,16 +59,22 @@ RECORDS_PER_SENDER: Final = 64
 """Default room for remembered node pairs per sender, pooled over all senders of a network."""
 
 
-def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None) -> Network:
+def compile_network(
+    topology: Topology | NetworkArrays, nodes: int | None = None, *, linked: bool | None = None
+) -> Network:
     """Lay a topology out for the engine.
 
     Args:
         topology: The topology, or its columns.
         nodes: Number of nodes, needed with columns only.
+        linked: Whether to give it links, which takes longer to play; by default only if it needs them.
     """
     arrays = topology.arrays if isinstance(topology, Topology) else topology
     count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
-    order = np.argsort(arrays.destination, kind="stable")
+    if linked is None:
+        linked = not arrays.is_plain
+    by_source = arrays.source if linked else np.zeros_like(arrays.source)
+    order = np.lexsort((by_source, arrays.destination))
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
     network = Network(
         first_incoming=copied(offsets, np.uint32),
@@ -74,9 +86,36 @@ def compile_network(topology: Topology | NetworkArrays, nodes: int | None = None
         commitment=_commitment_rows(arrays),
         hops=zeros((count if count <= PREBUILT_NODES else 0, count), np.uint8),
         variant=0,
+        links=_make_links(arrays, order) if linked else None,
     )
-    build_hop_rows(network, network.hops)
+    build_hop_rows(network._replace(links=None), network.hops)
     return network
+
+
+def _make_links(arrays: NetworkArrays, order: Int64) -> Links:
+    """Make the links of a network whose incoming directions lie in that order."""
+    source, destination = arrays.source[order], arrays.destination[order]
+    begins = np.flatnonzero(np.append(True, (source[1:] != source[:-1]) | (destination[1:] != destination[:-1])))
+    counts = np.diff(np.append(begins, len(order)))
+    place, count = np.zeros(len(order), np.uint32), np.zeros(len(order), np.uint32)
+    place[order] = np.repeat(begins, counts)
+    count[order] = np.repeat(counts, counts)
+    inbound = zeros(len(order), INBOUND)
+    inbound["fee_base_msat"] = arrays.inbound_fee_base_msat
+    inbound["fee_rate_ppm"] = arrays.inbound_fee_rate_ppm
+    return Links(
+        inbound=inbound,
+        disabled=copied(arrays.disabled, np.uint8),
+        pair=copied(order[place], np.uint32),
+        place=copied(place),
+        count=copied(count),
+    )
+
+
+def _no_links() -> Links:
+    """Return the empty links that stand for ``None`` where a stack of plain networks is handed to compiled loops."""
+    none = zeros(0, np.uint32)
+    return Links(zeros(0, INBOUND), zeros(0, np.uint8), none, none, none)
 
 
 def policy_rows(arrays: NetworkArrays) -> Records:
@@ -98,21 +137,36 @@ def policy_rows(arrays: NetworkArrays) -> Records:
     return rows
 
 
-def with_policies(topology: Topology, rows: Records) -> Topology:
-    """Return a topology with the routing policies that rows hold, as ``policy_rows`` makes them."""
-    for direction in np.flatnonzero(policy_rows(topology.arrays) != rows).tolist():
-        topology = topology.with_policy(direction, _policy(rows[direction]))
+def with_policies(topology: Topology, network: Network) -> Topology:
+    """Return a topology with the routing policies that a network (no stack) of its channels has."""
+    arrays, links = topology.arrays, network.links
+    changed = policy_rows(arrays) != network.policy
+    if links is not None:
+        changed |= links.disabled != arrays.disabled
+        changed |= links.inbound["fee_base_msat"] != arrays.inbound_fee_base_msat
+        changed |= links.inbound["fee_rate_ppm"] != arrays.inbound_fee_rate_ppm
+    for direction in np.flatnonzero(changed).tolist():
+        topology = topology.with_policy(direction, _policy(network, direction))
     return topology
 
 
-def _policy(row: np.void) -> Policy:
-    """Return the policy that a row holds."""
-    return Policy(
+def _policy(network: Network, direction: int) -> Policy:
+    """Return the policy of a direction of a network."""
+    row, links = network.policy[direction], network.links
+    plain = Policy(
         fee_base_msat=int(row["fee_base_msat"]),
         fee_rate_ppm=int(row["fee_rate_ppm"]),
         time_lock_delta=int(row["time_lock"]),
         min_htlc_msat=int(row["min_htlc_msat"]),
         max_htlc_msat=int(row["max_htlc_msat"]),
+    )
+    if links is None:
+        return plain
+    return msgspec.structs.replace(
+        plain,
+        inbound_fee_base_msat=int(links.inbound[direction]["fee_base_msat"]),
+        inbound_fee_rate_ppm=int(links.inbound[direction]["fee_rate_ppm"]),
+        disabled=bool(links.disabled[direction]),
     )
 
 
@@ -122,8 +176,11 @@ def write_policy(network: Network, direction: int, policy: Policy) -> None:
     Args:
         network: The network, no stack of networks.
         direction: Direction index.
-        policy: The policy, checked and with its largest HTLC filled in.
+        policy: The policy, checked and with its largest HTLC filled in; plain unless the network has links.
     """
+    if network.links is not None:
+        network.links.inbound[direction] = (policy.inbound_fee_base_msat, policy.inbound_fee_rate_ppm)
+        network.links.disabled[direction] = policy.disabled
     row = network.policy[direction]
     row["max_htlc_msat"] = policy.max_htlc_msat
     row["min_htlc_msat"] = policy.min_htlc_msat
@@ -155,11 +212,18 @@ def make_scratch(network: Network) -> Scratch:
         searches=zeros(1, np.int64),
         route=zeros(MAX_ROUTE_HOPS, np.uint32),
         sent=zeros(MAX_ROUTE_HOPS, np.int64),
-        knowledge=_make_knowledge(nodes, directions),
+        lock=zeros(MAX_ROUTE_HOPS, np.int64),
+        outbound_fee_msat=zeros(nodes if _has_links(network) else 0, np.int64),
+        knowledge=_make_knowledge(nodes, directions, directions if _has_links(network) else 0),
         hop_rows=_make_hop_rows(network, nodes),
         htlcs=zeros(directions // 2, np.int32),
     )
     return Scratch(work, _make_parts())
+
+
+def _has_links(network: Network) -> bool:
+    """Return whether a network or a stack of networks has links."""
+    return network.links is not None and network.links.count.size > 0
 
 
 def _make_hop_rows(network: Network, nodes: int) -> HopRows:
@@ -174,21 +238,25 @@ def _make_parts() -> Parts:
     return Parts(
         route=zeros((MAX_PARTS, MAX_ROUTE_HOPS), np.uint32),
         sent=zeros((MAX_PARTS, MAX_ROUTE_HOPS), np.int64),
+        lock=zeros((MAX_PARTS, MAX_ROUTE_HOPS), np.int64),
         hops=zeros(MAX_PARTS, np.int32),
         reached=zeros(MAX_PARTS, np.int32),
         refused=zeros(MAX_PARTS, np.int32),
+        failure=zeros(MAX_PARTS, np.int32),
         stage=zeros(MAX_PARTS, np.int32),
         next_ms=zeros(MAX_PARTS, np.int64),
     )
 
 
-def _make_knowledge(nodes: int, directions: int) -> Knowledge:
+def _make_knowledge(nodes: int, directions: int, chances: int) -> Knowledge:
     """Make a sender's knowledge, empty."""
     return Knowledge(
         first=zeros(nodes, np.int32),
         record=zeros(directions, RECORD),
         known=zeros(directions, np.uint32),
         counter=zeros(2, np.int64),
+        chance_ms=zeros(chances, np.int64),
+        draws=zeros(1, np.uint64),
     )
 
 
@@ -212,7 +280,9 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
         success=zeros((*lead, records), np.int64),
         failure=zeros((*lead, records), np.int64),
         failure_ms=zeros((*lead, records), np.int64),
+        chance_ms=zeros((*lead, records if _has_links(network) else 0), np.int64),
         used=zeros((*lead, 1), np.int64),
+        draws=zeros((*lead, 1), np.uint64),
     )
 
 
@@ -227,8 +297,15 @@ def make_settings(options: PaymentOptions) -> Settings:
     )
 
 
-def make_outcomes(payments: int, max_parts: int, earners: int = 0) -> Outcomes:
-    """Make the columns that ``payments`` payments fill, for a number of nodes whose earnings are counted."""
+def make_outcomes(payments: int, max_parts: int, *, earners: int = 0, linked: bool = False) -> Outcomes:
+    """Make the columns that payments fill.
+
+    Args:
+        payments: How many.
+        max_parts: Most parts of one.
+        earners: Nodes whose earnings are counted: all or none.
+        linked: Whether the network has links.
+    """
     return Outcomes(
         succeeded=zeros(payments, np.bool_),
         failure_reason=zeros(payments, np.int32),
@@ -237,6 +314,7 @@ def make_outcomes(payments: int, max_parts: int, earners: int = 0) -> Outcomes:
         parts=zeros(payments, np.int32),
         part_amount_msat=zeros((payments, max_parts), np.int64),
         part_route=filled((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
+        part_hop_msat=zeros((payments, max_parts, MAX_ROUTE_HOPS if linked else 0), np.int64),
         earned_msat=zeros(earners, np.int64),
     )
 
@@ -245,10 +323,58 @@ def payment_outcomes(outcomes: Outcomes) -> PaymentOutcomes:
     """Return filled columns as the result that every backend gives."""
     columns = outcomes._asdict()
     del columns["earned_msat"]
+    if outcomes.part_hop_msat.size == 0:
+        columns["part_hop_msat"] = None
     return PaymentOutcomes(**columns, duration_s=np.zeros(len(outcomes.succeeded)))
 
 
 def stack(networks: Sequence[Network]) -> Network:
-    """Stack networks of one shape along a new first axis; ``variant`` becomes their places in the stack."""
-    columns = [copied(np.stack(column)) for column in zip(*networks, strict=True)]
-    return Network(*columns)._replace(variant=copied(np.arange(len(networks))))
+    """Stack networks of one shape along a new first axis; ``variant`` becomes their places in the stack.
+
+    Args:
+        networks: All with links or all without; without, the stack's are empty.
+    """
+    plain = [network._replace(links=0) for network in networks]
+    columns = [copied(np.stack(column)) for column in zip(*plain, strict=True)]
+    links = zip(*(_no_links() if network.links is None else network.links for network in networks), strict=True)
+    return Network(*columns)._replace(
+        variant=copied(np.arange(len(networks))), links=Links(*(copied(np.stack(column)) for column in links))
+    )
+
+
+def with_own_policies(networks: Network, count: int) -> Network:
+    """Return a stack whose policies belong to so many networks that play on it, at first those of the first variant."""
+    links = networks.links
+    return networks._replace(
+        policy=copied(np.repeat(networks.policy[:1], count, axis=0)),
+        links=links._replace(
+            inbound=copied(np.repeat(links.inbound[:1], count, axis=0)),
+            disabled=copied(np.repeat(links.disabled[:1], count, axis=0)),
+        ),
+    )
+
+
+def network_view(networks: Network, variant: int, policies: int) -> Network:
+    """Return one network of a stack for calls from Python; a view, policies included.
+
+    Args:
+        networks: The stack.
+        variant: Place in it.
+        policies: Row of its policies.
+    """
+    columns = networks._replace(links=np.empty(len(networks.variant)))
+    links = networks.links
+    return Network(*(column[variant] for column in columns))._replace(
+        policy=networks.policy[policies],
+        links=None
+        if links.count.size == 0
+        else Links(links.inbound[policies], links.disabled[policies], *(column[variant] for column in links[2:])),
+    )
+
+
+def with_kept_policies(network: Network) -> Network:
+    """Return a network with copies of its policies, which stay what they are now."""
+    links = network.links
+    if links is not None:
+        links = links._replace(inbound=links.inbound.copy(), disabled=links.disabled.copy())
+    return network._replace(policy=network.policy.copy(), links=links)

@@ -7,8 +7,10 @@ from typing import Any, Final
 import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
-from lnsim_gym.backends.simulator.estimator import forget, learn_carried, learn_failure, recall, remember
-from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
+from lnsim_gym.backends.simulator.estimator import forget, recall, remember
+from lnsim_gym.backends.simulator.fees import node_fee_msat
+from lnsim_gym.backends.simulator.forwarding import PASSED, TEMPORARY_CHANNEL_FAILURE, begin_draws, first_refusal
+from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
@@ -20,7 +22,7 @@ __all__ = ["send_over"]
 APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
-TEMPORARY_CHANNEL_FAILURE: Final = int(RebalanceReason.TEMPORARY_CHANNEL_FAILURE)
+REFUSED: Final = int(RebalanceReason.TEMPORARY_CHANNEL_FAILURE)
 OTHER: Final = int(RebalanceReason.OTHER)
 
 
@@ -32,28 +34,31 @@ def _build_route(network: Any, balances: Any, work: Any, route: Any, length: Any
         direction = route[hop]
         policy = network.policy[direction]
         work.sent[hop] = amount
+        work.lock[hop] = policy.time_lock
         if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
             return AMOUNT_OUT_OF_RANGE
         if hop > 0:
             blocks += policy.time_lock
-            amount += forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, amount)
+            amount += node_fee_msat(network, network.links, route[hop - 1], direction, amount)
     if not can_add(network, balances, work.htlcs, route[0], work.sent[0]):
         return INSUFFICIENT_LOCAL_BALANCE
     return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER
 
 
 @fused
-def _first_refusal(network: Any, balances: Any, work: Any, route: Any, length: Any) -> Any:
-    """Return the position of the first forwarder that refuses, 0 when none does.
+def _first_refusal(network: Any, links: Any, balances: Any, work: Any, busy: Any, length: Any) -> Any:
+    """Return the position of the first forwarder that refuses, 0 when none does, and why.
 
     A forwarder also refuses to send an HTLC back over the channel it came from.
     """
-    for hop in range(1, length):
-        if route[hop] == route[hop - 1] ^ 1:
-            return hop
-        if not can_add(network, balances, work.htlcs, route[hop], work.sent[hop]):
-            return hop
-    return 0
+    if links is None:
+        for hop in range(1, length):
+            if work.route[hop] == work.route[hop - 1] ^ 1:
+                return hop, TEMPORARY_CHANNEL_FAILURE
+            if not can_add(network, balances, work.htlcs, work.route[hop], work.sent[hop]):
+                return hop, TEMPORARY_CHANNEL_FAILURE
+        return 0, PASSED
+    return first_refusal(network, links, balances, work, busy, length)
 
 
 @outlined
@@ -86,6 +91,7 @@ def send_over(
     """
     if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
         return OTHER, np.int64(0), -1
+    busy = work
     work = quiet(work)
     for hop in range(length):  # into an array of the type that payments use, so that nothing is compiled twice
         work.route[hop] = route[hop]
@@ -93,16 +99,17 @@ def send_over(
     if reason != APPLIED:
         return reason, np.int64(0), 0 if reason == OTHER else -1
     sender = np.int64(network.source[work.route[0]])
-    refused = _first_refusal(network, balances, work, work.route, length)
+    begin_draws(network.links, memory, work.knowledge)
+    refused, failure = _first_refusal(network, network.links, balances, work, busy, length)
     if memory.first.size > 0:
         recall(network.source, work.knowledge, memory, sender)
-        carried = length if refused == 0 else refused
-        learn_carried(network.source, work.knowledge, work.route, work.sent, carried)
         if refused > 0:
-            learn_failure(network.source, work.knowledge, work.route[refused], work.sent[refused], now_ms)
+            learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, now_ms)
+        else:
+            learn_carried(network, work.knowledge, work.route, work.sent, length)
         remember(work.knowledge, memory, sender)
         forget(network.source, work.knowledge)
     if refused > 0:
-        return TEMPORARY_CHANNEL_FAILURE, np.int64(0), refused
+        return REFUSED if failure == TEMPORARY_CHANNEL_FAILURE else OTHER, np.int64(0), refused
     settle(network.source, balances, earned_msat, work.route, work.sent, length)
     return APPLIED, work.sent[0] - amount_msat, -1

@@ -17,6 +17,9 @@ offer into the neighbour's ``LABEL`` when it beats what stands there; a forwardi
 under its key, distance plus bound. Labels are the only memory of the search: the route is read off them at the end by
 ``_unwind``. Nothing is cleared between searches: a label counts only while its stamp is current, a queue entry while
 its key is.
+
+With links, the channels between two nodes are one edge (``unified``), and an edge weighs what the near node charges
+plus what the far node charges for it, never less than 0; so distances grow along a path there too, and the bound holds.
 """
 
 from __future__ import annotations
@@ -27,9 +30,15 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.bounds import BOUND, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
-from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROBABILITY, probability
+from lnsim_gym.backends.simulator.estimator import (
+    HOP_PROBABILITY,
+    SUCCESS_PROBABILITY,
+    own_probability,
+    probability,
+)
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
+from lnsim_gym.backends.simulator.unified import NO_DIRECTION, channels_at, foreign_edge, own_edge
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
 
@@ -61,9 +70,11 @@ class Path(NamedTuple):
     """The path from a node to the target of a search, as its label holds it."""
 
     weight: Any  # msat: fees and the price of locked time
-    received_msat: Any  # what the node must get
+    received_msat: Any  # what the node must get, less its inbound fee
     probability: Any
     lock: Any  # see LABEL
+    outbound_fee_msat: Any  # what the node charges into its direction; used with links only
+    is_target: Any
 
 
 class Bounds(NamedTuple):
@@ -88,14 +99,26 @@ def survey(network: Any, balances: Any, work: Any, sender: Any) -> Any:
 
 
 @fused
-def direct_channel(network: Any, work: Any, sender: Any, target: Any) -> Any:
-    """Return the direction from a sender to a neighbour, or -1 when no channel joins the two."""
+def direct_channel(
+    network: Any, links: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, now: Any
+) -> Any:
+    """Return the direction to a neighbour that LND would send an amount over, or -1: no other route can be better."""
     if hops_from(network, work, sender)[target] != 1:
         return -1
     place = network.first_incoming[sender]
     while network.neighbour[place] != target:
         place += 1
-    return network.incoming[place] ^ 1
+    direction = network.incoming[place] ^ 1
+    if links is not None:
+        if own_probability(work.knowledge, links.pair[direction], now) != SUCCESS_PROBABILITY:
+            return -1
+        path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0), np.int64(0), True)
+        edge = own_edge(network, balances, work.htlcs, np.int64(links.place[direction]), path)
+        return -1 if edge.direction == NO_DIRECTION else edge.direction
+    policy = network.policy[direction]
+    if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
+        return -1
+    return np.int64(direction) if can_add(network, balances, work.htlcs, direction, amount) else -1
 
 
 @fused
@@ -197,7 +220,7 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
     lock += policy.time_lock
     if lock & BLOCKS > MAX_LOCK_BLOCKS:
         return np.int64(-1)
-    likely *= probability(policy, work.knowledge, node, direction, received, now)
+    likely *= probability(policy.capacity_msat, work.knowledge, node, direction, received, now)
     if likely < MIN_PROBABILITY:
         return np.int64(-1)
     fee = forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, received)
@@ -214,6 +237,103 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
     label.direction = direction
     label.lock = lock + ONE_HOP
     return distance
+
+
+@outlined
+def _relax_sender_linked(network: Any, balances: Any, work: Any, sender: Any, place: Any, terms: Any, path: Any) -> Any:
+    """Do what ``_relax_sender`` does where there are links, for all its channels to a node."""
+    cost, amount, fee_limit, now = terms
+    label = work.label[sender]
+    known = label.stamp == work.searches[0]
+    best = label.distance if known else FAR
+    edge = own_edge(network, balances, work.htlcs, place, path)
+    if edge.direction == NO_DIRECTION or edge.sent_msat - amount > fee_limit:
+        return best
+    pair = network.links.pair[np.uint32(edge.direction)]
+    likely = path.probability * own_probability(work.knowledge, pair, now)
+    if likely < MIN_PROBABILITY:
+        return best
+    weight = path.weight + max(edge.inbound_fee_msat, np.int64(0))
+    distance = np.int64(np.float64(weight) + cost / likely)
+    if known and not _is_better(label, distance, likely, np.uint64(edge.direction)):
+        return best
+    label.stamp = work.searches[0]
+    label.distance = distance
+    label.received_msat = edge.sent_msat
+    label.probability = likely
+    label.direction = edge.direction
+    label.lock = path.lock + ONE_HOP
+    work.outbound_fee_msat[sender] = 0
+    return distance
+
+
+@outlined
+def _relax_linked(network: Any, work: Any, node: Any, place: Any, terms: Any, path: Any) -> Any:
+    """Do what ``_relax`` does where there are links, for all channels of a node to the next (``processEdge``)."""
+    cost, amount, fee_limit, now = terms
+    edge = foreign_edge(network, place, path)
+    if edge.direction == NO_DIRECTION or edge.sent_msat - amount > fee_limit:
+        return np.int64(-1)
+    lock = path.lock + edge.time_lock
+    if lock & BLOCKS > MAX_LOCK_BLOCKS:
+        return np.int64(-1)
+    pair = network.links.pair[np.uint32(edge.direction)]
+    likely = path.probability * probability(edge.capacity_msat, work.knowledge, node, pair, edge.sent_msat, now)
+    if likely < MIN_PROBABILITY:
+        return np.int64(-1)
+    fee = max(edge.inbound_fee_msat + edge.outbound_fee_msat, np.int64(0))
+    weight = path.weight + fee + edge.sent_msat * edge.time_lock * RISK_FACTOR_BILLIONTHS // 1_000_000_000
+    distance = np.int64(np.float64(weight) + cost / likely)
+    label = work.label[node]
+    if label.stamp == work.searches[0] and not _is_better(label, distance, likely, np.uint64(edge.direction)):
+        return np.int64(-1)
+    label.stamp = work.searches[0]
+    label.distance = distance
+    label.weight = weight
+    label.received_msat = edge.sent_msat + edge.outbound_fee_msat
+    label.probability = likely
+    label.direction = edge.direction
+    label.lock = lock + ONE_HOP
+    work.outbound_fee_msat[node] = edge.outbound_fee_msat
+    return distance
+
+
+@fused
+def _offer_sender(
+    network: Any, links: Any, balances: Any, work: Any, sender: Any, place: Any, terms: Any, path: Any
+) -> Any:
+    """Offer the sender a path; see ``_relax_sender``."""
+    if links is None:
+        return _relax_sender(network, balances, work, sender, network.incoming[place], terms[0], path)
+    return _relax_sender_linked(network, balances, work, sender, place, terms, path)
+
+
+@fused
+def _offer(network: Any, links: Any, work: Any, node: Any, place: Any, terms: Any, path: Any) -> Any:
+    """Offer a forwarding node a path; see ``_relax``."""
+    if links is None:
+        return _relax(network, work, node, network.incoming[place], terms[0], terms[3], path)
+    return _relax_linked(network, work, node, place, terms, path)
+
+
+@fused
+def _may_go_on(links: Any, path: Any, amount: Any, fee_limit: Any) -> Any:
+    """Return whether anything may be offered a path onwards.
+
+    In plain networks the fees up to a node are the same over each channel to it; inbound fees differ by channel.
+    """
+    short = path.lock < MAX_ROUTE_HOPS * ONE_HOP
+    if links is None:
+        return path.received_msat - amount <= fee_limit and short
+    return short
+
+
+@fused
+def _outbound_fee_msat(links: Any, work: Any, node: Any) -> Any:
+    """Return what a node charges into the direction of its label; 0 in plain networks, where nothing depends on it."""
+    if links is None:
+        return np.int64(0)
+    return work.outbound_fee_msat[node]
 
 
 @fused
@@ -253,33 +373,35 @@ def _search(
     labels[target].stamp = work.searches[0]
     labels[target].distance = -1  # less than any offer, so no path leads through the target
     node, distance, queued = target, np.int64(cost), np.int64(0)
-    path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0))
+    path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0), np.int64(0), True)
+    terms = (cost, amount, fee_limit, now)
     reached = False
     while True:
         # The best neighbour is kept out of the queue: mostly it is the one to expand next.
         next_key, next_node = FAR, np.uint32(0)
-        received = path.received_msat
-        # Both depend on the node alone, so they are checked before its channels rather than at each of them.
-        if received - amount <= fee_limit and path.lock < MAX_ROUTE_HOPS * ONE_HOP:
+        # This depends on the node alone, so it is checked before its channels rather than at each of them.
+        if _may_go_on(network.links, path, amount, fee_limit):
             # The neighbours' distance is at least this node's plus the gain. One whose hops to the sender then add
             # up to the limit would get a key that is never taken from the queue, so it is left without a label: a
             # byte read instead of a policy, a label and an estimate. The limit only falls, so a reach worked out
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
-            for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
+            following, end = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
+            while following < end:
+                place = np.uint32(following)
+                following += channels_at(network.links, network.incoming[place])
                 neighbour = network.neighbour[place]
                 hops = bounds.hops_to[neighbour]
                 if hops > reach:
                     continue
-                direction = network.incoming[place]
                 if neighbour == sender:
-                    found = _relax_sender(network, balances, work, sender, direction, cost, path)
+                    found = _offer_sender(network, network.links, balances, work, sender, place, terms, path)
                     if found < limit:  # from now on only shorter routes count
                         limit = found
                         reached = True
                     continue
-                found = _relax(network, work, neighbour, direction, cost, now, path)
+                found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
                     key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
                     labels[neighbour].key = key
@@ -295,7 +417,8 @@ def _search(
         label = labels[node]
         label.key = -1
         distance = label.distance
-        path = Path(label.weight, label.received_msat, label.probability, label.lock)
+        fee = _outbound_fee_msat(network.links, work, node)
+        path = Path(label.weight, label.received_msat, label.probability, label.lock, fee, False)
 
 
 @fused
@@ -343,11 +466,11 @@ def find_route(
         limit = FAR
     if not reached:
         return np.int64(0)
-    return _unwind(network, work, sender, target, amount)
+    return _unwind(network, network.links, work, sender, target, amount)
 
 
 @fused
-def _unwind(network: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
+def _unwind(network: Any, links: Any, work: Any, sender: Any, target: Any, amount: Any) -> Any:
     """Read the route from the labels, sender first; return its number of hops.
 
     Every label on it but the sender's is final: a path is offered onwards only once its node is expanded, and the
@@ -356,6 +479,16 @@ def _unwind(network: Any, work: Any, sender: Any, target: Any, amount: Any) -> A
     node, hops = sender, np.int64(0)
     while node != target:
         direction = work.label[node].direction
+        if links is not None:
+            # The sender's label holds no more than that of the node after it, so its own time lock comes out as 0.
+            far = network.destination[direction]
+            beyond = np.int64(0) if far == target else work.label[far].lock & BLOCKS
+            work.lock[hops] = (work.label[node].lock & BLOCKS) - beyond
+            work.sent[hops] = work.label[node].received_msat - work.outbound_fee_msat[node]
+            work.route[hops] = direction
+            node = far
+            hops += 1
+            continue
         node = network.destination[direction]
         work.route[hops] = direction
         work.sent[hops] = amount if node == target else work.label[node].received_msat

@@ -37,9 +37,12 @@ def settle(sources: Any, balances: Any, earned_msat: Any, route: Any, sent: Any,
 
 
 @fused
-def write_part(outcomes: Any, index: Any, part: Any, amount: Any, route: Any, hops: Any) -> Any:
-    """Write the amount and route of a settled part."""
+def write_part(links: Any, outcomes: Any, index: Any, part: Any, amount: Any, route: Any, sent: Any, hops: Any) -> Any:
+    """Write the amount and route of a settled part; with links also what went over each hop."""
     outcomes.part_amount_msat[index, part] = amount
+    if links is not None:
+        for hop in range(MAX_ROUTE_HOPS):
+            outcomes.part_hop_msat[index, part, hop] = sent[hop] if hop < hops else 0
     for hop in range(MAX_ROUTE_HOPS):
         outcomes.part_route[index, part, hop] = route[hop] if hop < hops else -1
 
@@ -51,3 +54,5 @@ def blank(outcomes: Any, index: Any, first: Any) -> Any:
         outcomes.part_amount_msat[index, part] = 0
         for hop in range(MAX_ROUTE_HOPS):
             outcomes.part_route[index, part, hop] = -1
+        for hop in range(outcomes.part_hop_msat.shape[2]):
+            outcomes.part_hop_msat[index, part, hop] = 0

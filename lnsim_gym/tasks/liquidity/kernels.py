@@ -8,7 +8,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Float32, Float64, Int32, Int64
 from lnsim_gym.backends.simulator.engine import memory_at, send_over
-from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
+from lnsim_gym.backends.simulator.fees import node_fee_msat
 from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.payments import RebalanceReason
@@ -19,16 +19,18 @@ from lnsim_gym.tasks.liquidity.rewards import TERMS
 from lnsim_gym.tasks.liquidity.routes import exceeds_fee_limit
 from lnsim_gym.tasks.loop import (
     conclude_first,
+    has_links,
+    linked_network_of,
     network_of,
     note_spendable,
-    pay_in_parts,
     pay_in_whole,
+    pay_on_any,
     read,
     reset_range,
     step_range,
 )
 
-__all__ = ["LiquidityState", "conclude", "example", "observe", "reset", "step", "step_in_parts"]
+__all__ = ["LiquidityState", "conclude", "example", "observe", "reset", "step", "step_on_any"]
 
 SUCCESS_RATE: Final = TERMS.index("success_rate")
 VOLUME_RATE: Final = TERMS.index("volume_rate")
@@ -90,9 +92,9 @@ def step(address: int, task: int, begin: int, end: int) -> None:
 
 
 @kernel
-def step_in_parts(address: int, task: int, begin: int, end: int) -> None:
-    """See ``TaskKernels.step_in_parts``."""
-    step_range(_apply, pay_in_parts, _measure, _observe_step, address, task, begin, end)
+def step_on_any(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_on_any``."""
+    step_range(_apply_on_any, pay_on_any, _measure, _observe_step, address, task, begin, end)
 
 
 @kernel
@@ -110,6 +112,21 @@ def conclude(address: int, task: int, begin: int, end: int) -> None:  # noqa: AR
 
 @outlined
 def _apply(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step where no network has links."""
+    _apply_to(network_of, address, task, index)
+
+
+@outlined
+def _apply_on_any(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step."""
+    if has_links(address):
+        _apply_to(linked_network_of, address, task, index)
+    else:
+        _apply_to(network_of, address, task, index)
+
+
+@inlined
+def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> None:
     """Apply the rebalance of a step and note what became of it."""
     decision = read(address, "columns.decision")[index]
     counts = read(address, "columns.counts")[index]
@@ -123,13 +140,14 @@ def _apply(address: Any, task: Any, index: Any) -> None:
     if row < 0:
         return
     variant = read(address, "columns.variant")[index]
-    if _costs_too_much(address, task, index, row, amount):
+    network = network_at_index(address, index)
+    if _costs_too_much(network, task, variant, row, amount):
         counts[LEDGER + REASON] = FEE_LIMIT_EXCEEDED
         return
     step = read(address, "columns.steps")[index]
     payments = read(address, "columns.source").shape[1]
     reason, fee_msat, failure_index = send_over(
-        network_of(address, index),
+        network,
         read(address, "columns.balances_msat")[index],
         read(address, "scratch.work"),
         memory_at(read(address, "memories"), index),
@@ -147,15 +165,12 @@ def _apply(address: Any, task: Any, index: Any) -> None:
 
 
 @outlined
-def _costs_too_much(address: Any, task: Any, index: Any, row: Any, amount: Any) -> Any:
+def _costs_too_much(network: Any, task: Any, variant: Any, row: Any, amount: Any) -> Any:
     """Return whether the fees of a rebalance exceed the limit."""
-    variant = read(address, "columns.variant")[index]
     route = _mine(task, "route")[variant, row]
-    policy = network_of(address, index).policy
     needed = amount
     for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
-        forwarder = policy[route[hop]]
-        needed += forwarding_fee_msat(forwarder.fee_base_msat, forwarder.fee_rate_ppm, needed)
+        needed += node_fee_msat(network, network.links, route[hop - 1], route[hop], needed)
     return _exceeds_fee_limit(needed - amount, amount, _mine(task, "fee_limit_ppm")[variant])
 
 

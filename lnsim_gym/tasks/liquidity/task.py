@@ -73,7 +73,7 @@ class LiquidityTask(Task):
             example=kernels.example(),
             reset=kernels.reset,
             step=kernels.step,
-            step_in_parts=kernels.step_in_parts,
+            step_on_any=kernels.step_on_any,
             observe=kernels.observe,
             conclude=kernels.conclude,
         )

@@ -26,9 +26,9 @@ from tests.oracle.scenarios import (
 randoms = st.randoms(use_true_random=False)
 
 
-def both(rng, **options):
+def both(rng, *, public=False, **options):
     """Make one random network twice: compiled, and in plain Python."""
-    topology = random_topology(rng)
+    topology = random_topology(rng, public=public)
     balances = random_balances(rng, topology)
     return topology, CompiledNetwork(topology, balances, **options), OracleNetwork(topology, balances, **options)
 
@@ -112,6 +112,27 @@ def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
 @given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
 def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, step_ms):
     topology, engine, oracle = both(rng, max_parts=max_parts, remember=True)
+    assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
+
+
+@settings(max_examples=200)
+@given(rng=randoms)
+def test_payments_over_parallel_channels_with_inbound_fees_and_disabled_ends_equal_the_oracle(rng):
+    topology, engine, oracle = both(rng, public=True)
+    assert_same_payments(rng, topology, engine, oracle, 15)
+
+
+@settings(max_examples=120)
+@given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
+def test_payments_in_parts_over_such_networks_equal_the_oracle(rng, max_parts):
+    topology, engine, oracle = both(rng, public=True, max_parts=max_parts)
+    assert_same_payments(rng, topology, engine, oracle, 15)
+
+
+@settings(max_examples=120)
+@given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
+def test_senders_that_remember_such_networks_equal_the_oracle(rng, max_parts, step_ms):
+    topology, engine, oracle = both(rng, public=True, max_parts=max_parts, remember=True)
     assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
 
 
