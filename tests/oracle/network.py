@@ -8,6 +8,7 @@ Python integer in msat or a float where LND has one.
 from dataclasses import dataclass, field
 
 from lnsim_gym.payments import FailureReason, RebalanceReason
+from lnsim_gym.traffic.random import PURPOSE_FORWARD as FORWARD_STREAM
 from tests.oracle.channel import OracleChannel
 from tests.oracle.mission_control import MissionControl
 from tests.oracle.pathfinding import (
@@ -95,23 +96,31 @@ class Shard:
 class SeededChoice:
     """Draws among the channels that will do as the compiled engine does: a stream for each payment (SplitMix64)."""
 
-    def __init__(self):
-        self.payments = 0
-        self.state = 0
+    GAMMA = 0x9E3779B97F4A7C15
+
+    def __init__(self, seed=None, episode=0):
+        """Start as an episode of an environment with a seed does, or as a backend does."""
+        self.payments = self.state = 0
+        if seed is not None:
+            state = self._word(seed + self.GAMMA)
+            for part in (episode, 0, int(FORWARD_STREAM)):
+                state = self._word((state ^ part) + self.GAMMA)
+            self.payments = state
 
     @staticmethod
     def _word(state):
+        state %= 2**64
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         state = (state ^ state >> 27) * 0x94D049BB133111EB % 2**64
         return state ^ state >> 31
 
     def begin(self):
         """Begin the stream of the next payment."""
-        self.payments = (self.payments + 0x9E3779B97F4A7C15) % 2**64
+        self.payments = (self.payments + self.GAMMA) % 2**64
         self.state = self._word(self.payments)
 
     def __call__(self, willing):
-        self.state = (self.state + 0x9E3779B97F4A7C15) % 2**64
+        self.state = (self.state + self.GAMMA) % 2**64
         return willing[(self._word(self.state) >> 32) % len(willing)]
 
 
