@@ -20,13 +20,13 @@ __all__ = ["learn_carried", "learn_refusal"]
 
 
 @outlined
-def learn_carried(network: Any, knowledge: Any, route: Any, sent: Any, hops: Any) -> Any:
+def learn_carried(sources: Any, links: Any, knowledge: Any, route: Any, sent: Any, hops: Any) -> Any:
     """Record that the first hops of a route carried its amounts (``successPairRange``).
 
     The sender's own channel is left out: no estimate depends on it.
     """
     for hop in range(1, hops):
-        learn_success(network.source, knowledge, pair_of(network.links, route[hop]), sent[hop])
+        learn_success(sources, knowledge, pair_of(links, route[hop]), sent[hop])
 
 
 @fused
@@ -49,7 +49,7 @@ def learn_refusal(
         _learn_policy_failure(network, knowledge, route, sent, refused, now)
         return
     if refused > 1:
-        learn_carried(network, knowledge, route, sent, refused)
+        learn_carried(network.source, network.links, knowledge, route, sent, refused)
     learn_failure(network.source, knowledge, pair_of(links, route[refused]), sent[refused], now)
 
 
@@ -60,7 +60,7 @@ def _learn_policy_failure(network: Any, knowledge: Any, route: Any, sent: Any, r
         return
     if refused > 1:
         _fail_both_ways(network, knowledge, route, refused - 1, now)
-        learn_carried(network, knowledge, route, sent, refused - 1)
+        learn_carried(network.source, network.links, knowledge, route, sent, refused - 1)
         return
     learn_node_failure(network.source, network.destination, knowledge, network.source[route[refused]], now)
     _fail_both_ways(network, knowledge, route, refused - 1, now)

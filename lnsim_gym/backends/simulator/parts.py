@@ -184,7 +184,7 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcome: Any,
         hops = np.int64(parts.hops[part])
         for hop in range(hops):
             release(balances, scratch.work.htlcs, route[hop], sent[hop])
-        learn_carried(network, scratch.work.knowledge, route, sent, hops)
+        learn_carried(network.source, network.links, scratch.work.knowledge, route, sent, hops)
         if settled:
             settle(network.source, balances, outcomes.earned_msat, route, sent, hops)
             outcomes.fee_msat[index] += sent[0] - sent[hops - 1]

@@ -68,7 +68,7 @@ def _pay_at_once(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         if refused == 0:
             _settle_single(network, balances, work, amount, hops, outcome)
             if limits.remembers:
-                learn_carried(network, work.knowledge, work.route, work.sent, hops)
+                learn_carried(network.source, network.links, work.knowledge, work.route, work.sent, hops)
             return NONE
         learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, limits.now_ms)
     return TIMEOUT

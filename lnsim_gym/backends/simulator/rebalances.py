@@ -106,7 +106,7 @@ def send_over(
         if refused > 0:
             learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, now_ms)
         else:
-            learn_carried(network, work.knowledge, work.route, work.sent, length)
+            learn_carried(network.source, network.links, work.knowledge, work.route, work.sent, length)
         remember(work.knowledge, memory, sender)
         forget(network.source, work.knowledge)
     if refused > 0:

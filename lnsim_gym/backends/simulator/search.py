@@ -38,7 +38,7 @@ from lnsim_gym.backends.simulator.estimator import (
 )
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
-from lnsim_gym.backends.simulator.unified import NO_DIRECTION, channels_at, foreign_edge, own_edge
+from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
 
@@ -108,7 +108,7 @@ def direct_channel(
     place = network.first_incoming[sender]
     while network.neighbour[place] != target:
         place += 1
-    direction = network.incoming[place] ^ 1
+    direction = np.uint32(network.incoming[place] ^ 1)
     if links is not None:
         if own_probability(work.knowledge, links.pair[direction], now) != SUCCESS_PROBABILITY:
             return -1
@@ -387,13 +387,10 @@ def _search(
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
-            following, end = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
-            while following < end:
-                place = np.uint32(following)
-                following += channels_at(network.links, network.incoming[place])
+            for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
                 neighbour = network.neighbour[place]
                 hops = bounds.hops_to[neighbour]
-                if hops > reach:
+                if hops > reach or is_further_channel(network, network.links, place):
                     continue
                 if neighbour == sender:
                     found = _offer_sender(network, network.links, balances, work, sender, place, terms, path)

@@ -15,7 +15,7 @@ from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, inbound_fee_msat
 from lnsim_gym.compiled import fused, outlined
 
-__all__ = ["NO_DIRECTION", "Edge", "channels_at", "foreign_edge", "own_edge", "pair_of"]
+__all__ = ["NO_DIRECTION", "Edge", "foreign_edge", "is_further_channel", "own_edge", "pair_of"]
 
 NO_DIRECTION: Final = 2**32 - 1
 """Stands for the direction of an edge that there is not."""
@@ -43,11 +43,11 @@ def pair_of(links: Any, direction: Any) -> Any:
 
 
 @fused
-def channels_at(links: Any, direction: Any) -> Any:
-    """Return how many channels join the nodes of a direction."""
+def is_further_channel(network: Any, links: Any, place: Any) -> Any:
+    """Return whether an incoming direction comes after another one of its pair, which stands for all of them."""
     if links is None:
-        return 1
-    return np.int64(links.count[direction])
+        return False
+    return place != links.place[network.incoming[place]]
 
 
 @fused
