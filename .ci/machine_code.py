@@ -1,4 +1,4 @@
-"""A step of building wheels: they bring the machine code of the simulator, so that it need not be compiled at first use.
+"""A step of building wheels: they bring the machine code of the simulator, which need not be compiled at first use.
 
 The build environment has what the simulator needs (``require-runtime-dependencies`` in pyproject.toml), and plays an
 episode of every task. Where that fails, or with ``HATCH_BUILD_NO_HOOKS=true``, the wheel is a plain one for any
@@ -55,10 +55,10 @@ class MachineCode(BuildHookInterface[Any]):
         """Return a folder of machine code, or None where it could not be made."""
         self._scratch = tempfile.TemporaryDirectory(prefix="lnsim-build-", ignore_cleanup_errors=True)
         variables = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
-        variables |= {"NUMBA_CACHE_DIR": self._scratch.name, "PYTHONPATH": self.root}
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=variables, cwd=self._scratch.name, capture_output=True, text=True
-        )
+        found = os.pathsep.join([self.root, *filter(None, [variables.get("PYTHONPATH")])])  # installers set it, too
+        variables |= {"NUMBA_CACHE_DIR": self._scratch.name, "PYTHONPATH": found}
+        command = [sys.executable, "-c", PROGRAM]
+        done = subprocess.run(command, env=variables, cwd=self.root, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             reason = done.stderr.strip().splitlines()[-1:]
             self.app.display_warning(f"the simulator will be compiled at first use, as it was not here: {reason}")

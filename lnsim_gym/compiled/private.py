@@ -110,7 +110,7 @@ try:
         """Return numba's cache of a function at a place."""
 
         class Layout(CompileResultCacheImpl):
-            _locator_classes = (place,)
+            _locator_classes = [place]  # type: ignore[list-item]
 
         class Cache(FunctionCache):
             _impl_class = Layout

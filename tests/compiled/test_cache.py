@@ -1,5 +1,6 @@
 """Machine code on disk: found again, renewed when any source changes, harmless when it cannot be kept."""
 
+import functools
 import os
 import shutil
 import subprocess
@@ -41,6 +42,8 @@ WHOLE = """
     print(whole(1))
 """
 
+WITHOUT_MACHINE_CODE = functools.partial(shutil.copytree, ignore=shutil.ignore_patterns("machine_code", "__pycache__"))
+
 
 class Project:
     """A copy of the package with two modules more, and runs of it in processes of their own."""
@@ -49,7 +52,7 @@ class Project:
         self.folder, self.cache = folder, folder / "cache"
         for name in ("compiled", "errors.py", "paths.py"):
             source = Path(lnsim_gym.__file__).parent / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy = WITHOUT_MACHINE_CODE if source.is_dir() else shutil.copy
             copy(source, folder / "lnsim_gym" / name)
         (folder / "lnsim_gym" / "__init__.py").write_text("")
         (folder / "lnsim_gym" / "sample_whole.py").write_text(textwrap.dedent(WHOLE))
@@ -71,11 +74,32 @@ class Project:
         assert out, err
         return int(out), "compiling" in err
 
+    def ship(self):
+        """Make its machine code part of the package."""
+        self.run("ready")
+        (made,) = (self.cache / "kernels").iterdir()
+        made.rename(self.shipped / made.name)
+        shutil.rmtree(self.cache)
+
+    @property
+    def shipped(self):
+        folder = self.folder / "lnsim_gym" / "compiled" / "machine_code"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def move(self):
+        """Install it elsewhere: other paths, other times of change."""
+        for file in self.folder.rglob("*.py"):
+            os.utime(file, (1, 1))
+        self.folder = self.folder.rename(self.folder.with_name("elsewhere"))
+        self.cache = self.folder / "cache"
+
 
 @pytest.fixture
 def project(tmp_path):
-    (tmp_path / "lnsim_gym").mkdir()
-    return Project(tmp_path)
+    folder = tmp_path / "project"
+    (folder / "lnsim_gym").mkdir(parents=True)
+    return Project(folder)
 
 
 @pytest.mark.parametrize("arguments", [(), ("ready",)])
@@ -131,6 +155,44 @@ def test_a_folder_that_cannot_be_written_costs_only_the_time_to_compile_and_is_n
     assert int(out) == 20
     assert "compiling" in err
     assert err.count("set NUMBA_CACHE_DIR") == 1
+
+
+def test_machine_code_that_an_installation_brings_is_loaded_and_kept_for_the_user(project):
+    project.ship()
+    project.move()
+    assert project.run("ready") == (20, False)
+    assert sorted(project.cache.rglob("*.nbc"))
+    shutil.rmtree(project.shipped)
+    assert project.run("ready") == (20, False)
+
+
+def test_machine_code_that_an_installation_brings_is_loaded_where_nothing_can_be_written(project):
+    project.ship()
+    project.cache.write_text("")
+    assert project.start("ready").communicate() == ("20\n", "")
+
+
+def test_machine_code_that_an_installation_brings_for_another_source_is_not_used(project):
+    project.ship()
+    project.write(2)
+    assert project.run("ready") == (30, True)
+
+
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc", "checksums.json"])
+def test_damaged_machine_code_of_an_installation_costs_only_the_time_to_compile(project, kind):
+    project.ship()
+    for file in project.shipped.rglob(kind):
+        file.write_bytes(b"not machine code")
+    assert project.run("ready") == (20, True)
+    assert project.run("ready") == (20, False)
+
+
+def test_machine_code_for_another_processor_is_compiled_and_kept_beside(project):
+    project.ship()
+    for _ in range(2):
+        assert project.run("ready", NUMBA_CPU_NAME="generic")[0] == 20
+    assert project.run("ready", NUMBA_CPU_NAME="generic") == (20, False)
+    assert project.run("ready") == (20, False)
 
 
 def test_numbas_own_variable_for_the_folder_counts(project, tmp_path):
