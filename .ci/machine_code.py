@@ -1,13 +1,14 @@
 """A step of building wheels: they bring the machine code of the simulator, which need not be compiled at first use.
 
-The build environment has what the simulator needs (``require-runtime-dependencies`` in pyproject.toml), and plays an
-episode of every task. Where that fails, or with ``HATCH_BUILD_NO_HOOKS=true``, the wheel is a plain one for any
-machine. An editable installation keeps the machine code in the checkout, where git ignores it.
+The build environment gets what the simulator needs, and plays an episode of every task. Where that fails, or with
+``HATCH_BUILD_NO_HOOKS=true``, the wheel is a plain one for any machine. An editable installation keeps the machine code
+in the checkout, where git ignores it.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+SIMULATOR = {"gymnasium", "numpy", "numba", "msgspec", "rich", "filelock", "platformdirs"}
+"""Those of the project's dependencies that its simulator imports; the others would make each build longer."""
 SHIPPED = "lnsim_gym/compiled/machine_code"
 PROGRAM = """
 import gymnasium as gym
@@ -33,6 +36,10 @@ for task in CONFIGS:
 
 class MachineCode(BuildHookInterface[Any]):
     """Makes machine code and puts it into the wheel, which then is for this platform and this Python."""
+
+    def dependencies(self) -> list[str]:
+        """See ``BuildHookInterface``."""
+        return [line for line in self.metadata.core.dependencies if re.split(r"[^\w-]", line)[0] in SIMULATOR]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """See ``BuildHookInterface``; the version is "standard" or "editable"."""

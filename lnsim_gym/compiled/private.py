@@ -108,14 +108,8 @@ try:
 
     def _cache_at(place: _Place, function: Any) -> Any:
         """Return numba's cache of a function at a place."""
-
-        class Layout(CompileResultCacheImpl):
-            _locator_classes = [place]  # type: ignore[list-item]
-
-        class Cache(FunctionCache):
-            _impl_class = Layout
-
-        return Cache(function)  # type: ignore[no-untyped-call]
+        layout = type("_Layout", (CompileResultCacheImpl,), {"_locator_classes": [place]})
+        return type("_Cache", (FunctionCache,), {"_impl_class": layout})(function)
 
     for _owner, _name in (
         (JITCodeLibrary, "_optimize_functions"),
