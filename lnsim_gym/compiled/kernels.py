@@ -143,6 +143,8 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
             missing = [(kernel, types) for kernel, types in missing if not kernel.load(types)]
             if missing:
                 _compile(missing, folder)
+            if folder is not None:
+                drop_old_folders(folder)
 
 
 def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -162,7 +164,6 @@ def _compile(missing: list[tuple[Any, tuple[Any, ...]]], folder: Path | None) ->
             kernel.compile(types)
     if folder is not None:
         seal(folder)
-        drop_old_folders(folder)
 
 
 @contextmanager
