@@ -29,7 +29,7 @@ class FirstStep(msgspec.Struct, frozen=True, kw_only=True):
     """CPU seconds to the end of the first step, imports included."""
 
     cold_s: float
-    """With an empty cache of compiled functions."""
+    """With an empty cache of machine code: compiled, or loaded if the installation brings it."""
     warm_s: float
     """With a full one, the median of several processes."""
 

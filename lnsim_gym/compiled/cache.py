@@ -1,7 +1,8 @@
 """Where machine code is kept between processes: one folder for each version of the source and of what compiles it.
 
 numba's own cache looks at the one file that holds a kernel; the folder here is named by a hash of the whole package,
-so that a change in any file of it gets a folder of its own. ``NUMBA_CACHE_DIR`` says where the folders lie.
+so that a change in any file of it gets a folder of its own. ``NUMBA_CACHE_DIR`` says where the folders lie. An
+installation may bring such a folder, made when it was built (``SHIPPED``): the user's is filled from it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lnsim_gym.paths import cache_dir
 
 __all__ = [
     "FINGERPRINT",
+    "SHIPPED",
     "cache_folder",
     "drop_old_folders",
     "forget",
@@ -37,6 +39,7 @@ __all__ = [
     "numba_keeps_in",
     "root_folder",
     "seal",
+    "take_shipped",
 ]
 
 KEEP_S: Final = 30 * 86_400
@@ -59,6 +62,8 @@ def _fingerprint(package: Path) -> str:
 
 FINGERPRINT: Final = _fingerprint(Path(__file__).resolve().parents[1])
 """Names this version; taken at once, so that a source that changes later is not taken for what was loaded."""
+SHIPPED: Final = Path(__file__).resolve().parent / "machine_code" / FINGERPRINT
+"""This version's folder inside the package, where the installation brought one."""
 
 
 def root_folder() -> Path:
@@ -71,14 +76,14 @@ def root_folder() -> Path:
 
 
 def cache_folder() -> Path | None:
-    """Return this version's folder, or None where nothing can be written."""
+    """Return this version's folder: the user's, else the installation's, else None where nothing can be written."""
     with suppress(OSError, LnsimError):
         folder = root_folder() / FINGERPRINT
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             os.utime(folder)  # marks it as in use
         return folder
-    return None
+    return SHIPPED if SHIPPED.is_dir() else None
 
 
 @contextmanager
@@ -123,6 +128,20 @@ def forget(folder: Path) -> None:
     for file in [*folder.rglob("*.nb[ci]"), folder / _CHECKSUMS]:
         with suppress(OSError):
             file.unlink()
+
+
+def take_shipped(folder: Path) -> None:
+    """Copy what the installation brought into a folder without machine code.
+
+    What is half copied counts as damaged, as its checksums come last.
+    """
+    with suppress(OSError):
+        if SHIPPED.is_dir() and not any(folder.rglob("*.nbc")) and is_sound(SHIPPED):
+            for file in [*SHIPPED.rglob("*.nbc"), *SHIPPED.rglob("*.nbi")]:
+                copy = folder / file.relative_to(SHIPPED)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, copy)
+            seal(folder)
 
 
 def drop_old_folders(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -20,7 +21,16 @@ from numba import njit, typeof
 from numba.core import event
 
 from lnsim_gym.compiled import progress
-from lnsim_gym.compiled.cache import cache_folder, drop_old_folders, forget, is_sound, numba_keeps_in, seal
+from lnsim_gym.compiled.cache import (
+    cache_folder,
+    drop_old_folders,
+    forget,
+    is_sound,
+    numba_keeps_in,
+    seal,
+    take_shipped,
+)
+from lnsim_gym.compiled.private import IS_WHOLE, keep_in
 from lnsim_gym.errors import ConfigError
 
 __all__ = ["Kernel", "ready"]
@@ -69,7 +79,8 @@ class Kernel:
             )
         if self.folder is not None:
             with suppress(RuntimeError), numba_keeps_in(self.folder):  # numba's word for: no folder can be written
-                kept = njit(cache=True, **self._options)(self.py_func)
+                kept = njit(cache=not IS_WHOLE, **self._options)(self.py_func)
+                keep_in(kept, self.folder)
                 if self.folder in Path(kept.stats.cache_path).parents:
                     return kept
             self.folder = None
@@ -124,20 +135,16 @@ def ready(*calls: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
             missing = [(kernel, types) for kernel, types in missing if not kernel.load(types)]
         if not missing:
             return
-        if folder is None:
-            progress.say_once(
-                "lnsim: compiled code cannot be kept, so that every process compiles anew: "
-                "set NUMBA_CACHE_DIR to a folder that can be written"
-            )
         with _alone(folder):
-            if folder is not None and not is_sound(folder):
-                forget(folder)
+            if folder is not None:
+                if not is_sound(folder):
+                    forget(folder)
+                take_shipped(folder)
             missing = [(kernel, types) for kernel, types in missing if not kernel.load(types)]
             if missing:
-                _compile(missing)
-                if folder is not None:
-                    seal(folder)
-                    drop_old_folders(folder)
+                _compile(missing, folder)
+            if folder is not None:
+                drop_old_folders(folder)
 
 
 def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -145,11 +152,18 @@ def _types(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
 
 
-def _compile(missing: list[tuple[Any, tuple[Any, ...]]]) -> None:
-    """Compile kernels and show that they are compiled."""
+def _compile(missing: list[tuple[Any, tuple[Any, ...]]], folder: Path | None) -> None:
+    """Compile kernels, show that they are compiled, and keep them in a folder where that is possible."""
+    if folder is None or not os.access(folder, os.W_OK):
+        progress.say_once(
+            "lnsim: compiled code cannot be kept, so that every process compiles anew: "
+            "set NUMBA_CACHE_DIR to a folder that can be written"
+        )
     with progress.shown() as advance, _listening(_Counting(advance)), _without_garbage_collection():
         for kernel, types in missing:
             kernel.compile(types)
+    if folder is not None:
+        seal(folder)
 
 
 @contextmanager

@@ -9,21 +9,31 @@ somewhat slower.
 - ``uncounted_options``: no counting of references to arrays. Worth 0.7 of 3.2 microseconds of a single step and 2 to
   5 % of a batch of them.
 - ``reader`` in ``binding``, by ``populate_array``: reading a state by its address without reference counts.
+- ``keep_in``: kept machine code is found again wherever the package lies, so that a wheel can bring it. numba's own
+  cache names it by the absolute path and the time of change of a source file. Worth all of the compile time.
 """
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import warnings
+from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["IS_WHOLE", "cgutils", "part_options", "populate_array", "uncounted_options"]
+__all__ = ["IS_WHOLE", "cgutils", "keep_in", "part_options", "populate_array", "uncounted_options"]
+
+_INSTALLED: Final = Path(__file__).resolve().parents[2]
+"""The folder that the package lies in."""
 
 cgutils: Any = None
 populate_array: Any = None
 _PartCompiler: Any = None
+_cache_at: Any = None
 
 try:
     from numba.core import cgutils
+    from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
     from numba.core.codegen import JITCodeLibrary
     from numba.core.compiler import Compiler
     from numba.core.cpu import CPUTargetOptions
@@ -62,6 +72,45 @@ try:
             part = _Part(target_context.codegen(), "part")  # type: ignore[no-untyped-call]
             super().__init__(typing_context, target_context, part, *rest)  # type: ignore[no-untyped-call]
 
+    class _Place(_CacheLocator):
+        """Where in a folder the machine code of a function is kept, and which source it was made of.
+
+        Args:
+            folder: The folder.
+            function: The function.
+        """
+
+        def __init__(self, folder: Path, function: Any) -> None:
+            self._source = Path(inspect.getfile(function)).resolve()
+            self._line = function.__code__.co_firstlineno
+            inside = self._source.is_relative_to(_INSTALLED)
+            self._path = folder / (
+                self._source.parent.relative_to(_INSTALLED)
+                if inside
+                else self.get_suitable_cache_subpath(str(self._source))  # type: ignore[no-untyped-call]
+            )
+
+        def from_function(self, py_func: Any, py_file: str) -> _Place:  # type: ignore[override]  # noqa: ARG002
+            """Return this place: numba looks for one among classes."""
+            return self
+
+        def get_cache_path(self) -> str:
+            """Return the folder of the function's files."""
+            return str(self._path)
+
+        def get_source_stamp(self) -> str:
+            """Return a hash of the source file."""
+            return hashlib.blake2b(self._source.read_bytes()).hexdigest()
+
+        def get_disambiguator(self) -> str:
+            """Return what tells functions of one name in one file apart."""
+            return str(self._line)
+
+    def _cache_at(place: _Place, function: Any) -> Any:
+        """Return numba's cache of a function at a place."""
+        layout = type("_Layout", (CompileResultCacheImpl,), {"_locator_classes": [place]})
+        return type("_Cache", (FunctionCache,), {"_impl_class": layout})(function)
+
     for _owner, _name in (
         (JITCodeLibrary, "_optimize_functions"),
         (JITCodeLibrary, "_optimize_final_module"),
@@ -70,6 +119,8 @@ try:
         (JITCodeLibrary, "get_pointer_to_function"),
         (CPUTargetOptions, "_nrt"),
         (cgutils, "gep_inbounds"),
+        (CompileResultCacheImpl, "_locator_classes"),
+        (FunctionCache, "_impl_class"),
     ):
         getattr(_owner, _name)
     IS_WHOLE: Final = True
@@ -92,3 +143,15 @@ def part_options() -> dict[str, Any]:
 def uncounted_options() -> dict[str, Any]:
     """Return the options of ``njit`` that count no references to arrays."""
     return {"_nrt": False} if IS_WHOLE else {}
+
+
+def keep_in(dispatcher: Any, folder: Path) -> None:
+    """Let numba keep a function's machine code in a folder, found again wherever the package lies.
+
+    Args:
+        dispatcher: What ``njit`` made of the function.
+        folder: The folder.
+    """
+    if IS_WHOLE:
+        function = dispatcher.py_func
+        dispatcher._cache = _cache_at(_Place(folder, function), function)

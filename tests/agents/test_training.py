@@ -78,7 +78,7 @@ def problem_of(name):
 
 
 @pytest.mark.parametrize(
-    "algo", [pytest.param(algo, marks=[pytest.mark.slow] * (algo in ("sac", "dpi_100"))) for algo in SMALL]
+    "algo", [pytest.param(algo, marks=[pytest.mark.slow] * (algo not in ("ppo", "dpi"))) for algo in SMALL]
 )
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path, small_fit):
     recipe = small_recipe(algo)

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import lnsim_gym
 from lnsim_gym.backends.lnd.passthrough import fresh_lines
+from lnsim_gym.cli import make_app
 
 COMMAND = [sys.executable, "-c", "from lnsim_gym.cli import main; main()"]
 PACKAGE = Path(lnsim_gym.__file__).parent
@@ -35,9 +37,10 @@ def test_the_version_is_the_package_s():
 @pytest.mark.parametrize(
     "command", ["up", "down", "status", "reset", "logs", "cli", "compose", "nodes", "nodes build", "nodes image"]
 )
-def test_every_command_explains_itself(command):
-    done = run(*command.split(), "--help")
-    assert done.returncode == 0
+def test_every_command_explains_itself(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    done = CliRunner().invoke(make_app(), [*command.split(), "--help"], prog_name="lnsim")
+    assert done.exit_code == 0
     assert f"Usage: lnsim {command}" in done.stdout
     assert len(done.stdout.splitlines()) > 6
 

@@ -129,19 +129,23 @@ def test_a_copy_goes_on_as_the_original_does_and_leaves_it_alone(make, settings,
     assert_same(play(again, STEPS), expected)
 
 
-def test_a_pickle_goes_on_in_another_process(make, tmp_path):
-    env = make({})
-    play(env, 7)
-    file = tmp_path / "env.pickle"
-    file.write_bytes(pickle.dumps(env))
+def test_pickles_go_on_in_another_process(tmp_path):
+    envs = {name: make({}) for name, make in FORMS.items()}
+    for env in envs.values():
+        play(env, 7)
+    file = tmp_path / "envs.pickle"
+    file.write_bytes(pickle.dumps(envs))
     code = (
         "import pickle, sys\n"
         "from tests.environment.test_copies import STEPS, play\n"
-        "with open(sys.argv[1], 'rb') as file: env = pickle.load(file)\n"
-        "with open(sys.argv[1], 'wb') as file: pickle.dump(play(env, STEPS), file)\n"
+        "with open(sys.argv[1], 'rb') as file: envs = pickle.load(file)\n"
+        "played = {name: play(env, STEPS) for name, env in envs.items()}\n"
+        "with open(sys.argv[1], 'wb') as file: pickle.dump(played, file)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(file)], check=True, cwd=os.getcwd())
-    assert_same(pickle.loads(file.read_bytes()), play(env, STEPS))
+    played = pickle.loads(file.read_bytes())
+    for name, env in envs.items():
+        assert_same(played[name], play(env, STEPS))
 
 
 def test_a_saved_state_is_gone_back_to_any_number_of_times(make, settings):
