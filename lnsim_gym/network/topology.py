@@ -305,8 +305,8 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         fields = msgspec.structs.asdict(policy)
         if policy.max_htlc_msat is None:
             fields["max_htlc_msat"] = max_value_in_flight_msat(channel.capacity_sat)
-        plain = {field: int(value) for field, value in fields.items()}
-        return Policy(**{**plain, "disabled": bool(policy.disabled)})
+        del fields["disabled"]
+        return Policy(**{field: int(value) for field, value in fields.items()}, disabled=bool(policy.disabled))
 
     def with_policy(self, direction: int, policy: Policy) -> Topology:
         """Return this network with another policy of one direction.

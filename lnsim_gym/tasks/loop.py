@@ -122,7 +122,7 @@ def conclude_first(measure: Any, observe: Any, address: Any, task: Any) -> None:
 @inlined
 def has_links(address: Any) -> Any:
     """Return whether the networks have links; then ``linked_network_of`` has to be used to send over them."""
-    return read(address, "networks.links.count").shape[1] > 0
+    return read(address, "networks.links.parallel").shape[1] > 0
 
 
 @inlined

@@ -90,7 +90,7 @@ def forward(network: Any, balances: Any, work: Any, route: Any, sent: Any, lock:
     links = network.links
     first = np.int64(links.place[asked])
     willing, failure = 0, PASSED
-    for place in range(first, first + np.int64(links.count[asked])):
+    for place in range(first, first + np.int64(links.parallel[asked])):
         direction = np.int64(network.incoming[place])
         refused = _check(network, balances, work, incoming, direction, sent[hop - 1], sent[hop], lock[hop])
         willing += refused == PASSED
@@ -98,12 +98,12 @@ def forward(network: Any, balances: Any, work: Any, route: Any, sent: Any, lock:
             failure = refused
     if willing == 0:
         return failure, asked
-    skipped = 0
+    skipped = np.int64(0)
     if willing > 1:
         work.knowledge.draws[0] = advance(work.knowledge.draws[0])
         skipped = np.int64((word(work.knowledge.draws[0]) >> np.uint64(32)) % np.uint64(willing))
     taken = asked
-    for place in range(first, first + np.int64(links.count[asked])):
+    for place in range(first, first + np.int64(links.parallel[asked])):
         direction = np.int64(network.incoming[place])
         if _check(network, balances, work, incoming, direction, sent[hop - 1], sent[hop], lock[hop]) != PASSED:
             continue

@@ -114,7 +114,7 @@ class Links(NamedTuple):
     disabled: UInt8  # (directions,) 1 where other senders leave the direction out
     pair: UInt32  # (directions,) first direction with the same two nodes: stands for the directed pair of nodes
     place: UInt32  # (directions,) where the directions of its pair begin in ``Network.incoming``
-    count: UInt32  # (directions,) how many directions its pair has
+    parallel: UInt32  # (directions,) how many directions its pair has
 
 
 class Network(NamedTuple):
@@ -301,7 +301,7 @@ def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
         networks.hops[index],
         networks.variant[index],
         Links(
-            links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.count[index]
+            links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.parallel[index]
         ),
     )
 

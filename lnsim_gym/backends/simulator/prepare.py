@@ -108,7 +108,7 @@ def _make_links(arrays: NetworkArrays, order: Int64) -> Links:
         disabled=copied(arrays.disabled, np.uint8),
         pair=copied(order[place], np.uint32),
         place=copied(place),
-        count=copied(count),
+        parallel=copied(count),
     )
 
 
@@ -223,7 +223,7 @@ def make_scratch(network: Network) -> Scratch:
 
 def _has_links(network: Network) -> bool:
     """Return whether a network or a stack of networks has links."""
-    return network.links is not None and network.links.count.size > 0
+    return network.links is not None and network.links.parallel.size > 0
 
 
 def _make_hop_rows(network: Network, nodes: int) -> HopRows:
@@ -367,7 +367,7 @@ def network_view(networks: Network, variant: int, policies: int) -> Network:
     return Network(*(column[variant] for column in columns))._replace(
         policy=networks.policy[policies],
         links=None
-        if links.count.size == 0
+        if links.parallel.size == 0
         else Links(links.inbound[policies], links.disabled[policies], *(column[variant] for column in links[2:])),
     )
 

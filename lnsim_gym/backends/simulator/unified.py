@@ -72,7 +72,7 @@ def foreign_edge(network: Any, place: Any, path: Any) -> Any:
     links = network.links
     chosen, dearest = np.int64(NO_DIRECTION), np.int64(LEAST)
     sent, inbound, outbound, lock, capacity = np.int64(0), np.int64(0), np.int64(0), np.int64(0), np.int64(0)
-    for channel in range(place, place + np.int64(links.count[network.incoming[place]])):
+    for channel in range(place, place + np.int64(links.parallel[network.incoming[place]])):
         direction = network.incoming[channel]
         policy = network.policy[direction]
         fee_in = _floored_inbound_fee(links, direction, path)
@@ -106,7 +106,7 @@ def own_edge(network: Any, balances: Any, htlcs: Any, place: Any, path: Any) -> 
     links = network.links
     chosen, most = np.int64(NO_DIRECTION), np.int64(0)
     sent, inbound, capacity = np.int64(0), np.int64(0), np.int64(0)
-    for channel in range(place, place + np.int64(links.count[network.incoming[place]])):
+    for channel in range(place, place + np.int64(links.parallel[network.incoming[place]])):
         direction = network.incoming[channel]
         policy = network.policy[direction]
         fee_in = _floored_inbound_fee(links, direction, path)
