@@ -301,7 +301,11 @@ def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
         networks.hops[index],
         networks.variant[index],
         Links(
-            links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.parallel[index]
+            links.inbound[policies],
+            links.disabled[policies],
+            links.pair[index],
+            links.place[index],
+            links.parallel[index],
         ),
     )
 
