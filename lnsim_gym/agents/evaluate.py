@@ -14,6 +14,7 @@ from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.tasks.base import RebalanceTally
 from lnsim_gym.tasks.columns import COUNTS, SUCCEEDED
+from lnsim_gym.tasks.presentation import Presentation
 
 __all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
@@ -116,7 +117,7 @@ def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
         "episode_number": episodes.episodes.copy(),
         "step": episodes.steps.copy(),
     }
-    chosen = agent.act(task.observations.present(columns.observation), info, rng)
+    chosen = agent.act(Presentation(task).present(columns.observation, columns.allowed), info, rng)
     if len(chosen) != episodes.networks:
         raise InvalidAction(f"expected an action for each of {episodes.networks} networks, got {len(chosen)}")
     episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))

@@ -25,8 +25,7 @@ def make_native(mode=AutoresetMode.NEXT_STEP, **overrides):
         num_envs=ENVS,
         backend="simulator",
         autoreset_mode=mode.value,
-        max_episode_steps=6,
-        **overrides,
+        **{"max_episode_steps": 6, "text_in_info": True, **overrides},
     )
 
 
@@ -169,7 +168,7 @@ def test_making_a_vector_warns_of_nothing():
 @pytest.mark.parametrize(
     ("keywords", "complaint"),
     [
-        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"num_envs": 0}, "num_envs must be an integer >= 1, got 0"),
         ({"autoreset_mode": "Sometimes"}, "autoreset_mode must be one of"),
         ({"threads": 0}, "threads must lie in"),
         ({"backend": "lnd"}, 'vectorization_mode="sync"'),

@@ -27,6 +27,7 @@ from lnsim_gym.agents.learning.policy_iteration import ActionValuePolicy
 from lnsim_gym.agents.recipe import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.presentation import Presentation, without_mask
 
 __all__ = ["ObservationStatistics", "TrainedAgent", "load_agent"]
 
@@ -107,7 +108,7 @@ class TrainedAgent(Agent):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         if self._features is not None:
-            observation = self._features(observation, np.asarray(info["step"]))
+            observation = self._features(without_mask(observation), np.asarray(info["step"]))
         if self._statistics is not None:
             observation = self._statistics.normalize(observation)
         if isinstance(self._policy, MaskableActorCriticPolicy | ActionValuePolicy):
@@ -155,7 +156,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
     except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
         raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
     features = make_features(recipe, problem)
-    spaces = features.space if features else problem.task.observations.space, problem.task.actions.space
+    spaces = features.space if features else Presentation(problem.task).space, problem.task.actions.space
     of_one_size = features is None or not features.fits_any_network
     for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
         if of_one_size and str(space) != trained:
