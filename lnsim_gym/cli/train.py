@@ -108,6 +108,9 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     with writing(file):
         file.write_text(f"hyperparams = {pprint.pformat(settings, sort_dicts=False)}\n", encoding="utf-8")
     call = ["--algo", recipe.algo, "--env", recipe.env, "--gym-packages", "lnsim_gym", "--conf-file", str(file)]
+    if recipe.env_kwargs:
+        # Those of a file alone reach only the environment that it trains in, none that it evaluates in.
+        call += ["--env-kwargs", *(f"{key}:{value!r}" for key, value in recipe.env_kwargs.items())]
     typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
 
 

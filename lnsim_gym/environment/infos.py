@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args
+
+import numpy as np
 
 from lnsim_gym.arrays import Int8
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.base import Task
 from lnsim_gym.tasks.columns import LEDGER
 
-__all__ = ["add_place", "payments_info", "reset_info", "without_text"]
+__all__ = ["InfoKind", "add_place", "check_kind", "payments_info", "reset_info", "shown"]
+
+InfoKind = Literal["all", "numbers", "flat"]
+"""Everything; all but texts; or that in one table, with keys such as ``rewards.success_rate``."""
 
 
 def payments_info(counts: list[int], payments: int) -> dict[str, Any]:
@@ -73,10 +79,33 @@ def reset_info(task: Task) -> dict[str, Any]:
     return info
 
 
-def without_text(info: dict[str, Any]) -> dict[str, Any]:
-    """Return an info without its texts, those inside its tables included."""
-    return {
-        key: without_text(value) if isinstance(value, dict) else value
-        for key, value in info.items()
-        if not isinstance(value, str)
-    }
+def check_kind(info: str) -> InfoKind:
+    """Return the kind of info of that name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if info not in get_args(InfoKind):
+        raise ConfigError(f"info must be one of {', '.join(map(repr, get_args(InfoKind)))}, got {info!r}")
+    return info  # type: ignore[return-value]
+
+
+def shown(info: dict[str, Any], kind: InfoKind) -> dict[str, Any]:
+    """Return an info, of one environment or of many, as a kind of info shows it."""
+    if kind == "all":
+        return info
+    entries: dict[str, Any] = {}
+    for key, value in info.items():
+        if not isinstance(value, dict):
+            if not _is_text(value):
+                entries[key] = value
+        elif kind == "flat":
+            entries |= {f"{key}.{name}": entry for name, entry in shown(value, kind).items()}
+        else:
+            entries[key] = shown(value, kind)
+    return entries
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether an entry is a text, or an array of texts."""
+    return isinstance(value, str) or (isinstance(value, np.ndarray) and value.dtype == np.object_)

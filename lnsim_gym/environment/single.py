@@ -12,7 +12,7 @@ import numpy as np
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.interventions import Intervention, Rebalance
-from lnsim_gym.environment.infos import add_place, payments_info, reset_info, without_text
+from lnsim_gym.environment.infos import InfoKind, add_place, check_kind, payments_info, reset_info, shown
 from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Episodes, Problem
@@ -95,7 +95,9 @@ class LightningNetEnv(gym.Env[Any, Any]):
             stand a mapping of all keywords, as RLlib passes it to the class.
         max_episode_steps: Steps after which an episode is truncated; never when None or -1. ``gym.make`` takes this
             keyword itself, for its ``TimeLimit``.
-        text_in_info: Whether infos have texts (``reason``, ``reset_rung``, ``backend_error``), which are no tensors.
+        info: ``"all"``; ``"numbers"`` leaves texts out (``reason``, ``reset_rung``, ``backend_error``), of which no
+            tensors can be made; ``"flat"`` besides puts the entries of tables beside the others, under keys such as
+            ``rewards.success_rate``.
         **settings: Fields of ``EnvironmentConfig``, also as NumPy, OmegaConf or ``pathlib`` have them.
 
     Raises:
@@ -114,7 +116,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self,
         render_mode: str | Mapping[str, Any] | None = None,
         max_episode_steps: int | None = None,
-        text_in_info: bool = True,
+        info: InfoKind = "all",
         **settings: Any,
     ) -> None:
         if isinstance(render_mode, Mapping):
@@ -127,7 +129,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.observation_space = Presentation(self.problem.task).space
         self.settings = plain(settings)
         self.max_episode_steps = time_limit(max_episode_steps)
-        self._text_in_info = text_in_info
+        self._info_kind = check_kind(info)
         self._episodes: Episodes = open_episodes(self.problem)
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         self._seed: int | None = None
@@ -301,7 +303,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts as if just made."""
         if not self._episodes.can_be_copied:
             keywords = {"render_mode": self.render_mode, "max_episode_steps": self.max_episode_steps}
-            keywords |= {"text_in_info": self._text_in_info, **self.settings}
+            keywords |= {"info": self._info_kind, **self.settings}
             return {"keywords": keywords, "spec": self.spec}
         return {name: value for name, value in vars(self).items() if name not in _BOUND}
 
@@ -325,7 +327,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         report = self._reset_report
         place = self._seed, self._episode, self._step, self._masked()
         add_place(info, report.rung, report.seconds, *place, backend_error)
-        return info if self._text_in_info else without_text(info)
+        return shown(info, self._info_kind)
 
     def _lost(self, fault: BackendError) -> dict[str, Any]:
         """Return the info of a step during which the backend was lost."""

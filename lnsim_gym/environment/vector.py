@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lnsim_gym.arrays import Bool
+from lnsim_gym.environment.infos import InfoKind, check_kind, shown
 from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Episodes, Problem
@@ -45,8 +46,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         threads: Threads that share the networks; worth it from about 0.1 ms of work per step.
         render_mode: ``"human"`` draws one window with the first networks at every reset and step; with ``"rgb_array"``
             ``render`` returns a picture of each network, with ``"ansi"`` a text; None draws nothing.
-        text_in_info: Whether infos have texts too, as arrays of objects; wrappers that make tensors of infos, such as
-            Gymnasium's ``NumpyToTorch``, can make none of them.
+        info: As for ``LightningNetEnv``; by default without texts, so that wrappers such as Gymnasium's
+            ``NumpyToTorch`` can make tensors of infos.
         **settings: Fields of ``EnvironmentConfig``, also as NumPy, OmegaConf or ``pathlib`` have them.
 
     Raises:
@@ -71,7 +72,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         threads: int = 1,
         render_mode: str | None = None,
-        text_in_info: bool = False,
+        info: InfoKind = "numbers",
         **settings: Any,
     ) -> None:
         num_envs = whole_number("num_envs", num_envs, 1)
@@ -89,7 +90,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._episodes: Episodes = open_episodes(self.problem, num_envs, plain(threads))
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
-        self._text_in_info = text_in_info
+        self._info_kind = check_kind(info)
         self._seeds = [0] * num_envs
         self._begun = np.zeros(num_envs, np.bool_)
         self._done = np.zeros(num_envs, np.bool_)
@@ -253,7 +254,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             stepped: Those of them that have just stepped; the others were just reset.
         """
         infos = self._step_info(which, stepped) | self._place(which)
-        return _masked(infos if self._text_in_info else _without_text(infos), which)
+        return _masked(shown(infos, self._info_kind), which)
 
     def _step_info(self, which: Bool, stepped: Bool) -> dict[str, Any]:
         """Return what happened in the last step, nothing where there was none."""
@@ -338,12 +339,3 @@ def _masked(infos: dict[str, Any], which: Bool) -> dict[str, Any]:
     """Add the mask of each key, those inside tables included."""
     values = {key: _masked(value, which) if isinstance(value, dict) else value for key, value in infos.items()}
     return values | {f"_{key}": which.copy() for key in infos}
-
-
-def _without_text(infos: dict[str, Any]) -> dict[str, Any]:
-    """Return infos without arrays of texts, those inside tables included."""
-    return {
-        key: _without_text(value) if isinstance(value, dict) else value
-        for key, value in infos.items()
-        if isinstance(value, dict) or value.dtype != np.object_
-    }

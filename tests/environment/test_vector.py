@@ -25,7 +25,7 @@ def make_native(mode=AutoresetMode.NEXT_STEP, **overrides):
         num_envs=ENVS,
         backend="simulator",
         autoreset_mode=mode.value,
-        **{"max_episode_steps": 6, "text_in_info": True, **overrides},
+        **{"max_episode_steps": 6, "info": "all", **overrides},
     )
 
 
