@@ -49,6 +49,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     success_rates: tuple[float, ...]
     """Share of payments that settled in each episode, in the order of the seeds."""
 
+    @property
+    def profit_sat(self) -> float:
+        """What all nodes together gain in an episode: routing fees less the fees of rebalances."""
+        return self.routing_fees_sat - self.rebalance_fees_sat
+
 
 def evaluate(
     name: str,

@@ -193,6 +193,9 @@ class Task(ABC):
     counts_earnings: ClassVar[bool] = False
     """Whether the forwarding fees that each node earns are counted."""
 
+    pays_success_rate: bool = False
+    """Whether the reward is the share of payments that settled, and nothing else."""
+
     actions: ActionScheme
     observations: ObservationScheme
     options: int
