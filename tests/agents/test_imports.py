@@ -20,6 +20,7 @@ assert len(list(play(env, make_agent("targeted", env.unwrapped.problem), 2, seed
 }
 
 
+@pytest.mark.slow
 def test_shipped_policies_play_the_same_without_torch():
     program = """
 import sys
