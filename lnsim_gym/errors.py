@@ -21,6 +21,7 @@ __all__ = [
     "MissingDependency",
     "RecordError",
     "TopologyError",
+    "UnknownSetting",
     "did_you_mean",
 ]
 
@@ -35,6 +36,10 @@ class ConfigError(LnsimError, ValueError):
 
 class TopologyError(ConfigError):
     """A topology names an unknown node, repeats a channel, or asks for impossible balances or policies."""
+
+
+class UnknownSetting(ConfigError, TypeError):
+    """A keyword of an environment is no setting; worded as Python words it, since some libraries try keywords out."""
 
 
 class InvalidAction(LnsimError, ValueError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from operator import index
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,7 +13,7 @@ from msgspec import inspect
 
 from lnsim_gym.errors import ConfigError, LnsimError, did_you_mean
 
-__all__ = ["convert", "hint"]
+__all__ = ["convert", "hint", "plain", "whole_number"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -40,6 +42,32 @@ def convert(
         raise error(f"{what} does not fit its schema: {problem}{hint(str(problem), kind)}") from None
 
 
+def plain(data: Any) -> Any:
+    """Turn what settings are written with elsewhere into what JSON has.
+
+    Takes arrays and scalars of NumPy and the like, paths, and mappings and sequences of any class, at any depth.
+
+    Raises:
+        ConfigError: Something is no data.
+    """
+    return msgspec.to_builtins(data, enc_hook=_plain, str_keys=True)
+
+
+def whole_number(name: str, value: Any, at_least: int) -> int:
+    """Return a whole number, whatever its integer type, as one of Python.
+
+    Raises:
+        ConfigError: It is none, or too small.
+    """
+    try:
+        number = None if isinstance(value, bool) else index(value)
+    except TypeError:
+        number = None
+    if number is None or number < at_least:
+        raise ConfigError(f"{name} must be an integer >= {at_least}, got {value!r}")
+    return number
+
+
 def hint(problem: str, kind: type[msgspec.Struct]) -> str:
     """Say which keys or values are known where msgspec found a problem, and where an unknown key would be known.
 
@@ -61,6 +89,21 @@ def hint(problem: str, kind: type[msgspec.Struct]) -> str:
         values = [value for around in here if isinstance(around, inspect.LiteralType) for value in around.values]
         return f".{did_you_mean(wrong[1], map(str, values))} Known: {', '.join(map(str, values))}" if values else ""
     return ""
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of a class that msgspec does not know as one that it knows."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence):
+        return list(value)
+    raise ConfigError(
+        f"expected settings of numbers, texts, lists and tables, got {value!r} of type {type(value).__name__}"
+    )
 
 
 def _about_key(key: str, known: list[str], whole: inspect.Type) -> str:

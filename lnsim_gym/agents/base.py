@@ -12,6 +12,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.tasks.liquidity import LiquidityTask, as_liquidity
+from lnsim_gym.tasks.presentation import without_mask
 
 __all__ = ["Agent"]
 
@@ -56,11 +57,7 @@ class Agent(ABC):
 
     def act_one(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> Any:
         """Choose an action for a single environment's observation and info."""
-        if isinstance(observation, dict):
-            batched: Any = {key: value[None] for key, value in observation.items()}
-        else:
-            batched = observation[None]
-        return self.act(batched, {key: np.asarray(info[key])[None] for key in self.INFO}, rng)[0]
+        return self.act(_batch_of_one(observation), {key: np.asarray(info[key])[None] for key in self.INFO}, rng)[0]
 
     def balance_shares(self, observation: Any) -> Float64:
         """Read the balances from observations of any kind.
@@ -68,7 +65,8 @@ class Agent(ABC):
         Returns:
             Balances as shares of the capacity, shape (n, channels, 2), initiator first.
         """
-        rows = observation["balances"] if isinstance(observation, dict) else observation
+        plain = without_mask(observation)
+        rows = plain["balances"] if isinstance(plain, dict) else plain
         shares: Float64 = rows[:, : self.liquidity.observations.directions].astype(np.float64)
         return shares.reshape(len(rows), -1, 2)
 
@@ -84,3 +82,10 @@ class Agent(ABC):
         initiator_sat = np.rint(shares[:, :, 0] * topology.arrays.capacity_sat).astype(np.int64)
         initiator_sat = np.clip(initiator_sat, topology.arrays.reserve_msat // 1000, total_sat)
         return 1000 * np.stack([initiator_sat, total_sat - initiator_sat], axis=2)
+
+
+def _batch_of_one(observation: Any) -> Any:
+    """Return a single observation as a batch."""
+    if isinstance(observation, dict):
+        return {key: _batch_of_one(value) for key, value in observation.items()}
+    return observation[None]

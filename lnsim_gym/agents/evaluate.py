@@ -14,6 +14,7 @@ from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.tasks.base import RebalanceTally
 from lnsim_gym.tasks.columns import COUNTS, SUCCEEDED
+from lnsim_gym.tasks.presentation import Presentation
 
 __all__ = ["Score", "behind", "bootstrap", "evaluate"]
 
@@ -47,6 +48,11 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Share of rebalances that were refused."""
     success_rates: tuple[float, ...]
     """Share of payments that settled in each episode, in the order of the seeds."""
+
+    @property
+    def profit_sat(self) -> float:
+        """What all nodes together gain in an episode: routing fees less the fees of rebalances."""
+        return self.routing_fees_sat - self.rebalance_fees_sat
 
 
 def evaluate(
@@ -116,7 +122,7 @@ def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
         "episode_number": episodes.episodes.copy(),
         "step": episodes.steps.copy(),
     }
-    chosen = agent.act(task.observations.present(columns.observation), info, rng)
+    chosen = agent.act(Presentation(task).present(columns.observation, columns.allowed), info, rng)
     if len(chosen) != episodes.networks:
         raise InvalidAction(f"expected an action for each of {episodes.networks} networks, got {len(chosen)}")
     episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))

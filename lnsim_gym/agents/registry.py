@@ -1,6 +1,6 @@
 """From names to agents: which class a recipe's ``policy`` stands for, and how an agent is built of a recipe.
 
-Agents that learnt need torch, which is imported only when one is built.
+Agents that learnt are played with torch where it is installed; it is imported only when one is built.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
+from lnsim_gym.agents.policy_file import NetworkAgent
 from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe, read_recipe, recipe_path
 from lnsim_gym.agents.rules import (
     Autoloop,
@@ -129,15 +130,22 @@ def _policy(name: str, recipe: RuleRecipe) -> type[Agent]:
 
 
 def _trained_agent(name: str, problem: Problem, recipe: TrainedRecipe) -> Agent:
-    """Build the agent of a trained recipe."""
+    """Build the agent of a trained recipe; without torch, as a plain network if it is one."""
     if recipe.trained is None:
         raise ConfigError(
             f"agent {name!r} has not been trained yet: run `lnsim train {name}`, and name the recipe that it writes"
         )
+    weights = recipe_path(name).parent / recipe.trained.weights
     try:
         from lnsim_gym.agents.learning.trained import load_agent  # noqa: PLC0415 - torch is an extra
     except ModuleNotFoundError as missing:
-        raise MissingDependency(
-            f"trained agents need {missing.name}, which is not installed: pip install 'lnsim_gym[train]'"
-        ) from None
-    return load_agent(name, problem, recipe, recipe_path(name).parent / recipe.trained.weights)
+        try:
+            return NetworkAgent.load(name, problem, recipe, weights)
+        except ValueError as not_plain:
+            if isinstance(not_plain, ConfigError):
+                raise
+            raise MissingDependency(
+                f"agent {name!r} needs {missing.name}, which is not installed, as {not_plain}: "
+                "pip install 'lnsim_gym[train]'"
+            ) from None
+    return load_agent(name, problem, recipe, weights)

@@ -117,8 +117,8 @@ def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[M
         yield report
 
 
-def print_statistics(statistics: Statistics) -> None:
-    """Print the sums of a run as tables."""
+def print_statistics(statistics: Statistics, reward: float | None = None) -> None:
+    """Print the sums of a run as tables, with the sum of rewards where it is not None."""
     console = Console()
     table = Table("", Column("", justify="right"), title="run", show_header=False)
     failures = ", ".join(f"{count} {reason}" for reason, count in statistics.failures.items()) or "none"
@@ -135,6 +135,9 @@ def print_statistics(statistics: Statistics) -> None:
         "lost networks": f"{statistics.backend_errors:,}",
         "runtime": f"{statistics.runtime_s:.1f} s ({statistics.payments_per_minute:,.0f} payments/minute)",
     }
+    if reward is not None:
+        profit_msat = statistics.fees_msat - statistics.rebalance_fees_msat
+        rows |= {"reward": f"{reward:,.3f}", "profit (sat)": f"{profit_msat / 1000:,.3f}"}
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
@@ -147,8 +150,13 @@ def print_statistics(statistics: Statistics) -> None:
     console.print(nodes)
 
 
-def score_cells(scores: Sequence[Score]) -> list[list[str]]:
-    """Return a table of scores on the same seeds as text, header first."""
+def score_cells(scores: Sequence[Score], paid: bool = False) -> list[list[str]]:
+    """Return a table of scores on the same seeds as text, header first.
+
+    Args:
+        scores: The scores.
+        paid: Whether to show the reward of an episode and the profit too.
+    """
     from lnsim_gym.agents.evaluate import behind
 
     best = max(scores, key=lambda score: score.success_rate)
@@ -162,6 +170,7 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
         "rebalanced (sat)",
         "their fees (sat)",
         "refused",
+        *(("reward", "profit (sat)") if paid else ()),
     ]
     return [header] + [
         [
@@ -174,14 +183,15 @@ def score_cells(scores: Sequence[Score]) -> list[list[str]]:
             f"{score.rebalanced_sat:,.0f}",
             f"{score.rebalance_fees_sat:,.0f}",
             f"{score.refused:.1%}",
+            *((f"{score.reward:,.2f}", f"{score.profit_sat:,.0f}") if paid else ()),
         ]
         for score in scores
     ]
 
 
-def print_scores(scores: Sequence[Score]) -> None:
+def print_scores(scores: Sequence[Score], paid: bool = False) -> None:
     """Print scores as a table that is never cut, however narrow the terminal; amounts are means over episodes."""
-    header, *rows = score_cells(scores)
+    header, *rows = score_cells(scores, paid)
     name, *columns = header
     table = Table(
         Column(name, no_wrap=True),

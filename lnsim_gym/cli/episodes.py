@@ -89,11 +89,13 @@ def run(
         as_text = render is RenderMode.ansi
         display = frame_display(inner.render, RENDER_FPS) if as_text else step_progress(f"{env}, {agent}", steps)
         with display as report:
-            for _, info in play(environment, player, steps, seed):
+            earned = 0.0
+            for reward, info in play(environment, player, steps, seed):
+                earned += reward
                 report(info)
     finally:
         environment.close()
-    print_statistics(statistics.statistics())
+    print_statistics(statistics.statistics(), None if inner.problem.task.pays_success_rate else earned)
     if record is not None:
         typer.echo(f"recorded in {record}")
 

@@ -20,13 +20,13 @@ from lnsim_gym.cli.options import (
     Settings,
     Topology,
 )
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
     from lnsim_gym.episodes import Problem
 
-__all__ = ["app", "seed_range"]
+__all__ = ["app", "problem_of", "seed_range"]
 
 app = typer.Typer()
 
@@ -63,27 +63,38 @@ def evaluate(
     """Play agents on the same seeds of an environment and compare them, with 95 % bootstrap intervals.
 
     Each agent sees the environment and acts on it as its recipe says; the backend is the same for all: the
-    simulator, or with `--backend lnd` real nodes, which play one episode after another.
+    simulator, or with `--backend lnd` real nodes, which play one episode after another. An agent that cannot act on
+    the environment is left out.
     """
     from lnsim_gym.agents import make_agent
     from lnsim_gym.agents.evaluate import evaluate as play
+    from lnsim_gym.agents.recipe import read_recipe
     from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen = _chosen_seeds(seeds, episodes)
     if out is not None:
         _require_writable(out)
-    players = {}
+    players, unfit = {}, {}
     for name in agents:
-        overrides = environment_overrides(env, backend, launcher, network, topology, settings, name)
-        problem, steps = _task(env, overrides)
-        players[name] = make_agent(name, problem), steps
+        read_recipe(name)  # a name that stands for nothing is an error, whoever else plays
+        try:
+            overrides = environment_overrides(env, backend, launcher, network, topology, settings, name)
+            problem, steps = problem_of(env, overrides)
+            players[name] = make_agent(name, problem), steps
+        except (ConfigError, MissingDependency) as problem_with_agent:
+            unfit[name] = problem_with_agent
+    if not players:
+        raise next(iter(unfit.values()))
+    for name, reason in unfit.items():
+        typer.echo(f"{name} is left out: {reason}", err=True)
     scores = []
     with progress_bar() as report:
         for name, (agent, steps) in players.items():
             scores.append(play(name, agent, chosen, steps, partial(report, name), threads))
-    print_scores(scores)
+    paid = not all(agent.problem.task.pays_success_rate for agent, _ in players.values())
+    print_scores(scores, paid)
     if out is not None:
-        _write(scores, out)
+        _write(scores, out, paid)
 
 
 @app.command()
@@ -113,17 +124,28 @@ def tune(
     overrides = environment_overrides(
         env, BackendChoice.simulator, LauncherChoice.auto, None, topology, settings, agent
     )
-    problem, steps = _task(env, overrides)
+    problem, steps = problem_of(env, overrides)
     grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
     with writing(out):
         out.touch()
     with progress_bar() as report:
         trials = search(recipe, grid, problem, chosen, steps, partial(report, agent), threads)
-    print_scores([trial.score for trial in trials[:SHOWN_TRIALS]])
+    print_scores([trial.score for trial in trials[:SHOWN_TRIALS]], not problem.task.pays_success_rate)
     best = trials[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
     out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
     typer.echo(f"written to {out}")
+
+
+def problem_of(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
+    """Return the problem of an environment with some settings of its own, and the steps of an episode."""
+    from lnsim_gym.environment.options import time_limit
+    from lnsim_gym.episodes import Problem
+    from lnsim_gym.tasks.config import EnvironmentConfig
+
+    spec = environment_spec(env)
+    steps = time_limit(overrides.pop("max_episode_steps", spec.max_episode_steps)) or 100
+    return Problem.of(EnvironmentConfig.of({**spec.kwargs, **overrides})), steps
 
 
 def seed_range(text: str) -> range:
@@ -147,16 +169,6 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
     return given[:episodes]
 
 
-def _task(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
-    """Return the problem of an environment with some settings of its own, and the steps of an episode."""
-    from lnsim_gym.episodes import Problem
-    from lnsim_gym.tasks.config import EnvironmentConfig
-
-    spec = environment_spec(env)
-    steps = overrides.pop("max_episode_steps", None) or spec.max_episode_steps or 100
-    return Problem.of(EnvironmentConfig.of({**spec.kwargs, **overrides})), steps
-
-
 def _values(text: str) -> tuple[str, list[Any]]:
     """Parse NAME=V1,V2."""
     name, equals, values = text.partition("=")
@@ -177,7 +189,7 @@ def _require_writable(out: Path) -> None:
         out.touch()
 
 
-def _write(scores: list[Score], out: Path) -> None:
+def _write(scores: list[Score], out: Path, paid: bool) -> None:
     """Write a file of the kind its name says."""
     import msgspec
 
@@ -195,7 +207,7 @@ def _write(scores: list[Score], out: Path) -> None:
     else:
         from lnsim_gym.cli.display import score_cells
 
-        header, *lines = score_cells(scores)
+        header, *lines = score_cells(scores, paid)
         rule = ["---", *("---:" for _ in header[1:])]
         out.write_text("".join(f"| {' | '.join(cells)} |\n" for cells in (header, rule, *lines)), encoding="utf-8")
     typer.echo(f"written to {out}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lnsim_gym.cli.episodes import writing
-from lnsim_gym.cli.evaluation import seed_range
+from lnsim_gym.cli.evaluation import problem_of, seed_range
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def train(
     text = source.read_text(encoding="utf-8")
     folders = _prepared(out or Path("runs") / name, todo, resume)
     options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
+    paid = not problem_of(learner.env, dict(learner.env_kwargs))[0].task.pays_success_rate
     reports = []
     for one, folder in folders.items():
         going_on = resume and folder.last_checkpoint() is not None
@@ -91,7 +92,7 @@ def train(
         if report is None:
             typer.echo(f"stopped with a checkpoint in {folder.checkpoints}: the same with --resume goes on", err=True)
             sys.exit(128 + (request() or 0))
-        _print(report)
+        _print(report, paid)
         reports.append(report)
     _conclude(name, text, reports, folders[todo[0]])
 
@@ -108,6 +109,9 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     with writing(file):
         file.write_text(f"hyperparams = {pprint.pformat(settings, sort_dicts=False)}\n", encoding="utf-8")
     call = ["--algo", recipe.algo, "--env", recipe.env, "--gym-packages", "lnsim_gym", "--conf-file", str(file)]
+    if recipe.env_kwargs:
+        # Those of a file alone reach only the environment that it trains in, none that it evaluates in.
+        call += ["--env-kwargs", *(f"{key}:{value!r}" for key, value in recipe.env_kwargs.items())]
     typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
 
 
@@ -188,12 +192,13 @@ def _rate(last: CurvePoint | None) -> str:
     return "" if last is None else f", success rate {last.success_rate:.3f}"
 
 
-def _print(report: TrainingReport) -> None:
-    """Print the result of one seed."""
+def _print(report: TrainingReport, paid: bool) -> None:
+    """Print the result of one seed, with the reward of an episode if that is asked for."""
     score = report.score
+    reward = f", reward {score.reward:,.2f}, profit {score.profit_sat:,.0f} sat" if paid else ""
     typer.echo(
         f"{report.agent}, seed {report.seed}: success rate {score.success_rate:.4f} "
-        f"({score.success_rate_low:.4f} .. {score.success_rate_high:.4f}) over {score.episodes} episodes, "
+        f"({score.success_rate_low:.4f} .. {score.success_rate_high:.4f}){reward} over {score.episodes} episodes, "
         f"{report.steps:,} steps in {report.wall_time_s:.1f} s, {report.environment_share:.1%} of it in the environment"
     )
 

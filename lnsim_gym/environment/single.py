@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 
 from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.interventions import Intervention, Rebalance
+from lnsim_gym.environment.infos import InfoKind, add_place, check_kind, payments_info, reset_info, shown
+from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
-from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.errors import BackendError
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
+from lnsim_gym.schema import plain
 from lnsim_gym.tasks import EnvironmentConfig
 from lnsim_gym.tasks.columns import LEDGER
+from lnsim_gym.tasks.presentation import Presentation
 
 __all__ = ["LightningNetEnv"]
 
-_RESET_OPTIONS: Final = ("balances_msat", "episode")
 _BOUND: Final = frozenset(
     {
         *("_counts", "_ledger", "_terms", "_reward", "_due", "_all"),
-        *("_observed", "_masked", "_decode_one", "_step_one", "_add_info"),
+        *("_observed", "_masked", "_decode_one", "_step_one", "_add_info", "_end"),
     }
 )
 """Attributes that ``_bind`` looks up."""
@@ -66,8 +70,13 @@ class LightningNetEnv(gym.Env[Any, Any]):
       over each of the A numbers of steps in ``observation_averages`` (a new step weighs 2 / (n + 1)).
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
+    With ``mask_in_observation`` it is a dict of ``observation`` and ``action_mask`` (int8, as in the info); ``dict``
+    gets ``action_mask`` as one more entry.
+
     **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch
     that settled.
+
+    ``action_space.sample(info["action_mask"])`` draws an action of any kind that the mask allows.
 
     **Episode.** Never terminates; it is truncated by the time limit, or when the backend is lost (then the reward
     is 0, the observation the last valid one, and ``info["backend_error"]`` says why; the next ``reset`` repairs it).
@@ -75,17 +84,25 @@ class LightningNetEnv(gym.Env[Any, Any]):
     ``reset(options={"balances_msat": array, "episode": k})`` overrides start balances and episode number.
 
     **Info of a step.** ``payments``, ``succeeded`` (counts), ``volume_sat``, ``fees_msat``, ``failures`` (counts by
-    LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term).
-    Info of a reset: ``reset_rung``, ``reset_seconds``. Both have ``seed``, ``episode_number``, ``step`` (steps
-    done), ``action_mask`` (int8) and ``backend_error``. Keys and types never vary.
+    LND reason), ``rebalance`` (``requested_sat, applied_sat, fee_msat, refused, reason``), ``rewards`` (every term);
+    after a reset all of that is 0, False or ``"NONE"``. Info of the last reset: ``reset_rung``, ``reset_seconds``.
+    Besides, ``seed``, ``episode_number``, ``step`` (steps done), ``action_mask`` (int8) and ``backend_error``. Keys
+    and types never vary.
 
     Args:
         render_mode: ``"human"`` draws a window at every reset and step; with ``"rgb_array"`` ``render`` returns a
-            picture, uint8 of shape (height, width, 3), with ``"ansi"`` a text; None draws nothing.
-        **settings: Fields of ``EnvironmentConfig``.
+            picture, uint8 of shape (height, width, 3), with ``"ansi"`` a text; None draws nothing. In its place may
+            stand a mapping of all keywords, as RLlib passes it to the class.
+        max_episode_steps: Steps after which an episode is truncated; never when None or -1. ``gym.make`` takes this
+            keyword itself, for its ``TimeLimit``.
+        info: ``"all"``; ``"numbers"`` leaves texts out (``reason``, ``reset_rung``, ``backend_error``), of which no
+            tensors can be made; ``"flat"`` besides puts the entries of tables beside the others, under keys such as
+            ``rewards.success_rate``.
+        **settings: Fields of ``EnvironmentConfig``, also as NumPy, OmegaConf or ``pathlib`` have them.
 
     Raises:
-        ConfigError: A setting is unknown, of the wrong type or out of range.
+        UnknownSetting: A setting is unknown; also a ``TypeError``.
+        ConfigError: A setting is of the wrong type or out of range.
         InvalidAction: From ``step``, for an action outside the space.
         MissingDependency: A package that ``render_mode`` needs is not installed.
         BackendError: From ``reset`` when the network cannot be brought up, and from ``step`` with ``on_fault="raise"``.
@@ -93,17 +110,31 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     metadata: dict[str, Any] = {"render_modes": [*RENDER_MODES], "render_fps": RENDER_FPS}  # noqa: RUF012
 
-    def __init__(self, render_mode: str | None = None, **settings: Any) -> None:
+    spec = PlainSpec()
+
+    def __init__(
+        self,
+        render_mode: str | Mapping[str, Any] | None = None,
+        max_episode_steps: int | None = None,
+        info: InfoKind = "all",
+        **settings: Any,
+    ) -> None:
+        if isinstance(render_mode, Mapping):
+            self.__init__(**{**render_mode, **settings})  # type: ignore[misc]
+            return
         self.render_mode = render_mode
         self.config = EnvironmentConfig.of(settings)
         self.problem = Problem.of(self.config)
         self.action_space = copy.deepcopy(self.problem.task.actions.space)
-        self.observation_space = self.problem.task.observations.space
-        self.settings = settings
+        self.observation_space = Presentation(self.problem.task).space
+        self.settings = plain(settings)
+        self.max_episode_steps = time_limit(max_episode_steps)
+        self._info_kind = check_kind(info)
         self._episodes: Episodes = open_episodes(self.problem)
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         self._seed: int | None = None
         self._episode = self._step = 0
+        self._reset_report = ResetReport(rung="none", seconds=0.0)
         self._bind()
 
     def _bind(self) -> None:
@@ -116,12 +147,13 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._terms = columns.terms[0].data
         self._reward = columns.reward.data
         self._due = columns.due.data
-        self._observed = task.observations.views_of(columns.observation[0])
+        self._observed = Presentation(task).views_of(columns.observation[0], columns.allowed[0])
         self._masked = task.actions.masks_of(columns.allowed[0])
         self._decode_one = task.actions.decode_one
         self._step_one = self._episodes.step_one
         self._add_info = task.add_info
         self._all = np.ones(1, np.bool_)
+        self._end = self.max_episode_steps or np.inf
 
     @property
     def topology(self) -> Topology:
@@ -140,27 +172,16 @@ class LightningNetEnv(gym.Env[Any, Any]):
             BackendError: The network cannot be brought up.
         """
         super().reset(seed=seed)
-        start_msat, episode = self._reset_options(options or {})
+        start = StartOptions.of([options or {}], self._episodes)
         if seed is not None or self._seed is None:
             self._seed = int(self.np_random.integers(2**62)) if seed is None else seed
             self._episodes.seed(0, self._seed)
-        if episode is not None:
-            self._episodes.episodes[0] = episode - 1
-        report = self._episodes.begin(self._all, start_msat)
+        self._reset_report = start.begin(self._episodes, self._all)
         self._episode = int(self._episodes.episodes[0])
         self._step = 0
         if self._renderer is not None:
             self._renderer.began(self._all)
-        info = {
-            "reset_rung": report.rung,
-            "reset_seconds": report.seconds,
-            "seed": self._seed,
-            "episode_number": self._episode,
-            "step": self._step,
-            "action_mask": self._masked(),
-            "backend_error": "",
-        }
-        return self._observed(), info
+        return self._observed(), self._completed(reset_info(self.problem.task), "")
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Do what the action says, run a batch of payments, observe.
@@ -169,7 +190,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
             action: An element of ``action_space``, or what the task takes in place of one (``ExactRebalance``).
 
         Returns:
-            Observation, reward, False, whether the backend was lost, and info.
+            Observation, reward, False, whether the time limit was reached or the backend was lost, and info.
 
         Raises:
             InvalidAction: The action lies outside the space.
@@ -187,7 +208,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._step += 1
         if self._renderer is not None:
             self._renderer.stepped(self._all)
-        return self._observed(), self._reward[0], False, False, self._info("")
+        return self._observed(), self._reward[0], False, self._step >= self._end, self._info("")
 
     def render(self) -> Any:
         """Show the network as ``render_mode`` says; draws nothing without one.
@@ -205,6 +226,8 @@ class LightningNetEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> Bool:
         """Return which actions the balances allow, as sb3-contrib asks for them, shape (mask length,)."""
+        if self._seed is None:
+            raise gym.error.ResetNeeded("call reset before the first action_masks")
         return self._masked().astype(np.bool_)
 
     def balances_msat(self) -> Int64:
@@ -261,7 +284,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         Raises:
             ConfigError: The episodes are on real nodes, which cannot be put back where they were.
         """
-        own = {"seed": self._seed, "episode": self._episode, "step": self._step}
+        own = {"seed": self._seed, "episode": self._episode, "step": self._step, "reset_report": self._reset_report}
         return SavedState.of(self, self._episodes, self._renderer, own)
 
     def restore_state(self, state: SavedState) -> None:
@@ -274,67 +297,37 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._seed = own["seed"]
         self._episode = own["episode"]
         self._step = own["step"]
+        self._reset_report = own["reset_report"]
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts as if just made."""
         if not self._episodes.can_be_copied:
-            return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"spec": self.spec}
+            keywords = {"render_mode": self.render_mode, "max_episode_steps": self.max_episode_steps}
+            keywords |= {"info": self._info_kind, **self.settings}
+            return {"keywords": keywords, "spec": self.spec}
         return {name: value for name, value in vars(self).items() if name not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on where the original stood."""
-        if "_episodes" not in state:
-            self.__init__(render_mode=state["render_mode"], **state["settings"])  # type: ignore[misc]
+        if "keywords" in state:
+            self.__init__(**state["keywords"])  # type: ignore[misc]
+            self.spec = state["spec"]
+            return
         self.__dict__.update(state)
         self._bind()
 
-    def _reset_options(self, options: dict[str, Any]) -> tuple[Int64 | None, int | None]:
-        """Check the options of a reset."""
-        for name in options:
-            if name not in _RESET_OPTIONS:
-                raise ConfigError(f"unknown reset option {name!r}: known are {', '.join(_RESET_OPTIONS)}")
-        episode = options.get("episode")
-        if episode is not None and (not isinstance(episode, int) or episode < 0):
-            raise ConfigError(f"the reset option episode must be an integer >= 0, got {episode!r}")
-        if "balances_msat" not in options:
-            return None, episode
-        return self.topology.check_balances_msat(options["balances_msat"])[None], episode
-
     def _info(self, backend_error: str) -> dict[str, Any]:
-        """Return the info of the step that was just made; written out, as every step comes here."""
-        (  # in the order of COUNTS
-            succeeded,
-            volume_msat,
-            fees_msat,
-            _no_failure,
-            timeout,
-            no_route,
-            error,
-            incorrect_payment_details,
-            insufficient_balance,
-            canceled,
-        ) = self._counts.tolist()
-        info = {
-            "payments": self._due[0],
-            "succeeded": succeeded,
-            "volume_sat": volume_msat // 1000,
-            "fees_msat": fees_msat,
-            "failures": {
-                "TIMEOUT": timeout,
-                "NO_ROUTE": no_route,
-                "ERROR": error,
-                "INCORRECT_PAYMENT_DETAILS": incorrect_payment_details,
-                "INSUFFICIENT_BALANCE": insufficient_balance,
-                "CANCELED": canceled,
-            },
-        }
+        """Return the info of the step that was just made."""
+        info = payments_info(self._counts.tolist(), self._due[0])
         self._add_info(info, self._ledger.tolist(), self._terms.tolist())
-        info["seed"] = self._seed
-        info["episode_number"] = self._episode
-        info["step"] = self._step
-        info["action_mask"] = self._masked()
-        info["backend_error"] = backend_error
-        return info
+        return self._completed(info, backend_error)
+
+    def _completed(self, info: dict[str, Any], backend_error: str) -> dict[str, Any]:
+        """Add to an info where the environment stands."""
+        report = self._reset_report
+        place = self._seed, self._episode, self._step, self._masked()
+        add_place(info, report.rung, report.seconds, *place, backend_error)
+        return shown(info, self._info_kind)
 
     def _lost(self, fault: BackendError) -> dict[str, Any]:
         """Return the info of a step during which the backend was lost."""

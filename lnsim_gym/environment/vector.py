@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -13,16 +14,20 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from lnsim_gym.arrays import Bool
+from lnsim_gym.environment.infos import InfoKind, check_kind, shown
+from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.payments import FAILURE_NAMES
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
+from lnsim_gym.schema import plain, whole_number
 from lnsim_gym.tasks import EnvironmentConfig
 from lnsim_gym.tasks.columns import COUNTS, FIRST_FAILURE, LEDGER
+from lnsim_gym.tasks.presentation import Presentation
 
-__all__ = ["LightningNetVectorEnv", "step_info"]
+__all__ = ["LightningNetVectorEnv"]
 
 
 class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
@@ -34,17 +39,20 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
 
     Args:
         num_envs: Number of networks.
-        max_episode_steps: Steps after which an episode is truncated; never when None.
+        max_episode_steps: Steps after which an episode is truncated; never when None or -1.
         autoreset_mode: When an environment whose episode ended starts the next one: ``"NextStep"`` (at the next
             step, which ignores the action), ``"SameStep"`` (at once, last observation in ``info["final_obs"]``) or
             ``"Disabled"`` (when told to, by ``reset(options={"reset_mask": mask})``).
         threads: Threads that share the networks; worth it from about 0.1 ms of work per step.
         render_mode: ``"human"`` draws one window with the first networks at every reset and step; with ``"rgb_array"``
             ``render`` returns a picture of each network, with ``"ansi"`` a text; None draws nothing.
-        **settings: Fields of ``EnvironmentConfig``.
+        info: As for ``LightningNetEnv``; by default without texts, so that wrappers such as Gymnasium's
+            ``NumpyToTorch`` can make tensors of infos.
+        **settings: Fields of ``EnvironmentConfig``, also as NumPy, OmegaConf or ``pathlib`` have them.
 
     Raises:
-        ConfigError: A setting is unknown, of the wrong type or out of range.
+        UnknownSetting: A setting is unknown; also a ``TypeError``.
+        ConfigError: A setting is of the wrong type or out of range.
         MissingDependency: A package that ``render_mode`` needs is not installed.
         InvalidAction: From ``step``, for actions outside the space.
     """
@@ -55,6 +63,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
+    spec = PlainSpec()
+
     def __init__(
         self,
         num_envs: int = 1,
@@ -62,24 +72,27 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         threads: int = 1,
         render_mode: str | None = None,
+        info: InfoKind = "numbers",
         **settings: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ConfigError(f"num_envs must be at least 1, got {num_envs}")
+        num_envs = whole_number("num_envs", num_envs, 1)
         self.render_mode = render_mode
         self.config = EnvironmentConfig.of(settings)
         self.problem = Problem.of(self.config)
         self.num_envs = num_envs
-        self.max_episode_steps = max_episode_steps
+        self.max_episode_steps = time_limit(max_episode_steps)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_action_space = copy.deepcopy(self.problem.task.actions.space)
-        self.single_observation_space = self.problem.task.observations.space
+        self._presentation = Presentation(self.problem.task)
+        self.single_observation_space = self._presentation.space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._episodes: Episodes = open_episodes(self.problem, num_envs, threads)
+        self._episodes: Episodes = open_episodes(self.problem, num_envs, plain(threads))
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
-        self._seeds: list[int] = []
+        self._info_kind = check_kind(info)
+        self._seeds = [0] * num_envs
+        self._begun = np.zeros(num_envs, np.bool_)
         self._done = np.zeros(num_envs, np.bool_)
 
     def reset(
@@ -90,22 +103,24 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         Args:
             seed: Seed of environment 0 (environment i gets ``seed + i``), or one seed or None for each environment.
                 An environment without a seed goes on with its sequence of episodes.
-            options: ``reset_mask``, bool of shape (num_envs,): which environments to reset; all by default.
+            options: ``reset_mask``, bool of shape (num_envs,): which environments to reset; all by default. The others
+                are those of ``LightningNetEnv.reset``, for every environment that is reset.
 
         Raises:
-            ConfigError: An option is unknown.
+            ConfigError: An option is unknown or impossible.
             TypeError: ``reset_mask`` is no bool array.
             ValueError: ``reset_mask`` or the list of seeds has the wrong shape.
         """
         which = self._reset_mask(options or {})
-        seeds = self._seed_list(seed)
+        start = StartOptions.of([options or {}] * self.num_envs, self._episodes, ("reset_mask",))
+        seeds = self._seed_list(seed, which)
         for index, given in enumerate(seeds):
             if which[index] and given is not None:
                 self._episodes.seed(index, int(given))
                 self._seeds[index] = int(given)
         self._seed_column = np.array(self._seeds)
-        self._begin(which)
-        return self._observation(), self._reset_info(which)
+        self._begin(which, start)
+        return self._observation(), self._infos(which, stepped=np.zeros(self.num_envs, np.bool_))
 
     def step(self, actions: Any) -> tuple[Any, npt.NDArray[np.float64], Bool, Bool, dict[str, Any]]:
         """Step every environment; one whose episode ended starts the next as ``autoreset_mode`` says.
@@ -116,8 +131,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             InvalidAction: An action lies outside the space.
         """
-        if not self._seeds:
-            raise gym.error.ResetNeeded("call reset before the first step")
+        self._require_begun("step")
         ended = self._done.copy()
         if self.autoreset_mode is AutoresetMode.DISABLED and ended.any():
             raise gym.error.ResetNeeded(
@@ -128,12 +142,12 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         rewards = np.where(active, self._episodes.columns.reward, 0.0)
         truncations = active & (self._episodes.steps >= (self.max_episode_steps or np.inf))
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            infos = self._same_step_info(truncations)
+            final = self._restart(truncations)
+            infos = self._infos(np.ones(self.num_envs, np.bool_), stepped=~truncations) | final
         else:
-            infos = self._step_info(active)
             if ended.any():
                 self._begin(ended)
-                infos = _merge(infos, self._reset_info(ended))
+            infos = self._infos(np.ones(self.num_envs, np.bool_), stepped=active)
             self._done = truncations.copy()
         return self._observation(), rewards, np.zeros(self.num_envs, np.bool_), truncations, infos
 
@@ -146,12 +160,12 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         if self._renderer is None:
             gym.logger.warn("render was called, but render_mode is None: pass it when the environment is made")
             return None
-        if not self._seeds:
-            raise gym.error.ResetNeeded("call reset before the first render")
+        self._require_begun("render")
         return self._renderer.render()
 
     def action_masks(self) -> Bool:
         """Return which actions the balances allow, shape (num_envs, mask length)."""
+        self._require_begun("action_masks")
         return self.problem.task.actions.mask(self._episodes.columns.allowed).astype(np.bool_)
 
     def balances_msat(self) -> npt.NDArray[np.int64]:
@@ -165,7 +179,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         Raises:
             ConfigError: The episodes are on real nodes, which cannot be put back where they were.
         """
-        own = {"seeds": self._seeds, "done": self._done}
+        own = {"seeds": self._seeds, "begun": self._begun, "done": self._done}
         return SavedState.of(self, self._episodes, self._renderer, own)
 
     def restore_state(self, state: SavedState) -> None:
@@ -176,6 +190,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         """
         own = SavedState.put_back(state, self, self._episodes, self._renderer)
         self._seeds = own["seeds"]
+        self._begun = own["begun"]
         self._done = own["done"]
         self._seed_column = np.array(self._seeds)
 
@@ -193,60 +208,83 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         if self._renderer is not None:
             self._renderer.stepped(active)
 
-    def _begin(self, which: Bool) -> None:
+    def _begin(self, which: Bool, start: StartOptions | None = None) -> None:
         """Start the next episode of the chosen environments."""
-        self._episodes.begin(which)
+        begin = self._episodes.begin if start is None else partial(start.begin, self._episodes)
+        begin(which)
+        self._begun[which] = True
         self._done[which] = False
         if self._renderer is not None:
             self._renderer.began(which)
 
-    def _same_step_info(self, ended: Bool) -> dict[str, Any]:
-        """Start the next episode of those that ended; return infos with their last observation and info."""
+    def _require_begun(self, what: str) -> None:
+        """Refuse to go on where an environment was never reset."""
+        if not self._begun.all():
+            never = (
+                "reset" if not self._begun.any() else f"reset for environments {np.flatnonzero(~self._begun).tolist()}"
+            )
+            raise gym.error.ResetNeeded(f"call {never} before the first {what}")
+
+    def _restart(self, ended: Bool) -> dict[str, Any]:
+        """Start the next episode of those that ended; return their last observations and infos."""
         if not ended.any():
-            return self._step_info(~ended)
+            return {}
         last = self._observation()
         final_obs = np.full(self.num_envs, None, dtype=object)
-        for index in np.flatnonzero(ended):
-            row = {key: value[index] for key, value in last.items()} if isinstance(last, dict) else last[index]
-            final_obs[index] = row
-        final_info = self._step_info(ended)
-        infos = self._step_info(~ended)
+        for index in np.flatnonzero(ended).tolist():
+            final_obs[index] = _row(last, index)
+        final_info = self._infos(ended, stepped=ended)
         self._begin(ended)
-        infos = _merge(infos, self._reset_info(ended))
-        infos |= {"final_obs": final_obs, "_final_obs": ended.copy()}
-        return infos | {"final_info": final_info, "_final_info": ended.copy()}
+        return {
+            "final_obs": final_obs,
+            "_final_obs": ended.copy(),
+            "final_info": final_info,
+            "_final_info": ended.copy(),
+        }
 
     def _observation(self) -> Any:
         """Return fresh observations."""
-        return self.problem.task.observations.present(self._episodes.columns.observation)
+        return self._presentation.present(self._episodes.columns.observation, self._episodes.columns.allowed)
 
-    def _reset_info(self, which: Bool) -> dict[str, Any]:
-        """Return the info of the environments that were just reset."""
-        rungs = np.full(self.num_envs, None, dtype=object)
-        rungs[which] = "assign"
-        infos = {"reset_rung": rungs, "reset_seconds": np.zeros(self.num_envs), **self._place(which)}
-        return _masked(infos, which)
+    def _infos(self, which: Bool, stepped: Bool) -> dict[str, Any]:
+        """Return the infos of environments in Gymnasium's vector form.
 
-    def _step_info(self, which: Bool) -> dict[str, Any]:
-        """Return the info of the environments that just stepped."""
-        return _masked({**step_info(self._episodes, which), **self._place(which)}, which) if which.any() else {}
+        Args:
+            which: Those that have an info, shape (num_envs,).
+            stepped: Those of them that have just stepped; the others were just reset.
+        """
+        infos = self._step_info(which, stepped) | self._place(which)
+        return _masked(shown(infos, self._info_kind), which)
+
+    def _step_info(self, which: Bool, stepped: Bool) -> dict[str, Any]:
+        """Return what happened in the last step, nothing where there was none."""
+        columns = self._episodes.columns
+        counts = _where(stepped, columns.counts)
+        rows = np.ascontiguousarray(counts[:, :LEDGER].T)
+        named = dict(zip(COUNTS, rows, strict=True))
+        return {
+            "payments": stepped * columns.due,
+            "succeeded": named["succeeded"],
+            "volume_sat": named["volume_msat"] // 1000,
+            "fees_msat": named["fees_msat"],
+            "failures": dict(zip(FAILURE_NAMES, rows[FIRST_FAILURE + 1 :], strict=True)),
+            **self.problem.task.step_infos(counts[:, LEDGER:], _where(stepped, columns.terms), which),
+        }
 
     def _place(self, which: Bool) -> dict[str, Any]:
-        """Return the entries that infos of steps and of resets share."""
-        mask = self.problem.task.actions.mask(self._episodes.columns.allowed)
+        """Return where environments stand in their episodes."""
         return {
+            "reset_rung": _where(which, np.full(self.num_envs, "assign", dtype=object), None),
+            "reset_seconds": np.zeros(self.num_envs),
             "seed": _where(which, self._seed_column),
             "episode_number": _where(which, self._episodes.episodes),
             "step": _where(which, self._episodes.steps),
-            "action_mask": _where(which, mask),
+            "action_mask": _where(which, self.problem.task.actions.mask(self._episodes.columns.allowed)),
             "backend_error": _where(which, np.full(self.num_envs, "", dtype=object), None),
         }
 
     def _reset_mask(self, options: dict[str, Any]) -> Bool:
         """Return which environments a reset is for."""
-        unknown = set(options) - {"reset_mask"}
-        if unknown:
-            raise ConfigError(f"unknown reset option {unknown.pop()!r}: known is reset_mask")
         mask = options.get("reset_mask")
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
@@ -256,8 +294,8 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             raise ValueError(f"reset_mask must have shape ({self.num_envs},) and a True entry, got {mask}")
         return mask
 
-    def _seed_list(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        """Return one seed or None for each environment, random ones where none was ever given."""
+    def _seed_list(self, seed: int | Sequence[int | None] | None, which: Bool) -> list[int | None]:
+        """Return one seed or None for each environment, random ones where one begins that never had any."""
         if isinstance(seed, int | np.integer):
             seeds: list[int | None] = [int(seed) + index for index in range(self.num_envs)]
             self._np_random, self._np_random_seed = gym.utils.seeding.np_random(int(seed))
@@ -265,10 +303,10 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
             seeds = [None] * self.num_envs if seed is None else list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, got {len(seeds)}")
-        if not self._seeds:
+        fresh = which & ~self._begun & np.array([own is None for own in seeds])
+        if fresh.any():
             base = int(self.np_random.integers(2**62))
-            self._seeds = [0] * self.num_envs
-            seeds = [base + index if own is None else own for index, own in enumerate(seeds)]
+            seeds = [base + index if fresh[index] else own for index, own in enumerate(seeds)]
         return seeds
 
 
@@ -281,27 +319,11 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ConfigError(f"autoreset_mode must be one of {known}, got {mode!r}") from None
 
 
-def step_info(episodes: Episodes, which: Bool) -> dict[str, Any]:
-    """Return what happened in a step in Gymnasium's vector form, without the masks of the outermost keys.
-
-    Args:
-        episodes: The runner of n networks.
-        which: The networks that stepped, shape (n,); entries of the others are 0, False or None.
-    """
-    columns = episodes.columns
-    counts = _where(which, columns.counts)
-    rows = np.ascontiguousarray(counts[:, :LEDGER].T)
-    named = dict(zip(COUNTS, rows, strict=True))
-    failures = rows[FIRST_FAILURE + 1 :]
-    of_task = episodes.problem.task.step_infos(counts[:, LEDGER:], _where(which, columns.terms), which)
-    return {
-        "payments": which * columns.due,
-        "succeeded": named["succeeded"],
-        "volume_sat": named["volume_msat"] // 1000,
-        "fees_msat": named["fees_msat"],
-        "failures": _masked(dict(zip(FAILURE_NAMES, failures, strict=True)), which),
-        **{key: _masked(value, which) if isinstance(value, dict) else value for key, value in of_task.items()},
-    }
+def _row(observations: Any, index: int) -> Any:
+    """Return the observation of one environment."""
+    if isinstance(observations, dict):
+        return {key: _row(value, index) for key, value in observations.items()}
+    return observations[index]
 
 
 def _where(which: Bool, values: npt.NDArray[Any], other: Any = 0) -> npt.NDArray[Any]:
@@ -314,19 +336,6 @@ def _where(which: Bool, values: npt.NDArray[Any], other: Any = 0) -> npt.NDArray
 
 
 def _masked(infos: dict[str, Any], which: Bool) -> dict[str, Any]:
-    """Add the mask of each key."""
-    return infos | {f"_{key}": which.copy() for key in infos}
-
-
-def _merge(infos: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """Merge infos of disjoint environments."""
-    merged = dict(infos)
-    for key, value in others.items():
-        if key not in merged:
-            merged[key] = value
-        elif key.startswith("_"):
-            merged[key] = merged[key] | value
-        else:
-            mine = others[f"_{key}"]
-            merged[key] = np.where(mine if value.ndim == 1 else mine[:, None], value, merged[key])
-    return merged
+    """Add the mask of each key, those inside tables included."""
+    values = {key: _masked(value, which) if isinstance(value, dict) else value for key, value in infos.items()}
+    return values | {f"_{key}": which.copy() for key in infos}

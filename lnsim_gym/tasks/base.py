@@ -29,7 +29,19 @@ from lnsim_gym.errors import InvalidAction
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks.config import EnvironmentConfig
 
-__all__ = ["ActionScheme", "Kernel", "ObservationScheme", "RebalanceTally", "Task", "TaskKernels"]
+__all__ = ["ActionScheme", "Kernel", "ObservationScheme", "RebalanceTally", "Task", "TaskKernels", "as_array"]
+
+
+def as_array(actions: Any) -> npt.NDArray[Any]:
+    """Return actions as an array.
+
+    Raises:
+        InvalidAction: They are of no one shape, or no numbers that lie in memory of the CPU.
+    """
+    try:
+        return np.asarray(actions)
+    except (TypeError, ValueError) as problem:
+        raise InvalidAction(f"expected an array of numbers, got {actions!r}: {problem}") from None
 
 
 class ActionScheme(ABC):
@@ -65,17 +77,14 @@ class ActionScheme(ABC):
         Raises:
             InvalidAction: The number of actions is another one, or an action lies outside the space.
         """
-        try:
-            batch = np.asarray(actions)
-        except ValueError:
-            batch = np.empty(0)
+        batch = as_array(actions)
         if batch.shape[:1] != (networks,):
             raise InvalidAction(f"expected an action for each of {networks} networks, got {actions!r}")
         return self.decode(batch if which is None else batch[which])
 
     def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or what the task takes in place of one, into a decision, len(Task.decision) int64."""
-        decision: memoryview = self.decode(np.asarray(action)[None])[0].data
+        decision: memoryview = self.decode(as_array(action)[None])[0].data
         return decision
 
     @abstractmethod
@@ -183,6 +192,9 @@ class Task(ABC):
     """Whether ``apply`` may change routing policies; then each network has policies of its own."""
     counts_earnings: ClassVar[bool] = False
     """Whether the forwarding fees that each node earns are counted."""
+
+    pays_success_rate: bool = False
+    """Whether the reward is the share of payments that settled, and nothing else."""
 
     actions: ActionScheme
     observations: ObservationScheme

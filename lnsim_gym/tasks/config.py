@@ -6,14 +6,13 @@ The settings of a task come on top: each task has a subclass of ``EnvironmentCon
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
-from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.errors import ConfigError, UnknownSetting, did_you_mean
 from lnsim_gym.payments import PaymentOptions
-from lnsim_gym.schema import convert
+from lnsim_gym.schema import convert, hint, plain
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
 
 __all__ = [
@@ -86,6 +85,8 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Payments made in each step."""
     payment: PaymentOptions = PaymentOptions()
     """How payments are sent."""
+    mask_in_observation: bool = False
+    """Whether observations hold the mask of the actions too, under ``action_mask``."""
     lnd: dict[str, Any] = msgspec.field(default_factory=dict)
     """Settings of real nodes (``LndSettings``); the simulator ignores them."""
     on_fault: Literal["truncate", "raise"] = "truncate"
@@ -98,17 +99,24 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:
-        """Build a config from plain settings: one of the task that they name, with all of its fields.
+        """Build a config from settings: one of the task that they name, with all of its fields.
 
         Raises:
-            ConfigError: A setting is unknown, of the wrong type or out of range.
+            UnknownSetting: A setting is unknown.
+            ConfigError: One is of the wrong type or out of range.
         """
-        plain = dict(settings)
-        traffic = plain.get("traffic", {})
-        plain["traffic"] = {"kind": traffic} if isinstance(traffic, str) else {"kind": "drift", **traffic}
-        if isinstance(plain.get("topology"), Path):
-            plain["topology"] = str(plain["topology"])
-        return convert(plain, _config_of_task(plain.get("task", "liquidity"), cls), "the environment")
+        given = plain(settings)
+        kind = _config_of_task(given.get("task", "liquidity"), cls)
+        for name in given:
+            if name not in kind.__struct_fields__:
+                about = hint(f"unknown field `{name}`", kind)
+                raise UnknownSetting(f"the environment got an unexpected keyword argument {name!r}{about}")
+        traffic = given.get("traffic", {})
+        if isinstance(traffic, str):
+            given["traffic"] = {"kind": traffic}
+        elif isinstance(traffic, dict):
+            given["traffic"] = {"kind": "drift", **traffic}
+        return convert(given, kind, "the environment")
 
 
 CONFIGS: Final[dict[str, type[EnvironmentConfig]]] = {}

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +129,7 @@ def test_rl_zoo_is_told_the_same_hyperparameters(tmp_path):
     file = tmp_path / "ppo.py"
     said = lnsim("train", "ppo", "--zoo", file)
     assert f"rl_zoo3.train --algo ppo --env LightningNet-v0 --gym-packages lnsim_gym --conf-file {file}" in said
+    assert shlex.split(said)[-2:] == ["--env-kwargs", "observation:'averages'"]
     told = {}
     exec(file.read_text(), told)
     recipe = read_recipe("ppo")
@@ -138,6 +141,8 @@ def test_without_the_extra_a_command_says_what_to_install(command, recipe):
     code = (
         "import sys\nsys.modules['torch'] = sys.modules['sb3_contrib'] = None\nfrom lnsim_gym.cli import main; main()"
     )
+    recurrent = Path(recipe)
+    recurrent.write_text(RECIPE.replace('algo = "ppo"', 'algo = "ppo_lstm"'))
     arguments = [argument.format(recipe=recipe) for argument in command]
     done = subprocess.run([sys.executable, "-c", code, *arguments], check=False, capture_output=True, text=True)
     assert done.returncode == 2

@@ -55,9 +55,30 @@ def test_settings_and_topologies_change_the_world_for_all_agents(tmp_path):
     assert around["rebalance_fees_sat"] > 0
 
 
+def test_an_agent_that_cannot_act_there_is_left_out_with_a_note():
+    out = lnsim("eval", "noop", "lndg", "--seeds", "0:2", "--set", "max_episode_steps=1")
+    assert "lndg is left out: " in out
+    assert "set operation=circular" in out
+    assert "2 episodes" in out
+
+
+def test_reward_and_profit_are_shown_where_the_reward_is_not_the_success_rate(tmp_path):
+    few = ("--set", "max_episode_steps=2", "--set", "payments_per_step=3")
+    assert "profit" not in lnsim("eval", "noop", "--seeds", "0:2", *few)
+    out = lnsim("eval", "noop", "--seeds", "0:2", *few, "--set", "reward=profit")
+    assert "reward" in out
+    assert "profit (sat)" in out
+    assert "profit (sat)" in lnsim("run", "--steps", 2, "--set", "reward=profit")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (("eval", "noop", "nop", "--seeds", "0:2"), "Did you mean 'noop'"),
+        (
+            ("eval", "noop", "--seeds", "0:2", "--set", "max_episode_steps=0"),
+            "max_episode_steps must be an integer >= 1",
+        ),
         (("eval", "noop", "--seeds", "0:2", "--episodes", 3), "at most as many episodes as seeds"),
         (("eval", "lndg", "--seeds", "0:2"), "set operation=circular"),
         (("eval", "noop", "--set", "observatoin=flows"), "Did you mean 'observation'"),

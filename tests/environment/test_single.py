@@ -26,6 +26,8 @@ VARIATIONS = [
     {"traffic": "simln", "reward": {"volume_rate": 1.0, "rebalanced_share": -0.1}},
     {"traffic": {"kind": "card", "sat_per_unit": 1000}, "payment": {"mission_control": "per_episode"}},
     {"payment": {"max_parts": 16}, "traffic": {"median_amount_sat": 150_000}},
+    {"mask_in_observation": True, "action": "multidiscrete"},
+    {"mask_in_observation": True, "observation": "dict"},
 ]
 
 
@@ -106,9 +108,11 @@ def keys_and_types(info):
 
 
 @pytest.mark.parametrize("variation", VARIATIONS, ids=str)
-def test_info_has_the_same_keys_and_types_at_every_step(variation):
-    _, *steps = (info for *_, info in rollout(make(**variation), 0, 40))
+def test_info_has_the_same_keys_and_types_at_every_reset_and_step(variation):
+    steps = [info for *_, info in rollout(make(max_episode_steps=15, **variation), 0, 40)]
     assert all(keys_and_types(info) == keys_and_types(steps[0]) for info in steps)
+    assert [info["payments"] for info in steps if info["step"] == 0] == [0, 0, 0]
+    assert {info["reset_rung"] for info in steps} == {"assign"}
     assert set(steps[0]["rewards"]) == set(TERMS)
     assert set(steps[0]["failures"]) == {reason.name for reason in FailureReason} - {"NONE"}
 
@@ -226,9 +230,20 @@ def test_impossible_reset_options_are_refused_and_nothing_changes(options, compl
     np.testing.assert_array_equal(env.unwrapped.balances_msat(), before)
 
 
-@pytest.mark.parametrize("action", [43, -1, 1.5, "push", None, np.zeros(3)])
-def test_an_action_outside_the_space_is_refused_and_nothing_changes(action):
-    env = make().unwrapped
+RAGGED = [[0], [1, 2]]
+WRONG_ACTIONS = {
+    "discrete": [43, -1, 1.5, "push", None, np.zeros(3), [3], RAGGED],
+    "multidiscrete": [3, [7, 0, 0], [0, 0], [0.0, 0.0, 0.0], [[0, 0, 0]], "push", None, RAGGED],
+    "box": [1.0, np.zeros(3), np.full(7, 2.0), np.full(7, np.nan), ["0.5"] * 7, np.full(7, 1j), None, RAGGED,
+            np.full(7, np.iinfo(np.int64).min)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"), [(kind, action) for kind in WRONG_ACTIONS for action in WRONG_ACTIONS[kind]]
+)
+def test_an_action_outside_the_space_is_refused_and_nothing_changes(kind, action):
+    env = make(action=kind).unwrapped
     env.reset(seed=5)
     before = env.balances_msat()
     with pytest.raises(InvalidAction):
@@ -236,9 +251,32 @@ def test_an_action_outside_the_space_is_refused_and_nothing_changes(action):
     np.testing.assert_array_equal(env.balances_msat(), before)
 
 
-def test_step_before_reset_is_refused():
-    with pytest.raises(gym.error.ResetNeeded):
-        make().unwrapped.step(0)
+def test_what_needs_a_reset_is_refused_before_it():
+    for ask in (lambda env: env.step(0), lambda env: env.action_masks()):
+        with pytest.raises(gym.error.ResetNeeded):
+            ask(make().unwrapped)
+
+
+CHOSEN = {
+    "discrete": lambda action: [action],
+    "multidiscrete": lambda action: np.add([0, 7, 9], action),  # the masks of 7 routes, 2 orientations and 4 sizes
+    "box": np.flatnonzero,
+}
+
+
+@pytest.mark.parametrize("kind", CHOSEN)
+def test_sampling_with_the_mask_keeps_to_it(kind):
+    env = make(action=kind)
+    _, info = env.reset(seed=3)
+    rng = np.random.default_rng(0)
+    env.action_space.seed(0)
+    for _ in range(40):
+        mask = info["action_mask"] & rng.integers(0, 2, info["action_mask"].shape, dtype=np.int8)
+        mask[[0, 7, -1] if kind == "multidiscrete" else 0] = 1
+        action = env.action_space.sample(mask)
+        assert action in env.action_space
+        assert mask[CHOSEN[kind](action)].all()
+        *_, info = env.step(env.action_space.sample(info["action_mask"]))
 
 
 def test_unknown_keywords_of_make_are_refused_with_a_suggestion():

@@ -16,6 +16,8 @@ VARIATIONS = [
     {"action": "box", "observation": "dict", "operation": "circular"},
     {"traffic": "classic", "payment": {"mission_control": "per_episode"}},
     {"payment": {"max_parts": 16}, "traffic": {"median_amount_sat": 150_000}},
+    {"mask_in_observation": True, "info": "flat"},
+    {"mask_in_observation": True, "observation": "dict", "info": "numbers"},
 ]
 
 
@@ -25,8 +27,7 @@ def make_native(mode=AutoresetMode.NEXT_STEP, **overrides):
         num_envs=ENVS,
         backend="simulator",
         autoreset_mode=mode.value,
-        max_episode_steps=6,
-        **overrides,
+        **{"max_episode_steps": 6, "info": "all", **overrides},
     )
 
 
@@ -107,6 +108,61 @@ def test_disabled_autoreset_resets_the_environments_of_the_mask_alone():
         np.testing.assert_array_equal(observation[index], expected)
 
 
+def test_an_environment_that_was_never_reset_does_not_step():
+    env = make_native(AutoresetMode.DISABLED)
+    with pytest.raises(gym.error.ResetNeeded, match="call reset before"):
+        env.unwrapped.action_masks()
+    mask = np.array([True, False, True, True, False])
+    env.reset(options={"reset_mask": mask})
+    for ask in (lambda: env.step(np.zeros(ENVS, int)), env.unwrapped.action_masks):
+        with pytest.raises(gym.error.ResetNeeded, match=r"call reset for environments \[1, 4\] before"):
+            ask()
+    _, infos = env.reset(options={"reset_mask": ~mask})
+    assert (infos["seed"][~mask] > 2**32).all()
+    env.step(np.zeros(ENVS, int))
+
+
+def test_reset_takes_the_options_of_single_environments():
+    native, reference = make_native(), make_reference()
+    balances_msat = native.unwrapped.problem.topology.start_balances_msat()
+    for options in ({"episode": np.int64(2)}, {"balances_msat": balances_msat, "episode": 1}):
+        (observation, infos), (expected, expected_infos) = (
+            env.reset(seed=4, options=options) for env in (native, reference)
+        )
+        assert_same(observation, expected)
+        assert_same(infos, expected_infos)
+    for options in ({"episode": -1}, {"episode": 1.5}, {"balances_msat": balances_msat[:2]}, {"balance": 0}):
+        with pytest.raises(ConfigError):
+            native.reset(options=options)
+
+
+def test_infos_have_no_texts_unless_they_are_asked_for():
+    def kinds(infos):
+        return {
+            kind
+            for value in infos.values()
+            for kind in (kinds(value) if isinstance(value, dict) else {value.dtype.kind})
+        }
+
+    env = gym.make_vec("LightningNet-v0", num_envs=ENVS)
+    for infos in (env.reset(seed=0)[1], env.step(np.zeros(ENVS, int))[-1]):
+        assert kinds(infos) <= set("iufb")
+        assert infos["rebalance"]["refused"].dtype == bool
+    flat = gym.make_vec("LightningNet-v0", num_envs=ENVS, info="flat").reset(seed=0)[1]
+    assert not any(isinstance(value, dict) for value in flat.values())
+    assert flat["rewards.success_rate"].shape == (ENVS,)
+
+
+def test_gymnasium_makes_tensors_of_all_that_comes_out():
+    torch = pytest.importorskip("torch", reason="needs the extra 'train'")
+    pytest.importorskip("array_api_compat", reason="Gymnasium's wrapper needs it")
+    env = gym.wrappers.vector.NumpyToTorch(gym.make_vec("LightningNet-v0", num_envs=ENVS, max_episode_steps=2))
+    env.reset(seed=0)
+    for _ in range(4):
+        *_, infos = env.step(torch.zeros(ENVS, dtype=torch.int64))
+    assert infos["rewards"]["success_rate"].shape == (ENVS,)
+
+
 @pytest.mark.parametrize(
     ("mask", "error"),
     [
@@ -169,9 +225,14 @@ def test_making_a_vector_warns_of_nothing():
 @pytest.mark.parametrize(
     ("keywords", "complaint"),
     [
-        ({"num_envs": 0}, "num_envs must be at least 1"),
+        ({"num_envs": 0}, "num_envs must be an integer >= 1, got 0"),
         ({"autoreset_mode": "Sometimes"}, "autoreset_mode must be one of"),
         ({"threads": 0}, "threads must lie in"),
+        ({"num_envs": 2.5}, "num_envs must be an integer"),
+        ({"max_episode_steps": 0}, "max_episode_steps must be an integer >= 1"),
+        ({"max_episode_steps": 2.5}, "max_episode_steps must be an integer >= 1"),
+        ({"max_episode_steps": "3"}, "max_episode_steps must be an integer >= 1"),
+        ({"info": "some"}, "info must be one of 'all', 'numbers', 'flat'"),
         ({"backend": "lnd"}, 'vectorization_mode="sync"'),
     ],
 )
@@ -180,8 +241,15 @@ def test_impossible_vectors_are_refused(keywords, complaint):
         gym.make_vec("LightningNet-v0", **{"num_envs": ENVS, "backend": "simulator", **keywords})
 
 
-def test_actions_outside_the_space_are_refused():
+@pytest.mark.parametrize("actions", [np.full(ENVS, 99), [5], 5, None, [[0], [1, 2]], np.zeros((ENVS, 1), int)])
+def test_actions_outside_the_space_are_refused(actions):
     env = make_native()
     env.reset(seed=0)
     with pytest.raises(InvalidAction):
-        env.step(np.full(ENVS, 99))
+        env.step(actions)
+
+
+def test_minus_one_is_no_time_limit():
+    env = make_native(max_episode_steps=-1)
+    env.reset(seed=0)
+    assert not any(env.step(np.zeros(ENVS, int))[3].any() for _ in range(7))

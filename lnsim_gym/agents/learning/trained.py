@@ -1,15 +1,8 @@
-"""Agents that act by a trained policy, and the small file that a policy is kept in.
-
-A policy file is a NumPy archive: the weights that choose actions (``policy/...``), the statistics that observations are
-normalised with, if they are (``mean/...``, ``scale/...``, ``clip``), and the spaces it was trained for (``spaces``). It
-holds no code, so files of others can be loaded safely.
-"""
+"""Agents that act by a trained policy of stable-baselines3."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,14 +14,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecNormalize
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.features import Features, make_features
+from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.learning.hyperparams import Hyperparameters
 from lnsim_gym.agents.learning.policy_iteration import ActionValuePolicy
+from lnsim_gym.agents.policy_file import PLAIN_OBSERVATION, ObservationStatistics, PolicyFile
 from lnsim_gym.agents.recipe import TrainedRecipe
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.presentation import without_mask
 
-__all__ = ["ObservationStatistics", "TrainedAgent", "load_agent"]
+__all__ = ["TrainedAgent", "load_agent", "statistics_of"]
 
 _CRITICS: Final = (
     "value_net.",
@@ -41,42 +36,18 @@ _CRITICS: Final = (
     "learned.",
 )
 """Weights that only training needs."""
-_PLAIN: Final = ""
-"""Stands for the key of observations that are no dict."""
 
 
-@dataclass(frozen=True)
-class ObservationStatistics:
-    """What ``VecNormalize`` has learned of the observations; one entry per key of dict observations."""
-
-    mean: dict[str, npt.NDArray[np.float64]]
-    scale: dict[str, npt.NDArray[np.float64]]
-    """Standard deviations."""
-    clip: float
-    """Largest magnitude of a normalised observation."""
-
-    @classmethod
-    def of(cls, normalizer: VecNormalize | None) -> ObservationStatistics | None:
-        """Take the statistics as they are now, or None where observations are not normalised."""
-        if normalizer is None or not normalizer.norm_obs:
-            return None
-        running = normalizer.obs_rms if isinstance(normalizer.obs_rms, dict) else {_PLAIN: normalizer.obs_rms}
-        return cls(
-            mean={key: own.mean.copy() for key, own in running.items()},
-            scale={key: np.sqrt(own.var + normalizer.epsilon) for key, own in running.items()},
-            clip=normalizer.clip_obs,
-        )
-
-    def normalize(self, observation: Any) -> Any:
-        """Normalise observations as ``VecNormalize`` does."""
-        if not isinstance(observation, dict):
-            return self._normalize(_PLAIN, observation)
-        return {key: self._normalize(key, rows) if key in self.mean else rows for key, rows in observation.items()}
-
-    def _normalize(self, key: str, rows: Any) -> npt.NDArray[np.float32]:
-        """Normalise the observations under one key."""
-        normalized: npt.NDArray[np.float64] = (rows - self.mean[key]) / self.scale[key]
-        return normalized.clip(-self.clip, self.clip).astype(np.float32)
+def statistics_of(normalizer: VecNormalize | None) -> ObservationStatistics | None:
+    """Take the statistics as they are now, or None where observations are not normalised."""
+    if normalizer is None or not normalizer.norm_obs:
+        return None
+    running = normalizer.obs_rms if isinstance(normalizer.obs_rms, dict) else {PLAIN_OBSERVATION: normalizer.obs_rms}
+    return ObservationStatistics(
+        mean={key: own.mean.copy() for key, own in running.items()},
+        scale={key: np.sqrt(own.var + normalizer.epsilon) for key, own in running.items()},
+        clip=normalizer.clip_obs,
+    )
 
 
 class TrainedAgent(Agent):
@@ -107,7 +78,7 @@ class TrainedAgent(Agent):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """See ``Agent.act``."""
         if self._features is not None:
-            observation = self._features(observation, np.asarray(info["step"]))
+            observation = self._features(without_mask(observation), np.asarray(info["step"]))
         if self._statistics is not None:
             observation = self._statistics.normalize(observation)
         if isinstance(self._policy, MaskableActorCriticPolicy | ActionValuePolicy):
@@ -146,25 +117,9 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
     Raises:
         ConfigError: There is no such file, it does not fit the recipe, or the environment is not one it can act on.
     """
-    try:
-        with np.load(weights, allow_pickle=False) as archive:
-            arrays = dict(archive)
-        observations, actions = arrays.pop("spaces").tolist()
-    except FileNotFoundError:
-        raise ConfigError(f"agent {name!r}: the policy file {weights} is missing; `lnsim train` makes one") from None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, zipfile.BadZipFile) as problem_with_file:
-        raise ConfigError(f"agent {name!r}: {weights} is no policy file: {problem_with_file}") from None
-    features = make_features(recipe, problem)
-    spaces = features.space if features else problem.task.observations.space, problem.task.actions.space
-    of_one_size = features is None or not features.fits_any_network
-    for what, space, trained in zip(("observations", "actions"), spaces, (observations, actions), strict=True):
-        if of_one_size and str(space) != trained:
-            raise ConfigError(
-                f"agent {name!r} was trained for {what} {trained}, this environment has {space}: "
-                "its network must have as many nodes and channels, and the settings of the recipe"
-            )
-    policy = Hyperparameters.of(recipe).make_policy(*spaces)
-    state = {key.removeprefix("policy/"): torch.from_numpy(array) for key, array in arrays.items() if "policy/" in key}
+    file = PolicyFile.read(name, problem, recipe, weights)
+    policy = Hyperparameters.of(recipe).make_policy(*file.spaces)
+    state = {key: torch.from_numpy(array) for key, array in file.weights.items()}
     try:
         missing = [key for key in policy.load_state_dict(state, strict=False)[0] if not _is_critic(key)]
         unknown = state.keys() - policy.state_dict().keys()
@@ -176,18 +131,7 @@ def load_agent(name: str, problem: Problem, recipe: TrainedRecipe, weights: Path
             f"missing {missing}, unknown {sorted(unknown)}"
         )
     policy.set_training_mode(False)
-    return TrainedAgent(problem, policy, _statistics(arrays), features)
-
-
-def _statistics(arrays: dict[str, npt.NDArray[Any]]) -> ObservationStatistics | None:
-    """Return the statistics of a policy file."""
-    if "clip" not in arrays:
-        return None
-    mean, scale = (
-        {key.removeprefix(f"{kind}/"): array for key, array in arrays.items() if key.startswith(f"{kind}/")}
-        for kind in ("mean", "scale")
-    )
-    return ObservationStatistics(mean=mean, scale=scale, clip=float(arrays["clip"]))
+    return TrainedAgent(problem, policy, file.statistics, file.features)
 
 
 def _is_critic(name: str) -> bool:

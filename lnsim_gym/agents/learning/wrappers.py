@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from lnsim_gym.agents.features import Features
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
+from lnsim_gym.tasks.presentation import without_mask
 
 __all__ = ["ClockedVecEnv", "FeaturedVecEnv"]
 
@@ -51,16 +52,17 @@ class FeaturedVecEnv(VecEnvWrapper):
 
     def reset(self) -> Any:
         """See ``VecEnv.reset``."""
-        return self.features(self._networks.reset(), self._networks.steps)
+        return self.features(without_mask(self._networks.reset()), self._networks.steps)
 
     def step_wait(self) -> VecEnvStepReturn:
         """See ``VecEnv.step_wait``."""
-        observations, rewards, dones, infos = self._networks.step_wait()
+        shown, rewards, dones, infos = self._networks.step_wait()
+        observations = without_mask(shown)
         last = observations.copy()
         steps = self._networks.steps
         ended = np.flatnonzero(dones).tolist()
         for index in ended:
-            last[index] = infos[index]["terminal_observation"]
+            last[index] = without_mask(infos[index]["terminal_observation"])
         steps[dones] = self._networks.max_episode_steps or 0
         shown = self.features(last, steps)
         for index in ended:

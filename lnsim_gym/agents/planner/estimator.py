@@ -16,6 +16,7 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.liquidity import as_liquidity
+from lnsim_gym.tasks.presentation import without_mask
 from lnsim_gym.traffic.kernels import KIND_WEIGHTED
 
 __all__ = ["DemandEstimator", "imagined_problem"]
@@ -159,6 +160,7 @@ class DemandEstimator:
     def _last_step(self, observation: Any) -> Float64:
         """Read the features of the last step as an observation row has them, shape (n, layout.features)."""
         layout = self._layout
+        observation = without_mask(observation)
         if not isinstance(observation, dict):
             row: Float64 = observation[:, layout.directions : layout.directions + layout.features].astype(np.float64)
             return row

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Int8, Int64
 from lnsim_gym.errors import ConfigError, InvalidAction
-from lnsim_gym.tasks.base import ActionScheme
+from lnsim_gym.tasks.base import ActionScheme, as_array
 from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes
 
 __all__ = [
@@ -129,7 +129,7 @@ class DiscreteActions(RebalanceActions):
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
-        choices = np.asarray(actions)
+        choices = as_array(actions)
         if choices.dtype.kind not in "iu" or choices.ndim != 1 or ((choices < 0) | (choices >= len(self._rows))).any():
             raise InvalidAction(f"expected integers in 0..{len(self._rows) - 1}, got {actions!r}")
         chosen: Int64 = self._decisions[choices]
@@ -159,6 +159,35 @@ class DiscreteActions(RebalanceActions):
         return allowed.copy
 
 
+class MaskedMultiDiscrete(gym.spaces.MultiDiscrete):
+    """A ``MultiDiscrete`` that samples from a mask as sb3-contrib has it: those of all dimensions in one row."""
+
+    def sample(self, mask: Any = None, **options: Any) -> npt.NDArray[np.int64]:  # type: ignore[override]
+        """Draw an action.
+
+        Args:
+            mask: int8 of shape (sum(nvec),), or as Gymnasium takes it, one array for each dimension.
+            **options: Those of Gymnasium.
+        """
+        if isinstance(mask, np.ndarray):
+            mask = tuple(np.split(mask, np.cumsum(self.nvec)[:-1]))
+        return super().sample(mask=mask, **options)
+
+
+class MaskedBox(gym.spaces.Box):
+    """A ``Box`` that samples from a mask of its entries: those that are not allowed are 0."""
+
+    def sample(self, mask: Any = None, **options: Any) -> npt.NDArray[Any]:  # type: ignore[override]
+        """Draw an action.
+
+        Args:
+            mask: int8 of the space's shape, or None to allow every entry.
+            **options: Those of Gymnasium.
+        """
+        drawn = super().sample(**options)
+        return drawn if mask is None else np.where(mask, drawn, 0).astype(self.dtype)
+
+
 class MultiDiscreteActions(RebalanceActions):
     """``MultiDiscrete([routes, 2, sizes + 1])``: route, orientation (1 is reversed), and size (0 does nothing)."""
 
@@ -167,11 +196,11 @@ class MultiDiscreteActions(RebalanceActions):
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         super().__init__(routes, sizes)
         self._shape = np.array([len(routes.hops) // 2, 2, len(sizes) + 1], np.int64)
-        self.space = gym.spaces.MultiDiscrete(self._shape)
+        self.space = MaskedMultiDiscrete(self._shape)
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
-        picks = np.asarray(actions)
+        picks = as_array(actions)
         fits = picks.dtype.kind in "iu" and picks.ndim == 2 and picks.shape[1] == 3
         if not fits or ((picks < 0) | (picks >= self._shape)).any():
             raise InvalidAction(f"expected rows of integers below {self._shape.tolist()}, got {actions!r}")
@@ -209,17 +238,14 @@ class BoxActions(RebalanceActions):
 
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         super().__init__(routes, sizes)
-        self.space = gym.spaces.Box(-1.0, 1.0, (len(routes.hops) // 2,), np.float32)
+        self.space = MaskedBox(-1.0, 1.0, (len(routes.hops) // 2,), np.float32)
 
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
-        try:
-            values = np.asarray(actions, np.float64)
-        except (TypeError, ValueError):
-            raise InvalidAction(
-                f"expected {self.space.shape[0]} numbers in -1..1 per action, got {actions!r}"
-            ) from None
-        if values.ndim != 2 or values.shape[1] != self.space.shape[0] or not (np.abs(values) <= 1).all():
+        given = as_array(actions)
+        fits = given.dtype.kind in "fiu" and given.ndim == 2 and given.shape[1] == self.space.shape[0]
+        values = given.astype(np.float64) if fits else np.full((1, 1), np.nan)
+        if not (np.abs(values) <= 1).all():
             raise InvalidAction(f"expected {self.space.shape[0]} numbers in -1..1 per action, got {actions!r}")
         route = np.abs(values).argmax(axis=1)
         value = values[np.arange(len(values)), route]

@@ -56,6 +56,7 @@ class LiquidityTask(Task):
         )
         self.weights: Float64 = reward_weights(config.reward)
         """Reward weights, shape (terms,)."""
+        self.pays_success_rate = np.array_equal(self.weights, reward_weights("success_rate"))
         self.per_capacity: Float64 = np.repeat(1.0 / (1000.0 * topology.arrays.capacity_sat), 2)
         """1 / capacity in msat, shape (directions,)."""
         self.first_direction: Int64 = np.repeat(self.routes.directions[:, 0], len(config.action_sizes)).astype(np.int64)

@@ -20,7 +20,7 @@ from lnsim_gym.agents.features import make_features
 from lnsim_gym.agents.learning.hyperparams import Hyperparameters
 from lnsim_gym.agents.learning.policy_iteration import DirectPolicyIteration
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
-from lnsim_gym.agents.learning.trained import ObservationStatistics, TrainedAgent
+from lnsim_gym.agents.learning.trained import TrainedAgent, statistics_of
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import CurvePoint
 from lnsim_gym.agents.learning.wrappers import ClockedVecEnv, FeaturedVecEnv
@@ -83,7 +83,7 @@ class TrainingRun:
     def agent(self, problem: Problem) -> TrainedAgent:
         """Return an agent that acts by the policy as it is."""
         features = None if self._features is None else self._features.fresh_copy()
-        return TrainedAgent(problem, self.model.policy, ObservationStatistics.of(self._normalizer), features)
+        return TrainedAgent(problem, self.model.policy, statistics_of(self._normalizer), features)
 
     def save(self, folder: TrainingFolder) -> None:
         """Write a checkpoint, all of it or nothing, and remove older ones.
