@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -65,6 +66,7 @@ def main() -> None:
     after a request to terminate; whatever was being made is removed before.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    warnings.showwarning = _show_warning
     try:
         make_app()(prog_name="lnsim")
     except LnsimError as problem:
@@ -72,6 +74,11 @@ def main() -> None:
         sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as errors are shown, without the source line that it came from."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:
