@@ -70,6 +70,8 @@ class Session:
         self._tell_state = tell_state
         self._told_seq = 0
         """Number of the last message that the client knows from the state."""
+        self._state = b""
+        """The state, while it waits; it goes before everything else."""
         self._replies: deque[bytes] = deque()
         self._chunks: deque[tuple[bytes, int]] = deque()
         self._reply_bytes = self._bytes = self._messages = self._unreported = self._written = self._heard = 0
@@ -79,7 +81,9 @@ class Session:
     @property
     def waits(self) -> bool:
         """Whether anything waits to be written."""
-        return bool(self._replies or self._chunks) or self._connection.transport.get_write_buffer_size() > 0
+        return (
+            bool(self._state or self._replies or self._chunks) or self._connection.transport.get_write_buffer_size() > 0
+        )
 
     def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
         """Send this client a message of its own."""
@@ -99,9 +103,7 @@ class Session:
             state: The messages that tell the state.
         """
         self._told_seq = seq
-        frames = b"".join([text_frame(encode(message)) for message in state])
-        self._replies.append(frames)
-        self._reply_bytes += len(frames)
+        self._state = b"".join([text_frame(encode(message)) for message in state])
         self._ready.set()
 
     def offer(self, chunk: Chunk) -> None:
@@ -129,7 +131,7 @@ class Session:
         while connection.state is State.OPEN:
             if self._unreported and not self._replies:
                 self._catch_up()
-            batch = [self._pop_reply()] if self._replies else self._pop_batch()
+            batch = self._pop_next()
             if not batch:
                 self._ready.clear()
                 await self._ready.wait()
@@ -174,6 +176,13 @@ class Session:
         transport = self._connection.transport
         return self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
 
+    def _pop_next(self) -> list[bytes]:
+        """Take out what is to be written next; nothing when nothing waits."""
+        if self._state:
+            state, self._state = self._state, b""
+            return [state]
+        return [self._pop_reply()] if self._replies else self._pop_batch()
+
     def _pop_reply(self) -> bytes:
         """Take out the oldest reply that waits."""
         frame = self._replies.popleft()
@@ -204,8 +213,9 @@ class Session:
         self.dropped += sum(waiting)
         lost = self._unreported + sum(waiting)
         self._unreported = 0
-        self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
         self._tell_state(self)
+        notice = self._make_reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
+        self._state = text_frame(encode(notice)) + self._state
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

@@ -66,9 +66,10 @@ def main() -> None:
     after a request to terminate; whatever was being made is removed before.
     """
     signal.signal(signal.SIGTERM, _terminated)
-    warnings.showwarning = _show_warning
     try:
-        make_app()(prog_name="lnsim")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            make_app()(prog_name="lnsim")
     except LnsimError as problem:
         typer.echo(f"error: {problem}", err=True)
         sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)
