@@ -63,6 +63,8 @@ class RebalanceReason(enum.IntEnum):
     """A forwarding node lacks the balance (BOLT 4 failure code)."""
     OTHER = 5
     """LND refused for a reason outside this list; see ``RebalanceResult.detail``."""
+    NO_ROUTE = 6
+    """Pathfinding found no route, or no further one, within the fee limit."""
 
 
 class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

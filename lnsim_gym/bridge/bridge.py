@@ -131,7 +131,7 @@ class Bridge:
         moment = Moment(
             self._encoder.seq, info["episode_number"], 0, info["seed"], lambda: (None, None, balances_msat), now()
         )
-        self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info))
+        self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info, self.suggestions.is_open))
 
     def stepping(self) -> None:
         """Note that a step begins, with what was taken for it if anything was."""

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.bridge.frames import encode
 from lnsim_gym.bridge.names import ChannelEndName, WireNames
 
-__all__ = ["WINDOW", "ChannelBook"]
+__all__ = ["MANY_ENDS", "WINDOW", "ChannelBook"]
 
 WINDOW: Final = 100
 """Payments over which the rolling success rate and mean amount of a channel end are taken."""
+
+
+MANY_ENDS: Final = 250
+"""Channels of a node beyond which messages hold only those of its channels that they are about."""
 
 
 class _Traffic:
@@ -54,21 +59,18 @@ class ChannelBook:
         self.names = names
         arrays = names.topology.arrays
         self._source: list[int] = arrays.source.tolist()
-        self._traffic = [_Traffic() for _ in names.ends]
-        self._sat = [-1] * len(names.ends)
-        self._fixed_json = [
-            encode({name: getattr(end, name) for name in ("node", "channel_id", "remote_pubkey", "capacity")})[1:-1]
-            for end in names.ends
-        ]
-        self._end_template = [_end_template(end) for end in names.ends]
+        self._traffic: defaultdict[int, _Traffic] = defaultdict(_Traffic)
+        self._sat: Int64 = np.full(len(names.ends), -1, np.int64)
+        self._fixed_json: list[bytes] = [b""] * len(names.ends)
+        self._end_template: list[bytes] = [b""] * len(names.ends)
         self._end_json = [b""] * len(names.ends)
         self._node_json: list[bytes | None] = [None] * len(names.nodes)
 
     def set_balances(self, balances_msat: Int64) -> list[int]:
         """Take over all balances, shape (channels, 2), and return the ends that changed by a sat or more."""
         told = self._sat
-        self._sat = (balances_msat.reshape(-1) // 1000).tolist()
-        changed = [end for end, (before, after) in enumerate(zip(told, self._sat, strict=True)) if before != after]
+        self._sat = balances_msat.reshape(-1) // 1000
+        changed: list[int] = np.flatnonzero(told != self._sat).tolist()
         for end in changed:
             self._forget(end & ~1)
         return changed
@@ -79,13 +81,13 @@ class ChannelBook:
             end = 2 * channel
             local = balances_msat.item(end) // 1000
             remote = balances_msat.item(end + 1) // 1000
-            if self._sat[end] != local or self._sat[end + 1] != remote:
+            if self._sat.item(end) != local or self._sat.item(end + 1) != remote:
                 self._sat[end] = local
                 self._sat[end + 1] = remote
                 self._forget(end)
 
-    def balances_sat(self) -> list[int]:
-        """Return the balances by channel end, in sat."""
+    def balances_sat(self) -> Int64:
+        """Return a copy of the balances by channel end, in sat, shape (ends,)."""
         return self._sat.copy()
 
     def count_payment(self, end: int, settled: bool, amount: int) -> None:
@@ -101,7 +103,7 @@ class ChannelBook:
         direct = self.names.direction(source, destination)
         if direct is not None:
             return direct
-        return max(self.names.ends_of[source], key=self._sat.__getitem__, default=0)
+        return max(self.names.ends_of[source], key=self._sat.item, default=0)
 
     def flat(self, end: int) -> dict[str, Any]:
         """Return the flat fields of a channel end."""
@@ -110,41 +112,73 @@ class ChannelBook:
 
     def flat_json(self, end: int) -> bytes:
         """Return the flat fields of a channel end as the members of a JSON object, without its braces."""
-        local = self._sat[end]
+        local = self._sat.item(end)
         traffic = self._traffic[end]
+        if not self._fixed_json[end]:
+            name = self.names.ends[end]
+            fixed = {"node": name.node, "channel_id": name.channel_id, "remote_pubkey": name.remote_pubkey}
+            self._fixed_json[end] = encode({**fixed, "capacity": name.capacity})[1:-1]
         return (
             b'%b,"local_balance":%d,"remote_balance":%d,"balance_ratio":%a,'
             b'"tx_count":%d,"success_rate":%a,"avg_amount":%a'
         ) % (
             self._fixed_json[end],
             local,
-            self._sat[end ^ 1],
+            self._sat.item(end ^ 1),
             local / self.names.ends[end].capacity,
             traffic.count,
             traffic.success_rate,
             traffic.avg_amount,
         )
 
-    def channels_json(self, *nodes: int) -> bytes:
-        """Return the channels of some nodes as a JSON object."""
-        return b"{%b}" % b",".join([self._node(node) for node in nodes])
+    def channels_json(self, *nodes: int, about: Iterable[int] = ()) -> bytes:
+        """Return the channels of some nodes by name.
+
+        Args:
+            nodes: The nodes, by index.
+            about: Channel ends to tell of nodes with more than ``MANY_ENDS`` of them; of others, all are told.
+        """
+        return b"{%b}" % b",".join([self._node(node, about) for node in nodes])
+
+    def parts_json(self, ends_per_part: int) -> Iterator[bytes]:
+        """Yield the channels of all nodes by name, at most so many channel ends at a time."""
+        part: list[bytes] = []
+        room = ends_per_part
+        for node, ends in enumerate(self.names.ends_of):
+            for first in range(0, max(len(ends), 1), ends_per_part):
+                rest = ends[first : first + ends_per_part]
+                if len(rest) > room:
+                    yield b"{%b}" % b",".join(part)
+                    part, room = [], ends_per_part
+                part.append(self._named(node, rest))
+                room -= len(rest)
+        yield b"{%b}" % b",".join(part)
 
     def _forget(self, end: int) -> None:
         """Forget the JSON of a channel, given by its initiator's end; each end's holds both balances."""
         self._end_json[end] = self._end_json[end + 1] = b""
         self._node_json[self._source[end]] = self._node_json[self._source[end + 1]] = None
 
-    def _node(self, node: int) -> bytes:
+    def _node(self, node: int, about: Iterable[int]) -> bytes:
         """Return ``"name":[ends]`` of a node."""
+        ends = self.names.ends_of[node]
+        if len(ends) > MANY_ENDS:
+            return self._named(node, [end for end in about if self._source[end] == node])
         known = self._node_json[node]
         if known is None:
-            ends = b",".join([self._end_json[end] or self._encode_end(end) for end in self.names.ends_of[node]])
-            known = self._node_json[node] = encode(self.names.nodes[node]) + b":[" + ends + b"]"
+            known = self._node_json[node] = self._named(node, ends)
         return known
+
+    def _named(self, node: int, ends: list[int]) -> bytes:
+        """Return ``"name":[ends]`` for some ends of a node."""
+        encoded = b",".join([self._end_json[end] or self._encode_end(end) for end in ends])
+        return encode(self.names.nodes[node]) + b":[" + encoded + b"]"
 
     def _encode_end(self, end: int) -> bytes:
         """Encode a channel end."""
-        encoded = self._end_json[end] = self._end_template[end] % (self._sat[end], self._sat[end ^ 1])
+        if not self._end_template[end]:
+            self._end_template[end] = _end_template(self.names.ends[end])
+        encoded = self._end_json[end] = self._end_template[end] % (self._sat.item(end), self._sat.item(end ^ 1))
         return encoded
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from typing import Any
+from typing import Any, Final
+
+import numpy as np
 
 from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.clock import Clock
@@ -23,10 +25,12 @@ from lnsim_gym.bridge.messages import (
     RequestSuggestions,
     Reset,
     ResetData,
+    StateUpdate,
     Step,
     StepData,
 )
 from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.whole_state import STATE_ENDS, state_parts
 from lnsim_gym.payments import (
     DESCRIPTIONS,
     FailureReason,
@@ -50,6 +54,8 @@ _CHANNEL_UPDATE = (
     b'{"type":"channel_update","event_type":"channel_state","schema":"lightningnet/1","seq":%d,"timestamp":"%b",%b,'
     b'"data":%b,"channels":%b}'
 )
+MANY_NUMBERS: Final = 20_000
+"""Numbers of an array beyond which messages leave it out: clients take 1 MiB by default."""
 _LND_FAILED = (RebalanceReason.TEMPORARY_CHANNEL_FAILURE, RebalanceReason.OTHER)
 
 
@@ -114,6 +120,13 @@ def describe_payments(
     ]
 
 
+def _short(value: Any) -> Any:
+    """Return an observation, action or info without its very long arrays."""
+    if isinstance(value, dict):
+        return {key: _short(entry) for key, entry in value.items()}
+    return None if isinstance(value, np.ndarray) and value.size > MANY_NUMBERS else value
+
+
 class Encoder:
     """Makes the published messages of one environment, with their numbers and timestamps.
 
@@ -141,12 +154,20 @@ class Encoder:
         """Forget the channels, whose names have changed; the next reset reports all of them."""
         self._book = ChannelBook(self.names)
 
-    def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any]) -> Chunk:
-        """Encode the start of an episode."""
+    def reset(self, balances_msat: Any, observation: Any, info: dict[str, Any], takes_suggestions: bool) -> Chunk:
+        """Encode the start of an episode: an update of each channel end that changed, or the whole state of many."""
         chunk = self._chunk()
-        for end in self._book.set_balances(balances_msat):
-            self._add_update(chunk, end)
-        data = ResetData(episode=info["episode_number"], seed=info["seed"], observation=observation, info=info)
+        changed = self._book.set_balances(balances_msat)
+        if len(self.names.ends) > STATE_ENDS:
+            place = (self._clock.tick().decode(), info["episode_number"], 0)
+            for part in state_parts(self._book, place, [], takes_suggestions):
+                self._add(chunk, StateUpdate, part, kind="channel_update")
+        else:
+            for end in changed:
+                self._add_update(chunk, end)
+        data = ResetData(
+            episode=info["episode_number"], seed=info["seed"], observation=_short(observation), info=_short(info)
+        )
         self._add(chunk, Reset, data)
         return chunk
 
@@ -157,9 +178,8 @@ class Encoder:
         self._book.set_balances(event.balances_served_from_msat)
         self._add_payments(chunk, event)
         self._book.set_balances(event.balances_after_msat)
-        for end, (before, after) in enumerate(zip(told, self._book.balances_sat(), strict=True)):
-            if before != after:
-                self._add_update(chunk, end)
+        for end in np.flatnonzero(told != self._book.balances_sat()).tolist():
+            self._add_update(chunk, end)
         self._add(chunk, Step, self._step_data(event, result))
         return chunk
 
@@ -179,11 +199,11 @@ class Encoder:
         """Begin a chunk."""
         return Chunk(first_seq=self._seq + 1)
 
-    def _add(self, chunk: Chunk, kind: Any, data: Any) -> None:
-        """Append a message with the next number and timestamp."""
+    def _add(self, chunk: Chunk, message_type: Any, data: Any, kind: str | None = None) -> None:
+        """Append a message with the next number and timestamp, for the subscribers to a kind, by default its own."""
         self._seq += 1
-        message = kind(seq=self._seq, timestamp=self._clock.tick().decode(), data=data)
-        chunk.add(message.type, encode(message))
+        message = message_type(seq=self._seq, timestamp=self._clock.tick().decode(), data=data)
+        chunk.add(kind or message.type, encode(message))
 
     def _add_payments(self, chunk: Chunk, event: StepEvents) -> None:
         """Append a transaction for each payment of a step."""
@@ -198,7 +218,9 @@ class Encoder:
                 self._book.update({hop >> 1 for hop in itertools.chain(*parts) if hop >= 0}, after)
             end = parts[0][0] if payment.success else self._book.first_hop(source, destination)
             self._book.count_payment(end, payment.success, payment.amount)
-            self._add_transaction(chunk, payment, end, self._book.channels_json(source, destination))
+            used = {hop ^ way for hop in itertools.chain(*parts) if hop >= 0 for way in (0, 1)} | {end, end ^ 1}
+            channels = self._book.channels_json(source, destination, about=sorted(used))
+            self._add_transaction(chunk, payment, end, channels)
 
     def _add_transaction(self, chunk: Chunk, payment: Payment, end: int, channels: bytes) -> None:
         """Append a transaction."""
@@ -216,7 +238,7 @@ class Encoder:
         self._seq += 1
         timestamp = self._clock.tick()
         flat = self._book.flat_json(end)
-        channels = self._book.channels_json(self._source[end])
+        channels = self._book.channels_json(self._source[end], about=(end,))
         chunk.add("channel_update", _CHANNEL_UPDATE % (self._seq, timestamp, flat, channels, channels))
         if self.keep_records:
             self._keep_record(chunk, "channel_state", timestamp, end, {})
@@ -231,13 +253,13 @@ class Encoder:
         return StepData(
             episode=event.episode,
             step=event.step,
-            action=event.action,
+            action=_short(event.action),
             rebalance=self._rebalance(event),
-            observation=result.observation,
+            observation=_short(result.observation),
             reward=float(result.reward),
             terminated=result.terminated,
             truncated=result.truncated,
-            info=result.info,
+            info=_short(result.info),
         )
 
     def _rebalance(self, event: StepEvents) -> RebalanceSummary:

@@ -143,7 +143,7 @@ class Transaction(_FlatEnd, kw_only=True):
 
 
 class ChannelUpdate(_FlatEnd, kw_only=True):
-    """A channel end whose balance changed, and all channels of its node."""
+    """A channel end whose balance changed, and the channels of its node: all, or of very many the one that changed."""
 
     type: Literal["channel_update"] = "channel_update"
     event_type: Literal["channel_state"] = "channel_state"
@@ -192,7 +192,8 @@ class StepData(_Part, kw_only=True):
     """As given to ``step``; ``{"row", "amount_msat"}`` for an exact rebalance."""
     rebalance: RebalanceSummary
     observation: Any
-    """Numbers, or an object of lists of numbers, as the environment's observation."""
+    """Numbers, or an object of lists of numbers, as the environment's observation; null for lists that are very long,
+    here and in the action and the info."""
     reward: float
     terminated: bool
     truncated: bool
@@ -269,20 +270,30 @@ class SuggestionEcho(_Envelope, kw_only=True):
 
 
 class StateData(_Part, kw_only=True):
-    """All there is to know before the first message."""
+    """All there is to know before the next message, or a part of it: in large networks it takes several messages.
+
+    They come one right after the other. The channel ends of a node may lie in several of them.
+    """
 
     channels: Channels
     transactions: list[Payment]
-    """Oldest first."""
+    """Oldest first; all in the first part."""
     last_update: str | None
     episode: int
     step: int
     """Steps done in the episode; -1 before the first reset."""
     takes_suggestions: bool
+    part: int = 1
+    """Number of this part, from 1."""
+    parts: int = 1
+    """Number of parts that together hold all channels."""
 
 
 class StateUpdate(_Envelope, kw_only=True):
-    """The first message to a new client."""
+    """The first message to a new client, and to one that lost messages; in large networks also the first of a reset.
+
+    It takes the place of what was told before.
+    """
 
     type: Literal["state_update"] = "state_update"
     event_type: Literal["state_update"] = "state_update"
@@ -404,7 +415,7 @@ class DroppedData(_Part, kw_only=True):
 
 
 class Dropped(_Envelope, kw_only=True):
-    """The client was too slow: its oldest waiting messages were dropped."""
+    """The client was too slow: what waited for it was dropped; the state follows."""
 
     type: Literal["dropped"] = "dropped"
     event_type: Literal["dropped"] = "dropped"

@@ -44,7 +44,7 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.schema import schema_json
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.settings import BridgeSettings, Gate
-from lnsim_gym.bridge.state import RecentSteps
+from lnsim_gym.bridge.state import Moment, RecentSteps
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.bridge.token_bucket import TokenBucket
 from lnsim_gym.errors import ConfigError
@@ -317,18 +317,27 @@ class BridgeServer:
             self.audience += 1
             moment = self._state.moment
             made = list(self._state.made)
-        session = Session(next(self._numbers), connection, self._settings, self._reply, moment.seq)
-        takes = self._suggestions.is_open
+        session = Session(next(self._numbers), connection, self._settings, self._reply, self._tell_state)
         try:
-            state = self._state.describe(moment, made, self._settings.history, takes)
+            self._tell(session, moment, made)
         except BaseException:
             self._leave_audience()
             raise
-        session.reply(StateUpdate, data=state)
         greeting = ConnectionData(client_id=session.number, server_time=now(), message="connected to lnsim")
         session.reply(ConnectionStatus, data=greeting)
         self._sessions[session.number] = session
         return session
+
+    def _tell_state(self, session: Session) -> None:
+        """Tell a client where the episode stands, in place of all that it was told before."""
+        with self._state.lock:
+            moment, made = self._state.moment, list(self._state.made)
+        self._tell(session, moment, made)
+
+    def _tell(self, session: Session, moment: Moment, made: list[Moment]) -> None:
+        """Tell a client of a moment and the steps before it."""
+        parts = self._state.describe(moment, made, self._settings.history, self._suggestions.is_open)
+        session.begin_at(moment.seq, [self._reply(StateUpdate, data=part) for part in parts])
 
     def _leave(self, session: Session) -> None:
         """Forget a client."""

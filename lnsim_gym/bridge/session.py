@@ -43,7 +43,7 @@ class Session:
         connection: Its connection.
         settings: Settings of the bridge.
         make_reply: Makes a message of a class, envelope included, from its own fields.
-        joined_seq: Number of the last message that the client knows from its first one.
+        tell_state: Tells a session where the episode stands, by its ``begin_at``.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Session:
         connection: ServerConnection,
         settings: BridgeSettings,
         make_reply: MakeReply,
-        joined_seq: int,
+        tell_state: Callable[[Session], None],
     ) -> None:
         self.number = number
         self.mask = EVERY_KIND
@@ -67,7 +67,11 @@ class Session:
         self._connection = connection
         self._settings = settings
         self._make_reply = make_reply
-        self._joined_seq = joined_seq
+        self._tell_state = tell_state
+        self._told_seq = 0
+        """Number of the last message that the client knows from the state."""
+        self._state = b""
+        """The state, while it waits; it goes before everything else."""
         self._replies: deque[bytes] = deque()
         self._chunks: deque[tuple[bytes, int]] = deque()
         self._reply_bytes = self._bytes = self._messages = self._unreported = self._written = self._heard = 0
@@ -77,7 +81,9 @@ class Session:
     @property
     def waits(self) -> bool:
         """Whether anything waits to be written."""
-        return bool(self._replies or self._chunks) or self._connection.transport.get_write_buffer_size() > 0
+        return (
+            bool(self._state or self._replies or self._chunks) or self._connection.transport.get_write_buffer_size() > 0
+        )
 
     def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
         """Send this client a message of its own."""
@@ -89,9 +95,20 @@ class Session:
         self._reply_bytes += len(frame)
         self._ready.set()
 
+    def begin_at(self, seq: int, state: list[msgspec.Struct]) -> None:
+        """Tell the client the state after a message, and from now on the messages after that one.
+
+        Args:
+            seq: Number of the message.
+            state: The messages that tell the state.
+        """
+        self._told_seq = seq
+        self._state = b"".join([text_frame(encode(message)) for message in state])
+        self._ready.set()
+
     def offer(self, chunk: Chunk) -> None:
-        """Let published messages wait for the client; its oldest are dropped when too many do."""
-        if chunk.last_seq <= self._joined_seq and not chunk.timeless:
+        """Let published messages wait for the client; when too many do, it will be told the state instead."""
+        if chunk.last_seq <= self._told_seq and not chunk.timeless:
             return
         frames, count = chunk.select(self.mask)
         if not count:
@@ -113,8 +130,8 @@ class Session:
         connection = self._connection
         while connection.state is State.OPEN:
             if self._unreported and not self._replies:
-                self._report_drops()
-            batch = [self._pop_reply()] if self._replies else self._pop_batch()
+                self._catch_up()
+            batch = self._pop_next()
             if not batch:
                 self._ready.clear()
                 await self._ready.wait()
@@ -159,6 +176,13 @@ class Session:
         transport = self._connection.transport
         return self._written - transport.get_write_buffer_size() - _unacknowledged(transport)
 
+    def _pop_next(self) -> list[bytes]:
+        """Take out what is to be written next; nothing when nothing waits."""
+        if self._state:
+            state, self._state = self._state, b""
+            return [state]
+        return [self._pop_reply()] if self._replies else self._pop_batch()
+
     def _pop_reply(self) -> bytes:
         """Take out the oldest reply that waits."""
         frame = self._replies.popleft()
@@ -183,11 +207,15 @@ class Session:
             self.sent += count
         return batch
 
-    def _report_drops(self) -> None:
-        """Tell the client what it lost."""
-        lost = self._unreported
+    def _catch_up(self) -> None:
+        """Tell the client how much it lost, and the state in place of what still waits."""
+        waiting = [self._pop_chunk()[1] for _ in range(len(self._chunks))]
+        self.dropped += sum(waiting)
+        lost = self._unreported + sum(waiting)
         self._unreported = 0
-        self.reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
+        self._tell_state(self)
+        notice = self._make_reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
+        self._state = text_frame(encode(notice)) + self._state
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

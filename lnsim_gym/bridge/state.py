@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
@@ -18,9 +17,10 @@ from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.encoder import describe_payments
 from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.whole_state import state_parts
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
-__all__ = ["RecentSteps", "KeptStep", "Moment"]
+__all__ = ["KeptStep", "Moment", "RecentSteps"]
 
 KeptStep = tuple[PaymentBatch | None, PaymentOutcomes | None, Int64]
 
@@ -68,8 +68,8 @@ class RecentSteps:
             self.made.append(moment)
         self.moment = moment
 
-    def describe(self, moment: Moment, made: list[Moment], history: int, takes_suggestions: bool) -> StateData:
-        """Describe a moment and the transactions of the steps before it, at most ``history`` of them."""
+    def describe(self, moment: Moment, made: list[Moment], history: int, takes_suggestions: bool) -> list[StateData]:
+        """Describe a moment and the transactions of the steps before it, at most ``history`` of them, in parts."""
         payments: list[Payment] = []
         for step in made:
             batch, outcomes, _ = step.kept()
@@ -77,12 +77,5 @@ class RecentSteps:
                 payments += describe_payments(self._names, batch, outcomes, step.episode, step.steps - 1, step.seed)
         book = ChannelBook(self._names)
         book.set_balances(moment.balances_msat)
-        nodes = range(len(self._names.nodes)) if moment.steps >= 0 else ()
-        return StateData(
-            channels=msgspec.Raw(book.channels_json(*nodes)),  # type: ignore[arg-type]
-            transactions=payments[-history:],
-            last_update=moment.timestamp,
-            episode=moment.episode,
-            step=moment.steps,
-            takes_suggestions=takes_suggestions,
-        )
+        place = (moment.timestamp, moment.episode, moment.steps)
+        return state_parts(book, place, payments[-history:], takes_suggestions)

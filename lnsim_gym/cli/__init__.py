@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 import signal
 import sys
+import warnings
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -66,12 +67,19 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        make_app()(prog_name="lnsim")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            make_app()(prog_name="lnsim")
     except LnsimError as problem:
         typer.echo(f"error: {problem}", err=True)
         sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as errors are shown, without the source line that it came from."""
+    typer.echo(f"warning: {message}", err=True)
 
 
 def _terminated(number: int, frame: FrameType | None) -> NoReturn:

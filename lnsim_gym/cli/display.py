@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
     from lnsim_gym.backends.lnd.network.status import NetworkStatus
     from lnsim_gym.backends.lnd.nodes.programs import Progress as ProgressReport
-    from lnsim_gym.records.statistics import Statistics
+    from lnsim_gym.records.statistics import NodeStatistics, Statistics
 
 __all__ = [
     "print_scores",
@@ -34,6 +36,18 @@ __all__ = [
 
 WIDEST: Final = 1_000
 """Columns of the widest table of scores."""
+MANY_NODES: Final = 30
+"""Nodes beyond which a table shows their distribution and the extremes in place of each of them."""
+SHOWN_NODES: Final = 5
+"""Nodes shown at each extreme."""
+_NODE_FIELDS: Final = ("sent_msat", "received_msat", "net_flow_msat")
+_QUANTILES: Final = {"least": 0.0, "10 %": 0.1, "median": 0.5, "90 %": 0.9, "most": 1.0}
+_EXTREMES: Final = (
+    ("largest net inflow", "net_flow_msat", 1),
+    ("largest net outflow", "net_flow_msat", -1),
+    ("most sent", "sent_msat", 1),
+    ("most received", "received_msat", 1),
+)
 
 
 @contextmanager
@@ -141,13 +155,44 @@ def print_statistics(statistics: Statistics, reward: float | None = None) -> Non
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
-    nodes = Table(
-        "node", *(Column(name, justify="right") for name in ("sent (sat)", "received (sat)", "net flow (sat)"))
-    )
-    for name, node in statistics.nodes.items():
-        amounts = (node.sent_msat, node.received_msat, node.net_flow_msat)
-        nodes.add_row(name, *(f"{amount / 1000:,.0f}" for amount in amounts))
-    console.print(nodes)
+    for nodes in _node_tables(statistics.nodes):
+        console.print(nodes)
+
+
+def _node_tables(nodes: Mapping[str, NodeStatistics]) -> Iterator[Table]:
+    """Lay out what nodes sent and received: a row for each, or of very many the distribution and the extremes."""
+    if len(nodes) <= MANY_NODES:
+        table = _amounts_table("node")
+        for name, node in nodes.items():
+            table.add_row(Text(name), *_amounts(node.sent_msat, node.received_msat, node.net_flow_msat))
+        yield table
+        return
+    columns = [[getattr(node, field) for node in nodes.values()] for field in _NODE_FIELDS]
+    quantiles = _amounts_table(f"{len(nodes):,} nodes")
+    for name, share in _QUANTILES.items():
+        quantiles.add_row(name, *_amounts(*(np.quantile(column, share).item() for column in columns)))
+    yield quantiles
+    extremes = _amounts_table("node")
+    for title, field, sign in _EXTREMES:
+        extremes.add_section()
+        extremes.add_row(Text(title, style="bold"))
+        ranked = heapq.nlargest(SHOWN_NODES, nodes.items(), key=lambda item: sign * getattr(item[1], field))
+        for name, node in ranked:
+            if sign * getattr(node, field) > 0:
+                extremes.add_row(Text(f"  {name}"), *_amounts(node.sent_msat, node.received_msat, node.net_flow_msat))
+    yield extremes
+
+
+def _amounts_table(title: str) -> Table:
+    """Return a table of amounts that nodes sent and received."""
+    names = ("sent (sat)", "received (sat)", "net flow (sat)")
+    first = Column(title, overflow="ellipsis", no_wrap=True)
+    return Table(first, *(Column(name, justify="right", no_wrap=True) for name in names))
+
+
+def _amounts(*amounts_msat: float) -> Iterator[str]:
+    """Yield amounts in sat as text."""
+    return (f"{amount_msat / 1000:,.0f}" for amount_msat in amounts_msat)
 
 
 def score_cells(scores: Sequence[Score], paid: bool = False) -> list[list[str]]:

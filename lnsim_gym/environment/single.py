@@ -56,6 +56,11 @@ class LightningNetEnv(gym.Env[Any, Any]):
     - ``multidiscrete``, ``MultiDiscrete([routes, 2, sizes + 1])``: route, reversed, size (0 does nothing).
     - ``box``, ``Box(-1, 1, (routes,), float32)``: the entry of largest magnitude acts. Its sign is the orientation, its
       magnitude the share of the largest size; below 0.05 nothing is done.
+    - ``dict``, ``Dict(route=Discrete(routes), share=Box(-1, 1, (1,)))``: the same for a route by number.
+
+    With ``circular_routes="found"`` a route is a pair of channels of one node, the one by which an amount leaves it and
+    the one by which it comes back; what lies between is found when the action is taken. The spaces of that are those of
+    ``tasks.liquidity.pairs``.
 
     A rebalance that LND would refuse is refused, changes nothing, and is reported in ``info["rebalance"]``.
 

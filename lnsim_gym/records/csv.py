@@ -14,12 +14,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-import numpy as np
-
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
 from lnsim_gym.network.keys import stand_in_public_key
 from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
+from lnsim_gym.records.ends import EndsOfNodes
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.naming import make_new
 
@@ -45,6 +44,8 @@ COLUMNS: Final = (
     "receiver_balance_after",
 )
 """The header of the file."""
+MANY_CHANNELS: Final = 250
+"""Channels of a node beyond which ``channel_before`` and ``channel_after`` hold only those whose balance changed."""
 
 
 class CsvRecorder:
@@ -66,8 +67,7 @@ class CsvRecorder:
     ) -> None:
         self._topology = topology
         self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
-        ends = topology.arrays.source.reshape(-1, 2)
-        self._channels_of = [np.flatnonzero((ends == node).any(axis=1)).tolist() for node in range(len(topology.nodes))]
+        self._own_ends = EndsOfNodes(topology)
         self._file = make_new(folder, started, ".csv", _open_new)
         self.path = Path(self._file.name)
         self._writer = csv.DictWriter(self._file, COLUMNS)
@@ -143,25 +143,39 @@ class CsvRecorder:
         """Return the columns that name two nodes and tell their balances."""
         nodes = self._topology.nodes
         columns: dict[str, Any] = {"sender": nodes[sender], "receiver": nodes[receiver]}
+        both = (sender, receiver)
+        shown = [self._shown(node, before_msat, after_msat) for node in both]
         for moment, balances_msat in (("before", before_msat), ("after", after_msat)):
-            views = [self._channels(node, balances_msat) for node in (sender, receiver)]
+            sat = balances_msat.reshape(-1) // 1000
+            views = [self._channels(ends, sat) for ends in shown]
             columns[f"channel_{moment}"] = json.dumps({nodes[sender]: views[0], nodes[receiver]: views[1]})
-            for end, view in zip(("sender", "receiver"), views, strict=True):
-                columns[f"{end}_balance_{moment}"] = sum(channel["local_balance"] for channel in view.values())
+            for end, node in zip(("sender", "receiver"), both, strict=True):
+                columns[f"{end}_balance_{moment}"] = int(sat[self._own_ends.of(node)].sum())
         return columns
 
-    def _channels(self, node: int, balances_msat: Int64) -> dict[str, dict[str, Any]]:
-        """Return a node's channels as it sees them, by the first 8 digits of the peer's key, whole sat as LND tells."""
+    def _shown(self, node: int, before_msat: Int64, after_msat: Int64) -> list[int]:
+        """Return the channel ends of a node to tell of: all of them, or of very many those whose balance changed."""
+        ends = self._own_ends.of(node)
+        if len(ends) > MANY_CHANNELS:
+            ends = ends[before_msat.reshape(-1)[ends] != after_msat.reshape(-1)[ends]]
+        shown: list[int] = ends.tolist()
+        return shown
+
+    def _channels(self, ends: list[int], sat: Int64) -> dict[str, dict[str, Any]]:
+        """Return channels as a node sees them, by the first 8 digits of the peer's key, whole sat as LND tells.
+
+        Of several channels with one peer, the second and all further ones have their number in the network behind.
+        """
         view: dict[str, dict[str, Any]] = {}
-        for index in self._channels_of[node]:
-            channel = self._topology.channels[index]
-            side = 0 if channel.initiator == self._topology.nodes[node] else 1
-            key = self._keys[channel.peer if side == 0 else channel.initiator]
-            view[key[:8]] = {
+        for end in ends:
+            channel = self._topology.channels[end >> 1]
+            key = self._keys[channel.initiator if end & 1 else channel.peer]
+            name = key[:8] if key[:8] not in view else f"{key[:8]}_{end >> 1}"
+            view[name] = {
                 "remote_pubkey": key,
                 "capacity": channel.capacity_sat,
-                "local_balance": int(balances_msat[index, side]) // 1000,
-                "remote_balance": int(balances_msat[index, 1 - side]) // 1000,
+                "local_balance": sat.item(end),
+                "remote_balance": sat.item(end ^ 1),
             }
         return view
 

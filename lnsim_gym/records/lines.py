@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.interventions import Intervention, PolicyChange, Rebalance
@@ -25,6 +26,7 @@ from lnsim_gym.payments import (
 __all__ = [
     "SCHEMA",
     "Balances",
+    "ChangedBalance",
     "EndLine",
     "EpisodeLine",
     "HeaderLine",
@@ -36,6 +38,7 @@ __all__ = [
     "RebalanceRecord",
     "StepLine",
     "balance_pairs",
+    "changed_balances",
     "intervention_record",
     "payment_record",
     "rebalance_record",
@@ -45,6 +48,8 @@ SCHEMA: Final = "lnsim-trace/1"
 """Name and version of the format; a change that old readers would misread gets a new number."""
 
 Balances = tuple[tuple[int, int], ...]
+ChangedBalance = tuple[int, int, int]
+"""A channel, and what its initiator and its peer hold from now on."""
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind"):
@@ -164,6 +169,21 @@ class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     timestamp: datetime
     interventions: tuple[InterventionRecord, ...] = ()
     """Everything that was done, in order, where it is more than one rebalance."""
+    changed_after_rebalance_msat: tuple[ChangedBalance, ...] = ()
+    """In large networks, in place of ``balances_after_rebalance_msat``: what changed since the end of the last step."""
+    changed_after_msat: tuple[ChangedBalance, ...] = ()
+    """In large networks, in place of ``balances_after_msat``: what changed since the first payment."""
+
+    def balances(self, before_msat: Int64) -> tuple[Int64, Int64]:
+        """Return the balances before the first payment and after the last, both of shape (channels, 2).
+
+        Args:
+            before_msat: Balances at the end of the step before, or at the start of the episode, of the same shape.
+        """
+        if self.balances_after_msat:
+            return np.array(self.balances_after_rebalance_msat), np.array(self.balances_after_msat)
+        served_from_msat = _changed(before_msat, self.changed_after_rebalance_msat)
+        return served_from_msat, _changed(served_from_msat, self.changed_after_msat)
 
     @property
     def done(self) -> tuple[InterventionRecord, ...]:
@@ -227,6 +247,23 @@ def intervention_record(done: Intervention) -> InterventionRecord:
     if isinstance(done, PolicyChange):
         return InterventionRecord(policy_change=PolicyRecord(direction=int(done.direction), policy=done.policy))
     return InterventionRecord(rebalance=rebalance_record(done))
+
+
+def changed_balances(before_msat: Int64, after_msat: Int64) -> tuple[ChangedBalance, ...]:
+    """Return the channels whose balances differ, with the later ones; both of shape (channels, 2)."""
+    channels = np.flatnonzero((before_msat != after_msat).any(axis=1))
+    return tuple(
+        (channel, initiator, peer)
+        for channel, (initiator, peer) in zip(channels.tolist(), after_msat[channels].tolist(), strict=True)
+    )
+
+
+def _changed(balances_msat: Int64, changes: tuple[ChangedBalance, ...]) -> Int64:
+    """Return balances with changes, as a fresh array."""
+    after_msat = balances_msat.copy()
+    for channel, initiator, peer in changes:
+        after_msat[channel] = initiator, peer
+    return after_msat
 
 
 def balance_pairs(balances_msat: Int64) -> Balances:

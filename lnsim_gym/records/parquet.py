@@ -20,6 +20,7 @@ from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import MissingDependency
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import DESCRIPTIONS
+from lnsim_gym.records.ends import EndsOfNodes
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.lines import payment_record, rebalance_record
 from lnsim_gym.records.naming import make_new
@@ -32,6 +33,8 @@ __all__ = ["SCHEMA", "ParquetRecorder"]
 
 SCHEMA: Final = "lnsim-records/1"
 """Name and version of both tables, in the metadata of each file under ``lnsim_schema``."""
+MANY_CHANNELS: Final = 1_000
+"""Channels beyond which ``balances`` holds, after a step, only those whose balance changed."""
 
 
 class ParquetRecorder:
@@ -39,7 +42,8 @@ class ParquetRecorder:
 
     ``events`` has one row per rebalance asked for (``type`` rebalance) and per payment (``type`` payment), with the
     balances of its two nodes around it; ``balances`` has one row per channel at the start of each episode (``step``
-    -1) and after each step.
+    -1) and after each step. In networks of more than ``MANY_CHANNELS`` channels it has, after a step, only the rows of
+    channels whose balance changed: a channel without a row has what it had in the row before.
 
     Args:
         folder: Where the folder of the run goes, named ``lightning_simulation_YYYY-MM-DD_HH-MM-SS``.
@@ -59,10 +63,13 @@ class ParquetRecorder:
         self.path = make_new(folder, started, "", _make_folder)
         self._events = _Table(self.path, "events", rows_per_file)
         self._balances = _Table(self.path, "balances", rows_per_file)
-        self._ends = topology.arrays.source.reshape(-1, 2)
+        self._ends = EndsOfNodes(topology)
+        self._written_msat: Int64 | None = None
+        """Balances in the last rows of all channels, where rows are left out."""
 
     def episode_started(self, event: EpisodeStart) -> None:
         """Write the start balances."""
+        self._written_msat = None
         self._add_balances(event.episode, -1, event.timestamp, event.start_balances_msat)
 
     def stepped(self, event: StepEvents) -> None:
@@ -132,24 +139,29 @@ class ParquetRecorder:
         columns: dict[str, Any] = {}
         for end, node in zip(("source", "destination"), ends, strict=True):
             columns[end] = self._topology.nodes[node]
-            own = self._ends == node
-            columns[f"{end}_balance_before_msat"] = int(before_msat[own].sum())
-            columns[f"{end}_balance_after_msat"] = int(after_msat[own].sum())
+            own = self._ends.of(node)
+            columns[f"{end}_balance_before_msat"] = int(before_msat.reshape(-1)[own].sum())
+            columns[f"{end}_balance_after_msat"] = int(after_msat.reshape(-1)[own].sum())
         return columns
 
     def _add_balances(self, episode: int, step: int, timestamp: datetime, balances_msat: Int64) -> None:
-        """Add one row per channel."""
-        channels = self._topology.channels
+        """Add one row per channel, or per channel that changed."""
+        rows = np.arange(len(balances_msat))
+        if len(rows) > MANY_CHANNELS:
+            if self._written_msat is not None:
+                rows = np.flatnonzero((balances_msat != self._written_msat).any(axis=1))
+            self._written_msat = balances_msat.copy()
+        channels = [self._topology.channels[row] for row in rows.tolist()]
         columns = {
-            "episode": np.full(len(channels), episode),
-            "step": np.full(len(channels), step),
-            "timestamp": [timestamp] * len(channels),
-            "channel": np.arange(len(channels)),
+            "episode": np.full(len(rows), episode),
+            "step": np.full(len(rows), step),
+            "timestamp": [timestamp] * len(rows),
+            "channel": rows,
             "initiator": [channel.initiator for channel in channels],
             "peer": [channel.peer for channel in channels],
-            "capacity_sat": self._topology.arrays.capacity_sat,
-            "initiator_balance_msat": balances_msat[:, 0],
-            "peer_balance_msat": balances_msat[:, 1],
+            "capacity_sat": self._topology.arrays.capacity_sat[rows],
+            "initiator_balance_msat": balances_msat[rows, 0],
+            "peer_balance_msat": balances_msat[rows, 1],
         }
         self._balances.add(self._arrow.table(columns, _schemas()["balances"]))
 

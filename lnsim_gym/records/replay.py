@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.base import Backend
 from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.errors import RecordError
@@ -23,7 +24,6 @@ from lnsim_gym.records.lines import (
     PaymentRecord,
     RebalanceRecord,
     StepLine,
-    balance_pairs,
     payment_record,
     rebalance_record,
 )
@@ -89,26 +89,29 @@ def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
     for recorded in trace.episodes:
         number = recorded.start.episode
         backend.reset(_array(recorded.start.start_balances_msat))
-        yield from _compare_balances(number, -1, "start_balances_msat", recorded.start.start_balances_msat, backend)
+        recorded_msat = _array(recorded.start.start_balances_msat)
+        yield from _compare_balances(number, -1, "start_balances_msat", recorded_msat, backend)
         for step in recorded.steps:
-            found = list(_replay_step(trace, number, step, backend))
+            served_from_msat, recorded_msat = step.balances(recorded_msat)
+            found = list(_replay_step(trace, number, step, (served_from_msat, recorded_msat), backend))
             yield from found
             astray = any(difference.field.startswith("balances") for difference in found)
             if astray and backend.options.mission_control == "per_payment":
-                backend.reset(_array(step.balances_after_msat))
+                backend.reset(recorded_msat)
 
 
-def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -> Iterator[Difference]:
-    """Replay one step and yield what differs."""
+def _replay_step(
+    trace: Trace, episode: int, step: StepLine, recorded_msat: tuple[Int64, Int64], backend: Backend
+) -> Iterator[Difference]:
+    """Replay one step and yield what differs; its recorded balances are those before and after the payments."""
+    served_from_msat, after_msat = recorded_msat
     for done in step.done:
-        if done.rebalance is not None:
+        if done.rebalance is not None and _was_sent(done.rebalance, trace.topology):
             for name, expected, got in _replay_rebalance(done.rebalance, backend):
                 yield Difference(episode, step.step, None, f"rebalance.{name}", expected, got)
         elif done.policy_change is not None:
             backend.set_policy(done.policy_change.direction, done.policy_change.policy)
-    yield from _compare_balances(
-        episode, step.step, "balances_after_rebalance_msat", step.balances_after_rebalance_msat, backend
-    )
+    yield from _compare_balances(episode, step.step, "balances_after_rebalance_msat", served_from_msat, backend)
     batch = trace.batch(step)
     outcomes = backend.pay(batch)
     excluded = _PER_RUN | {"attempts"} if backend.options.max_parts > 1 else _PER_RUN
@@ -116,13 +119,20 @@ def _replay_step(trace: Trace, episode: int, step: StepLine, backend: Backend) -
         made = payment_record(trace.topology, batch, outcomes, index)
         for name, expected, got in _unequal(_sorted(payment), _sorted(made), excluded):
             yield Difference(episode, step.step, index, name, expected, got)
-    yield from _compare_balances(episode, step.step, "balances_after_msat", step.balances_after_msat, backend)
+    yield from _compare_balances(episode, step.step, "balances_after_msat", after_msat, backend)
+
+
+def _was_sent(recorded: RebalanceRecord, topology: Topology) -> bool:
+    """Return whether a rebalance reached the backend: none over its fee limit did, nor one without a route."""
+    if recorded.reason in (RebalanceReason.FEE_LIMIT_EXCEEDED.name, RebalanceReason.NO_ROUTE.name):
+        return False
+    arrays = topology.arrays
+    hops = zip(recorded.route, recorded.route[1:], strict=False)
+    return all(arrays.destination[one] == arrays.source[other] for one, other in hops)
 
 
 def _replay_rebalance(recorded: RebalanceRecord, backend: Backend) -> Iterator[tuple[str, Any, Any]]:
-    """Replay one rebalance and yield the fields in which it differs; one over its fee limit never was sent."""
-    if recorded.reason == RebalanceReason.FEE_LIMIT_EXCEEDED.name:
-        return
+    """Replay one rebalance and yield the fields in which it differs."""
     result = backend.rebalance(recorded.route, recorded.amount_msat)
     replayed = rebalance_record(Rebalance(recorded.route, recorded.amount_msat, result))
     excluded = _PER_RUN | {"failure_source_index"} if recorded.failure_source_index < 0 else _PER_RUN
@@ -143,15 +153,15 @@ def _sorted(payment: PaymentRecord) -> PaymentRecord:
     return msgspec.structs.replace(payment, parts=tuple(sorted(payment.parts)))
 
 
-def _compare_balances(episode: int, step: int, name: str, expected: Balances, backend: Backend) -> Iterator[Difference]:
+def _compare_balances(episode: int, step: int, name: str, expected: Int64, backend: Backend) -> Iterator[Difference]:
     """Yield the channels whose balances differ."""
-    got = balance_pairs(backend.balances_msat())
-    for channel, (wanted, found) in enumerate(zip(expected, got, strict=True)):
-        if wanted != found:
-            yield Difference(episode, step, None, f"{name}[{channel}]", wanted, found)
+    got = backend.balances_msat()
+    for channel in np.flatnonzero((got != expected).any(axis=1)).tolist():
+        wanted, found = tuple(expected[channel].tolist()), tuple(got[channel].tolist())
+        yield Difference(episode, step, None, f"{name}[{channel}]", wanted, found)
 
 
-def _array(balances: Balances) -> np.ndarray[Any, np.dtype[np.int64]]:
+def _array(balances: Balances) -> Int64:
     """Return balances as an array of shape (channels, 2)."""
     return np.array(balances, np.int64)
 

@@ -31,9 +31,13 @@ from lnsim_gym.records.lines import (
     Line,
     StepLine,
     balance_pairs,
+    changed_balances,
     intervention_record,
     payment_record,
 )
+
+MANY_CHANNELS: Final = 1_000
+"""Channels beyond which steps hold the balances that changed in place of all."""
 
 __all__ = ["Trace", "TraceEpisode", "TraceWriter", "read_trace"]
 
@@ -135,23 +139,27 @@ class TraceWriter:
         Raises:
             RecordError: It was made on another network than that of the header.
         """
-        if event.topology_before != self._current:
+        if event.topology_before is not self._current and event.topology_before != self._current:
             raise RecordError("a trace is of one network, policies included: this step was made on another")
         self._current = event.topology
         done = tuple(intervention_record(done) for done in event.interventions)
         rebalance = done[0].rebalance if len(done) == 1 else None
         payments = range(len(event.batch.source))
+        whole = len(self._topology.channels) <= MANY_CHANNELS
+        before_msat, served_from_msat = event.balances_before_msat, event.balances_served_from_msat
         self._write(
             StepLine(
                 step=event.step,
                 action=_plain(event.action),
                 rebalance=rebalance,
                 interventions=() if rebalance else done,
-                balances_after_rebalance_msat=balance_pairs(event.balances_served_from_msat),
+                balances_after_rebalance_msat=balance_pairs(served_from_msat) if whole else (),
+                changed_after_rebalance_msat=() if whole else changed_balances(before_msat, served_from_msat),
                 payments=tuple(
                     payment_record(self._topology, event.batch, event.outcomes, index) for index in payments
                 ),
-                balances_after_msat=balance_pairs(event.balances_after_msat),
+                balances_after_msat=balance_pairs(event.balances_after_msat) if whole else (),
+                changed_after_msat=() if whole else changed_balances(served_from_msat, event.balances_after_msat),
                 timestamp=event.timestamp,
             )
         )
@@ -244,8 +252,12 @@ def _add(line: AnyLine, trace: Trace) -> None:
 def _require_step(line: StepLine, trace: Trace) -> None:
     """Refuse a step that does not fit the topology."""
     topology = trace.topology
-    _require_balances(line.balances_after_rebalance_msat, trace)
-    _require_balances(line.balances_after_msat, trace)
+    if len(topology.channels) <= MANY_CHANNELS or line.balances_after_msat:
+        _require_balances(line.balances_after_rebalance_msat, trace)
+        _require_balances(line.balances_after_msat, trace)
+    for channel, *_ in (*line.changed_after_rebalance_msat, *line.changed_after_msat):
+        if not 0 <= channel < len(topology.channels):
+            raise RecordError(f"a balance names a channel out of 0..{len(topology.channels) - 1}: {channel}")
     routes = [part.route for payment in line.payments for part in payment.parts]
     for done in line.done:
         if done.rebalance is not None:
@@ -271,4 +283,6 @@ def _require_balances(balances: Balances, trace: Trace) -> None:
 
 def _plain(action: Any) -> Any:
     """Return an action in types that JSON has."""
+    if isinstance(action, Mapping):
+        return {name: _plain(entry) for name, entry in action.items()}
     return action.tolist() if isinstance(action, np.ndarray | np.generic) else action

@@ -15,7 +15,7 @@ A step of any task goes like this, on every backend::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
@@ -77,14 +77,24 @@ class ActionScheme(ABC):
         Raises:
             InvalidAction: The number of actions is another one, or an action lies outside the space.
         """
-        batch = as_array(actions)
+        if isinstance(actions, Mapping):
+            parts = {name: self._batch_of(part, actions, networks) for name, part in actions.items()}
+            return self.decode(parts if which is None else {name: part[which] for name, part in parts.items()})
+        batch = self._batch_of(actions, actions, networks)
+        return self.decode(batch if which is None else batch[which])
+
+    @staticmethod
+    def _batch_of(entries: Any, actions: Any, networks: int) -> npt.NDArray[Any]:
+        """Return entries of actions as an array with a first axis of one for each network."""
+        batch = as_array(entries)
         if batch.shape[:1] != (networks,):
             raise InvalidAction(f"expected an action for each of {networks} networks, got {actions!r}")
-        return self.decode(batch if which is None else batch[which])
+        return batch
 
     def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or what the task takes in place of one, into a decision, len(Task.decision) int64."""
-        decision: memoryview = self.decode(as_array(action)[None])[0].data
+        batch = [action] if isinstance(action, Mapping) else as_array(action)[None]
+        decision: memoryview = self.decode(batch)[0].data
         return decision
 
     @abstractmethod
@@ -184,7 +194,7 @@ class Task(ABC):
     """Settings of an environment with this task."""
     decision: ClassVar[tuple[str, ...]]
     """What each number of a decision means."""
-    ledger: ClassVar[tuple[str, ...]] = ()
+    ledger: tuple[str, ...] = ()
     """What each number means that ``apply`` and ``measure`` note of a step, int64, amounts in msat."""
     terms: ClassVar[tuple[str, ...]]
     """Terms of the reward."""

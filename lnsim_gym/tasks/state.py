@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,10 @@ __all__ = [
     "program_at",
     "with_scratch",
 ]
+
+
+ENOUGH_ATTEMPTS: Final = 600
+"""Attempts after which an unroutable payment is taken to be out of routes, in a network of any size."""
 
 
 class Places(NamedTuple):
@@ -198,12 +202,14 @@ def _settings(options: PaymentOptions, channels: int) -> Settings:
 
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
     routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
-    those: time for half as many attempts again as there are channels is taken to be enough. (It need not be where
-    dozens of routes, each cheaper than the one before, lead on from the same channel end; there a payment that would
-    have run out of time counts as one without a route.)
+    those: time for half as many attempts again as there are channels is taken to be enough, and so is time for
+    ``ENOUGH_ATTEMPTS`` in large networks, where what keeps a payment from its receiver lies near one of the two. (It
+    need not be where dozens of routes, each cheaper than the one before, lead on from the same channel end; there a
+    payment that would have run out of time counts as one without a route.)
     """
     settings = make_settings(options)
-    if options.mission_control == "per_payment" and settings.max_attempts >= 1.5 * channels:
+    enough = min(1.5 * channels, ENOUGH_ATTEMPTS)
+    if options.mission_control == "per_payment" and settings.max_attempts >= enough:
         return settings._replace(counts_attempts=0)
     return settings
 

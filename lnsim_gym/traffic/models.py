@@ -247,8 +247,12 @@ def _node_capacity_sat(topology: Topology) -> npt.NDArray[np.float64]:
 
 
 def _neighbours(topology: Topology) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Sorted neighbours of every node, as offsets of shape (nodes + 1,) into one array of shape (directions,)."""
+    """Sorted neighbours of every node, each once, as offsets of shape (nodes + 1,) into one array."""
     arrays = topology.arrays
-    order = np.lexsort((arrays.destination, arrays.source))
-    degrees = np.bincount(arrays.source, minlength=len(topology.nodes))
-    return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64), arrays.destination[order].astype(np.int64)
+    nodes = len(topology.nodes)
+    source, peers = np.divmod(np.unique(arrays.source * nodes + arrays.destination), nodes)
+    degrees = np.bincount(source, minlength=nodes)
+    # Padded to the number of directions, so that variants stack whatever their channels join.
+    neighbours = np.zeros(len(arrays.source), np.int64)
+    neighbours[: len(peers)] = peers
+    return np.concatenate([[0], np.cumsum(degrees)]).astype(np.int64), neighbours

@@ -331,3 +331,23 @@ def test_options_of_real_nodes_are_refused_where_the_simulator_plays(lnsim, comm
     status, _, err = lnsim(*command, *option)
     assert status == 2
     assert "add --backend lnd" in err
+
+
+def test_a_run_on_many_nodes_ends_in_a_summary_that_fits_a_screen(lnsim):
+    status, out, err = lnsim("run", "--steps", "2", "--topology", "scale_free(nodes = 400, channels = 900)")
+    assert status == 0
+    assert "400 nodes" in out
+    for title in ("median", "90 %", "largest net inflow", "largest net outflow", "most sent", "most received"):
+        assert title in out
+    assert len(out.splitlines()) < 60
+    assert ".py" not in err
+
+
+def test_a_warning_is_shown_without_a_line_of_source(lnsim, tmp_path):
+    table = 'nodes = ["a", "b", "c"]\nchannels = [{ initiator = "a", peer = "b", capacity_sat = 100000 }]\n'
+    (tmp_path / "split.toml").write_text(table)
+    status, _, err = lnsim("run", "--steps", "1", "--topology", tmp_path / "split.toml")
+    assert status == 0
+    assert "warning: the topology is disconnected: some payments can never succeed\n" in err
+    assert "stacklevel" not in err
+    assert ".py" not in err

@@ -58,10 +58,14 @@ class ChannelFeatures(Features):
         self._peer = arrays.destination.astype(np.int64)
         self._opposite = np.arange(layout.directions) ^ 1
         capacity = np.repeat(arrays.capacity_sat, 2).astype(np.float64)
-        owns = (self._source[:, None] == np.arange(layout.nodes)).astype(np.float64)
-        self._share_of_node = owns * (capacity / (capacity @ owns)[self._source])[:, None]
+        self._by_node = np.argsort(self._source, kind="stable")
+        owners, self._first, degrees = np.unique(self._source[self._by_node], return_index=True, return_counts=True)
+        self._place = np.zeros(layout.nodes, np.int64)
+        self._place[owners] = np.arange(len(owners))
+        self._share_of_node = capacity / np.bincount(self._source, capacity)[self._source]
         fee_rate = np.log10(1 + arrays.fee_rate_ppm) / 3
-        channels = np.log(owns.sum(axis=0)) / 3
+        channels = np.zeros(layout.nodes)
+        channels[owners] = np.log(degrees) / 3
         self._lasting: Float64 = np.stack(
             [
                 fee_rate,
@@ -98,7 +102,7 @@ class ChannelFeatures(Features):
         """Return the features of each channel end, shape (n, directions, features)."""
         layout = self._layout
         balance, blocks = np.split(observation, [layout.directions], axis=1)
-        held = balance @ self._share_of_node
+        held = np.add.reduceat((balance * self._share_of_node)[:, self._by_node], self._first, axis=1)[:, self._place]
         columns = [balance, balance[:, self._opposite], held[:, self._source], held[:, self._peer]]
         for block in np.split(blocks, layout.history, axis=1):
             flow, sent, received = np.split(block, [layout.directions, layout.directions + layout.nodes], axis=1)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
+from lnsim_gym.agents.networks import require_network_for_load
 from lnsim_gym.arrays import Float64, Int64
-from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.source import draw_weights
 
 __all__ = ["ExpectedLoad", "drawn_demand", "log_weights", "of_log_weights"]
-
-MAX_PAIR_DIRECTIONS: Final = 10_000_000
-"""Most pairs of nodes times directions that a load is worked out for: about 100 nodes with 500 channels."""
 
 
 def drawn_demand(program: TrafficProgram, seed: int, episode: int, regime: int) -> Float64:
@@ -61,11 +56,7 @@ class ExpectedLoad:
     def __init__(self, topology: Topology) -> None:
         nodes = len(topology.nodes)
         arrays = topology.arrays
-        if nodes * nodes * len(arrays.source) > MAX_PAIR_DIRECTIONS:
-            raise ConfigError(
-                f"planners need a network of about 100 nodes at most, got {nodes} nodes and {len(topology.channels)} "
-                "channels: use a rule such as 'targeted'"
-            )
+        require_network_for_load(topology)
         hops, paths = _shortest_paths(topology)
         source = arrays.source
         destination = arrays.destination

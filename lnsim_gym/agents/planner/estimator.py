@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from lnsim_gym.agents.networks import require_network_for_demand
 from lnsim_gym.agents.planner.demand import ExpectedLoad, drawn_demand, log_weights, of_log_weights
 from lnsim_gym.agents.rules import MostUnbalanced
 from lnsim_gym.arrays import Float64, Int64
@@ -25,8 +26,6 @@ FIT_NETWORKS: Final = 500
 """Simulated networks that the estimate is fitted to."""
 FIT_REGIMES: Final = 4
 """Demand regimes that each of them goes through."""
-MAX_NODES: Final = 30
-"""Most nodes of a network whose demand is estimated: the fit takes minutes beyond."""
 LONGEST_MEMORY: Final = 50
 """Steps since a redraw after which nothing more is learned of a regime."""
 RIDGE: Final = 10.0
@@ -57,11 +56,7 @@ class DemandEstimator:
                 "estimating the demand needs observation 'flows', 'averages' or 'dict', got 'balances': "
                 "set it in the [view] of the recipe"
             )
-        if self._layout.nodes > MAX_NODES:
-            raise ConfigError(
-                f"estimating the demand needs a network of at most {MAX_NODES} nodes, got {self._layout.nodes}: "
-                "use a rule such as 'targeted'"
-            )
+        require_network_for_demand(problem.topology)
         self.problem = problem
         self.model = imagined_problem(problem, observation="flows", observation_history=1)
         self._expected_load = ExpectedLoad(problem.topology)

@@ -131,7 +131,8 @@ def _needed_msat(task: LiquidityTask) -> Int64:
     routes = task.routes
     amounts_msat = task.actions.amounts_msat
     needed = np.zeros((routes.directions.shape[1], *amounts_msat.shape), np.int64)
-    for row in range(len(routes.hops)):
+    needed[0] = amounts_msat  # over a single channel there are no fees
+    for row in np.flatnonzero(routes.hops > 1).tolist():
         needed[: routes.hops[row], row] = hop_amounts_msat(task.topology, routes.route(row), amounts_msat[row])
     fees_msat = needed[0] - amounts_msat
     too_dear = exceeds_fee_limit(fees_msat, amounts_msat, task.config.rebalance_fee_limit_ppm)

@@ -1,14 +1,15 @@
 """Action spaces: how an agent's action becomes one rebalance, and which actions its own balances allow.
 
 Every scheme offers the same rebalances: an amount over one of the *routes* of the operation, in one of two
-orientations. ``push`` moves along single channels, ``circular`` along cycles back to the paying node. Here is
-neither execution (backends) nor reward.
+orientations. ``push`` moves along single channels, ``circular`` along cycles back to the paying node. Circular
+rebalances whose routes are found when they are taken have schemes of their own, in ``pairs``. Here is neither execution
+(backends) nor reward.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from operator import index
 from typing import Any, Final
@@ -17,20 +18,29 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Int8, Int64
+from lnsim_gym.arrays import Float64, Int8, Int64
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.tasks.base import ActionScheme, as_array
-from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes
+from lnsim_gym.tasks.liquidity.routes import NO_OP, ChannelPairs, RebalanceRoutes
 
 __all__ = [
+    "DEAD_ZONE",
     "BoxActions",
+    "DictActions",
     "DiscreteActions",
     "ExactRebalance",
+    "ListedActions",
     "MultiDiscreteActions",
     "RebalanceActions",
+    "columns_of",
     "decisions",
+    "lazy_rows",
     "make_actions",
+    "objects",
 ]
+
+DEAD_ZONE: Final = 0.05
+"""Share of the largest size below which a continuous action does nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +48,10 @@ class ExactRebalance:
     """A rebalance of any amount, which ``LightningNetEnv.step`` takes in place of an action of its space."""
 
     row: int
-    """Row of the environment's ``RebalanceRoutes``; with ``push``, the direction index."""
+    """Row of the environment's ``RebalanceRoutes`` or ``ChannelPairs``; with ``push``, the direction index."""
     amount_msat: int
 
-    def check(self, routes: RebalanceRoutes) -> None:
+    def check(self, routes: RebalanceRoutes | ChannelPairs) -> None:
         """Refuse what no action could mean.
 
         Raises:
@@ -50,9 +60,9 @@ class ExactRebalance:
         for what, value in (("row", self.row), ("amount_msat", self.amount_msat)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise InvalidAction(f"expected an integer as {what}, got {value!r}")
-        if not 0 <= self.row < len(routes.hops):
-            raise InvalidAction(f"expected a row in 0..{len(routes.hops) - 1}, got {self.row}")
-        most_msat = 1000 * int(routes.smallest_capacity_sat[self.row])
+        if not routes.has(self.row):
+            raise InvalidAction(f"expected {routes.what}, got {self.row}")
+        most_msat = 1000 * int(routes.unit_sat(self.row))
         if not 1 <= self.amount_msat <= most_msat:
             raise InvalidAction(f"expected amount_msat in 1..{most_msat}, got {self.amount_msat}")
 
@@ -78,14 +88,14 @@ class RebalanceActions(ActionScheme):
         sizes: Amounts an action may choose, as shares of the smallest channel on the route, in (0, 1].
     """
 
-    def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
+    amounts_msat: Int64
+    """Amount of each option in msat: of each (row, size) of listed routes, the least of each (end, size) of pairs."""
+
+    def __init__(self, routes: RebalanceRoutes | ChannelPairs, sizes: tuple[float, ...]) -> None:
         if not sizes or not all(0 < size <= 1 for size in sizes) or list(sizes) != sorted(set(sizes)):
             raise ConfigError(f"action_sizes must be increasing shares in (0, 1], got {list(sizes)}")
         self.routes = routes
         self.sizes = sizes
-        shares = np.array(sizes)
-        self.amounts_msat: Int64 = 1000 * np.floor(routes.smallest_capacity_sat[:, None] * shares).astype(np.int64)
-        """Amount of each (row, size) in msat, shape (rows, sizes)."""
 
     def decode_one(self, action: Any) -> memoryview:
         """Turn one action, or an ``ExactRebalance``, into a decision; see ``ActionScheme.decode_one``."""
@@ -109,8 +119,48 @@ class RebalanceActions(ActionScheme):
         decision: memoryview = np.array([rebalance.row, rebalance.amount_msat], np.int64).data
         return decision
 
+    def _amounts_msat(self, row: Int64, share: Float64) -> Int64:
+        """Return shares of what rows carry at most, in whole sat, in msat; both of shape (n,)."""
+        amount_sat: Int64 = np.floor(share * self.routes.unit_sat(row)).astype(np.int64)
+        return 1000 * amount_sat
 
-class DiscreteActions(RebalanceActions):
+
+class ListedActions(RebalanceActions):
+    """Actions over routes that are listed.
+
+    Args:
+        routes: The routes of the operation.
+        sizes: See ``RebalanceActions``.
+    """
+
+    routes: RebalanceRoutes
+
+    def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
+        super().__init__(routes, sizes)
+        shares = np.array(sizes)
+        self.amounts_msat = 1000 * np.floor(routes.smallest_capacity_sat[:, None] * shares).astype(np.int64)
+
+    def _by_route(self, allowed: Int8) -> Int8:
+        """Return whether either orientation of each route can carry the smallest size, shape (batch, routes)."""
+        forward, reversed_ = (allowed[:, 1 + way * len(self.sizes) :: 2 * len(self.sizes)] for way in (0, 1))
+        return forward | reversed_
+
+
+class lazy_rows(dict[int, memoryview]):  # noqa: N801 - used like a function
+    """The rows of an array, each made a memory view when it is first asked for."""
+
+    def __init__(self, rows: Int64) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def __missing__(self, row: int) -> memoryview:
+        """Make and keep a row."""
+        view: memoryview = self._rows[row].data
+        self[row] = view
+        return view
+
+
+class DiscreteActions(ListedActions):
     """``Discrete(1 + rows * sizes)``: 0 does nothing, ``1 + row * sizes + size`` sends that size over that row."""
 
     space: gym.spaces.Discrete
@@ -120,8 +170,8 @@ class DiscreteActions(RebalanceActions):
         rows = np.repeat(np.arange(len(routes.hops)), len(sizes))
         amounts_msat = np.concatenate([[0], self.amounts_msat.ravel()])
         self._decisions: Int64 = decisions(np.concatenate([[NO_OP], rows]), amounts_msat)
-        self._rows: list[memoryview] = [decision.data for decision in self._decisions]
-        self.space = gym.spaces.Discrete(len(self._rows))
+        self._rows = lazy_rows(self._decisions)
+        self.space = gym.spaces.Discrete(len(self._decisions))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what it is made of."""
@@ -130,8 +180,9 @@ class DiscreteActions(RebalanceActions):
     def decode(self, actions: Any) -> Int64:
         """See ``ActionScheme.decode``."""
         choices = as_array(actions)
-        if choices.dtype.kind not in "iu" or choices.ndim != 1 or ((choices < 0) | (choices >= len(self._rows))).any():
-            raise InvalidAction(f"expected integers in 0..{len(self._rows) - 1}, got {actions!r}")
+        count = len(self._decisions)
+        if choices.dtype.kind not in "iu" or choices.ndim != 1 or ((choices < 0) | (choices >= count)).any():
+            raise InvalidAction(f"expected integers in 0..{count - 1}, got {actions!r}")
         chosen: Int64 = self._decisions[choices]
         return chosen
 
@@ -144,7 +195,7 @@ class DiscreteActions(RebalanceActions):
         except (TypeError, IndexError):
             if isinstance(action, ExactRebalance):
                 return self._exact(action)
-        raise InvalidAction(f"expected an integer in 0..{len(self._rows) - 1}, got {action!r}")
+        raise InvalidAction(f"expected an integer in 0..{len(self._decisions) - 1}, got {action!r}")
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
         """See ``ActionScheme.encode``."""
@@ -188,7 +239,7 @@ class MaskedBox(gym.spaces.Box):
         return drawn if mask is None else np.where(mask, drawn, 0).astype(self.dtype)
 
 
-class MultiDiscreteActions(RebalanceActions):
+class MultiDiscreteActions(ListedActions):
     """``MultiDiscrete([routes, 2, sizes + 1])``: route, orientation (1 is reversed), and size (0 does nothing)."""
 
     space: gym.spaces.MultiDiscrete
@@ -226,14 +277,13 @@ class MultiDiscreteActions(RebalanceActions):
         return np.concatenate(parts, axis=1)
 
 
-class BoxActions(RebalanceActions):
+class BoxActions(ListedActions):
     """``Box(-1, 1, (routes,))``: the entry of largest magnitude acts, the others are ignored.
 
     Its sign is the orientation (positive is forward), its magnitude the share of the largest size that is sent. A
     magnitude below ``DEAD_ZONE`` does nothing.
     """
 
-    DEAD_ZONE: Final = 0.05
     space: gym.spaces.Box
 
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
@@ -251,9 +301,8 @@ class BoxActions(RebalanceActions):
         value = values[np.arange(len(values)), route]
         row = 2 * route + (value < 0)
         share = np.abs(value)
-        amount_sat = np.floor(share * self.sizes[-1] * self.routes.smallest_capacity_sat[row])
-        idle = share < self.DEAD_ZONE
-        amount_msat = 1000 * amount_sat.astype(np.int64)
+        idle = share < DEAD_ZONE
+        amount_msat = self._amounts_msat(row, share * self.sizes[-1])
         return decisions(np.where(idle, NO_OP, row), np.where(idle, 0, amount_msat))
 
     def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
@@ -266,19 +315,91 @@ class BoxActions(RebalanceActions):
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry per route, 1 when either orientation can carry the smallest size."""
-        smallest = allowed[:, 1:].reshape(allowed.shape[0], -1, 2, len(self.sizes))[:, :, :, 0]
-        masks: Int8 = smallest.max(axis=2)
-        return masks
+        return self._by_route(allowed)
 
 
-SCHEMES: Final[dict[str, type[RebalanceActions]]] = {
+class DictActions(ListedActions):
+    """``Dict(route=Discrete(routes), share=Box(-1, 1, (1,)))``: small however many routes there are.
+
+    The sign of ``share`` is the orientation (positive is forward), its magnitude the share of the largest size that is
+    sent. A magnitude below ``DEAD_ZONE`` does nothing.
+    """
+
+    space: gym.spaces.Dict
+
+    def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
+        super().__init__(routes, sizes)
+        self.space = gym.spaces.Dict(
+            route=gym.spaces.Discrete(len(routes.hops) // 2), share=gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        )
+
+    def decode(self, actions: Any) -> Int64:
+        """See ``ActionScheme.decode``."""
+        route, value = columns_of(actions, self.space)
+        row = 2 * route + (value < 0)
+        share = np.abs(value)
+        idle = share < DEAD_ZONE
+        amount_msat = self._amounts_msat(row, share * self.sizes[-1])
+        return decisions(np.where(idle, NO_OP, row), np.where(idle, 0, amount_msat))
+
+    def encode(self, row: Int64, size: Int64) -> npt.NDArray[Any]:
+        """See ``ActionScheme.encode``; the actions are dicts in an array of objects."""
+        share = np.where(row == NO_OP, 0.0, np.array(self.sizes)[size] / self.sizes[-1])
+        value = np.where(row % 2, -share, share)
+        return objects(route=np.maximum(row, 0) // 2, share=value[:, None].astype(np.float32))
+
+    def mask(self, allowed: Int8) -> Int8:
+        """See ``ActionScheme.mask``: one entry per route, 1 when either orientation can carry the smallest size."""
+        return self._by_route(allowed)
+
+
+def columns_of(actions: Any, space: gym.spaces.Dict) -> list[npt.NDArray[Any]]:
+    """Return the entries of a batch of dict actions as columns of shape (n,), in the order of the space.
+
+    Args:
+        actions: A dict of arrays with a first axis of length n, or n dicts.
+        space: Of one action: entries ``Discrete``, or ``Box`` of one number.
+
+    Raises:
+        InvalidAction: They are no such actions, or outside the space.
+    """
+    columns: list[npt.NDArray[Any]] = []
+    for name, entry in space.items():
+        try:
+            given = actions[name] if isinstance(actions, Mapping) else [action[name] for action in actions]
+            column = np.asarray(given)
+            column = column.reshape(len(column))
+        except (TypeError, ValueError, KeyError, IndexError):
+            raise InvalidAction(f"expected dicts with {', '.join(space)} as in {space}, got {actions!r}") from None
+        if isinstance(entry, gym.spaces.Discrete):
+            kind: type = np.int64
+            fits = column.dtype.kind in "iu" and bool(((column >= 0) & (column < entry.n)).all())
+        else:
+            kind = np.float64
+            fits = column.dtype.kind in "iuf" and all(entry.contains(np.array([one], np.float32)) for one in column)
+        if not fits:
+            raise InvalidAction(f"expected {name} in {entry}, got {actions!r}")
+        columns.append(column.astype(kind))
+    return columns
+
+
+def objects(**columns: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return dicts in an array of objects, shape (n,), for columns with a first axis of length n."""
+    rows = np.empty(len(next(iter(columns.values()))), object)
+    for place in range(len(rows)):
+        rows[place] = {name: column[place] for name, column in columns.items()}
+    return rows
+
+
+SCHEMES: Final[dict[str, type[ListedActions]]] = {
     "discrete": DiscreteActions,
     "multidiscrete": MultiDiscreteActions,
     "box": BoxActions,
+    "dict": DictActions,
 }
 """Action schemes by the name a config uses."""
 
 
-def make_actions(name: str, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> RebalanceActions:
-    """Return the action scheme of that name."""
+def make_actions(name: str, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> ListedActions:
+    """Return the action scheme of that name for listed routes."""
     return SCHEMES[name](routes, sizes)

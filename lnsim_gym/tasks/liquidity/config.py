@@ -7,11 +7,11 @@ from typing import Literal
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.liquidity.observations import ObservationName
-from lnsim_gym.tasks.liquidity.routes import Operation
+from lnsim_gym.tasks.liquidity.routes import CircularRoutes, Operation
 
 __all__ = ["ActionName", "LiquidityConfig"]
 
-ActionName = Literal["discrete", "multidiscrete", "box"]
+ActionName = Literal["discrete", "multidiscrete", "box", "dict"]
 
 
 class LiquidityConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,7 +20,14 @@ class LiquidityConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True
     operation: Operation = "push"
     """What a rebalance does."""
     circular_max_hops: int = 3
-    """Longest cycle of the circular operation, in channels."""
+    """Longest cycle of the circular operation, in channels; found ones may be as long as LND's longest route."""
+    circular_routes: CircularRoutes = "listed"
+    """Whether each cycle is a route of its own, or each pair of channels of one node is one, closed by pathfinding when
+    it is taken: by the search of LND's payments with the first and the last channel given."""
+    circular_attempts: int = 10
+    """Routes that a found circular rebalance tries at most, each the best after what the failures before it taught."""
+    own_node: str | None = None
+    """The only node that pays circular rebalances, by name; by default every node does."""
     rebalance_fee_limit_ppm: int = 50_000
     """Most a circular rebalance may pay in fees, in millionths of its amount."""
     action: ActionName = "discrete"
@@ -41,5 +48,18 @@ class LiquidityConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True
         super().__post_init__()
         if not 3 <= self.circular_max_hops <= 8:
             raise ConfigError(f"circular_max_hops must lie in 3..8, got {self.circular_max_hops}")
+        if not 1 <= self.circular_attempts <= 1_000:
+            raise ConfigError(f"circular_attempts must lie in 1..1,000, got {self.circular_attempts}")
+        if self.operation != "circular" and (self.own_node is not None or self.circular_routes != "listed"):
+            raise ConfigError("own_node and circular_routes are about operation 'circular': set it, or leave them out")
+        if self.finds_routes and self.backend != "simulator":
+            raise ConfigError(
+                f"circular_routes='found' plays on backend 'simulator' only, got {self.backend!r}: use 'listed'"
+            )
         if not 0 <= self.rebalance_fee_limit_ppm <= 1_000_000:
             raise ConfigError(f"rebalance_fee_limit_ppm must lie in 0..1,000,000, got {self.rebalance_fee_limit_ppm}")
+
+    @property
+    def finds_routes(self) -> bool:
+        """Whether rebalances go over routes that are found when they are taken."""
+        return self.operation == "circular" and self.circular_routes == "found"

@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from lnsim_gym.arrays import Float32, Float64, Int32, Int64
-from lnsim_gym.backends.simulator.engine import memory_at, send_over
+from lnsim_gym.backends.simulator.circular import send_around
+from lnsim_gym.backends.simulator.engine import memory_at, send_over, spendable
 from lnsim_gym.backends.simulator.fees import node_fee_msat
 from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.compiled.binding import reader
-from lnsim_gym.payments import RebalanceReason
+from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.tasks.columns import FEES, LEDGER, SUCCEEDED, VOLUME
-from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, REASON, REQUESTED
+from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, REASON, REQUESTED, ROUTE
 from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
 from lnsim_gym.tasks.liquidity.rewards import TERMS
 from lnsim_gym.tasks.liquidity.routes import exceeds_fee_limit
@@ -30,7 +31,17 @@ from lnsim_gym.tasks.loop import (
     step_range,
 )
 
-__all__ = ["LiquidityState", "conclude", "example", "observe", "reset", "step", "step_on_any"]
+__all__ = [
+    "LiquidityState",
+    "conclude",
+    "example",
+    "observe",
+    "reset",
+    "step",
+    "step_around",
+    "step_around_on_any",
+    "step_on_any",
+]
 
 SUCCESS_RATE: Final = TERMS.index("success_rate")
 VOLUME_RATE: Final = TERMS.index("volume_rate")
@@ -49,12 +60,16 @@ class LiquidityState(NamedTuple):
     route_unit_msat: Int64  # (variants, rows) capacity of the smallest channel on it
     first_direction: Int64  # (variants, rows * sizes)
     needed_msat: Int64  # (variants, rows * sizes)
+    option: Int64  # (variants, rows * sizes) the options, those with the same first direction side by side
+    first_option: Int64  # (variants, directions + 1) where those of each direction begin
     per_capacity: Float64  # (variants, directions)
     fee_limit_ppm: Int64  # (variants,) most a rebalance may pay in fees
     weights: Float64  # (terms,) reward weights
     nodes: int
     history: int
     averaging: Float32  # (averages,) see ``observe_flows``
+    attempts: int  # most routes that a rebalance tries where they are found when it is taken; 0 where they are listed
+    looks_again: int  # 1 where a step observes the channels it used, 0 where it observes all
 
 
 def example() -> LiquidityState:
@@ -66,12 +81,16 @@ def example() -> LiquidityState:
         route_unit_msat=table,
         first_direction=table,
         needed_msat=table,
+        option=table,
+        first_option=table,
         per_capacity=np.zeros((1, 1)),
         fee_limit_ppm=np.zeros(1, np.int64),
         weights=np.zeros(len(TERMS)),
         nodes=1,
         history=1,
         averaging=np.zeros(1, np.float32),
+        attempts=0,
+        looks_again=0,
     )
 
 
@@ -88,13 +107,25 @@ def reset(address: int, task: int, begin: int, end: int) -> None:
 @kernel
 def step(address: int, task: int, begin: int, end: int) -> None:
     """See ``TaskKernels.step``."""
-    step_range(_apply, pay_in_whole, _measure, _observe_step, address, task, begin, end)
+    step_range(_apply, pay_in_whole, _measure, _observe_used, address, task, begin, end)
 
 
 @kernel
 def step_on_any(address: int, task: int, begin: int, end: int) -> None:
     """See ``TaskKernels.step_on_any``."""
-    step_range(_apply_on_any, pay_on_any, _measure, _observe_step, address, task, begin, end)
+    step_range(_apply_on_any, pay_on_any, _measure, _observe_used, address, task, begin, end)
+
+
+@kernel
+def step_around(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step``; for rebalances whose routes are found when they are taken."""
+    step_range(_apply_around, pay_in_whole, _measure, _observe_used, address, task, begin, end)
+
+
+@kernel
+def step_around_on_any(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_on_any``; for rebalances whose routes are found when they are taken."""
+    step_range(_apply_around_on_any, pay_on_any, _measure, _observe_used, address, task, begin, end)
 
 
 @kernel
@@ -165,6 +196,61 @@ def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> Non
 
 
 @outlined
+def _apply_around(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step over a route found now, where no network has links."""
+    _apply_around_to(network_of, address, task, index)
+
+
+@outlined
+def _apply_around_on_any(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step over a route found now."""
+    if has_links(address):
+        _apply_around_to(linked_network_of, address, task, index)
+    else:
+        _apply_around_to(network_of, address, task, index)
+
+
+@inlined
+def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step between two channels of a node, over a route found now, and note it."""
+    decision = read(address, "columns.decision")[index]
+    counts = read(address, "columns.counts")[index]
+    noted = counts[LEDGER:]
+    row, amount = decision[0], decision[1]
+    noted[REQUESTED] = amount
+    noted[APPLIED] = 0
+    noted[FEE] = 0
+    noted[REASON] = 0
+    noted[FAILURE_INDEX] = -1
+    noted[ROUTE] = -1
+    if row < 0:
+        return
+    variant = read(address, "columns.variant")[index]
+    balances = read(address, "columns.balances_msat")[index]
+    reason, fee_msat, failure_index = send_around(
+        network_at_index(address, index),
+        balances,
+        read(address, "scratch.work"),
+        memory_at(read(address, "memories"), index),
+        row // balances.shape[0],
+        row % balances.shape[0],
+        amount,
+        amount * _mine(task, "fee_limit_ppm")[variant] // 1_000_000,
+        _mine(task, "attempts"),
+        read(address, "programs.payment_ms")[variant]
+        * read(address, "columns.steps")[index]
+        * read(address, "columns.source").shape[1],
+        read(address, "columns.earned_msat")[index],
+        noted[ROUTE:],
+    )
+    noted[FAILURE_INDEX] = failure_index
+    noted[REASON] = reason
+    if reason == 0:
+        noted[APPLIED] = amount
+        noted[FEE] = fee_msat
+
+
+@outlined
 def _costs_too_much(network: Any, task: Any, variant: Any, row: Any, amount: Any) -> Any:
     """Return whether the fees of a rebalance exceed the limit."""
     route = _mine(task, "route")[variant, row]
@@ -186,7 +272,10 @@ def _measure(address: Any, task: Any, index: Any) -> None:
         asked_msat += amount_msat[payment]
     row = read(address, "columns.decision")[index, 0]
     unit_msat = np.int64(1)
-    if row >= 0:
+    if row >= 0 and _mine(task, "attempts") > 0:
+        directions, policy = read(address, "columns.balances_msat").shape[1], network_of(address, index).policy
+        unit_msat = min(policy[row // directions].capacity_msat, policy[row % directions].capacity_msat)
+    elif row >= 0:
         unit_msat = _mine(task, "route_unit_msat")[read(address, "columns.variant")[index], row]
     terms[SUCCESS_RATE] = counts[SUCCEEDED] / payments
     terms[VOLUME_RATE] = counts[VOLUME] / asked_msat
@@ -219,6 +308,67 @@ def _allow(spendable_msat: Any, first_direction: Any, needed_msat: Any, allowed:
     allowed[0] = 1
     for option in range(needed_msat.shape[0]):
         allowed[1 + option] = needed_msat[option] <= spendable_msat[first_direction[option]]
+
+
+@outlined
+def _observe_again(address: Any, task: Any, index: Any) -> None:
+    """Observe the channels that the rebalance and the payments of a step used; of the others, what is known holds."""
+    counts = read(address, "columns.counts")[index]
+    row = read(address, "columns.decision")[index, 0]
+    if counts[LEDGER + APPLIED] > 0:
+        for hop in range(MAX_ROUTE_HOPS):
+            direction = _direction_of(address, task, index, row, hop)
+            if direction < 0:
+                break
+            _observe_channel(address, task, index, direction)
+    parts, part_route = read(address, "columns.parts")[index], read(address, "columns.part_route")[index]
+    for payment in range(read(address, "columns.due")[index]):
+        for part in range(parts[payment]):
+            for hop in range(part_route.shape[2]):
+                direction = part_route[payment, part, hop]
+                if direction < 0:
+                    break
+                _observe_channel(address, task, index, np.int64(direction))
+
+
+@inlined
+def _direction_of(address: Any, task: Any, index: Any, row: Any, hop: Any) -> Any:
+    """Return a direction of the route of an applied rebalance, -1 beyond its end."""
+    if _mine(task, "attempts") > 0:
+        return read(address, "columns.counts")[index, LEDGER + ROUTE + hop]
+    variant = read(address, "columns.variant")[index]
+    route = _mine(task, "route")
+    return np.int64(route[variant, row, hop]) if hop < _mine(task, "route_hops")[variant, row] else np.int64(-1)
+
+
+@outlined
+def _observe_channel(address: Any, task: Any, index: Any, used: Any) -> None:
+    """Observe both ends of a channel, given by either direction, and mark the rebalances that begin there."""
+    variant = read(address, "columns.variant")[index]
+    balances, network = read(address, "columns.balances_msat")[index], network_of(address, index)
+    free_msat, observation = read(address, "columns.spendable_msat")[index], read(address, "columns.observation")[index]
+    allowed, needed_msat = read(address, "columns.allowed")[index], _mine(task, "needed_msat")[variant]
+    per_capacity = _mine(task, "per_capacity")[variant]
+    first, options = _mine(task, "first_option")[variant], _mine(task, "option")[variant]
+    for direction in (used, used ^ 1):
+        free_msat[direction] = spendable(network, balances, None, direction)
+        observation[direction] = np.float32(balances[direction] * per_capacity[direction])
+        for place in range(first[direction], first[direction + 1]):
+            option = options[place]
+            allowed[1 + option] = needed_msat[option] <= free_msat[direction]
+
+
+@inlined
+def _observe_used(address: Any, task: Any, index: Any) -> None:
+    """Observe what a simulated step left behind, at the cost of what it did rather than of the network's size."""
+    # Where channels are parallel, a rebalance may have taken others than its route says.
+    moved_elsewhere = has_links(address) and read(address, "columns.counts")[index, LEDGER + APPLIED] > 0
+    if _mine(task, "looks_again") != 0 and not moved_elsewhere:
+        _observe_again(address, task, index)
+    else:
+        _observe(address, task, index)
+    if _mine(task, "history") > 0:
+        _note_flows(address, task, index)
 
 
 @inlined

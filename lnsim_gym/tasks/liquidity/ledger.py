@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["APPLIED", "FAILURE_INDEX", "FEE", "NAMES", "REASON", "REQUESTED"]
+from lnsim_gym.payments import MAX_ROUTE_HOPS
+
+__all__ = ["APPLIED", "FAILURE_INDEX", "FEE", "NAMES", "NAMES_WITH_ROUTE", "REASON", "REQUESTED", "ROUTE"]
 
 NAMES: Final = (
     "rebalance_requested_msat",
@@ -19,3 +21,7 @@ APPLIED: Final = NAMES.index("rebalance_applied_msat")
 FEE: Final = NAMES.index("rebalance_fee_msat")
 REASON: Final = NAMES.index("rebalance_reason")
 FAILURE_INDEX: Final = NAMES.index("rebalance_failure_index")
+ROUTE: Final = len(NAMES)
+"""Where the route begins, in ``NAMES_WITH_ROUTE``."""
+NAMES_WITH_ROUTE: Final = (*NAMES, *(f"rebalance_direction_{hop}" for hop in range(MAX_ROUTE_HOPS)))
+"""The same for rebalances whose route is found when they are taken: its directions, -1 beyond its end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,15 +21,27 @@ from lnsim_gym.tasks.liquidity import ledger
 from lnsim_gym.tasks.liquidity.actions import RebalanceActions, make_actions
 from lnsim_gym.tasks.liquidity.config import LiquidityConfig
 from lnsim_gym.tasks.liquidity.observations import ObservationLayout
+from lnsim_gym.tasks.liquidity.pairs import make_pair_actions
 from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
-from lnsim_gym.tasks.liquidity.routes import NO_OP, RebalanceRoutes, exceeds_fee_limit, rebalance_routes
+from lnsim_gym.tasks.liquidity.routes import (
+    NO_OP,
+    ChannelPairs,
+    RebalanceRoutes,
+    exceeds_fee_limit,
+    node_of_name,
+    rebalance_routes,
+)
 from lnsim_gym.tasks.registry import register_task
 
 __all__ = ["NEVER_ALLOWED_MSAT", "LiquidityTask", "as_liquidity"]
 
 NEVER_ALLOWED_MSAT = np.iinfo(np.int64).max
 """Stands for the balance needed by a rebalance that no balance allows."""
+WORTH_LOOKING_AGAIN: Final = 40
+"""Channel ends for each payment of a step above which looking at used channels costs less than looking at all."""
 _REASONS = np.array(REASON_NAMES, dtype=object)
+_NO_ROUTES: Final = RebalanceRoutes(np.full((1, 1), -1, np.int32), np.zeros(1, np.int64), np.ones(1, np.int64))
+"""Stands for listed routes where routes are found."""
 
 
 @register_task
@@ -39,7 +51,6 @@ class LiquidityTask(Task):
     name = "liquidity"
     Config = LiquidityConfig
     decision = ("row", "amount_msat")
-    ledger = ledger.NAMES
     terms = TERMS
 
     actions: RebalanceActions
@@ -48,9 +59,20 @@ class LiquidityTask(Task):
 
     def __init__(self, config: LiquidityConfig, topology: Topology) -> None:
         super().__init__(config, topology)
-        self.routes: RebalanceRoutes = rebalance_routes(config.operation, topology, config.circular_max_hops)
-        """The routes of the operation."""
-        self.actions = make_actions(config.action, self.routes, config.action_sizes)
+        own_node = None if config.own_node is None else node_of_name(topology, config.own_node, "own_node")
+        self.pairs: ChannelPairs | None = ChannelPairs(topology, own_node) if config.finds_routes else None
+        """The pairs of channels that rebalances go around, where their routes are found when they are taken."""
+        self._routes: RebalanceRoutes | None = None
+        if self.pairs is not None:
+            self.ledger = ledger.NAMES_WITH_ROUTE
+            self.actions = make_pair_actions(config.action, self.pairs, config.action_sizes)
+            first_direction, needed_msat = self.pairs.ends, self.actions.amounts_msat
+        else:
+            self.ledger = ledger.NAMES
+            self._routes = rebalance_routes(config.operation, topology, config.circular_max_hops, own_node)
+            self.actions = make_actions(config.action, self._routes, config.action_sizes)
+            first_direction = self._routes.directions[:, 0].astype(np.int64)
+            needed_msat = _needed_msat(topology, self._routes, self.actions.amounts_msat)
         self.observations = ObservationLayout.of(
             config.observation, topology, config.observation_history, config.observation_averages
         )
@@ -59,22 +81,34 @@ class LiquidityTask(Task):
         self.pays_success_rate = np.array_equal(self.weights, reward_weights("success_rate"))
         self.per_capacity: Float64 = np.repeat(1.0 / (1000.0 * topology.arrays.capacity_sat), 2)
         """1 / capacity in msat, shape (directions,)."""
-        self.first_direction: Int64 = np.repeat(self.routes.directions[:, 0], len(config.action_sizes)).astype(np.int64)
-        """First direction of each (row, size) of the action scheme, shape (rows * sizes,)."""
-        self.needed_msat: Int64 = _needed_msat(topology, self.routes, self.actions.amounts_msat).ravel()
-        """Spendable balance that it needs there, amount and fees, shape (rows * sizes,)."""
+        self.first_direction: Int64 = np.repeat(first_direction, len(config.action_sizes))
+        """First direction of each option, (row, size) of routes or (end, size) of pairs, shape (options - 1,)."""
+        self.needed_msat: Int64 = needed_msat.ravel()
+        """Spendable balance that it needs there, shape (options - 1,): amount and fees; of pairs the least amount."""
         self.options = 1 + len(self.needed_msat)
+
+    @property
+    def routes(self) -> RebalanceRoutes:
+        """The routes of the operation, where they are listed.
+
+        Raises:
+            ConfigError: They are found when they are taken.
+        """
+        if self._routes is None:
+            raise ConfigError("expected routes that are known beforehand: set circular_routes='listed'")
+        return self._routes
 
     @property
     def kernels(self) -> TaskKernels:
         """See ``Task.kernels``."""
         from lnsim_gym.tasks.liquidity import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
 
+        around = self.pairs is not None
         return TaskKernels(
             example=kernels.example(),
             reset=kernels.reset,
-            step=kernels.step,
-            step_on_any=kernels.step_on_any,
+            step=kernels.step_around if around else kernels.step,
+            step_on_any=kernels.step_around_on_any if around else kernels.step_on_any,
             observe=kernels.observe,
             conclude=kernels.conclude,
         )
@@ -86,18 +120,30 @@ class LiquidityTask(Task):
         def column(*values: npt.NDArray[Any], dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
             return copied(np.stack(values), dtype)
 
+        routes = [_NO_ROUTES if task.pairs else task.routes for task in variants]
+        directions = self.observations.directions
+        orders = [np.argsort(task.first_direction, kind="stable") for task in variants]
         return LiquidityState(
-            route=column(*(task.routes.directions for task in variants), dtype=np.int32),
-            route_hops=column(*(task.routes.hops for task in variants)),
-            route_unit_msat=column(*(1000 * task.routes.smallest_capacity_sat for task in variants)),
+            route=column(*(each.directions for each in routes), dtype=np.int32),
+            route_hops=column(*(each.hops for each in routes)),
+            route_unit_msat=column(*(1000 * each.smallest_capacity_sat for each in routes)),
             first_direction=column(*(task.first_direction for task in variants)),
             needed_msat=column(*(task.needed_msat for task in variants)),
+            option=column(*orders),
+            first_option=column(
+                *(
+                    np.searchsorted(task.first_direction[order], np.arange(directions + 1))
+                    for task, order in zip(variants, orders, strict=True)
+                )
+            ),
             per_capacity=column(*(task.per_capacity for task in variants), dtype=np.float64),
             fee_limit_ppm=filled(len(variants), self.config.rebalance_fee_limit_ppm, np.int64),
             weights=copied(self.weights),
             nodes=self.observations.nodes,
             history=self.observations.history,
             averaging=copied(self.observations.averaging),
+            attempts=self.config.circular_attempts if self.pairs else 0,
+            looks_again=int(directions > WORTH_LOOKING_AGAIN * self.config.payments_per_step),
         )
 
     def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
@@ -123,13 +169,17 @@ class LiquidityTask(Task):
         row, amount_msat = decision.tolist()
         if row == NO_OP:
             return ()
-        _, applied_msat, fee_msat, reason, failure_index = noted.tolist()
+        _, applied_msat, fee_msat, reason, failure_index, *found = noted.tolist()
         result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
-        return (Rebalance(self.routes.route(row), amount_msat, result),)
+        if self.pairs is None:
+            route = self.routes.route(row)
+        else:  # where no route was found, the two channels that were asked for
+            route = tuple(direction for direction in found if direction >= 0) or self.pairs.legs(row)
+        return (Rebalance(route, amount_msat, result),)
 
     def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
         """See ``Task.add_info``; written out, as every step of a single environment comes here."""
-        requested_msat, applied_msat, fee_msat, reason, _ = noted
+        requested_msat, applied_msat, fee_msat, reason, *_ = noted
         success_rate, volume_rate, routing_fees_sat, rebalance_fees_sat, rebalanced_share = terms
         info["rebalance"] = {
             "requested_sat": requested_msat // 1000,
@@ -148,7 +198,7 @@ class LiquidityTask(Task):
 
     def step_infos(self, noted: Int64, terms: Float64, which: Bool) -> dict[str, Any]:
         """See ``Task.step_infos``."""
-        requested_msat, applied_msat, fee_msat, reason, _ = np.ascontiguousarray(noted.T)
+        requested_msat, applied_msat, fee_msat, reason, *_ = np.ascontiguousarray(noted.T)
         names = _REASONS[reason]
         names[~which] = None
         rebalance = {
@@ -184,13 +234,18 @@ class LiquidityTask(Task):
 
     def require_same_shape(self, other: LiquidityTask, index: int) -> None:
         """See ``Task.require_same_shape``."""
-        own = self.routes.directions.shape
-        its = other.routes.directions.shape
+        if self.pairs is not None and other.pairs is not None:
+            own: tuple[int, ...] = (len(self.pairs.ends), self.pairs.width)
+            its: tuple[int, ...] = (len(other.pairs.ends), other.pairs.width)
+            same_units = np.array_equal(self.topology.arrays.capacity_sat, other.topology.arrays.capacity_sat)
+        else:
+            own, its = self.routes.directions.shape, other.routes.directions.shape
+            same_units = np.array_equal(self.routes.smallest_capacity_sat, other.routes.smallest_capacity_sat)
         if own != its:
             raise ConfigError(
                 f"variants must be of one shape: rebalance routes of the first are {own}, of number {index} {its}"
             )
-        if not np.array_equal(self.routes.smallest_capacity_sat, other.routes.smallest_capacity_sat):
+        if not same_units:
             raise ConfigError(f"variants must have equal capacities, channel by channel; number {index} differs")
 
 
@@ -208,12 +263,11 @@ def as_liquidity(task: Task, who: str) -> LiquidityTask:
 def _needed_msat(topology: Topology, routes: RebalanceRoutes, amounts_msat: Int64) -> Int64:
     """Spendable balance that each (row, size) needs at the paying node, shape (rows, sizes)."""
     arrays = topology.arrays
-    needed = np.empty_like(amounts_msat)
-    for row in range(len(needed)):
-        route = routes.route(row)
-        needed[row] = hop_amounts_msat(topology, route, amounts_msat[row])[0]
-        edges = list(route)
-        too_small = amounts_msat[row] < arrays.min_htlc_msat[edges].max()
-        too_large = needed[row] > arrays.max_htlc_msat[edges].min()
-        needed[row][too_small | too_large] = NEVER_ALLOWED_MSAT
+    needed = amounts_msat.copy()  # over a single channel there are no fees
+    for row in np.flatnonzero(routes.hops > 1).tolist():
+        needed[row] = hop_amounts_msat(topology, routes.route(row), amounts_msat[row])[0]
+    hops = routes.directions
+    least_msat = np.where(hops >= 0, arrays.min_htlc_msat[hops], 0).max(axis=1, keepdims=True)
+    most_msat = np.where(hops >= 0, arrays.max_htlc_msat[hops], NEVER_ALLOWED_MSAT).min(axis=1, keepdims=True)
+    needed[(amounts_msat < least_msat) | (needed > most_msat)] = NEVER_ALLOWED_MSAT
     return needed
