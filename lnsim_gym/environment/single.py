@@ -12,6 +12,7 @@ import numpy as np
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.interventions import Intervention, Rebalance
 from lnsim_gym.environment.saving import SavedState
+from lnsim_gym.environment.spec import HasSpec
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError, ConfigError
@@ -33,7 +34,7 @@ _BOUND: Final = frozenset(
 """Attributes that ``_bind`` looks up."""
 
 
-class LightningNetEnv(gym.Env[Any, Any]):
+class LightningNetEnv(HasSpec, gym.Env[Any, Any]):
     """A Lightning network on which an agent has a task; by default it manages liquidity.
 
     One ``step`` does what the task makes of the action, then runs a batch of payments between random nodes, then
@@ -99,7 +100,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.problem = Problem.of(self.config)
         self.action_space = copy.deepcopy(self.problem.task.actions.space)
         self.observation_space = self.problem.task.observations.space
-        self.settings = settings
+        self.settings = settings | ({"topology": self.config.topology} if "topology" in settings else {})
         self._episodes: Episodes = open_episodes(self.problem)
         self._renderer = None if render_mode is None else Renderer(render_mode, self._episodes, self.metadata)
         self._seed: int | None = None
@@ -278,7 +279,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle everything but what ``_bind`` looks up; one over real nodes starts as if just made."""
         if not self._episodes.can_be_copied:
-            return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"spec": self.spec}
+            return {name: vars(self)[name] for name in ("render_mode", "settings")} | {"_spec": self.spec}
         return {name: value for name, value in vars(self).items() if name not in _BOUND}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from lnsim_gym.arrays import Bool
 from lnsim_gym.environment.saving import SavedState
+from lnsim_gym.environment.spec import HasSpec
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError
@@ -25,7 +26,7 @@ from lnsim_gym.tasks.columns import COUNTS, FIRST_FAILURE, LEDGER
 __all__ = ["LightningNetVectorEnv", "step_info"]
 
 
-class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
+class LightningNetVectorEnv(HasSpec, VectorEnv[Any, Any, Any]):
     """Many ``LightningNetEnv`` at once, on the embedded simulator.
 
     Environment i behaves, bit for bit, as a single environment that was reset with ``seed + i``, over whole episodes

@@ -18,7 +18,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
-from lnsim_gym.network.keys import stand_in_public_key
+from lnsim_gym.network.keys import public_keys_of
 from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.naming import make_new
@@ -65,7 +65,7 @@ class CsvRecorder:
         started: datetime | None = None,
     ) -> None:
         self._topology = topology
-        self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
+        self._keys = public_keys_of(topology) | dict(public_keys or {})
         ends = topology.arrays.source.reshape(-1, 2)
         self._channels_of = [np.flatnonzero((ends == node).any(axis=1)).tolist() for node in range(len(topology.nodes))]
         self._file = make_new(folder, started, ".csv", _open_new)

@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, Self, TypeVar
 import msgspec
 
 from lnsim_gym.errors import ConfigError, did_you_mean
+from lnsim_gym.network import Topology
+from lnsim_gym.network.load import load_topology
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.schema import convert
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
@@ -73,13 +75,16 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """What the agent sees, does and is paid for, by name."""
     backend: BackendName = "simulator"
     """What the episodes run on: the embedded simulator, or real LND nodes."""
-    topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
-    """Preset name, path of a file, or the topology (or generator) itself; or a list of them, of one shape, each
-    episode on one of them."""
+    topology: Any = "default"
+    """Preset name, path of a file, table of a topology or generator, or a ``Topology`` itself; or a list of them, of
+    one shape, each episode on one of them."""
+    cut: str | tuple[str, ...] = ()
+    """What of the topology is played: ``"around(NODE, hops)"``, ``"core(k)"``, ``"largest(n)"``, ``"component"``,
+    ``"min_capacity(sat)"``, or a list of them, done one after the other (``Topology.cut``)."""
     variants: Variants | None = None
     """Policies and demand that vary from episode to episode."""
     start_balances: StartBalances | Literal["topology"] = "topology"
-    """Balances at reset: those of the topology, or a random share on each channel."""
+    """Balances at reset where the topology gives none: everything to the initiator, or a random share."""
     traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)
     """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
     payments_per_step: int = 20
@@ -106,9 +111,18 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         plain = dict(settings)
         traffic = plain.get("traffic", {})
         plain["traffic"] = {"kind": traffic} if isinstance(traffic, str) else {"kind": "drift", **traffic}
-        if isinstance(plain.get("topology"), Path):
-            plain["topology"] = str(plain["topology"])
+        if "topology" in plain:
+            plain["topology"] = _plain_source(plain["topology"])
         return convert(plain, _config_of_task(plain.get("task", "liquidity"), cls), "the environment")
+
+
+def _plain_source(source: Any) -> Any:
+    """Return what is said of a topology so that configs can be written to files; a list of such likewise."""
+    if isinstance(source, (list, tuple)):
+        return [_plain_source(one) for one in source]
+    if isinstance(source, (str, Mapping, Topology)):
+        return source
+    return str(source) if isinstance(source, Path) else load_topology(source)
 
 
 CONFIGS: Final[dict[str, type[EnvironmentConfig]]] = {}
