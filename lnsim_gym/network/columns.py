@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,6 +23,11 @@ from lnsim_gym.network.policies import ChannelPolicies, policy_limits
 __all__ = ["NetworkArrays", "are_integers", "columns_of", "unsound_channels"]
 
 _UNSET: Final = -(2**63)
+_CHANNEL_NUMBERS: Final = ("capacity_sat", "fee_per_kw", "initiator_balance_sat")
+_POLICY_NUMBERS: Final = (
+    *("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat"),
+    *("inbound_fee_base_msat", "inbound_fee_rate_ppm"),
+)
 
 
 class NetworkArrays(NamedTuple):
@@ -119,18 +125,14 @@ def unsound_channels(arrays: NetworkArrays, owned_msat: Int64, initiator_msat: I
 
 def are_integers(channels: Sequence[Channel], policies: Sequence[ChannelPolicies]) -> bool:
     """Whether every number of channels and policies is an integer, which a column does not tell."""
-    kinds: set[type] = {type(value) for channel in channels for value in (channel.capacity_sat, channel.fee_per_kw)}
-    kinds |= {type(channel.initiator_balance_sat) for channel in channels} - {type(None)}
-    for policy in (end for both in policies for end in (both.initiator, both.peer)):
-        kinds.add(type(policy.fee_base_msat))
-        kinds.add(type(policy.fee_rate_ppm))
-        kinds.add(type(policy.time_lock_delta))
-        kinds.add(type(policy.min_htlc_msat))
-        kinds.add(type(policy.inbound_fee_base_msat))
-        kinds.add(type(policy.inbound_fee_rate_ppm))
-        if policy.max_htlc_msat is not None:
-            kinds.add(type(policy.max_htlc_msat))
-    return kinds <= {int}
+    directed = [policy for both in policies for policy in (both.initiator, both.peer)]
+    kinds: set[type] = set()
+    for field in _CHANNEL_NUMBERS:
+        kinds.update(map(type, map(attrgetter(field), channels)))
+    for field in _POLICY_NUMBERS:
+        kinds.update(map(type, map(attrgetter(field), directed)))
+    # A balance or a largest HTLC may be missing, which its column tells.
+    return kinds <= {int, type(None)}
 
 
 def _are_accepted(arrays: NetworkArrays) -> Bool:

@@ -6,11 +6,13 @@ of other programs in ``importers``.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import re
 import tomllib
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +63,7 @@ def load_topology(value: Any, cuts: Sequence[str] = ()) -> Topology:
             The text names the file and the line or field.
         MissingDependency: A package that reads the file is not installed.
     """
-    with unconnected_is_fine():
+    with unconnected_is_fine(), _collecting_paused():
         topology, report = read_network(value)
         loaded = topology.cut(*cuts)
     if report is not _NOTES:
@@ -69,6 +71,18 @@ def load_topology(value: Any, cuts: Sequence[str] = ()) -> Topology:
     elif loaded is not value:
         loaded.warn_if_disconnected()
     return loaded
+
+
+@contextmanager
+def _collecting_paused() -> Iterator[None]:
+    """Keep Python from looking for garbage while millions of objects are made, none of which is."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_network(value: Any) -> tuple[Topology, Report]:
@@ -81,7 +95,8 @@ def read_network(value: Any) -> tuple[Topology, Report]:
         return build_network(read_graph(value))
     if not isinstance(value, (str, Path)):
         raise TopologyError(
-            f"a topology must be a name, a path, a table, a Topology or a NetworkX graph, got {type(value).__name__}"
+            f"a topology must be a name, a path or a table, got {type(value).__name__}; "
+            "a Topology and a graph of NetworkX are taken too"
         )
     call = re.fullmatch(r"\s*(\w+)\s*\((.*)\)\s*", value, re.DOTALL) if isinstance(value, str) else None
     if call and (call[1] in GENERATORS or not _exists(Path(str(value)))):

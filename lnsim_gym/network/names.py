@@ -22,7 +22,7 @@ _JOINERS: Final = "\u200c\u200d"
 
 def unprintable(name: str) -> str | None:
     """Return the first character of a name that does harm to text or cannot be seen, None when there is none."""
-    if name.isascii() and name.isprintable():
+    if name.isprintable():
         return None
     return next((character for character in name if _is_hidden(character)), None)
 
@@ -64,8 +64,9 @@ def _plain(names: Mapping[str, str]) -> dict[str, str]:
 
 def _shown(alias: str) -> str:
     """Return an alias without what cannot be shown, each gap one space wide."""
-    if not (alias.isascii() and alias.isprintable()):
+    if not alias.isascii():
         alias = unicodedata.normalize("NFC", without_surrogates(alias))
+    if not alias.isprintable():
         alias = "".join(" " if character.isspace() else character for character in alias)
         alias = "".join(character for character in alias if not _is_hidden(character))
     name = " ".join(alias.split())[:LONGEST].strip()

@@ -52,7 +52,7 @@ _PUBLIC_KEY: Final = re.compile("0[23][0-9a-f]{64}")
 _LONGEST_PROBLEM: Final = 300
 
 
-class ForeignChannel(msgspec.Struct):
+class ForeignChannel(msgspec.Struct, gc=False):
     """A channel as another program describes it, in our units."""
 
     ends: tuple[str, str]
@@ -154,11 +154,13 @@ def channel_number(text: str | int) -> int | None:
     Args:
         text: The number itself, or block height, transaction and output as in ``"700000x1x0"``.
     """
-    parts = re.fullmatch(r"(\d+)[x:](\d+)[x:](\d+)", str(text))
-    if parts:
-        block, transaction, output = map(int, parts.groups())
-        return block << 40 | transaction << 16 | output
-    return int(text) or None if isinstance(text, int) or text.isdecimal() else None
+    if isinstance(text, int) or text.isdecimal():
+        return int(text) or None
+    parts = re.fullmatch(r"(\d+)[x:](\d+)[x:](\d+)", text)
+    if parts is None:
+        return None
+    block, transaction, output = map(int, parts.groups())
+    return block << 40 | transaction << 16 | output
 
 
 def build_network(foreign: ForeignNetwork) -> tuple[Topology, Report]:
@@ -195,7 +197,8 @@ def build_network(foreign: ForeignNetwork) -> tuple[Topology, Report]:
     )
     if not kept:
         reasons = report.reasons() or "the list is empty"
-        raise TopologyError(f"no usable channel: all {report.listed:,} listed were dropped ({reasons})")
+        remarks = "".join(f"; {remark}" for remark in report.remarks)
+        raise TopologyError(f"no usable channel: all {report.listed:,} listed were dropped ({reasons}){remarks}")
     names = unique_names({key: foreign.aliases[key] for key in keys})
     channels = tuple(_convert(channel, names, changed) for channel in kept)
     with unconnected_is_fine():
@@ -233,24 +236,28 @@ def _accepted(policy: Policy | None, ceiling_msat: int, changed: Counter[str]) -
     if policy is None:
         changed[_MISSING] += 1
         return _DISABLED
-    inbound = (policy.inbound_fee_base_msat, policy.inbound_fee_rate_ppm)
-    if not (0 <= policy.fee_base_msat <= MAX_FEE and 0 <= policy.fee_rate_ppm <= MAX_FEE) or (
-        inbound != (0, 0) and not all(-MAX_INBOUND_FEE - 1 <= fee <= MAX_INBOUND_FEE for fee in inbound)
+    largest_msat = ceiling_msat if policy.max_htlc_msat is None else policy.max_htlc_msat
+    is_within = MIN_TIME_LOCK_DELTA <= policy.time_lock_delta <= MAX_TIME_LOCK_DELTA and largest_msat <= ceiling_msat
+    if not (
+        0 <= policy.fee_base_msat <= MAX_FEE
+        and 0 <= policy.fee_rate_ppm <= MAX_FEE
+        and -MAX_INBOUND_FEE <= policy.inbound_fee_base_msat + 1 <= MAX_INBOUND_FEE + 1
+        and -MAX_INBOUND_FEE <= policy.inbound_fee_rate_ppm + 1 <= MAX_INBOUND_FEE + 1
     ):
         changed[_FEES] += 1
         return _DISABLED
-    time_lock_delta = min(max(policy.time_lock_delta, MIN_TIME_LOCK_DELTA), MAX_TIME_LOCK_DELTA)
-    smallest_msat = max(policy.min_htlc_msat, 1)
-    largest_msat = ceiling_msat if policy.max_htlc_msat is None else min(policy.max_htlc_msat, ceiling_msat)
+    if is_within and 1 <= policy.min_htlc_msat <= largest_msat:
+        return policy
+    smallest_msat, largest_msat = max(policy.min_htlc_msat, 1), min(largest_msat, ceiling_msat)
     if smallest_msat > largest_msat:
         changed[_HTLC_RANGE] += 1
         return _DISABLED
-    if time_lock_delta != policy.time_lock_delta or largest_msat != policy.max_htlc_msat is not None:
-        changed[_CUT] += 1
-    elif smallest_msat == policy.min_htlc_msat and largest_msat == policy.max_htlc_msat:
-        return policy
+    changed[_CUT] += not is_within
     return msgspec.structs.replace(
-        policy, time_lock_delta=time_lock_delta, min_htlc_msat=smallest_msat, max_htlc_msat=largest_msat
+        policy,
+        time_lock_delta=min(max(policy.time_lock_delta, MIN_TIME_LOCK_DELTA), MAX_TIME_LOCK_DELTA),
+        min_htlc_msat=smallest_msat,
+        max_htlc_msat=largest_msat,
     )
 
 
@@ -285,7 +292,7 @@ def _initiator_balance_sat(channel: ForeignChannel, first: int, changed: Counter
     """
     if channel.balances_msat is None:
         return None
-    if min(channel.balances_msat) < 0 or sum(channel.balances_msat) > 1000 * channel.capacity_sat:
+    if min(channel.balances_msat) < 0 or sum(channel.balances_msat) // 1000 > channel.capacity_sat:
         changed[_NO_BALANCES] += 1
         return None
     reserve_sat = max(channel.capacity_sat // 100, DUST_LIMIT_SAT)

@@ -86,8 +86,6 @@ def read_cloth_files(files: Mapping[str, str]) -> ForeignNetwork:
             foreign.add(_channel(row, network))
         except TopologyError as problem:
             foreign.leave_out_malformed(str(problem))
-    if not network.channels and odd_lines:
-        raise TopologyError(f"no usable channel: {odd_lines[0]}")
     return foreign
 
 

@@ -131,7 +131,7 @@ def _opened(value: Any) -> Any:
     """Return a value with its own values not decoded, where it is a list or a table."""
     if not isinstance(value, msgspec.Raw):
         return value
-    kind: Any = {b"{": dict[str, msgspec.Raw], b"[": list[msgspec.Raw]}.get(bytes(value[:1]))
+    kind: Any = {b"{": dict[str, msgspec.Raw], b"[": list[msgspec.Raw]}.get(bytes(memoryview(value)[:1]))
     return decoded(value) if kind is None else msgspec.json.decode(value, type=kind)
 
 
