@@ -221,9 +221,10 @@ def _contents(place: Path) -> dict[str, bytes]:
         files = [(path.name, path.read_bytes()) for path in tables or others]
     else:
         files = [(place.name, place.read_bytes())]
-    return {
-        inner: as_utf8(data) for name, packed in files for inner, data in unpacked(packed, name).items() if data.strip()
-    }
+    found = {inner: as_utf8(data) for name, packed in files for inner, data in unpacked(packed, name).items()}
+    if files and not any(data.strip() for data in found.values()):
+        raise TopologyError(f"holds nothing: readable are {READABLE}")
+    return found
 
 
 def _from_contents(files: Mapping[str, bytes]) -> tuple[Topology, Report]:
@@ -255,9 +256,9 @@ def _from_markup(name: str, data: bytes, begin: bytes) -> ForeignNetwork:
 
 def _parsed(name: str, data: bytes, begin: bytes) -> Iterable[Any]:
     """Parse tables from JSON, when the text begins with a brace, or from TOML."""
-    if begin.startswith(b"{") or re.match(rb"\[\s*[{\d\"\]-]", begin):
+    if begin.startswith((b"{", b"[")) and not re.match(rb"\[\[?\s*[A-Za-z_][\w.-]*\s*\]", begin):
         return parse_json(data)
-    if b"\0" in begin or begin.startswith(b"\x80"):
+    if re.search(rb"[\x00-\x08\x0e-\x1f]", begin):
         raise TopologyError(f"{name} looks like a binary file: readable are {READABLE}")
     if name.endswith(".csv"):
         raise TopologyError("this looks like one of CLoTH's CSV files: give the folder that holds all three")

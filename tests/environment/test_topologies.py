@@ -62,7 +62,9 @@ def test_the_spec_is_json_whatever_the_topology_was_given_as(make, tmp_path):
     for topology in (GIVEN, path, [GIVEN, path], "default", None):
         env = make("LightningNet-v0", **({} if topology is None else {"topology": topology}))
         json.loads(env.spec.to_json())
-    again = gym.make(gym.envs.registration.EnvSpec.from_json(gym.make("LightningNet-v0", topology=GIVEN).spec.to_json()))
+    again = gym.make(
+        gym.envs.registration.EnvSpec.from_json(gym.make("LightningNet-v0", topology=GIVEN).spec.to_json())
+    )
     assert again.unwrapped.topology.start_balances_msat().tolist() == GIVEN.start_balances_msat().tolist()
 
 

@@ -7,8 +7,9 @@ initiators are public; a node's own ``lncli listchannels`` knows both of its own
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +22,8 @@ from lnsim_gym.network.policies import Policy
 from lnsim_gym.network.topology import Topology
 
 __all__ = ["add_own_channels", "read_describegraph", "to_describegraph"]
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 _GRAPH: Final = "a graph of LND"
 
@@ -58,19 +61,19 @@ class _Edge(msgspec.Struct):
     chan_point: str = ""
 
 
-class _CamelNode(_Node, rename="camel"):
-    """The same as protobuf's own JSON writes it."""
+def _camel(kind: type[S], **others: Any) -> type[S]:
+    """Return a struct whose fields are called as protobuf's own JSON calls them."""
+    hints = {**typing.get_type_hints(kind), **others}
+    fields = [
+        (field.name, hints[field.name], *([] if field.default is msgspec.NODEFAULT else [field.default]))
+        for field in msgspec.structs.fields(kind)
+    ]
+    return typing.cast("type[S]", msgspec.defstruct(kind.__name__, fields, rename="camel"))
 
 
-class _CamelPolicy(_RoutingPolicy, rename="camel"):
-    """The same as protobuf's own JSON writes it."""
-
-
-class _CamelEdge(_Edge, rename="camel"):
-    """The same as protobuf's own JSON writes it."""
-
-    node1_policy: _CamelPolicy | None = None
-    node2_policy: _CamelPolicy | None = None
+_CamelNode = _camel(_Node)
+_CamelPolicy = _camel(_RoutingPolicy)
+_CamelEdge = _camel(_Edge, node1_policy=_CamelPolicy | None, node2_policy=_CamelPolicy | None)
 
 
 class _OwnChannel(msgspec.Struct):

@@ -56,7 +56,8 @@ def _first_document(data: bytes) -> tuple[Any, bytes]:
         raise TopologyError(_TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         if end := re.search(r"trailing characters \(byte (\d+)\)", str(problem)):
-            return msgspec.json.decode(data[: int(end[1])], type=kind), data[int(end[1]) :]
+            begin = int(end[1]) - 1
+            return msgspec.json.decode(data[:begin], type=kind), data[begin:]
     whole = _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data)
     if whole != data:
         return _first_document(whole)

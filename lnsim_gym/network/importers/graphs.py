@@ -40,6 +40,7 @@ _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "balance_sat": ("balance_sat", "balance"),
     "alias": ("alias", "name", "label"),
 }
+_CAPACITY: Final = ("capacity_sat", "capacity_msat")
 _POLICY: Final[tuple[str, ...]] = (
     *("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat"),
     *("inbound_fee_base_msat", "inbound_fee_rate_ppm"),
@@ -84,6 +85,8 @@ def read_graph(graph: Any, format_name: str = "a NetworkX graph") -> ForeignNetw
     has_capacities = any(_capacity_sat(pair) is not None for pair in pairs)
     if pairs and not has_capacities:
         foreign.remarks.append(f"without capacities: {PLAIN_CAPACITY_SAT:,} sat each")
+    elif not any(_attribute(pair.channel, name) is not None for pair in pairs for name in _CAPACITY):
+        foreign.remarks.append("without capacities: the largest HTLCs stand in for them")
     for pair in pairs:
         try:
             foreign.add(_channel(pair, has_policies=has_policies, has_capacities=has_capacities))

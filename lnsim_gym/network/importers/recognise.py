@@ -111,11 +111,10 @@ def _kind(document: Document) -> str:
         kind = "own channels"
     elif "nodeid" in nodes:
         kind = "listnodes"
-    elif {"peer_id", "pub_key", "last_update"} & (channels | nodes):
-        raise TopologyError(
-            f"this looks like {'a list of one node' if channels else 'a list of nodes'}, which is no network: "
-            f"readable are {READABLE}"
-        )
+    elif "peer_id" in channels:
+        raise TopologyError("this looks like Core Lightning's own channels of one node: give its listchannels instead")
+    elif "pub_key" in nodes:
+        raise TopologyError("this looks like LND's describegraph without its edges: give all of it")
     elif "nodes" not in document and (other := next((_OTHERS[key] for key in _OTHERS if key in document), None)):
         raise TopologyError(f"this looks like {other}, which is no network: readable are {READABLE}")
     return kind
