@@ -22,7 +22,6 @@ from lnsim_gym.network.policies import ChannelPolicies, policy_limits
 
 __all__ = ["NetworkArrays", "are_integers", "columns_of", "unsound_channels"]
 
-_UNSET: Final = -(2**63)
 _CHANNEL_NUMBERS: Final = ("capacity_sat", "fee_per_kw", "initiator_balance_sat")
 _POLICY_NUMBERS: Final = (
     *("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat"),
@@ -78,7 +77,8 @@ def columns_of(
     directed = [policy for both in policies for policy in (both.initiator, both.peer)]
     ceiling_msat = np.repeat(max_value_in_flight_msat(capacity_sat), 2)
     given_msat = [policy.max_htlc_msat for policy in directed]
-    largest_msat = np.array([_UNSET if msat is None else msat for msat in given_msat], np.int64)
+    is_given = np.array([msat is not None for msat in given_msat], np.bool_)
+    largest_msat = np.array([msat or 0 for msat in given_msat], np.int64)
     columns = NetworkArrays(
         capacity_sat=capacity_sat,
         fee_per_kw=np.array([channel.fee_per_kw for channel in channels], np.int64),
@@ -89,7 +89,7 @@ def columns_of(
         fee_rate_ppm=np.array([policy.fee_rate_ppm for policy in directed], np.int64),
         time_lock_delta=np.array([policy.time_lock_delta for policy in directed], np.int64),
         min_htlc_msat=np.array([policy.min_htlc_msat for policy in directed], np.int64),
-        max_htlc_msat=np.where(largest_msat == _UNSET, ceiling_msat, largest_msat),
+        max_htlc_msat=np.where(is_given, largest_msat, ceiling_msat),
         inbound_fee_base_msat=np.array([policy.inbound_fee_base_msat for policy in directed], np.int64),
         inbound_fee_rate_ppm=np.array([policy.inbound_fee_rate_ppm for policy in directed], np.int64),
         disabled=np.array([policy.disabled for policy in directed], np.int64),

@@ -22,14 +22,14 @@ class _Direction(msgspec.Struct):
     source: str
     destination: str
     short_channel_id: str
-    amount_msat: int | str = 0
-    satoshis: int = 0
+    amount_msat: int | str | None = 0
+    satoshis: int | None = 0
     active: bool = True
     base_fee_millisatoshi: int = 0
     fee_per_millionth: int = 0
     delay: int = 0
-    htlc_minimum_msat: int | str = 0
-    htlc_maximum_msat: int | str = 0
+    htlc_minimum_msat: int | str | None = 0
+    htlc_maximum_msat: int | str | None = 0
 
 
 class _Node(msgspec.Struct):
@@ -54,7 +54,7 @@ def read_listchannels(document: Document) -> ForeignNetwork:
         one = next(iter(directions.values()))
         ends = (min(one.source, one.destination), max(one.source, one.destination))
         capacity_sat = max(
-            _msat(direction.amount_msat) // 1000 or direction.satoshis for direction in directions.values()
+            _msat(direction.amount_msat) // 1000 or direction.satoshis or 0 for direction in directions.values()
         )
         foreign.add(
             ForeignChannel(
@@ -96,7 +96,7 @@ def _policy(direction: _Direction | None) -> Policy | None:
     )
 
 
-def _msat(amount: int | str) -> int:
+def _msat(amount: int | str | None) -> int:
     """Read an amount in msat; one that cannot be read is 0."""
     digits = str(amount).removesuffix("msat")
     return int(digits) if digits.isdecimal() else 0

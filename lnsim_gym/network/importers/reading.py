@@ -57,8 +57,9 @@ def as_utf8(data: bytes) -> bytes:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding, "replace").encode("utf-8", "replace")
-    if b"\0" in data[:4]:  # UTF-16 without its mark: every text that is read here begins with a plain character
-        return data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace").encode("utf-8", "replace")
+    zeros = [byte == 0 for byte in data[:4]]
+    if zeros in ([True, False] * 2, [False, True] * 2):  # UTF-16 without its mark, plain characters at its begin
+        return data.decode("utf-16-be" if zeros[0] else "utf-16-le", "replace").encode("utf-8", "replace")
     decoder = codecs.getincrementaldecoder("utf-8")()
     view = memoryview(data)
     try:
