@@ -92,3 +92,16 @@ def test_a_topology_of_the_wrong_type_is_refused_with_what_is_taken():
 
 def test_a_path_becomes_text_in_a_config():
     assert EnvironmentConfig.of({"topology": [Path("a"), "b"]}).topology == ["a", "b"]
+
+
+def test_names_that_look_like_formulas_or_markup_are_drawn_as_they_are():
+    names = ("$\\frac$", "[/x]", "NAME [lnd-26]", ":smile:")
+    channels = tuple(
+        Channel(initiator=one, peer=other, capacity_sat=500_000)
+        for one, other in zip(names, (*names[1:], names[0]), strict=True)
+    )
+    for mode in ("rgb_array", "ansi"):
+        env = gym.make("LightningNet-v0", topology=Topology(nodes=names, channels=channels), render_mode=mode)
+        env.reset(seed=1)
+        shown = env.render()
+        assert mode == "rgb_array" or all(name in shown for name in names)
