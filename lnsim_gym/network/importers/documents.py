@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,7 +19,7 @@ from lnsim_gym.schema import convert
 __all__ = ["Document", "decode_entries", "decoded", "entries_of", "parse_json"]
 
 Document = Mapping[str, Any]
-"""A JSON object, whose values may be ``msgspec.Raw``: not decoded yet."""
+"""A JSON object, whose values, or the entries of whose lists, may be ``msgspec.Raw``: not decoded yet."""
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -49,8 +50,12 @@ def parse_json(data: bytes) -> list[Any]:
 
 def _first_document(data: bytes) -> tuple[Any, bytes]:
     """Return the first document and what follows it."""
-    kind: Any = dict[str, msgspec.Raw] if data.lstrip()[:1] == b"{" else list[msgspec.Raw]
+    is_table = re.match(rb"\s*{", data)
+    kind: Any = dict[str, msgspec.Raw] if is_table else list[msgspec.Raw]
     try:
+        if is_table:
+            with suppress(msgspec.ValidationError):  # most networks are a table of lists: opened in one go
+                return msgspec.json.decode(data, type=dict[str, list[msgspec.Raw]]), b""
         return msgspec.json.decode(data, type=kind), b""
     except RecursionError:
         raise TopologyError(_TOO_DEEP) from None

@@ -5,6 +5,8 @@ import gzip
 import json
 import lzma
 import os
+import subprocess
+import sys
 import threading
 import warnings
 import zipfile
@@ -322,3 +324,29 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         load_topology({"files": [GRAPH, {"nodes": ["a"], "channels": []}]})
     with pytest.raises(TopologyError, match="a table with nothing but files"):
         load_topology({"files": "graph.json"})
+
+
+LOAD = """
+import resource, sys, time
+from lnsim_gym.network.load import load_topology
+begin = time.process_time()
+topology = load_topology(sys.argv[1])
+print(len(topology.channels), time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_eighty_thousand_channels_load_in_seconds_and_little_memory(tmp_path):
+    nodes = [{"pub_key": f"02{index:064x}", "alias": f"node {index} \U0001f525"} for index in range(20_000)]
+    key = [node["pub_key"] for node in nodes]
+    edge = describegraph_edge("anna", "bert", "5000000")
+    pairs = ((index % 20_000, (7 * index + 1 + index // 20_000) % 20_000) for index in range(80_000))
+    edges = [{**edge, "node1_pub": key[one], "node2_pub": key[other]} for one, other in pairs]
+    path = write_json(tmp_path / "graph.json", {"nodes": nodes, "edges": edges})
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOAD, path], check=True, capture_output=True, text=True
+    )
+    channels, seconds, peak_kib = map(float, done.stdout.split())
+    assert channels > 79_000
+    assert seconds < 6  # half of that on a machine that does nothing else
+    assert peak_kib < 700 * 1024
