@@ -7,7 +7,9 @@ result, never an error. The text of an error says what was expected, what came, 
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
+from typing import Any, Final
 
 __all__ = [
     "BackendError",
@@ -23,7 +25,10 @@ __all__ = [
     "TopologyError",
     "UnknownSetting",
     "did_you_mean",
+    "warn",
 ]
+
+_WARNED: Final[dict[Any, Any]] = {}
 
 
 class LnsimError(Exception):
@@ -86,3 +91,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def warn(text: str) -> None:
+    """Warn the user of something that no line of code is to blame for: a text alone, once."""
+    warnings.warn_explicit(text, UserWarning, "lnsim_gym", 0, registry=_WARNED)

@@ -49,6 +49,7 @@ OUTSIDE = {
     "docker": "backends/lnd/nodes",
     "websockets": "bridge benchmarks",
     "pyarrow": "records",
+    "networkx": "network/importers",
     "matplotlib": "rendering",
     "typer": "cli",
     "pygame": "rendering",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.network.keys import stand_in_public_key
+from lnsim_gym.network.keys import public_keys_of
 
 __all__ = ["ChannelEndName", "WireNames"]
 
@@ -67,7 +67,7 @@ class WireNames:
 
     def learn(self, public_keys: Mapping[str, str]) -> bool:
         """Take over public keys by node name; return whether anything is called otherwise than before."""
-        known = tuple(public_keys.get(name) or stand_in_public_key(name) for name in self.topology.nodes)
+        known = tuple(public_keys.get(name) or key for name, key in public_keys_of(self.topology).items())
         changed = known != self.public_keys
         if changed:
             self.public_keys = known

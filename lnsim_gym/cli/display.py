@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lnsim_gym.records.statistics import NodeStatistics, Statistics
 
 __all__ = [
+    "make_console",
     "print_scores",
     "print_statistics",
     "print_status",
@@ -50,10 +51,15 @@ _EXTREMES: Final = (
 )
 
 
+def make_console(**settings: Any) -> Console:
+    """Return a console that shows text as it is: names are those of strangers, and may look like markup."""
+    return Console(markup=False, emoji=False, **settings)
+
+
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
     """Show that something is going on."""
-    with Console(file=sys.stderr).status(what):
+    with make_console(file=sys.stderr).status(Text(what)):
         yield
 
 
@@ -62,12 +68,12 @@ def progress_bar() -> Iterator[ProgressReport]:
     """Show a progress bar for a job that reports what it does, how much is done, and of how much."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+    with Progress(*columns, console=make_console(file=sys.stderr)) as bar:
         task = bar.add_task("", total=None)
 
         def report(what: str, done: int, total: int) -> None:
@@ -85,8 +91,14 @@ def step_progress(what: str, steps: int | None) -> Iterator[Callable[[Mapping[st
     Yields:
         A function to call with the info of each step.
     """
-    console = Console(file=sys.stderr)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "{task.fields[rate]}", TimeElapsedColumn())
+    console = make_console(file=sys.stderr)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        "{task.fields[rate]}",
+        TimeElapsedColumn(),
+    )
     done = 0
     payments = 0
     succeeded = 0
@@ -117,7 +129,7 @@ def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[M
     Yields:
         A function to call with the info of each step.
     """
-    console = Console()
+    console = make_console()
     if not console.is_terminal:
         yield lambda _: print(render(), end="\n\n")
         return
@@ -133,7 +145,7 @@ def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[M
 
 def print_statistics(statistics: Statistics, reward: float | None = None) -> None:
     """Print the sums of a run as tables, with the sum of rewards where it is not None."""
-    console = Console()
+    console = make_console()
     table = Table("", Column("", justify="right"), title="run", show_header=False)
     failures = ", ".join(f"{count} {reason}" for reason, count in statistics.failures.items()) or "none"
     rows = {
@@ -246,14 +258,14 @@ def print_scores(scores: Sequence[Score], paid: bool = False) -> None:
     )
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    console.width = max(console.width, Console(width=WIDEST).measure(table).maximum)
+    console = make_console()
+    console.width = max(console.width, make_console(width=WIDEST).measure(table).maximum)
     console.print(table)
 
 
 def print_status(status: NetworkStatus) -> None:
     """Print the nodes and the channels of a network as tables."""
-    console = Console()
+    console = make_console()
     chain = "running" if status.chain_running else "stopped"
     console.print(f"{status.name}: {status.launcher}, btcd {chain}, in {status.folder}", soft_wrap=True)
     console.print(_nodes_table(status))

@@ -1,21 +1,19 @@
-"""What environments are told besides their settings: a time limit, the options of a reset, the spec of Gymnasium."""
+"""What environments are told besides their settings: a time limit, and the options of a reset."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.episodes import Episodes
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.schema import plain, whole_number
+from lnsim_gym.schema import whole_number
 
-__all__ = ["PlainSpec", "StartOptions", "time_limit"]
+__all__ = ["StartOptions", "time_limit"]
 
 _RESET_OPTIONS: Final = ("balances_msat", "episode")
 """Options of a reset that say how an episode starts."""
@@ -76,18 +74,3 @@ class StartOptions(NamedTuple):
             if number is not None:
                 episodes.episodes[network] = number - 1
         return episodes.begin(which, self.balances_msat)
-
-
-class PlainSpec:
-    """The attribute ``spec`` of an environment: its keywords are kept as plain data, so that ``to_json`` takes them."""
-
-    def __get__(self, env: Any, owner: type | None = None) -> EnvSpec | None:
-        """Return the spec, or None for an environment that Gymnasium did not make."""
-        return None if env is None else vars(env).get("spec")
-
-    def __set__(self, env: Any, spec: EnvSpec | None) -> None:
-        """Keep a spec."""
-        if spec is not None:
-            spec = copy.copy(spec)
-            spec.kwargs = plain(spec.kwargs)
-        vars(env)["spec"] = spec

@@ -13,17 +13,18 @@ from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.interventions import Intervention, Rebalance
 from lnsim_gym.environment.infos import InfoKind, add_place, check_kind, payments_info, reset_info, shown
-from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
+from lnsim_gym.environment.options import StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
+from lnsim_gym.environment.spec import PlainSpec
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import BackendError
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
-from lnsim_gym.schema import plain
 from lnsim_gym.tasks import EnvironmentConfig
 from lnsim_gym.tasks.columns import LEDGER
+from lnsim_gym.tasks.config import plain_settings
 from lnsim_gym.tasks.presentation import Presentation
 
 __all__ = ["LightningNetEnv"]
@@ -132,7 +133,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self.problem = Problem.of(self.config)
         self.action_space = copy.deepcopy(self.problem.task.actions.space)
         self.observation_space = Presentation(self.problem.task).space
-        self.settings = plain(settings)
+        self.settings = plain_settings(settings)
         self.max_episode_steps = time_limit(max_episode_steps)
         self._info_kind = check_kind(info)
         self._episodes: Episodes = open_episodes(self.problem)

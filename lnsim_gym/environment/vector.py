@@ -15,8 +15,9 @@ from gymnasium.vector.utils import batch_space
 
 from lnsim_gym.arrays import Bool
 from lnsim_gym.environment.infos import InfoKind, check_kind, shown
-from lnsim_gym.environment.options import PlainSpec, StartOptions, time_limit
+from lnsim_gym.environment.options import StartOptions, time_limit
 from lnsim_gym.environment.saving import SavedState
+from lnsim_gym.environment.spec import PlainSpec
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError

@@ -87,6 +87,7 @@ class Problem:
             return self.topology.start_balances_msat()
         balances_msat = np.empty((len(self.topology.channels), 2), np.int64)
         draw_start_balances(
+            self.topology.given_initiator_msat,
             self.topology.owned_total_msat,
             self.topology.arrays.reserve_msat,
             start.low,

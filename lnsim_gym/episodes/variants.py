@@ -26,7 +26,8 @@ def variants_of(config: EnvironmentConfig) -> Iterator[tuple[EnvironmentConfig, 
         ConfigError: A topology is impossible, a range is empty, or names no number of the traffic model.
     """
     sources = config.topology if isinstance(config.topology, list) else [config.topology]
-    topologies = [load_topology(source) for source in sources]
+    cuts = (config.cut,) if isinstance(config.cut, str) else config.cut
+    topologies = [load_topology(source, cuts) for source in sources]
     ranges = config.variants or Variants(count=len(topologies))
     rng = np.random.default_rng(ranges.seed)
     for index in range(max(ranges.count, len(topologies))):

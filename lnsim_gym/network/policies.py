@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -13,13 +13,17 @@ import numpy as np
 from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.limits import max_value_in_flight_msat
 
-__all__ = ["ChannelPolicies", "Policy", "check_policy", "default_fee_bases_msat"]
+__all__ = ["ChannelPolicies", "Policy", "check_policy", "default_fee_bases_msat", "policy_limits"]
 
 MIN_TIME_LOCK_DELTA: Final = 24
 MAX_TIME_LOCK_DELTA: Final = 2016
+MAX_FEE: Final = 2**32 - 1
+"""Largest base fee in msat and fee rate in ppm that an announcement can hold."""
+MAX_INBOUND_FEE: Final = 2**31 - 1
+"""The same of inbound fees, which are signed."""
 
 
-class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """Routing policy of one channel direction, announced by the node that forwards into it."""
 
     fee_base_msat: int = 1000
@@ -45,13 +49,31 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return not (self.disabled or self.inbound_fee_base_msat or self.inbound_fee_rate_ppm)
 
 
-class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ChannelPolicies(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """Policies of both directions of a channel, named by the sending end."""
 
     initiator: Policy
     """Policy for HTLCs from the initiator to the peer."""
     peer: Policy
     """Policy for HTLCs from the peer to the initiator."""
+
+
+def policy_limits(min_htlc_msat: Any, ceiling_msat: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the smallest and the largest value of each number of a policy that LND accepts.
+
+    Args:
+        min_htlc_msat: Smallest HTLC of the policy in msat, or a column of them.
+        ceiling_msat: Largest HTLC that the channel can carry in msat, or a column of them.
+    """
+    return {
+        "fee_base_msat": (0, MAX_FEE),
+        "fee_rate_ppm": (0, MAX_FEE),
+        "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
+        "min_htlc_msat": (1, ceiling_msat),
+        "max_htlc_msat": (min_htlc_msat, ceiling_msat),
+        "inbound_fee_base_msat": (-MAX_INBOUND_FEE - 1, MAX_INBOUND_FEE),
+        "inbound_fee_rate_ppm": (-MAX_INBOUND_FEE - 1, MAX_INBOUND_FEE),
+    }
 
 
 def check_policy(where: str, policy: Policy, capacity_sat: int) -> None:
@@ -65,16 +87,7 @@ def check_policy(where: str, policy: Policy, capacity_sat: int) -> None:
     Raises:
         TopologyError: A field is no integer, or out of LND's limits.
     """
-    ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
-    limits = {
-        "fee_base_msat": (0, 2**32 - 1),
-        "fee_rate_ppm": (0, 2**32 - 1),
-        "time_lock_delta": (MIN_TIME_LOCK_DELTA, MAX_TIME_LOCK_DELTA),
-        "min_htlc_msat": (1, ceiling_msat),
-        "max_htlc_msat": (policy.min_htlc_msat, ceiling_msat),
-        "inbound_fee_base_msat": (-(2**31), 2**31 - 1),
-        "inbound_fee_rate_ppm": (-(2**31), 2**31 - 1),
-    }
+    limits = policy_limits(policy.min_htlc_msat, int(max_value_in_flight_msat(capacity_sat)))
     for field, (low, high) in limits.items():
         value = getattr(policy, field)
         if value is None and field == "max_htlc_msat":

@@ -16,7 +16,7 @@ from typing import Any, Final, TextIO
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
-from lnsim_gym.network.keys import stand_in_public_key
+from lnsim_gym.network.keys import public_keys_of
 from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.ends import EndsOfNodes
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
@@ -66,7 +66,7 @@ class CsvRecorder:
         started: datetime | None = None,
     ) -> None:
         self._topology = topology
-        self._keys = {name: stand_in_public_key(name) for name in topology.nodes} | dict(public_keys or {})
+        self._keys = public_keys_of(topology) | dict(public_keys or {})
         self._own_ends = EndsOfNodes(topology)
         self._file = make_new(folder, started, ".csv", _open_new)
         self.path = Path(self._file.name)

@@ -185,4 +185,6 @@ class NetworkView:
 
     def _text(self, x: float, y: float, what: str = "", **style: Any) -> Text:
         """Make a text that is drawn when told to."""
-        return self._axes.text(x, y, what, **{"ha": "center", "va": "center", "color": INK, "animated": True, **style})
+        return self._axes.text(
+            x, y, what, **{"ha": "center", "va": "center", "color": INK, "animated": True, "parse_math": False, **style}
+        )

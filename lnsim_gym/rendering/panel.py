@@ -87,11 +87,13 @@ class Panel:
 
     def _text(self, y: float, **style: Any) -> Text:
         """Make a text that changes."""
-        return self._axes.text(0, y, "", **{"va": "center", "color": INK, "animated": True, **style})
+        return self._axes.text(
+            0, y, "", **{"va": "center", "color": INK, "animated": True, "parse_math": False, **style}
+        )
 
     def _still(self, y: float, what: str, x: float = 0, **style: Any) -> None:
         """Make a text that never changes."""
-        self._axes.text(x, y, what, **{"va": "center", "color": INK, **style})
+        self._axes.text(x, y, what, **{"va": "center", "color": INK, "parse_math": False, **style})
 
 
 class Caption:

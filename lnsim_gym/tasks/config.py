@@ -5,17 +5,21 @@ The settings of a task come on top: each task has a subclass of ``EnvironmentCon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError, UnknownSetting, did_you_mean
+from lnsim_gym.network import Topology
+from lnsim_gym.network.load import load_topology
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.schema import convert, hint, plain
 from lnsim_gym.traffic import DriftTraffic, TrafficModel
 
 __all__ = [
+    "plain_settings",
     "EnvironmentConfig",
     "StartBalances",
     "Variants",
@@ -72,13 +76,16 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """What the agent sees, does and is paid for, by name."""
     backend: BackendName = "simulator"
     """What the episodes run on: the embedded simulator, or real LND nodes."""
-    topology: str | dict[str, Any] | list[str | dict[str, Any]] = "default"
-    """Preset name, path of a file, or the topology (or generator) itself; or a list of them, of one shape, each
-    episode on one of them."""
+    topology: Any = "default"
+    """Preset name, path of a file, table of a topology or generator, or a ``Topology`` itself; or a list of them, of
+    one shape, each episode on one of them."""
+    cut: str | tuple[str, ...] = ()
+    """What of the topology is played: ``"around(NODE, hops)"``, ``"core(k)"``, ``"largest(n)"``, ``"component"``,
+    ``"min_capacity(sat)"``, or a list of them, done one after the other (``Topology.cut``)."""
     variants: Variants | None = None
     """Policies and demand that vary from episode to episode."""
     start_balances: StartBalances | Literal["topology"] = "topology"
-    """Balances at reset: those of the topology, or a random share on each channel."""
+    """Balances at reset where the topology gives none: everything to the initiator, or a random share."""
     traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)
     """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
     payments_per_step: int = 20
@@ -105,7 +112,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
             UnknownSetting: A setting is unknown.
             ConfigError: One is of the wrong type or out of range.
         """
-        given = plain(settings)
+        given = plain_settings(settings)
         kind = _config_of_task(given.get("task", "liquidity"), cls)
         for name in given:
             if name not in kind.__struct_fields__:
@@ -117,6 +124,29 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         elif isinstance(traffic, dict):
             given["traffic"] = {"kind": "drift", **traffic}
         return convert(given, kind, "the environment")
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as plain data; topologies that are objects stay objects.
+
+    Raises:
+        ConfigError: Something is no data.
+    """
+    given = plain({name: value for name, value in settings.items() if name != "topology"})
+    if "topology" in settings:
+        given["topology"] = _source(settings["topology"])
+    return dict(given)
+
+
+def _source(source: Any) -> Any:
+    """Return a topology, or what says where it comes from as plain data; a list of such likewise."""
+    if isinstance(source, (list, tuple)):
+        return [_source(one) for one in source]
+    if isinstance(source, Topology):
+        return source
+    if isinstance(source, (str, Path, Mapping)) or (isinstance(source, Sequence) and not hasattr(source, "nodes")):
+        return plain(source)
+    return load_topology(source)
 
 
 CONFIGS: Final[dict[str, type[EnvironmentConfig]]] = {}

@@ -172,9 +172,10 @@ def _start(address: Any, index: Any) -> None:
     elif low[variant] < 0:
         _copy(read(address, "starts.balances_msat")[variant], balances)
     else:
+        given_msat = read(address, "starts.given_msat")[variant]
         owned_msat = read(address, "starts.owned_total_msat")[variant]
         reserve_msat = read(address, "starts.reserve_msat")[variant]
-        draw_start_balances(owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
+        draw_start_balances(given_msat, owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
     read(address, "memories.first")[index, :] = 0
     read(address, "memories.used")[index, 0] = 0
     read(address, "memories.draws")[index, 0] = stream(seed, episode, np.int64(0), PURPOSE_FORWARD)

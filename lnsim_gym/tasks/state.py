@@ -63,6 +63,7 @@ class Places(NamedTuple):
 class Starts(NamedTuple):
     """How each variant begins an episode."""
 
+    given_msat: Int64  # (variants, channels) start balance of the initiator where the topology gives one, else -1
     owned_total_msat: Int64  # (variants, channels)
     reserve_msat: Int64  # (variants, channels)
     balances_msat: Int64  # (variants, directions) start balances unless they are drawn
@@ -222,6 +223,7 @@ def _starts(topologies: Sequence[Topology], start: StartBalances | str, networks
         return copied(np.stack(values), np.int64)
 
     return Starts(
+        given_msat=column(*(topology.given_initiator_msat for topology in topologies)),
         owned_total_msat=column(*(topology.owned_total_msat for topology in topologies)),
         reserve_msat=column(*(topology.arrays.reserve_msat for topology in topologies)),
         balances_msat=column(*(topology.start_balances_msat().ravel() for topology in topologies)),

@@ -258,11 +258,19 @@ def draw_payments(
 
 @outlined
 def draw_start_balances(
-    owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, seed: Any, episode: Any, balances_msat: Any
+    given_msat: Any,
+    owned_total_msat: Any,
+    reserve_msat: Any,
+    low: Any,
+    high: Any,
+    seed: Any,
+    episode: Any,
+    balances_msat: Any,
 ) -> None:
-    """Draw the start balances of one episode: the initiator of each channel gets a uniform share.
+    """Draw the start balances of one episode: each initiator gets what is given, else a uniform share.
 
     Args:
+        given_msat: Start balance of each initiator where one is given, else -1, shape (channels,).
         owned_total_msat: What both sides own together, shape (channels,).
         reserve_msat: Channel reserves, shape (channels,); neither side starts below it.
         low: Smallest share of the initiator.
@@ -278,5 +286,7 @@ def draw_start_balances(
         initiator_msat = 1000 * np.int64(share * (owned_total_msat[channel] // 1000))
         reserve = reserve_msat[channel]
         initiator_msat = _between(reserve, initiator_msat, owned_total_msat[channel] - reserve)
+        if given_msat[channel] >= 0:
+            initiator_msat = given_msat[channel]
         balances_msat[2 * channel] = initiator_msat
         balances_msat[2 * channel + 1] = owned_total_msat[channel] - initiator_msat

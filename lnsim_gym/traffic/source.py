@@ -25,10 +25,17 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
 
 @kernel
 def draw_start_balances(
-    owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, seed: Any, episode: Any, balances_msat: Any
+    given_msat: Any,
+    owned_total_msat: Any,
+    reserve_msat: Any,
+    low: Any,
+    high: Any,
+    seed: Any,
+    episode: Any,
+    balances_msat: Any,
 ) -> None:
     """Draw start balances; see ``kernels.draw_start_balances``."""
-    start_balances_into(owned_total_msat, reserve_msat, low, high, seed, episode, balances_msat)
+    start_balances_into(given_msat, owned_total_msat, reserve_msat, low, high, seed, episode, balances_msat)
 
 
 @kernel

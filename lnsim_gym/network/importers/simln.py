@@ -1,23 +1,21 @@
 """sim-ln's ``sim_network``: the simulated network of a sim-ln configuration, as JSON.
 
 Units: every amount is in msat, the capacity and ``base_fee`` too; ``fee_rate_prop`` is in ppm. Both ends start with
-half the capacity, as in sim-ln. Limits on the number and the sum of HTLCs in flight are ignored.
+half the capacity, as in sim-ln.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final
 
 import msgspec
 
-from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.importers.channels import ForeignChannel, build_topology, unique_names
+from lnsim_gym.network.importers.channels import ForeignChannel, ForeignNetwork, channel_number
+from lnsim_gym.network.importers.documents import Document, decode_entries, decoded, entries_of
 from lnsim_gym.network.policies import Policy
-from lnsim_gym.network.topology import Topology
-from lnsim_gym.schema import convert
 
-__all__ = ["from_simln"]
+__all__ = ["read_simln"]
 
 
 class _End(msgspec.Struct):
@@ -29,7 +27,7 @@ class _End(msgspec.Struct):
     cltv_expiry_delta: int
     base_fee: int
     fee_rate_prop: int
-    alias: str = ""
+    alias: str | None = ""
 
 
 class _Channel(msgspec.Struct):
@@ -38,39 +36,45 @@ class _Channel(msgspec.Struct):
     capacity_msat: int
     node_1: _End
     node_2: _End
+    scid: str | int = ""
 
 
-def from_simln(data: Mapping[str, Any], what: str = "the sim-ln network") -> Topology:
-    """Build a topology from a sim-ln configuration with a ``sim_network``.
+_PLAYED: Final = {"sim_network", *_Channel.__struct_fields__, *_End.__struct_fields__}
 
-    Nodes are named by their aliases where these are given and unique, else by their public keys; ``node_1`` is taken
-    for the initiator.
 
-    Args:
-        data: The parsed JSON.
-        what: How to call it in the warning.
+def read_simln(document: Document) -> ForeignNetwork:
+    """Read a sim-ln configuration with a ``sim_network``; ``node_1`` is taken for the initiator.
 
     Raises:
-        TopologyError: A field is missing or of the wrong type, or no channel is usable.
+        TopologyError: It has no list of channels.
     """
-    entries = data.get("sim_network")
-    if not isinstance(entries, list):
-        raise TopologyError(f"a sim-ln network needs a list under 'sim_network', got {type(entries).__name__}")
-    channels = [convert(entry, _Channel, f"sim_network[{index}]", TopologyError) for index, entry in enumerate(entries)]
-    aliases: dict[str, str] = {}
-    for channel in channels:
+    foreign = ForeignNetwork("sim-ln's sim_network")
+    entries = entries_of(document, "sim_network", "a sim-ln network")
+    for channel in decode_entries(entries, _Channel, "sim_network", foreign.leave_out_malformed):
         for end in (channel.node_1, channel.node_2):
-            aliases[end.pubkey] = aliases.get(end.pubkey) or end.alias
-    foreign = [
-        ForeignChannel(
-            ends=(channel.node_1.pubkey, channel.node_2.pubkey),
-            capacity_sat=channel.capacity_msat // 1000,
-            policies=(_policy(channel.node_1), _policy(channel.node_2)),
-            balances_msat=(channel.capacity_msat // 2, channel.capacity_msat // 2),
+            foreign.aliases[end.pubkey] = foreign.aliases.get(end.pubkey) or end.alias or ""
+        foreign.add(
+            ForeignChannel(
+                ends=(channel.node_1.pubkey, channel.node_2.pubkey),
+                capacity_sat=channel.capacity_msat // 1000,
+                policies=(_policy(channel.node_1), _policy(channel.node_2)),
+                balances_msat=(channel.capacity_msat // 2, channel.capacity_msat // 2),
+                chan_id=channel_number(channel.scid),
+            )
         )
-        for channel in channels
-    ]
-    return build_topology(unique_names(aliases), foreign, what)
+    if others := sorted(_keys([dict(document), *map(decoded, entries)]) - _PLAYED):
+        foreign.remarks.append(f"not played: {', '.join(others[:12])}")
+    return foreign
+
+
+def _keys(tables: Iterable[Any]) -> set[str]:
+    """Return the keys of tables and of the ends of channels inside them."""
+    found: set[str] = set()
+    for table in tables:
+        if isinstance(table, dict):
+            found.update(table)
+            found |= _keys(table[end] for end in ("node_1", "node_2") if end in table)
+    return found
 
 
 def _policy(end: _End) -> Policy:

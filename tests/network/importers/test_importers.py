@@ -1,5 +1,6 @@
 """Networks of other programs, read with the right units, and with one warning of what had to be left out."""
 
+import re
 import tempfile
 import warnings
 
@@ -12,6 +13,7 @@ from lnsim_gym.errors import TopologyError
 from lnsim_gym.network.generators import scale_free
 from lnsim_gym.network.importers import from_describegraph, from_simln, read_cloth, to_describegraph
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.network.policies import Policy
 from tests.network.importers.formats import (
     CLOTH,
     CLOTH_EDGES,
@@ -46,7 +48,7 @@ def same_columns(one, other):
 
 
 def read_with_warning(read, *arguments):
-    with pytest.warns(UserWarning, match="dropped|left out|cut to") as caught:
+    with pytest.warns(UserWarning, match="dropped|left out|cut to|disabled") as caught:
         topology = read(*arguments)
     assert len(caught) == 1
     return topology, str(caught[0].message)
@@ -105,37 +107,66 @@ def test_the_poorer_end_of_a_cloth_channel_has_nothing_or_at_least_its_reserve(t
     assert read_cloth(write_cloth(tmp_path, edges=edges)).start_balances_msat()[0, 1] == 0
 
 
-def test_of_parallel_channels_the_largest_is_kept():
+def test_parallel_channels_stay():
     graph = describegraph(
         *TRIANGLE, describegraph_edge("bert", "anna", "800000"), describegraph_edge("anna", "bert", "30000")
     )
-    topology, warning = read_with_warning(from_describegraph, graph)
-    assert sorted(topology.arrays.capacity_sat.tolist()) == [600_000, 700_000, 800_000]
-    assert "dropped 2 of 5 channels (2 parallel to a larger one)" in warning
+    topology = from_describegraph(graph)
+    assert topology.arrays.capacity_sat.tolist() == [500_000, 600_000, 700_000, 800_000, 30_000]
+    assert len(topology.directions("anna", "bert")) == 3
 
 
 def test_channels_that_lnd_could_not_run_are_dropped_and_counted_by_reason():
-    disabled = describegraph_policy(disabled=True)
     graph = describegraph(
         *TRIANGLE[:2],
-        describegraph_edge("anna", "cleo", "700000", node1_policy=None),
-        describegraph_edge("anna", "cleo", "700000", node2_policy=disabled),
         describegraph_edge("anna", "cleo", "19999"),
         describegraph_edge("anna", "anna", "700000"),
-        describegraph_edge("anna", "cleo", "30000", node1_policy=describegraph_policy(fee_rate_milli_msat="1000001")),
-        describegraph_edge("anna", "cleo", "30000", node1_policy=describegraph_policy(min_htlc="40000000")),
+        describegraph_edge("anna", "cleo", float("nan")),
     )
     topology, warning = read_with_warning(from_describegraph, graph, "graph.json")
     assert len(topology.channels) == 2
     for part in (
-        "graph.json: dropped 6 of 8 channels",
-        "2 without an enabled policy in both directions",
+        "graph.json: dropped 3 of 5 channels",
         "1 with a capacity outside 20,000..1,000,000,000 sat",
         "1 from a node to itself",
-        "1 with fees outside LND's limits",
-        "1 with an empty range of HTLC sizes",
+        "1 malformed, the first: edges[4]",
     ):
         assert part in warning
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (None, "1 directions without a policy taken as disabled"),
+        (describegraph_policy(fee_base_msat="-1"), "1 directions with fees outside LND's limits taken as disabled"),
+        (describegraph_policy(fee_rate_milli_msat=str(2**32)), "1 directions with fees outside LND's limits"),
+        (describegraph_policy(min_htlc="700000000"), "1 directions with an empty range of HTLC sizes"),
+    ],
+)
+def test_a_direction_without_a_policy_that_lnd_accepts_is_disabled_and_the_other_lives_on(policy, said):
+    graph = describegraph(*TRIANGLE[:1], describegraph_edge("bert", "cleo", "700000", node2_policy=policy))
+    topology, warning = read_with_warning(from_describegraph, graph)
+    assert topology.nodes == ("anna", "bert", "cleo")
+    assert topology.policies[1].peer == Policy(disabled=True)
+    assert not topology.policies[1].initiator.disabled
+    assert said in warning
+
+
+def test_policies_that_close_a_channel_for_others_are_played_as_they_are():
+    closed = describegraph_policy(
+        fee_rate_milli_msat="4294967295",
+        fee_base_msat=2147483647,
+        inbound_fee_base_msat=-5,
+        inbound_fee_rate_milli_msat="-300",
+    )
+    graph = describegraph(*TRIANGLE[:2], describegraph_edge("anna", "cleo", "700000", node2_policy=closed))
+    policy = from_describegraph(graph).policies[2].peer
+    assert (policy.fee_rate_ppm, policy.fee_base_msat) == (2**32 - 1, 2**31 - 1)
+    assert (policy.inbound_fee_base_msat, policy.inbound_fee_rate_ppm) == (-5, -300)
+    disabled = describegraph(
+        describegraph_edge("anna", "cleo", 700000, node2_policy=describegraph_policy(disabled=True))
+    )
+    assert from_describegraph(disabled).arrays.disabled.tolist() == [0, 1]
 
 
 def test_time_locks_and_htlc_sizes_are_cut_to_what_lnd_accepts():
@@ -207,13 +238,16 @@ def test_an_unharmed_file_gives_no_warning(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (describegraph(describegraph_edge("anna", "bert", "lots")), r"bad.json: edges\[0\] .*int.*\$.capacity"),
-        (describegraph(TRIANGLE[0], {"node1_pub": "x"}), r"bad.json: edges\[1\] .*missing required field `node2_pub`"),
+        (
+            describegraph(describegraph_edge("anna", "bert", "lots")),
+            r"bad.json: no usable channel: .*edges\[0\] .*int.*\$.capacity",
+        ),
+        (describegraph({"node1_pub": "x"}), r"bad.json: .*edges\[0\] .*missing required field `node2_pub`"),
         ({"nodes": 3, "edges": []}, "bad.json: a graph of LND needs a list under 'nodes', got int"),
         (describegraph(), r"bad.json: no usable channel: all 0 listed were dropped \(the list is empty\)"),
         (
-            {"sim_network": [{"capacity_msat": "5", "node_1": simln_end("anna"), "node_2": simln_end("bert")}]},
-            r"bad.json: sim_network\[0\] .*Expected `int`, got `str` - at `\$.capacity_msat`",
+            {"sim_network": [{"capacity_msat": "x", "node_1": simln_end("anna"), "node_2": simln_end("bert")}]},
+            r"bad.json: .*sim_network\[0\] .*Expected `int`, got `str` - at `\$.capacity_msat`",
         ),
         (simln(("anna", "bert", 19_999_999)), r"bad.json: no usable channel: .*1 with a capacity outside"),
     ],
@@ -227,20 +261,37 @@ def test_a_bad_file_gives_one_error_with_the_file_and_the_field(tmp_path, data, 
     ("changes", "message"),
     [
         ({"nodes": "id\n0\nx\n"}, "nodes.csv, line 3: id must be an integer, got 'x'"),
-        ({"nodes": "id\n0\n0\n"}, "nodes.csv, line 3: the id 0 appears twice"),
-        ({"nodes": "id\n0\n1\n"}, "channels.csv, line 3: there is no node 2"),
         ({"channels": "0,0,1,0,1,5\n"}, "channels.csv, line 1: expected the header id,edge1_id"),
-        ({"channels": CLOTH["channels"].replace("1,2,3,", "1,2,9,")}, "channels.csv, line 3: there is no edge 9"),
         ({"edges": f"{CLOTH_EDGES}\n0,0,1\n"}, "edges.csv, line 2: expected 10 columns, got 3"),
+    ],
+)
+def test_cloth_files_without_a_usable_channel_give_one_error_with_the_file_and_the_line(tmp_path, changes, message):
+    with pytest.raises(TopologyError, match=message):
+        load_topology(write_cloth(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"nodes": "id\n0\n0\n1\n2\n"}, "nodes.csv, line 3: the id 0 appears twice"),
+        ({"nodes": "id\n0\n1\n"}, "channels.csv, line 3: there is no node 2"),
+        ({"channels": CLOTH["channels"].replace("1,2,3,", "1,2,9,")}, "channels.csv, line 3: there is no edge 9"),
+        ({"edges": CLOTH["edges"].replace("0,0,1,0,1,4", "0,0,1,0,1,-4")}, "1 channels whose balances are negative or"),
+        (
+            {"edges": CLOTH["edges"].replace("400000000", "300000000")},
+            "1 channels whose balances are negative or do not",
+        ),
         (
             {"edges": CLOTH["edges"].replace("2,1,3,1,2", "2,1,3,0,2")},
             "edges.csv, line 4: edge 2 should lead from node 1 to node 2, as channels.csv, line 3 says",
         ),
     ],
 )
-def test_a_bad_cloth_file_gives_one_error_with_the_file_and_the_line(tmp_path, changes, message):
-    with pytest.raises(TopologyError, match=message):
-        load_topology(write_cloth(tmp_path, **changes))
+def test_what_is_wrong_in_cloth_files_costs_the_channel_at_most_and_is_told(tmp_path, changes, said):
+    with pytest.warns(UserWarning, match=re.escape(said)) as caught:
+        topology = load_topology(write_cloth(tmp_path, **changes))
+    assert len(caught) == 1
+    assert topology.channels
 
 
 def test_a_folder_without_cloth_files_is_refused(tmp_path):
