@@ -6,6 +6,8 @@ htlcswitch/switch.go): where channels are parallel, a sender's route says which 
 
 from __future__ import annotations
 
+import asyncio
+import time
 from typing import Final
 
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
@@ -20,6 +22,8 @@ _PAGE: Final = 50_000
 """Most events that LND returns at once."""
 _OVERLAP_S: Final = 5
 """Events are not written down exactly in the order of their times, and asked for from a whole second on."""
+_WRITTEN_WITHIN_S: Final = 2.0
+"""Longest wait for events that lnd is just writing to its database."""
 
 HtlcKey = tuple[int, int]
 """Short channel id, and the HTLC's number among those that one end added to that channel."""
@@ -37,6 +41,7 @@ class Forwards:
         self._pending: dict[int, dict[HtlcKey, lightning_pb2.ForwardingEvent]] = {}
         self._seen_s: dict[int, dict[HtlcKey, int]] = {}
         """By node, the events seen lately by their incoming HTLC, with the second in which they happened."""
+        self._asking: dict[int, asyncio.Lock] = {}
 
     async def skip_past(self) -> None:
         """Leave what was forwarded until now out of account."""
@@ -66,16 +71,26 @@ class Forwards:
             return planned
         source = self._network.topology.arrays.source
         choosing = planned[1 : left_open[-1] + 1]
-        await gather(self._read(int(source[direction])) for direction in choosing)
+        forwarders = [int(source[direction]) for direction in choosing]
         amounts_msat = [route.total_amt_msat, *(hop.amt_to_forward_msat for hop in route.hops)]
-        first_chan_id = self._network.channels[planned[0] // 2].chan_id
-        for key in list(self._pending.get(int(source[choosing[0]]), ())):
-            if key[0] == first_chan_id and (chosen := self._follow(key, choosing, amounts_msat)):
-                return [planned[0], *chosen, *planned[left_open[-1] + 1 :]]
-        raise LedgerMismatch(
-            f"expected {self._network.clients[int(source[choosing[0]])].name} to know over which channel it forwarded "
-            f"{amounts_msat[0]:,} msat, its forwarding history does not: it runs an lnd before v0.20; reset the network"
-        )
+        deadline = time.monotonic() + _WRITTEN_WITHIN_S
+        while not (chosen := self._find(planned[0], choosing, amounts_msat)):
+            if time.monotonic() > deadline:
+                raise LedgerMismatch(
+                    f"expected {', '.join(self._network.clients[node].name for node in forwarders)} to know over which "
+                    f"channels they forwarded {amounts_msat[0]:,} msat, their histories do not: reset the network"
+                )
+            await gather(self._read(node) for node in forwarders)
+        return [planned[0], *chosen, *planned[left_open[-1] + 1 :]]
+
+    def _find(self, first: int, planned: list[int], amounts_msat: list[int]) -> list[int] | None:
+        """Take the events of an HTLC of these amounts, and return the directions chosen; None when some are missing."""
+        arrays = self._network.topology.arrays
+        first_chan_id = self._network.channels[first // 2].chan_id
+        for key in list(self._pending.get(int(arrays.destination[first]), ())):
+            if key[0] == first_chan_id and (chosen := self._follow(key, planned, amounts_msat)):
+                return chosen
+        return None
 
     def _follow(self, key: HtlcKey, planned: list[int], amounts_msat: list[int]) -> list[int] | None:
         """Follow an HTLC from forwarder to forwarder, and take its events; None when it is another one."""
@@ -84,7 +99,7 @@ class Forwards:
         chosen: list[int] = []
         for hop, direction in enumerate(planned):
             node = int(arrays.source[direction])
-            event = self._pending[node].get(key)
+            event = self._pending.get(node, {}).get(key)
             if event is None or [event.amt_in_msat, event.amt_out_msat] != amounts_msat[hop : hop + 2]:
                 return None
             taken.append((node, key))
@@ -97,7 +112,15 @@ class Forwards:
         return chosen
 
     async def _read(self, node: int) -> None:
-        """Add what a node forwarded since it was asked last."""
+        """Add what a node forwarded since it was asked last, one question after the other.
+
+        Whoever asks while events are on their way to lnd's database gets those before them only.
+        """
+        async with self._asking.setdefault(node, asyncio.Lock()):
+            await self._ask(node)
+
+    async def _ask(self, node: int) -> None:
+        """Ask a node for its latest events, and keep those not seen before."""
         seen_s = self._seen_s.setdefault(node, {})
         latest_s = max(seen_s.values(), default=0)
         start_s = max(0, latest_s - _OVERLAP_S)
