@@ -1,6 +1,7 @@
 """What a forwarder may do where channels are parallel, from LND's ``handlePacketAdd`` and ``CheckHtlcForward``."""
 
 import itertools
+import math
 from collections import Counter
 
 import numpy as np
@@ -75,3 +76,13 @@ def chi_square(drawn):
         statistic += sum((each - expected) ** 2 / expected for each in seen)
         freedom += count - 1
     return statistic, freedom
+
+
+def assert_equal_chances(drawn):
+    """Refuse choices that are less likely than one in a million (the bound of Laurent and Massart)."""
+    statistic, freedom = chi_square(drawn)
+    print(
+        f"{drawn.total()} choices among parallel channels, chi-square {statistic:.1f} of {freedom} degrees of freedom"
+    )
+    log_odds = math.log(1e6)
+    assert statistic <= freedom + 2 * math.sqrt(freedom * log_odds) + 2 * log_odds, drawn

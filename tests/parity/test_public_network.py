@@ -9,7 +9,7 @@ from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.payments import PaymentOptions
 from tests.parity.deeds import Simulated, assert_adds_up, assert_legal, record
 from tests.parity.drawing import fresh_seed, public_network, random_network
-from tests.parity.forwarding import chi_square
+from tests.parity.forwarding import assert_equal_chances
 
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(580)]
 
@@ -38,10 +38,7 @@ def test_what_real_nodes_do_is_what_the_rules_allow(live_launcher, draw):
         start = topology.start_balances_msat()
         live.reset(start)
         assert (live.balances_msat() == start).all()
-    statistic, freedom = chi_square(drawn)
     print(f"{len(topology.nodes)} nodes, {len(topology.channels)} channels; {dict(reasons)}")
-    print(
-        f"{drawn.total()} choices among parallel channels, chi-square {statistic:.1f} with {freedom} degrees of freedom"
-    )
+    assert_equal_chances(drawn)
     assert left_to_chance <= DEEDS // 10
     assert reasons["payment", "NONE"] > 0
