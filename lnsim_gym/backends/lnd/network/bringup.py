@@ -25,7 +25,7 @@ from lnsim_gym.backends.lnd.network.live import (
     channel_memo,
     match_channels,
 )
-from lnsim_gym.backends.lnd.network.policies import announce_policies, policy_faults
+from lnsim_gym.backends.lnd.network.policies import Repeater, announce_policies, policy_faults
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
@@ -345,8 +345,9 @@ class _BringUp:
             return f"{', '.join(idle)} inactive or busy" if idle else ""
 
         await self._until(CHAIN, "all channels to be active", sleepy)
-        await announce_policies(network, self._until)
-        await self._each("its graph to be complete", lambda client: policy_faults(network, client))
+        repeater = Repeater(network)
+        await announce_policies(network, self._until, repeater)
+        await self._each("its graph to be complete", lambda client: policy_faults(network, client, repeater))
 
     async def _each(self, what: str, check: Callable[[NodeClient], Awaitable[str]]) -> None:
         """Wait for the same thing on every node, side by side."""

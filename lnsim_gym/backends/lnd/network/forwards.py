@@ -45,7 +45,7 @@ class Forwards:
 
     async def skip_past(self) -> None:
         """Leave what was forwarded until now out of account."""
-        if self._network.topology.has_parallel_channels:
+        if self._network.has_parallel_channels:
             await gather(self._read(node) for node in range(len(self._network.clients)))
             self.forget()
 

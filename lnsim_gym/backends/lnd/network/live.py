@@ -69,7 +69,9 @@ def channel_name(topology: Topology, index: int) -> str:
     """Name a channel for an error."""
     channel = topology.channels[index]
     name = f"channel {channel.initiator}-{channel.peer}"
-    return f"{name} (channels[{index}])" if topology.has_parallel_channels else name
+    ends = {channel.initiator, channel.peer}
+    alone = sum({each.initiator, each.peer} == ends for each in topology.channels) == 1
+    return name if alone else f"{name} (channels[{index}])"
 
 
 def channel_memo(index: int) -> str:
@@ -146,6 +148,11 @@ class LiveNetwork:
         for index, pair in enumerate(self.neighbours()):
             by_ends[frozenset(pair)].append(index)
         return tuple(tuple(by_ends[frozenset(pair)]) for pair in self.neighbours())
+
+    @property
+    def has_parallel_channels(self) -> bool:
+        """Whether some two nodes share more than one channel."""
+        return any(len(channels) > 1 for channels in self._beside)
 
     def beside(self, direction: int) -> tuple[int, ...]:
         """Return the channels between the ends of a direction, among them its own."""

@@ -201,7 +201,7 @@ class Payer:
             part_route=part_route,
             duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
             payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
-            part_hop_msat=part_hop_msat if self._network.topology.has_parallel_channels else None,
+            part_hop_msat=None if self._network.topology.is_plain else part_hop_msat,
         )
 
 

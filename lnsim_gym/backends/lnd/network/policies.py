@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -16,24 +16,51 @@ from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, BackendTimeout, ConfigError
 from lnsim_gym.network import Policy, Topology
 
-__all__ = ["announce_policies", "change_policies", "policy_faults"]
+__all__ = ["Repeater", "announce_policies", "change_policies", "policy_faults"]
 
 _POLL_S: Final = 0.03
+_AGAIN_S: Final = 5.0
+"""Time after which a policy that some node still lacks is announced again, in seconds."""
 PolicyKey = tuple[int, ...]
 """The fields of a policy, in the order of ``Policy``."""
 Until = Callable[[str, str, Callable[[], Awaitable[str]]], Coroutine[Any, Any, None]]
 
 
-async def announce_policies(network: LiveNetwork, until: Until) -> None:
+class Repeater:
+    """Has policies announced again that a node still lacks after some time: now and then gossip loses one for good.
+
+    Args:
+        network: The network.
+    """
+
+    def __init__(self, network: LiveNetwork) -> None:
+        self._network = network
+        self._due_s = time.monotonic() + _AGAIN_S
+
+    async def missed(self, directions: Iterable[int]) -> None:
+        """Announce directions again unless that was done lately, where their own nodes know both policies already."""
+        if time.monotonic() < self._due_s:
+            return
+        self._due_s = time.monotonic() + _AGAIN_S
+        for direction in directions:
+            known = await _known(self._network.clients[int(self._network.topology.arrays.source[direction])])
+            if {_key(self._network, direction), _key(self._network, direction ^ 1)} <= known.keys():
+                await _update(self._network, direction)
+
+
+async def announce_policies(network: LiveNetwork, until: Until, repeater: Repeater) -> None:
     """Set the policy of every direction whose own node has another one.
 
     Args:
         network: The network.
+        repeater: Helps where a node hears nothing of an edge.
         until: Waits, on behalf of a node and for a purpose, until a check finds nothing missing.
     """
     # An lnd that gets a policy for an edge which its graph does not have in full yet may stop answering for good,
     # and one that hears a new policy of an edge before it knows the edge may never take it in.
-    await gather(until(client.name, "all edges", partial(_edge_faults, network, client)) for client in network.clients)
+    await gather(
+        until(client.name, "all edges", partial(_edge_faults, network, client, repeater)) for client in network.clients
+    )
     known = await gather(_known(client) for client in network.clients)
     arrays = network.topology.arrays
     source = arrays.source.tolist()
@@ -85,10 +112,13 @@ async def change_policies(
                 f"{network.describe(direction // 2)}, LND refused: {refused}; reset the network"
             )
     deadline = time.monotonic() + timeout_s
-    await gather(_hear(network, client, directions, deadline) for client in network.clients)
+    repeater = Repeater(network)
+    await gather(_hear(network, client, directions, deadline, repeater) for client in network.clients)
 
 
-async def _hear(network: LiveNetwork, client: NodeClient, directions: Sequence[int], deadline: float) -> None:
+async def _hear(
+    network: LiveNetwork, client: NodeClient, directions: Sequence[int], deadline: float, repeater: Repeater
+) -> None:
     """Wait until a node knows the policies of those directions that gossip brings to it."""
     wanted = set(directions).intersection(_in_reach(network, client))
     while wanted:
@@ -100,23 +130,26 @@ async def _hear(network: LiveNetwork, client: NodeClient, directions: Sequence[i
                 "its gossip is slow or it hangs; reset the network"
             )
         if wanted:
+            await repeater.missed(wanted)
             await asyncio.sleep(_POLL_S)
 
 
-async def _edge_faults(network: LiveNetwork, client: NodeClient) -> str:
+async def _edge_faults(network: LiveNetwork, client: NodeClient, repeater: Repeater) -> str:
     """Say which directions of its component a node's graph lacks, whatever their policies say."""
     known = await _known(client)
     wanted = _in_reach(network, client)
-    missing = sum(_key(network, direction) not in known for direction in wanted)
-    return f"{missing} of {len(wanted)} directions are missing" if missing else ""
+    missing = [direction for direction in wanted if _key(network, direction) not in known]
+    await repeater.missed(missing)
+    return f"{len(missing)} of {len(wanted)} directions are missing" if missing else ""
 
 
-async def policy_faults(network: LiveNetwork, client: NodeClient) -> str:
+async def policy_faults(network: LiveNetwork, client: NodeClient, repeater: Repeater) -> str:
     """Say what a node's graph lacks of its component of the topology; an empty string when it is complete."""
     known = await _known(client)
     wanted = _in_reach(network, client)
-    wrong = sum(known.get(_key(network, direction)) != _wanted(network, direction) for direction in wanted)
-    return f"{wrong} of {len(wanted)} policies are missing or old" if wrong else ""
+    wrong = [direction for direction in wanted if known.get(_key(network, direction)) != _wanted(network, direction)]
+    await repeater.missed(wrong)
+    return f"{len(wrong)} of {len(wanted)} policies are missing or old" if wrong else ""
 
 
 async def _update(network: LiveNetwork, direction: int) -> str:
