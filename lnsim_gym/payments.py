@@ -172,6 +172,8 @@ class RebalanceResult:
     """Wall time; 0 in the simulator."""
     payment_hash: str = ""
     """Hex payment hash; empty when nothing was sent, and in the simulator."""
+    carried_by: tuple[int, ...] = ()
+    """Directions that carried it, where forwarders chose channels beside those asked for; else empty."""
 
 
 DESCRIPTIONS: Final = (

@@ -26,6 +26,11 @@ class Rebalance:
     result: RebalanceResult
     """What became of it."""
 
+    @property
+    def carried_by(self) -> tuple[int, ...]:
+        """Directions that it went over: those of ``route``, or what forwarders chose beside them."""
+        return self.result.carried_by or self.route
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
@@ -53,7 +58,8 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
         if isinstance(done, PolicyChange):
             topology = topology_after(topology, (done,))
         elif done.result.applied_msat:
-            settle(topology, after.reshape(-1), done.route, done.result.applied_msat)
+            hop_msat = hop_amounts_msat(topology, done.route, done.result.applied_msat)
+            settle(topology, after.reshape(-1), done.carried_by, done.result.applied_msat, hop_msat)
     return after
 
 

@@ -13,7 +13,7 @@ from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import NOT_COPIED, Episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.network.routes import forwarding_fees_msat
+from lnsim_gym.network.routes import earned_msat
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import make_state, make_variants
@@ -69,7 +69,7 @@ class BackendEpisodes(Episodes):
         columns = self.columns
         columns.decision[:] = decisions
         done, due = self.problem.task.apply(self.backend, columns.decision[0], columns.ledger[0])
-        earned_msat = earnings(self._topology, done)
+        earned = earnings(self._topology, done)
         self._done = done
         self._set_topology(topology_after(self._topology, done))
         batch = self._traffic.batch(int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0]))
@@ -80,7 +80,7 @@ class BackendEpisodes(Episodes):
         columns.fill(batch, outcomes)
         columns.balances_msat[0] = self.backend.balances_msat()
         if columns.earned_msat.size:
-            columns.earned_msat[0] = earned_msat + forwarding_fees_msat(self._topology, outcomes.settled_routes())
+            columns.earned_msat[0] = earned + earned_msat(self._topology, outcomes)
         self._run(self.problem.task.kernels.conclude)
         self.steps[0] += 1
 

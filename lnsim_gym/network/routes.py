@@ -5,15 +5,24 @@ Finding routes is the business of the backends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network.topology import NetworkArrays, Topology
+from lnsim_gym.payments import PaymentOutcomes
 
-__all__ = ["MAX_INBOUND_FEE_PPM", "forwarding_fees_msat", "hop_amounts_msat", "inbound_fee_msat"]
+__all__ = [
+    "MAX_INBOUND_FEE_PPM",
+    "earned_msat",
+    "forwarding_fees_msat",
+    "hop_amounts_msat",
+    "inbound_fee_msat",
+    "settled_hops",
+]
 
 MAX_INBOUND_FEE_PPM: Final = 10_000_000
 """Largest inbound fee rate that counts, in ppm of either sign (``maxFeeRate``)."""
@@ -37,11 +46,19 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_
     arrays = topology.arrays
     amounts = [amount_msat]
     for incoming, direction in zip(reversed(route[:-1]), reversed(route[1:]), strict=True):
-        fee_msat = int(arrays.fee_base_msat[direction]) + amount_msat * int(arrays.fee_rate_ppm[direction]) // 10**6
+        base_msat, rate_ppm = int(arrays.fee_base_msat[direction]), int(arrays.fee_rate_ppm[direction])
+        fee_msat = _outbound_fee_msat(amount_msat, base_msat, rate_ppm)
         fee_msat = fee_msat + inbound_fee_msat(arrays, incoming, amount_msat + fee_msat)
         amount_msat = amount_msat + (np.maximum(fee_msat, 0) if isinstance(fee_msat, np.ndarray) else max(fee_msat, 0))
         amounts.append(amount_msat)
     return amounts[::-1]
+
+
+def _outbound_fee_msat(amount_msat: Amount, base_msat: int, rate_ppm: int) -> Amount:
+    """Return a fee, its product cut to the 64 unsigned bits that LND has for it: rates go up to 2^32 - 1."""
+    if isinstance(amount_msat, np.ndarray):
+        return base_msat + ((amount_msat * rate_ppm).view(np.uint64) // np.uint64(10**6)).view(np.int64)
+    return base_msat + int(amount_msat) * rate_ppm % 2**64 // 10**6
 
 
 def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) -> Amount:
@@ -61,6 +78,35 @@ def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) 
     return base_msat + (share_msat if rate_ppm > 0 else -share_msat)
 
 
+def settled_hops(
+    topology: Topology, outcomes: PaymentOutcomes, payment: int
+) -> Iterator[tuple[tuple[int, ...], list[int]]]:
+    """Yield the route of each settled part of a payment, and the HTLC amount in msat on each of its hops.
+
+    Args:
+        topology: Whose policies apply.
+        outcomes: Of a batch.
+        payment: Row of the payment in it.
+    """
+    parts = int(outcomes.parts[payment])
+    delivered_msat = outcomes.part_amount_msat[payment].tolist()
+    for part, padded in enumerate(outcomes.part_route[payment, :parts].tolist()):
+        route = tuple(padded if padded[-1] >= 0 else padded[: padded.index(-1)])
+        if outcomes.part_hop_msat is None:
+            yield route, hop_amounts_msat(topology, route, delivered_msat[part])
+        else:
+            yield route, outcomes.part_hop_msat[payment, part, : len(route)].tolist()
+
+
+def earned_msat(topology: Topology, outcomes: PaymentOutcomes) -> Int64:
+    """Return what each node earned by forwarding the payments of a batch, in msat, shape (nodes,)."""
+    earned = np.zeros(len(topology.nodes), np.int64)
+    for payment in np.flatnonzero(outcomes.parts).tolist():
+        for route, sent_msat in settled_hops(topology, outcomes, payment):
+            _earn(topology, earned, route, sent_msat)
+    return earned
+
+
 def forwarding_fees_msat(topology: Topology, routes: Sequence[tuple[tuple[int, ...], int]]) -> Int64:
     """Return what each node earns by forwarding over settled routes, in msat, shape (nodes,).
 
@@ -68,9 +114,14 @@ def forwarding_fees_msat(topology: Topology, routes: Sequence[tuple[tuple[int, .
         topology: Whose policies apply.
         routes: Direction indices in order from the sender, and the amount in msat that arrived.
     """
-    earned_msat = np.zeros(len(topology.nodes), np.int64)
+    earned = np.zeros(len(topology.nodes), np.int64)
     for route, amount_msat in routes:
-        sent = hop_amounts_msat(topology, route, amount_msat) if amount_msat else []
-        for direction, taken, passed_on in zip(route[1:], sent, sent[1:], strict=False):
-            earned_msat[topology.arrays.source[direction]] += taken - passed_on
-    return earned_msat
+        if amount_msat:
+            _earn(topology, earned, route, hop_amounts_msat(topology, route, amount_msat))
+    return earned
+
+
+def _earn(topology: Topology, earned: Int64, route: tuple[int, ...], sent_msat: list[int]) -> None:
+    """Add what the forwarders of a route keep of the HTLC amounts on its hops, in place."""
+    for direction, (taken, passed_on) in zip(route[1:], itertools.pairwise(sent_msat), strict=True):
+        earned[topology.arrays.source[direction]] += taken - passed_on

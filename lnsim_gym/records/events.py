@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.interventions import Intervention, Rebalance, balances_after, settle, topology_after
 from lnsim_gym.network import Topology
+from lnsim_gym.network.routes import settled_hops
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
 __all__ = [
@@ -131,15 +132,9 @@ def balances_per_payment(
         them.
     """
     before = balances_msat
-    routes = outcomes.part_route.tolist()
-    delivered_msat = outcomes.part_amount_msat.tolist()
-    amounts = outcomes.part_hop_msat
     for payment, parts in enumerate(outcomes.parts.tolist()):
         after = before.copy() if parts else before
-        for part in range(parts):
-            route = routes[payment][part]
-            hops = route if route[-1] >= 0 else route[: route.index(-1)]
-            hop_msat = () if amounts is None else amounts[payment, part, : len(hops)].tolist()
-            settle(topology, after.reshape(-1), tuple(hops), delivered_msat[payment][part], hop_msat)
+        for route, hop_msat in settled_hops(topology, outcomes, payment):
+            settle(topology, after.reshape(-1), route, hop_msat[-1], hop_msat)
         yield before, after
         before = after

@@ -83,7 +83,7 @@ class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, t
     timestamp: datetime
 
 
-class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A rebalance and what became of it."""
 
     route: tuple[int, ...]
@@ -97,6 +97,8 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     detail: str
     duration_s: float
     payment_hash: str
+    carried_by: tuple[int, ...] = ()
+    """Direction indices that carried it, where forwarders chose channels beside those of ``route``."""
 
     def __post_init__(self) -> None:
         """Refuse an unknown reason."""
@@ -239,6 +241,7 @@ def rebalance_record(rebalance: Rebalance) -> RebalanceRecord:
         detail=result.detail,
         duration_s=result.duration_s,
         payment_hash=result.payment_hash,
+        carried_by=tuple(int(direction) for direction in result.carried_by),
     )
 
 

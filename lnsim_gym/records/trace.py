@@ -261,7 +261,7 @@ def _require_step(line: StepLine, trace: Trace) -> None:
     routes = [part.route for payment in line.payments for part in payment.parts]
     for done in line.done:
         if done.rebalance is not None:
-            routes.append(done.rebalance.route)
+            routes += [done.rebalance.route, done.rebalance.carried_by or done.rebalance.route]
         if done.policy_change is not None:
             routes.append((done.policy_change.direction,))
     directions = 2 * len(topology.channels)

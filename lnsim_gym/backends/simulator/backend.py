@@ -109,7 +109,14 @@ class SimulatorBackend(Backend):
             _NO_EARNINGS,
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
-        return RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
+        taken = tuple(self._scratch.work.route[: len(route)].tolist()) if applied_msat else tuple(route)
+        return RebalanceResult(
+            applied_msat,
+            int(fee_msat),
+            RebalanceReason(reason),
+            int(position),
+            carried_by=() if taken == tuple(route) else taken,
+        )
 
     def set_policy(self, direction: int, policy: Policy) -> None:
         """Change the policy of a direction; senders know it at once. See ``Backend.set_policy``."""

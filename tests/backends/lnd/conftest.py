@@ -106,13 +106,17 @@ def reported_sat(lncli: Lncli) -> Callable[[LndBackend], np.ndarray]:
         endpoints = backend.endpoints()
         with ThreadPoolExecutor() as pool:
             listings = list(pool.map(lambda name: lncli(endpoints[name], "listchannels"), endpoints))
-        own = {
-            (name, channel["remote_pubkey"]): int(channel["local_balance"])
+        listed = [
+            (name, channel)
             for name, listing in zip(endpoints, listings, strict=True)
             for channel in listing["channels"]
-        }
-        pairs = [(channel.initiator, channel.peer) for channel in backend.topology.channels]
-        rows = [[own[a, endpoints[b].pubkey], own[b, endpoints[a].pubkey]] for a, b in pairs]
+        ]
+        own = {(name, channel["chan_id"]): int(channel["local_balance"]) for name, channel in listed}
+        chan_ids = {channel["memo"]: channel["chan_id"] for _, channel in listed if channel["initiator"]}
+        rows = [
+            [own[name, chan_ids[f"channels[{index}]"]] for name in (channel.initiator, channel.peer)]
+            for index, channel in enumerate(backend.topology.channels)
+        ]
         return np.array(rows, np.int64).reshape(-1, 2)
 
     return read

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 
 from lnsim_gym.backends.lnd.nodes.folders import records
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch
 
 
@@ -38,6 +38,40 @@ def processes_of(backend) -> dict[str, psutil.Process]:
     folder = Path(record[0]["tls_cert_path"]).parent.parent
     found = next(each for each in records() if Path(each.folder) == folder)
     return {name: psutil.Process(int(pid)) for name, (pid, _) in found.details["pids"].items()}
+
+
+def policies_in_graph_of(lncli, backend, node: str) -> list[Policy]:
+    """The policies of all directions as a node's own graph has them."""
+    ends = backend.endpoints()
+    listed = [(ends[name].pubkey, each) for name in ends for each in lncli(ends[name], "listchannels")["channels"]]
+    chan_ids = {each["memo"]: (each["scid"], pubkey) for pubkey, each in listed if each["initiator"]}
+    edges = {edge["channel_id"]: edge for edge in lncli(ends[node], "describegraph")["edges"]}
+    policies = []
+    for index in range(len(backend.topology.channels)):
+        chan_id, initiator = chan_ids[f"channels[{index}]"]
+        sides = (1, 2) if edges[chan_id]["node1_pub"] == initiator else (2, 1)
+        policies += [shown_policy(edges[chan_id][f"node{side}_policy"]) for side in sides]
+    return policies
+
+
+def shown_policy(shown: dict[str, str]) -> Policy:
+    """A policy as ``describegraph`` shows it."""
+    return Policy(
+        fee_base_msat=int(shown["fee_base_msat"]),
+        fee_rate_ppm=int(shown["fee_rate_milli_msat"]),
+        time_lock_delta=int(shown["time_lock_delta"]),
+        min_htlc_msat=int(shown["min_htlc"]),
+        max_htlc_msat=int(shown["max_htlc_msat"]),
+        inbound_fee_base_msat=int(shown["inbound_fee_base_msat"]),
+        inbound_fee_rate_ppm=int(shown["inbound_fee_rate_milli_msat"]),
+        disabled=shown["disabled"],
+    )
+
+
+def policies_of(topology: Topology) -> list[Policy]:
+    """The policies that the topology has for all directions, in their order."""
+    both = [policy for channel in topology.policies for policy in (channel.initiator, channel.peer)]
+    return [topology.checked_policy(direction, policy) for direction, policy in enumerate(both)]
 
 
 def policy_in_graph_of(lncli, backend, node: str, direction: int) -> tuple[int, ...]:

@@ -80,3 +80,13 @@ def test_amounts_above_the_largest_htlc_are_split():
     plans = plan_pushes(topology, have, want)
     assert len(plans[0]) == 3
     assert (carried_out(topology, have, plans) == want).all()
+
+
+def test_a_policy_that_allows_but_tiny_htlcs_leaves_balances_to_a_snapshot():
+    tiny = ChannelPolicies(initiator=Policy(min_htlc_msat=1, max_htlc_msat=1), peer=Policy())
+    channel = Channel(initiator="a", peer="b", capacity_sat=1_000_000, policies=tiny)
+    topology = Topology(nodes=("a", "b"), channels=(channel,))
+    have = half_and_half(topology)
+    moved = np.array([[100_000_000, -100_000_000]])
+    assert plan_pushes(topology, have, have - moved) is None
+    assert plan_pushes(topology, have, have + moved) is not None

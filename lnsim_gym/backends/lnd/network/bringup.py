@@ -10,14 +10,22 @@ import asyncio
 import logging
 import math
 import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from lnsim_gym.backends.lnd.network.live import ChannelEnds, LiveChannel, LiveNetwork
-from lnsim_gym.backends.lnd.network.policies import announce_policies, policy_faults
+from lnsim_gym.backends.lnd.network.live import (
+    ChannelEnds,
+    ChannelKey,
+    LiveChannel,
+    LiveNetwork,
+    channel_memo,
+    match_channels,
+)
+from lnsim_gym.backends.lnd.network.policies import Repeater, announce_policies, policy_faults
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
@@ -209,22 +217,23 @@ class _BringUp:
         """
         listings = await gather(client.call(rpc.LIST_CHANNELS) for client in self._clients)
         names = {client.endpoint.pubkey: client.name for client in self._clients}
-        found: dict[tuple[str, str, int], LiveChannel] = {}
+        found: defaultdict[ChannelKey, list[lightning_pb2.Channel]] = defaultdict(list)
         for client, listing in zip(self._clients, listings, strict=True):
             for channel in listing.channels:
                 peer = names.get(channel.remote_pubkey, channel.remote_pubkey[:8])
                 if channel.initiator or channel.remote_pubkey not in names:
-                    found[client.name, peer, channel.capacity] = LiveChannel(channel.chan_id, channel.channel_point)
+                    found[client.name, peer, channel.capacity].append(channel)
         wanted = [(channel.initiator, channel.peer, channel.capacity_sat) for channel in self._topology.channels]
         if not found and wanted and self._launcher.managed:
             return None
-        self._refuse_difference(set(wanted), set(found))
-        return tuple(found[key] for key in wanted)
+        self._refuse_difference(Counter(wanted), Counter({key: len(channels) for key, channels in found.items()}))
+        matched = match_channels(self._topology, found)
+        return tuple(LiveChannel(matched[i].chan_id, matched[i].channel_point) for i in range(len(wanted)))
 
-    def _refuse_difference(self, wanted: set[tuple[str, str, int]], found: set[tuple[str, str, int]]) -> None:
+    def _refuse_difference(self, wanted: Counter[ChannelKey], found: Counter[ChannelKey]) -> None:
         """Raise when the nodes have other channels than the topology's."""
-        missing = sorted(wanted - found)
-        surplus = sorted(found - wanted)
+        missing = sorted((wanted - found).elements())
+        surplus = sorted((found - wanted).elements())
         if missing or surplus:
             raise BringUpError(
                 "expected the network to have the topology's channels; "
@@ -278,6 +287,7 @@ class _BringUp:
             local_funding_amount=channel.capacity_sat,
             push_sat=total_sat - kept_sat,
             sat_per_vbyte=_FUNDING_SAT_PER_VBYTE,
+            memo=channel_memo(index),
         )
 
         async def refused() -> str:
@@ -335,8 +345,9 @@ class _BringUp:
             return f"{', '.join(idle)} inactive or busy" if idle else ""
 
         await self._until(CHAIN, "all channels to be active", sleepy)
-        await announce_policies(network, self._until)
-        await self._each("its graph to be complete", lambda client: policy_faults(network, client))
+        repeater = Repeater(network)
+        await announce_policies(network, self._until, repeater)
+        await self._each("its graph to be complete", lambda client: policy_faults(network, client, repeater))
 
     async def _each(self, what: str, check: Callable[[NodeClient], Awaitable[str]]) -> None:
         """Wait for the same thing on every node, side by side."""
@@ -384,5 +395,5 @@ class _BringUp:
         )
 
 
-def _list(keys: list[tuple[str, str, int]]) -> str:
+def _list(keys: list[ChannelKey]) -> str:
     return ", ".join(f"{initiator}-{peer} ({capacity:,} sat)" for initiator, peer, capacity in keys) or "none"

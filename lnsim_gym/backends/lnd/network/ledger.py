@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.lnd.network.live import channel_name
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.errors import LedgerMismatch
 from lnsim_gym.network import Topology
@@ -37,8 +38,8 @@ class Ledger:
         """Book a settled HTLC: what each hop carries leaves one side of its channel and reaches the other.
 
         Args:
-            directions: Direction index of each hop.
-            route: The route it took; its first hop carries the total with all fees, each further hop what the one
+            directions: Direction index of each hop that it made.
+            route: As its sender chose it; its first hop carries the total with all fees, each further hop what the one
                 before was told to forward.
         """
         carried_msat = [route.total_amt_msat, *(hop.amt_to_forward_msat for hop in route.hops)]
@@ -66,10 +67,9 @@ class Ledger:
         wrong = np.flatnonzero((booked_sat != balances_sat).any(axis=1))
         if wrong.size:
             row = int(wrong[0])
-            channel = self._topology.channels[chosen[row]]
             raise LedgerMismatch(
-                f"channel {channel.initiator}-{channel.peer}: expected {_pair(booked_sat[row])} sat from the routes of "
-                f"settled payments, LND reports {_pair(balances_sat[row])}: payments were made from outside, "
+                f"{channel_name(self._topology, chosen[row])}: expected {_pair(booked_sat[row])} sat from the routes "
+                f"of settled payments, LND reports {_pair(balances_sat[row])}: payments were made from outside, "
                 "or an outcome was lost; reset it"
             )
 

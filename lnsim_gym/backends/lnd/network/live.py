@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -20,11 +21,13 @@ from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, BackendTimeout
-from lnsim_gym.network import Topology
+from lnsim_gym.network import Policy, Topology
 
-__all__ = ["ChannelEnds", "LiveChannel", "LiveNetwork"]
+__all__ = ["ChannelEnds", "ChannelKey", "LiveChannel", "LiveNetwork", "channel_memo", "channel_name", "match_channels"]
 
 POLL_S: Final = 0.01
+ChannelKey = tuple[str, str, int]
+"""Names of initiator and peer, and capacity in sat: what tells channels apart unless they are parallel."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,54 @@ class ChannelEnds:
         return self.initiator.active and self.peer.active
 
 
+def channel_name(topology: Topology, index: int) -> str:
+    """Name a channel for an error."""
+    channel = topology.channels[index]
+    name = f"channel {channel.initiator}-{channel.peer}"
+    ends = {channel.initiator, channel.peer}
+    alone = sum({each.initiator, each.peer} == ends for each in topology.channels) == 1
+    return name if alone else f"{name} (channels[{index}])"
+
+
+def channel_memo(index: int) -> str:
+    """Return the note-to-self with which a channel is opened, so that it is known among parallel ones."""
+    return f"channels[{index}]"
+
+
+def match_channels(
+    topology: Topology, found: Mapping[ChannelKey, Sequence[lightning_pb2.Channel]]
+) -> dict[int, lightning_pb2.Channel]:
+    """Match the channels of nodes with those of a topology.
+
+    Parallel ones of the same initiator and size are known by the memo they were opened with, or by a channel id that
+    the topology has; what is left is taken in the order of channel ids.
+
+    Args:
+        topology: The network.
+        found: Channels as their initiators list them.
+
+    Returns:
+        Channel by index; those that were not found are missing.
+    """
+    wanted: defaultdict[ChannelKey, list[int]] = defaultdict(list)
+    for index, channel in enumerate(topology.channels):
+        wanted[channel.initiator, channel.peer, channel.capacity_sat].append(index)
+    matched: dict[int, lightning_pb2.Channel] = {}
+    for key, indices in wanted.items():
+        left = sorted(found.get(key, ()), key=lambda channel: channel.chan_id)
+        known_by = {
+            index: [each for each in left if each.memo == channel_memo(index)]
+            or [each for each in left if each.chan_id == topology.channels[index].chan_id]
+            for index in indices
+        }
+        for index in sorted(indices, key=lambda index: not known_by[index]):
+            choices = [each for each in known_by[index] if each in left] or left
+            if choices:
+                matched[index] = choices[0]
+                left.remove(choices[0])
+    return matched
+
+
 class LiveNetwork:
     """Clients and channel ids of a network that is up.
 
@@ -90,8 +141,34 @@ class LiveNetwork:
             for direction, node in enumerate(arrays.destination.tolist())
         }
 
+    @cached_property
+    def _beside(self) -> tuple[tuple[int, ...], ...]:
+        """Channels between the same two nodes as each channel, itself among them."""
+        by_ends: defaultdict[frozenset[int], list[int]] = defaultdict(list)
+        for index, pair in enumerate(self.neighbours()):
+            by_ends[frozenset(pair)].append(index)
+        return tuple(tuple(by_ends[frozenset(pair)]) for pair in self.neighbours())
+
+    @property
+    def has_parallel_channels(self) -> bool:
+        """Whether some two nodes share more than one channel."""
+        return any(len(channels) > 1 for channels in self._beside)
+
+    def beside(self, direction: int) -> tuple[int, ...]:
+        """Return the channels between the ends of a direction, among them its own."""
+        return self._beside[direction // 2]
+
+    def within_reach(self, directions: Sequence[int]) -> set[int]:
+        """Return the channels that an HTLC sent over a route may be on: forwarders may take parallel ones."""
+        first = {direction // 2 for direction in directions[:1]}
+        return first.union(*(self.beside(direction) for direction in directions[1:]))
+
+    def direction_to(self, chan_id: int, node: int) -> int:
+        """Return the direction of a channel that leads to a node, -1 when the channel does not."""
+        return self._direction_to.get((chan_id, self.pubkeys[node]), -1)
+
     def directions(self, route: lightning_pb2.Route) -> list[int]:
-        """Return the direction index of every hop of a route.
+        """Return the direction index of every hop of a route, as its sender chose it.
 
         Raises:
             BackendError: The route uses a channel outside the topology.
@@ -108,8 +185,7 @@ class LiveNetwork:
         """Return the directions that have another policy in a topology of the same channels."""
         mine = self.topology.arrays
         its = topology.arrays
-        columns = ("fee_base_msat", "fee_rate_ppm", "time_lock_delta", "min_htlc_msat", "max_htlc_msat")
-        differs = [getattr(mine, name) != getattr(its, name) for name in columns]
+        differs = [getattr(mine, name) != getattr(its, name) for name in Policy.__struct_fields__]
         return [int(direction) for direction in np.flatnonzero(np.any(differs, axis=0))]
 
     async def ends(self, channels: Iterable[int] | None = None) -> dict[int, ChannelEnds]:
@@ -181,8 +257,7 @@ class LiveNetwork:
 
     def describe(self, index: int) -> str:
         """Name a channel for an error."""
-        channel = self.topology.channels[index]
-        return f"channel {channel.initiator}-{channel.peer}"
+        return channel_name(self.topology, index)
 
     def neighbours(self) -> Iterator[tuple[int, int]]:
         """Yield the node indices (initiator, peer) of every channel."""

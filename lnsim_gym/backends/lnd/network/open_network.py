@@ -12,6 +12,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.network.bringup import bring_up, wait_ready
+from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.fractions import find_fractions, read_exact
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.payments import Payer
@@ -180,16 +181,17 @@ class OpenNetwork:
 
     async def _announce(self, topology: Topology, directions: list[int]) -> None:
         """Give some directions the policies that a topology has for them; fees follow it from now on."""
-        self._network.topology = topology
-        await change_policies(self._network, directions, self._settings.bring_up_timeout_s)
+        await change_policies(self._network, topology, directions, self._settings.bring_up_timeout_s)
 
     async def _take_ledger(self) -> None:
         """Start a ledger from what LND reports; on a network that was used before, find what it does not report."""
         ends = await self._network.quiet(self._settings.quiet_timeout_s)
         balances_msat, guessed = read_exact(self._network, self._network.balances_sat(ends))
         self.ledger = Ledger(self.topology, balances_msat)
-        self._payer = Payer(self._network, self.ledger, self._options, self._settings)
-        self._rebalancer = Rebalancer(self._network, self.ledger, self._options, self._settings)
+        forwards = Forwards(self._network)
+        await forwards.skip_past()
+        self._payer = Payer(self._network, self.ledger, forwards, self._options, self._settings)
+        self._rebalancer = Rebalancer(self._network, self.ledger, forwards, self._options, self._settings)
         await find_fractions(self._network, self.ledger, self._rebalancer, guessed)
 
     async def _push_all(self, plans: list[list[Push]]) -> None:

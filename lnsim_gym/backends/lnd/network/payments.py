@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.patience import patiently
@@ -38,6 +39,8 @@ class _Outcome:
     reason: int
     payment_hash: str
     duration_s: float
+    routes: tuple[tuple[int, ...], ...]
+    """Directions that each settled part went over."""
 
 
 class Payer:
@@ -46,15 +49,22 @@ class Payer:
     Args:
         network: The network.
         ledger: Booked after every settled payment.
+        forwards: Tells which channels settled payments went over.
         options: How payments are sent.
         settings: Deadlines.
     """
 
     def __init__(
-        self, network: LiveNetwork, ledger: Ledger, options: PaymentOptions, settings: NetworkSettings
+        self,
+        network: LiveNetwork,
+        ledger: Ledger,
+        forwards: Forwards,
+        options: PaymentOptions,
+        settings: NetworkSettings,
     ) -> None:
         self._network = network
         self._ledger = ledger
+        self._forwards = forwards
         self._options = options
         self._settings = settings
 
@@ -75,10 +85,12 @@ class Payer:
                 outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]))
                 if one_by_one:
                     await self._settle_down(self._touched(outcome.payment))
+                    self._forwards.forget()
 
         await gather(worker() for _ in range(min(self._options.concurrency, len(outcomes))))
         if not one_by_one:
             await self._settle_down(set(range(len(self._network.channels))))
+            self._forwards.forget()
         return self._collect([outcome for outcome in outcomes if outcome is not None])
 
     async def _pay_one(self, batch: PaymentBatch, index: int, fee_limit_msat: int) -> _Outcome:
@@ -109,8 +121,8 @@ class Payer:
         except BackendLost:
             await self._look_up(sender, added.r_hash)
             raise
-        self._book(payment)
-        return _Outcome(payment, reason, added.r_hash.hex(), time.perf_counter() - started)
+        duration_s = time.perf_counter() - started
+        return _Outcome(payment, reason, added.r_hash.hex(), duration_s, await self._book(payment))
 
     async def _send(
         self,
@@ -142,17 +154,22 @@ class Payer:
         request = router_pb2.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
         with suppress(BackendError):
             async for payment in sender.stream(rpc.TRACK_PAYMENT, request, _LOOKUP_S, _LOOKUP_S):
-                self._book(payment)
+                await self._book(payment)
                 return
 
-    def _book(self, payment: lightning_pb2.Payment) -> None:
-        """Book the settled parts of a payment."""
+    async def _book(self, payment: lightning_pb2.Payment) -> tuple[tuple[int, ...], ...]:
+        """Book the settled parts of a payment, and return the directions that each of them went over."""
+        routes: list[tuple[int, ...]] = []
         for attempt in _settled(payment):
-            self._ledger.settle(self._network.directions(attempt.route), attempt.route)
+            directions = await self._forwards.directions(attempt.route)
+            self._ledger.settle(directions, attempt.route)
+            routes.append(tuple(directions))
+        return tuple(routes)
 
     def _touched(self, payment: lightning_pb2.Payment) -> set[int]:
-        """Return the channels that any attempt of a payment went over."""
-        return {d // 2 for attempt in payment.htlcs for d in self._network.directions(attempt.route)}
+        """Return the channels that any attempt of a payment may have gone over."""
+        routes = [self._network.directions(attempt.route) for attempt in payment.htlcs]
+        return set[int]().union(*map(self._network.within_reach, routes))
 
     async def _settle_down(self, channels: set[int]) -> None:
         """Wait until channels are quiet, and hold the ledger to them."""
@@ -166,11 +183,13 @@ class Payer:
         width = self._options.max_parts
         part_amount_msat = np.zeros((count, width), np.int64)
         part_route = np.full((count, width, MAX_ROUTE_HOPS), -1, np.int32)
+        part_hop_msat = np.zeros((count, width, MAX_ROUTE_HOPS), np.int64)
         for row, outcome in enumerate(outcomes):
-            for part, attempt in enumerate(_settled(outcome.payment)):
-                directions = self._network.directions(attempt.route)
-                part_amount_msat[row, part] = attempt.route.hops[-1].amt_to_forward_msat
+            for part, (attempt, directions) in enumerate(zip(_settled(outcome.payment), outcome.routes, strict=True)):
+                carried_msat = [attempt.route.total_amt_msat, *(h.amt_to_forward_msat for h in attempt.route.hops)]
+                part_amount_msat[row, part] = carried_msat[-1]
                 part_route[row, part, : len(directions)] = directions
+                part_hop_msat[row, part, : len(directions)] = carried_msat[:-1]
         settled = [outcome.payment.status == lightning_pb2.Payment.SUCCEEDED for outcome in outcomes]
         return PaymentOutcomes(
             succeeded=np.array(settled, np.bool_),
@@ -182,6 +201,7 @@ class Payer:
             part_route=part_route,
             duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
             payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
+            part_hop_msat=None if self._network.topology.is_plain else part_hop_msat,
         )
 
 

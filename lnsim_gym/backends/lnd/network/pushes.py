@@ -6,6 +6,8 @@ msat. What payments cannot reach is left to the backend's other reset methods, a
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from lnsim_gym.arrays import Int64
@@ -13,6 +15,9 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.limits import spendable_msat
 
 __all__ = ["Push", "plan_pushes"]
+
+_MOST_PUSHES: Final = 100
+"""Most pushes over one channel: where policies allow only small HTLCs, a snapshot is quicker."""
 
 Push = tuple[int, int]
 """Direction index and amount in msat."""
@@ -50,6 +55,8 @@ def _sequences(topology: Topology, direction: int, amount_msat: int) -> list[lis
     largest = int(arrays.max_htlc_msat[direction])
     if amount_msat >= smallest:
         count = -(-amount_msat // largest)
+        if count > _MOST_PUSHES:
+            return []
         share = amount_msat // count
         return [[(direction, share)] * (count - 1) + [(direction, amount_msat - share * (count - 1))]]
     # Too little for one HTLC: send more, and the surplus back.

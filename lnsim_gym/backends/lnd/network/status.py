@@ -5,10 +5,12 @@ Reading only, with short deadlines: a network that is broken has a status, too.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Final
 
 import msgspec
 
+from lnsim_gym.backends.lnd.network.live import ChannelKey, match_channels
 from lnsim_gym.backends.lnd.nodes.launchers.choose import connect_launcher
 from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
 from lnsim_gym.backends.lnd.rpc import calls as rpc
@@ -147,21 +149,22 @@ def _node(endpoint: NodeEndpoint, said: _Answers) -> NodeStatus:
 
 def _channels(record: NetworkRecord, answers: list[_Answers], pubkeys: dict[str, str]) -> tuple[ChannelStatus, ...]:
     """Find every channel of the topology in the answer of its initiator."""
-    reported = {
-        (endpoint.name, pubkeys.get(channel.remote_pubkey, "")): channel
-        for endpoint, said in zip(record.nodes, answers, strict=True)
-        for channel in said.channels
-        if channel.initiator
-    }
+    reported: defaultdict[ChannelKey, list[lightning_pb2.Channel]] = defaultdict(list)
+    for endpoint, said in zip(record.nodes, answers, strict=True):
+        for channel in said.channels:
+            if channel.initiator:
+                reported[endpoint.name, pubkeys.get(channel.remote_pubkey, ""), channel.capacity].append(channel)
+    topology = Topology.from_dict(record.topology)
+    matched = match_channels(topology, reported)
     missing = lightning_pb2.Channel()
     rows = []
-    for channel in Topology.from_dict(record.topology).channels:
-        seen = reported.get((channel.initiator, channel.peer), missing)
+    for index, wanted in enumerate(topology.channels):
+        seen = matched.get(index, missing)
         rows.append(
             ChannelStatus(
-                initiator=channel.initiator,
-                peer=channel.peer,
-                capacity_sat=channel.capacity_sat,
+                initiator=wanted.initiator,
+                peer=wanted.peer,
+                capacity_sat=wanted.capacity_sat,
                 initiator_balance_sat=seen.local_balance,
                 peer_balance_sat=seen.remote_balance,
                 active=seen.active,

@@ -39,6 +39,10 @@ LND_FLAGS: Final = (
     # Without these, a node ignores the policy updates of a peer beyond ten, and its graph goes stale.
     "--gossip.max-channel-update-burst=100000",
     "--gossip.channel-update-interval=1ms",
+    # Without this, a node hears what others announce from three of its peers only, and may miss a policy for good.
+    "--numgraphsyncpeers=1000",
+    # Without this, a node refuses to charge for what it receives and forwards; discounts need no leave.
+    "--accept-positive-inbound-fees",
     "--db.batch-commit-interval=10ms",
     "--channel-commit-interval=5ms",
     "--caches.rpc-graph-cache-duration=0s",

@@ -48,6 +48,11 @@ DESCRIBE_GRAPH: Final = Method(
 UPDATE_CHANNEL_POLICY: Final = Method(
     "/lnrpc.Lightning/UpdateChannelPolicy", lightning_pb2.PolicyUpdateRequest, lightning_pb2.PolicyUpdateResponse
 )
+FORWARDING_HISTORY: Final = Method(
+    "/lnrpc.Lightning/ForwardingHistory",
+    lightning_pb2.ForwardingHistoryRequest,
+    lightning_pb2.ForwardingHistoryResponse,
+)
 ADD_INVOICE: Final = Method("/lnrpc.Lightning/AddInvoice", lightning_pb2.Invoice, lightning_pb2.AddInvoiceResponse)
 CANCEL_INVOICE: Final = Method(
     "/invoicesrpc.Invoices/CancelInvoice", invoices_pb2.CancelInvoiceMsg, invoices_pb2.CancelInvoiceResp
@@ -57,6 +62,9 @@ TRACK_PAYMENT: Final = Method("/routerrpc.Router/TrackPaymentV2", router_pb2.Tra
 BUILD_ROUTE: Final = Method("/routerrpc.Router/BuildRoute", router_pb2.BuildRouteRequest, router_pb2.BuildRouteResponse)
 SEND_TO_ROUTE: Final = Method(
     "/routerrpc.Router/SendToRouteV2", router_pb2.SendToRouteRequest, lightning_pb2.HTLCAttempt
+)
+UPDATE_CHAN_STATUS: Final = Method(
+    "/routerrpc.Router/UpdateChanStatus", router_pb2.UpdateChanStatusRequest, router_pb2.UpdateChanStatusResponse
 )
 RESET_MISSION_CONTROL: Final = Method(
     "/routerrpc.Router/ResetMissionControl",

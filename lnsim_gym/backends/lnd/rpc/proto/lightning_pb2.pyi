@@ -129,16 +129,18 @@ class Peer(_message.Message):
     def __init__(self, pub_key: _Optional[str] = ...) -> None: ...
 
 class OpenChannelRequest(_message.Message):
-    __slots__ = ("sat_per_vbyte", "node_pubkey", "local_funding_amount", "push_sat")
+    __slots__ = ("sat_per_vbyte", "node_pubkey", "local_funding_amount", "push_sat", "memo")
     SAT_PER_VBYTE_FIELD_NUMBER: _ClassVar[int]
     NODE_PUBKEY_FIELD_NUMBER: _ClassVar[int]
     LOCAL_FUNDING_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     PUSH_SAT_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
     sat_per_vbyte: int
     node_pubkey: bytes
     local_funding_amount: int
     push_sat: int
-    def __init__(self, sat_per_vbyte: _Optional[int] = ..., node_pubkey: _Optional[bytes] = ..., local_funding_amount: _Optional[int] = ..., push_sat: _Optional[int] = ...) -> None: ...
+    memo: str
+    def __init__(self, sat_per_vbyte: _Optional[int] = ..., node_pubkey: _Optional[bytes] = ..., local_funding_amount: _Optional[int] = ..., push_sat: _Optional[int] = ..., memo: _Optional[str] = ...) -> None: ...
 
 class ChannelPoint(_message.Message):
     __slots__ = ("funding_txid_bytes", "funding_txid_str", "output_index")
@@ -161,7 +163,7 @@ class ListChannelsResponse(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[_Union[Channel, _Mapping]]] = ...) -> None: ...
 
 class Channel(_message.Message):
-    __slots__ = ("active", "remote_pubkey", "channel_point", "chan_id", "capacity", "local_balance", "remote_balance", "fee_per_kw", "unsettled_balance", "num_updates", "pending_htlcs", "private", "initiator")
+    __slots__ = ("active", "remote_pubkey", "channel_point", "chan_id", "capacity", "local_balance", "remote_balance", "fee_per_kw", "unsettled_balance", "num_updates", "pending_htlcs", "private", "initiator", "memo")
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_PUBKEY_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_POINT_FIELD_NUMBER: _ClassVar[int]
@@ -175,6 +177,7 @@ class Channel(_message.Message):
     PENDING_HTLCS_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_FIELD_NUMBER: _ClassVar[int]
     INITIATOR_FIELD_NUMBER: _ClassVar[int]
+    MEMO_FIELD_NUMBER: _ClassVar[int]
     active: bool
     remote_pubkey: str
     channel_point: str
@@ -188,7 +191,8 @@ class Channel(_message.Message):
     pending_htlcs: _containers.RepeatedCompositeFieldContainer[HTLC]
     private: bool
     initiator: bool
-    def __init__(self, active: _Optional[bool] = ..., remote_pubkey: _Optional[str] = ..., channel_point: _Optional[str] = ..., chan_id: _Optional[int] = ..., capacity: _Optional[int] = ..., local_balance: _Optional[int] = ..., remote_balance: _Optional[int] = ..., fee_per_kw: _Optional[int] = ..., unsettled_balance: _Optional[int] = ..., num_updates: _Optional[int] = ..., pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ..., private: _Optional[bool] = ..., initiator: _Optional[bool] = ...) -> None: ...
+    memo: str
+    def __init__(self, active: _Optional[bool] = ..., remote_pubkey: _Optional[str] = ..., channel_point: _Optional[str] = ..., chan_id: _Optional[int] = ..., capacity: _Optional[int] = ..., local_balance: _Optional[int] = ..., remote_balance: _Optional[int] = ..., fee_per_kw: _Optional[int] = ..., unsettled_balance: _Optional[int] = ..., num_updates: _Optional[int] = ..., pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ..., private: _Optional[bool] = ..., initiator: _Optional[bool] = ..., memo: _Optional[str] = ...) -> None: ...
 
 class HTLC(_message.Message):
     __slots__ = ("incoming", "amount")
@@ -285,7 +289,7 @@ class AddInvoiceResponse(_message.Message):
     def __init__(self, r_hash: _Optional[bytes] = ..., payment_request: _Optional[str] = ..., payment_addr: _Optional[bytes] = ...) -> None: ...
 
 class PolicyUpdateRequest(_message.Message):
-    __slots__ = ("chan_point", "base_fee_msat", "time_lock_delta", "max_htlc_msat", "min_htlc_msat", "min_htlc_msat_specified", "fee_rate_ppm")
+    __slots__ = ("chan_point", "base_fee_msat", "time_lock_delta", "max_htlc_msat", "min_htlc_msat", "min_htlc_msat_specified", "fee_rate_ppm", "inbound_fee")
     GLOBAL_FIELD_NUMBER: _ClassVar[int]
     CHAN_POINT_FIELD_NUMBER: _ClassVar[int]
     BASE_FEE_MSAT_FIELD_NUMBER: _ClassVar[int]
@@ -294,6 +298,7 @@ class PolicyUpdateRequest(_message.Message):
     MIN_HTLC_MSAT_FIELD_NUMBER: _ClassVar[int]
     MIN_HTLC_MSAT_SPECIFIED_FIELD_NUMBER: _ClassVar[int]
     FEE_RATE_PPM_FIELD_NUMBER: _ClassVar[int]
+    INBOUND_FEE_FIELD_NUMBER: _ClassVar[int]
     chan_point: ChannelPoint
     base_fee_msat: int
     time_lock_delta: int
@@ -301,7 +306,16 @@ class PolicyUpdateRequest(_message.Message):
     min_htlc_msat: int
     min_htlc_msat_specified: bool
     fee_rate_ppm: int
-    def __init__(self, chan_point: _Optional[_Union[ChannelPoint, _Mapping]] = ..., base_fee_msat: _Optional[int] = ..., time_lock_delta: _Optional[int] = ..., max_htlc_msat: _Optional[int] = ..., min_htlc_msat: _Optional[int] = ..., min_htlc_msat_specified: _Optional[bool] = ..., fee_rate_ppm: _Optional[int] = ..., **kwargs) -> None: ...
+    inbound_fee: InboundFee
+    def __init__(self, chan_point: _Optional[_Union[ChannelPoint, _Mapping]] = ..., base_fee_msat: _Optional[int] = ..., time_lock_delta: _Optional[int] = ..., max_htlc_msat: _Optional[int] = ..., min_htlc_msat: _Optional[int] = ..., min_htlc_msat_specified: _Optional[bool] = ..., fee_rate_ppm: _Optional[int] = ..., inbound_fee: _Optional[_Union[InboundFee, _Mapping]] = ..., **kwargs) -> None: ...
+
+class InboundFee(_message.Message):
+    __slots__ = ("base_fee_msat", "fee_rate_ppm")
+    BASE_FEE_MSAT_FIELD_NUMBER: _ClassVar[int]
+    FEE_RATE_PPM_FIELD_NUMBER: _ClassVar[int]
+    base_fee_msat: int
+    fee_rate_ppm: int
+    def __init__(self, base_fee_msat: _Optional[int] = ..., fee_rate_ppm: _Optional[int] = ...) -> None: ...
 
 class PolicyUpdateResponse(_message.Message):
     __slots__ = ("failed_updates",)
@@ -404,3 +418,39 @@ class Failure(_message.Message):
     code: int
     failure_source_index: int
     def __init__(self, code: _Optional[int] = ..., failure_source_index: _Optional[int] = ...) -> None: ...
+
+class ForwardingHistoryRequest(_message.Message):
+    __slots__ = ("start_time", "index_offset", "num_max_events")
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    INDEX_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    NUM_MAX_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    start_time: int
+    index_offset: int
+    num_max_events: int
+    def __init__(self, start_time: _Optional[int] = ..., index_offset: _Optional[int] = ..., num_max_events: _Optional[int] = ...) -> None: ...
+
+class ForwardingHistoryResponse(_message.Message):
+    __slots__ = ("forwarding_events", "last_offset_index")
+    FORWARDING_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_OFFSET_INDEX_FIELD_NUMBER: _ClassVar[int]
+    forwarding_events: _containers.RepeatedCompositeFieldContainer[ForwardingEvent]
+    last_offset_index: int
+    def __init__(self, forwarding_events: _Optional[_Iterable[_Union[ForwardingEvent, _Mapping]]] = ..., last_offset_index: _Optional[int] = ...) -> None: ...
+
+class ForwardingEvent(_message.Message):
+    __slots__ = ("chan_id_in", "chan_id_out", "amt_in_msat", "amt_out_msat", "timestamp_ns", "incoming_htlc_id", "outgoing_htlc_id")
+    CHAN_ID_IN_FIELD_NUMBER: _ClassVar[int]
+    CHAN_ID_OUT_FIELD_NUMBER: _ClassVar[int]
+    AMT_IN_MSAT_FIELD_NUMBER: _ClassVar[int]
+    AMT_OUT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_NS_FIELD_NUMBER: _ClassVar[int]
+    INCOMING_HTLC_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTGOING_HTLC_ID_FIELD_NUMBER: _ClassVar[int]
+    chan_id_in: int
+    chan_id_out: int
+    amt_in_msat: int
+    amt_out_msat: int
+    timestamp_ns: int
+    incoming_htlc_id: int
+    outgoing_htlc_id: int
+    def __init__(self, chan_id_in: _Optional[int] = ..., chan_id_out: _Optional[int] = ..., amt_in_msat: _Optional[int] = ..., amt_out_msat: _Optional[int] = ..., timestamp_ns: _Optional[int] = ..., incoming_htlc_id: _Optional[int] = ..., outgoing_htlc_id: _Optional[int] = ...) -> None: ...

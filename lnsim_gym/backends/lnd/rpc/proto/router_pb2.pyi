@@ -1,12 +1,22 @@
 # mypy: disable-error-code="type-arg, no-untyped-def"
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2 as _lightning_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class ChanStatusAction(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ENABLE: _ClassVar[ChanStatusAction]
+    DISABLE: _ClassVar[ChanStatusAction]
+    AUTO: _ClassVar[ChanStatusAction]
+ENABLE: ChanStatusAction
+DISABLE: ChanStatusAction
+AUTO: ChanStatusAction
 
 class SendPaymentRequest(_message.Message):
     __slots__ = ("payment_request", "timeout_seconds", "fee_limit_msat", "max_parts", "no_inflight_updates")
@@ -65,5 +75,17 @@ class ResetMissionControlRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ResetMissionControlResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UpdateChanStatusRequest(_message.Message):
+    __slots__ = ("chan_point", "action")
+    CHAN_POINT_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    chan_point: _lightning_pb2.ChannelPoint
+    action: ChanStatusAction
+    def __init__(self, chan_point: _Optional[_Union[_lightning_pb2.ChannelPoint, _Mapping]] = ..., action: _Optional[_Union[ChanStatusAction, str]] = ...) -> None: ...
+
+class UpdateChanStatusResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
