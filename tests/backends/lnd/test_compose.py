@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lnsim_gym.backends.lnd.nodes import compose
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, Topology
+from lnsim_gym.network.names import unprintable
 from lnsim_gym.network.presets import preset
 from lnsim_gym.paths import data_folder
 
@@ -39,7 +40,9 @@ def chain_of(names: list[str]) -> Topology:
 
 
 odd_names = st.lists(
-    st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).filter(str.strip),
+    st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(
+        lambda name: name.strip() and unprintable(name) is None
+    ),
     min_size=2,
     max_size=5,
     unique=True,
