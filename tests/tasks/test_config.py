@@ -35,7 +35,7 @@ BAD_PAYMENT = [
         ({"start_balances": {"low": 0.9, "high": 0.1}}, "low <= high"),
         ({"payment": {"max_part": 4}}, "Did you mean 'max_parts'. Known here: .*timeout_seconds"),
         ({"max_parts": 2}, "There is 'payment.max_parts'. Known here: .*reward"),
-        ({"action": "dicrete"}, "Did you mean 'discrete'. Known: box, discrete, multidiscrete"),
+        ({"action": "dicrete"}, "Did you mean 'discrete'. Known: box, dict, discrete, multidiscrete"),
         ({"payment": {"mission_control": "never"}}, "Known: per_episode, per_payment"),
         ({"traffic": {"kind": "drft"}}, "Did you mean 'drift'"),
         *(({"payment": {name: value}}, f"payment.{name} must lie in") for name, value in BAD_PAYMENT),
