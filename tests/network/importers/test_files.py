@@ -327,16 +327,20 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
 
 
 LOAD = """
-import resource, sys, time
+import json, resource, sys, time
+from pathlib import Path
 from lnsim_gym.network.load import load_topology
 begin = time.process_time()
 topology = load_topology(sys.argv[1])
-print(len(topology.channels), time.process_time() - begin, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+loaded = time.process_time()
+peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+json.loads(Path(sys.argv[1]).read_bytes())
+print(len(topology.channels), (loaded - begin) / (time.process_time() - loaded), peak_kib)
 """
 
 
 @pytest.mark.slow
-def test_eighty_thousand_channels_load_in_seconds_and_little_memory(tmp_path):
+def test_eighty_thousand_channels_load_within_a_few_times_what_json_takes(tmp_path):
     nodes = [{"pub_key": f"02{index:064x}", "alias": f"node {index} \U0001f525"} for index in range(20_000)]
     key = [node["pub_key"] for node in nodes]
     edge = describegraph_edge("anna", "bert", "5000000")
@@ -346,7 +350,7 @@ def test_eighty_thousand_channels_load_in_seconds_and_little_memory(tmp_path):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", LOAD, path], check=True, capture_output=True, text=True
     )
-    channels, seconds, peak_kib = map(float, done.stdout.split())
+    channels, times_as_long_as_json, peak_kib = map(float, done.stdout.split())
     assert channels > 79_000
-    assert seconds < 6  # half of that on a machine that does nothing else
+    assert times_as_long_as_json < 3
     assert peak_kib < 700 * 1024
