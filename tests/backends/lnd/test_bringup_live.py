@@ -27,7 +27,7 @@ from tests.backends.lnd.live import batch_of, half_and_half
 
 pytestmark = pytest.mark.lnd
 
-ODD_NAMES = ("../../etc", "--help", "Zoë Ünïcode 🚀", "a b; rm -rf $HOME", "line\nbreak", "x" * 80)
+ODD_NAMES = ("../../etc", "--help", "Zoë Ünïcode 🚀", "a b; rm -rf $HOME", "[/x] $\\frac$", "x" * 80)
 
 
 def unseen_topology() -> Topology:
