@@ -49,7 +49,7 @@ __all__ = [
     "write_policy",
 ]
 
-HOP_TABLE_BYTES: Final = 2**27
+HOP_TABLE_BYTES: Final = 2**29
 """Most memory that one thread spends on hop distances; beyond it, senders share rows, which are then refilled."""
 PREBUILT_NODES: Final = 2048
 """Networks of up to this many nodes get all hop distances when compiled; in larger ones threads fill rows of theirs."""
