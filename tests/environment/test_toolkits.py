@@ -60,6 +60,8 @@ def test_settings_may_be_written_with_the_classes_of_other_libraries(tmp_path):
 
 def test_what_is_no_data_is_refused_as_a_setting():
     with pytest.raises(ConfigError, match="of type function"):
+        gym.make(ID, traffic=lambda: None)
+    with pytest.raises(ConfigError, match="a topology must be a name, a path or a table, got function"):
         gym.make(ID, topology=lambda: None)
 
 
