@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lnsim_gym.backends.simulator.engine import UNCOUNTED, spendable
+from lnsim_gym.backends.simulator.payments import MANY_NODES
 from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
@@ -79,6 +80,17 @@ def test_most_failed_payments_on_a_network_of_150_nodes_are_seen_to_be_unroutabl
         random.Random(2), scale_free(150, 500, seed=2), 400
     )
     assert uncounted > 0.5 * failed > 5
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_networks_of_many_nodes_are_looked_over_only_after_a_first_attempt(public):
+    totals = [0, 0]
+    for seed in range(20):
+        rng = random.Random(seed)
+        topology = random_topology(rng, nodes=MANY_NODES + 10, public=public)
+        found = assert_leaving_out_attempts_changes_nothing_else(rng, topology, 40)
+        totals = [total + one for total, one in zip(totals, found, strict=True)]
+    assert totals[0] > 0.2 * totals[1] > 2
 
 
 def assert_leaving_out_attempts_changes_nothing_else(rng, topology, count):
