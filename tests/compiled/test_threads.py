@@ -77,9 +77,8 @@ def test_attempts_are_counted_the_same_by_many_threads_at_once():
 
     def count(network):
         attempts = columns.attempts[network].copy()
-        counter.count(
-            runner._stepped_network(network), columns.served_from_msat[network], runner.batch(network), attempts
-        )
+        made_on, balances_msat = runner._stepped_network(network), columns.served_from_msat[network]
+        counter.count(made_on, balances_msat, int(columns.served_draws[network]), runner.batch(network), attempts)
         return attempts
 
     alone = [count(network) for network in range(8)]
