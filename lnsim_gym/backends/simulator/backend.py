@@ -133,13 +133,11 @@ class SimulatorBackend(Backend):
 
     def _add_links(self) -> None:
         """Lay the network out anew so that inbound fees and disabled directions have a place, policies as they are."""
-        policy, draws = self._network.policy, self._memory.draws
+        policy = self._network.policy
         self._network = compile_network(self.topology, linked=True)
         self._network.policy[:] = policy
         self._scratch = make_scratch(self._network)
-        memory = make_memory(self._network, self.options)
-        chances = filled(memory.chance_ms.shape, -1, np.int64)
-        self._memory = self._memory._replace(chance_ms=chances, draws=draws)
+        self._memory = self._memory._replace(chance_ms=filled(self._memory.next.shape, -1, np.int64))
 
     def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
         """Make the payments of a batch, one after another."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, recall
-from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, node_fee_msat
+from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, route_fees_msat
 from lnsim_gym.backends.simulator.forwarding import TEMPORARY_CHANNEL_FAILURE
 from lnsim_gym.backends.simulator.interpretation import learn_refusal
 from lnsim_gym.backends.simulator.layout import quiet
@@ -63,15 +63,6 @@ def _write(route: Any, found: Any, hops: Any, back: Any) -> Any:
     route[hops] = back
     for hop in range(hops + 1, MAX_ROUTE_HOPS):
         route[hop] = -1
-
-
-@fused
-def _fees_msat(network: Any, route: Any, length: Any, amount: Any) -> Any:
-    """Return what the forwarders of a route charge, in msat."""
-    needed = amount
-    for hop in range(length - 1, 0, -1):
-        needed += node_fee_msat(network, network.links, route[hop - 1], route[hop], needed)
-    return needed - amount
 
 
 @outlined
@@ -133,7 +124,7 @@ def send_around(
             reason, position = np.int64(NO_ROUTE), np.int64(-1)
             break
         _write(route, work.route, hops, back)
-        if _fees_msat(network, route, hops + 1, amount_msat) > fee_limit_msat:
+        if route_fees_msat(network, route, hops + 1, amount_msat) > fee_limit_msat:
             reason, position = np.int64(FEE_LIMIT_EXCEEDED), np.int64(-1)
             break
         sent = send_over(network, balances, work, memory, route, hops + 1, amount_msat, now_ms, earned_msat)

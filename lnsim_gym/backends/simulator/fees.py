@@ -9,7 +9,7 @@ import numpy as np
 from lnsim_gym.compiled import fused
 from lnsim_gym.network.routes import MAX_INBOUND_FEE_PPM
 
-__all__ = ["forwarding_fee_msat", "inbound_fee_msat", "node_fee_msat"]
+__all__ = ["forwarding_fee_msat", "inbound_fee_msat", "node_fee_msat", "route_fees_msat"]
 
 
 @fused
@@ -64,3 +64,19 @@ def node_fee_msat(network: Any, links: Any, incoming: Any, outgoing: Any, amount
         return fee
     terms = links.inbound[incoming ^ 1]
     return max(fee + inbound_fee_msat(terms.fee_base_msat, terms.fee_rate_ppm, amount + fee), np.int64(0))
+
+
+@fused
+def route_fees_msat(network: Any, route: Any, length: Any, amount: Any) -> Any:
+    """Return what the forwarders of a route charge in all, in msat.
+
+    Args:
+        network: ``Network``.
+        route: Direction indices in order.
+        length: How many of them count.
+        amount: Amount that is to arrive at the end, in msat.
+    """
+    needed = amount
+    for hop in range(length - 1, 0, -1):
+        needed += node_fee_msat(network, network.links, route[hop - 1], route[hop], needed)
+    return needed - amount

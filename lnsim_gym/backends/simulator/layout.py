@@ -272,24 +272,22 @@ class OutcomeRow(NamedTuple):
 @inlined
 def network_at(networks: Any, index: Any, policies: Any) -> Any:
     """Return one plain network of a stack, without copying; ``policies`` is the row of its routing policies."""
-    return Network(
-        networks.first_incoming[index],
-        networks.neighbour[index],
-        networks.incoming[index],
-        networks.source[index],
-        networks.destination[index],
-        networks.policy[policies],
-        networks.commitment[index],
-        networks.hops[index],
-        networks.variant[index],
-        None,
-    )
+    return _network_with(networks, index, policies, None)
 
 
 @inlined
 def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
     """Return one network of a stack whose networks have links, as ``network_at`` does."""
     links = networks.links
+    own_links = Links(
+        links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.parallel[index]
+    )
+    return _network_with(networks, index, policies, own_links)
+
+
+@inlined
+def _network_with(networks: Any, index: Any, policies: Any, links: Any) -> Any:
+    """Return one network of a stack with the links given, which are its own or None."""
     return Network(
         networks.first_incoming[index],
         networks.neighbour[index],
@@ -300,13 +298,7 @@ def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
         networks.commitment[index],
         networks.hops[index],
         networks.variant[index],
-        Links(
-            links.inbound[policies],
-            links.disabled[policies],
-            links.pair[index],
-            links.place[index],
-            links.parallel[index],
-        ),
+        links,
     )
 
 

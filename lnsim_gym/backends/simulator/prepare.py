@@ -72,7 +72,7 @@ def compile_network(
     arrays = topology.arrays if isinstance(topology, Topology) else topology
     count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
     if linked is None:
-        linked = not arrays.is_plain
+        linked = not topology.is_plain
     by_source = arrays.source if linked else np.zeros_like(arrays.source)
     order = np.lexsort((by_source, arrays.destination))
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))

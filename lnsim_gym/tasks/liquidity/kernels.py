@@ -9,7 +9,7 @@ import numpy as np
 from lnsim_gym.arrays import Float32, Float64, Int32, Int64
 from lnsim_gym.backends.simulator.circular import send_around
 from lnsim_gym.backends.simulator.engine import memory_at, send_over, spendable
-from lnsim_gym.backends.simulator.fees import node_fee_msat
+from lnsim_gym.backends.simulator.fees import route_fees_msat
 from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
@@ -157,17 +157,23 @@ def _apply_on_any(address: Any, task: Any, index: Any) -> None:
 
 
 @inlined
+def _note_request(noted: Any, amount: Any) -> None:
+    """Begin the ledger of a step: what is asked for, and that nothing came of it yet."""
+    noted[REQUESTED] = amount
+    noted[APPLIED] = 0
+    noted[FEE] = 0
+    noted[REASON] = 0
+    noted[FAILURE_INDEX] = -1
+
+
+@inlined
 def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> None:
     """Apply the rebalance of a step and note what became of it."""
     decision = read(address, "columns.decision")[index]
     counts = read(address, "columns.counts")[index]
     row = decision[0]
     amount = decision[1]
-    counts[LEDGER + REQUESTED] = amount
-    counts[LEDGER + APPLIED] = 0
-    counts[LEDGER + FEE] = 0
-    counts[LEDGER + REASON] = 0
-    counts[LEDGER + FAILURE_INDEX] = -1
+    _note_request(counts[LEDGER:], amount)
     if row < 0:
         return
     variant = read(address, "columns.variant")[index]
@@ -217,11 +223,7 @@ def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any)
     counts = read(address, "columns.counts")[index]
     noted = counts[LEDGER:]
     row, amount = decision[0], decision[1]
-    noted[REQUESTED] = amount
-    noted[APPLIED] = 0
-    noted[FEE] = 0
-    noted[REASON] = 0
-    noted[FAILURE_INDEX] = -1
+    _note_request(noted, amount)
     noted[ROUTE] = -1
     if row < 0:
         return
@@ -253,11 +255,9 @@ def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any)
 @outlined
 def _costs_too_much(network: Any, task: Any, variant: Any, row: Any, amount: Any) -> Any:
     """Return whether the fees of a rebalance exceed the limit."""
-    route = _mine(task, "route")[variant, row]
-    needed = amount
-    for hop in range(_mine(task, "route_hops")[variant, row] - 1, 0, -1):
-        needed += node_fee_msat(network, network.links, route[hop - 1], route[hop], needed)
-    return _exceeds_fee_limit(needed - amount, amount, _mine(task, "fee_limit_ppm")[variant])
+    route, hops = _mine(task, "route")[variant, row], _mine(task, "route_hops")[variant, row]
+    fees_msat = route_fees_msat(network, route, hops, amount)
+    return _exceeds_fee_limit(fees_msat, amount, _mine(task, "fee_limit_ppm")[variant])
 
 
 @outlined
