@@ -30,6 +30,10 @@ REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|test_readme\.py|test_notebook
 """Modules with tests of real nodes, which look at what is left on the machine: another network would disturb them."""
 
 
+READABLE = 80
+"""Characters of a parameter that still name a test."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Let several processes share the tests: a module stays in one of them, and so do all modules of real nodes."""
@@ -46,6 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, where several processes share the tests."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: REAL_NODES.search(item.nodeid) is None)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a test after what its data is, not after the data: every process must find the same names."""
+    return argname if isinstance(val, bytes | str) and len(val) > READABLE else None
 
 
 def _skip_or_fail(reason: str) -> None:

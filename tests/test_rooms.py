@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import lnsim_gym
+from lnsim_gym.compiled.cache import ABOVE_KERNELS
 
 ROOMS = """
     cli
@@ -204,6 +205,16 @@ def test_no_room_uses_private_names_of_another():
         and any(part.startswith("_") and not part.startswith("__") for part in (*found.imported.split("."), found.name))
     ]
     assert not wrong, told(wrong)
+
+
+def test_no_kernel_is_made_of_what_its_cache_does_not_look_at():
+    line = lines(ROOMS)
+    kernels = {
+        room_of(found.importer)
+        for found in inside()
+        if room_of(found.imported) == "compiled" and found.name in {"fused", "inlined", "kernel", "outlined"}
+    }
+    assert max(line[room] for room in ABOVE_KERNELS) < min(line[room] for room in kernels)
 
 
 @pytest.mark.parametrize(("library", "rooms"), OUTSIDE.items())

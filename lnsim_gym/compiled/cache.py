@@ -1,8 +1,9 @@
 """Where machine code is kept between processes: one folder for each version of the source and of what compiles it.
 
-numba's own cache looks at the one file that holds a kernel; the folder here is named by a hash of the whole package,
-so that a change in any file of it gets a folder of its own. ``NUMBA_CACHE_DIR`` says where the folders lie. An
-installation may bring such a folder, made when it was built (``SHIPPED``): the user's is filled from it.
+numba's own cache looks at the one file that holds a kernel; the folder here is named by a hash of every file that
+kernels may be made of, so that a change in any of them gets a folder of its own. ``NUMBA_CACHE_DIR`` says where the
+folders lie. An installation may bring such a folder, made when it was built (``SHIPPED``): the user's is filled from
+it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from lnsim_gym.errors import LnsimError
 from lnsim_gym.paths import cache_dir
 
 __all__ = [
+    "ABOVE_KERNELS",
     "FINGERPRINT",
     "SHIPPED",
     "cache_folder",
@@ -42,6 +44,8 @@ __all__ = [
     "take_shipped",
 ]
 
+ABOVE_KERNELS: Final = ("agents", "benchmarks", "bridge", "cli", "environment", "rendering")
+"""Rooms that hold no kernel and that no room with kernels imports: what changes there compiles nothing anew."""
 KEEP_S: Final = 30 * 86_400
 """Age in seconds at which the machine code of a version that is no longer used is dropped."""
 _DIGITS: Final = 20
@@ -50,12 +54,15 @@ _setting = threading.Lock()
 
 
 def _fingerprint(package: Path) -> str:
-    """Return a hash of every source file of a package and of the versions of what compiles it."""
+    """Return a hash of every source file that kernels may be made of and of the versions of what compiles it."""
     digest = hashlib.blake2b(digest_size=_DIGITS // 2)
     versions = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
     digest.update(repr(versions).encode())
     for path in sorted(package.rglob("*.py")):
-        digest.update(f"\n{path.relative_to(package).as_posix()}\n".encode())
+        name = path.relative_to(package).as_posix()
+        if name.startswith(tuple(f"{room}/" for room in ABOVE_KERNELS)):
+            continue
+        digest.update(f"\n{name}\n".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

@@ -301,7 +301,7 @@ def test_a_network_in_parts_says_so_in_the_same_warning_and_not_after_a_cut():
         ("page", "<!DOCTYPE html><html></html>", "page looks like a web page: readable are"),
         ("graph.pickle", b"\x80\x04\x95\x00", "graph.pickle looks like a binary file: readable are"),
         ("nodes.csv", "id\n1\n", "looks like one of CLoTH's CSV files: give the folder"),
-        ("broken.gz", gzip.compress(TEXT.encode())[:99], "cannot be unpacked"),
+        ("broken.gz", gzip.compress(TEXT.encode(), mtime=0)[:99], "cannot be unpacked"),
         ("empty", " \n", "holds nothing: readable are"),
         ("deep.json", '{"nodes": ' + "[" * 10**6, "nested too deeply"),
         ("deep.toml", "a = " + "[" * 10**5, "nested too deeply"),
