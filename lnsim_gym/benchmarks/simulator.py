@@ -220,14 +220,14 @@ def _rates(load: _Load, episode: int, runs: int, seconds: float) -> tuple[list[f
     now_ms = np.zeros(episode, np.int64)
     balances = load.start.ravel().copy()
     start = load.start.ravel()
-    columns = (load.source, load.destination, load.amount_msat)
+    columns = (load.source, load.destination, load.amount_msat, options.fee_limit_msat(load.amount_msat))
     pieces = [tuple(c[first : first + episode] for c in columns) for first in range(0, len(load.source), episode)]
     totals = np.zeros(3)
 
     def once() -> None:
-        for source, destination, amount_msat in pieces:
+        for source, destination, amount_msat, limit_msat in pieces:
             balances[:] = start
-            payments = (source, destination, amount_msat, now_ms)
+            payments = (source, destination, amount_msat, limit_msat, now_ms)
             settled = pay_batch(network, balances, scratch, memory, settings, payments, outcomes)
             totals[:] += (settled, outcomes.attempts.sum(), episode)
 

@@ -58,7 +58,8 @@ class AttemptCounter:
         if not uncounted.any():
             return
         outcomes = make_outcomes(len(attempts), self._options.max_parts, linked=network.links is not None)
-        payments = (batch.source, batch.destination, batch.amount_msat, np.zeros(len(attempts), np.int64))
+        limits_msat, now_ms = self._options.fee_limit_msat(batch.amount_msat), np.zeros(len(attempts), np.int64)
+        payments = (batch.source, batch.destination, batch.amount_msat, limits_msat, now_ms)
         memory = make_memory(network, self._options)
         memory.draws[0] = draws
         settings = make_settings(self._options)

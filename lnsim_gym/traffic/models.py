@@ -214,15 +214,15 @@ def _program(
         amount_table=np.ascontiguousarray(amount_table_sat, np.float64),
         normal_table=_normal_table(),
         max_amount_sat=max_amount_sat,
-        weight_spread=weight_spread,
+        weight_spread=float(weight_spread),  # whole numbers would have kernels compiled for them
         redraw_every_steps=redraw_every_steps,
-        direct_share=direct_share,
-        multi_hop_share=multi_hop_share,
+        direct_share=float(direct_share),
+        multi_hop_share=float(multi_hop_share),
         first_neighbour=first,
         neighbours=peers,
         node_capacity_sat=np.zeros(len(topology.nodes)) if node_capacity_sat is None else node_capacity_sat,
-        expected_payment_sat=expected_payment_sat,
-        fixed_log_sd=fixed_log_sd,
+        expected_payment_sat=float(expected_payment_sat),
+        fixed_log_sd=float(fixed_log_sd),
         payment_ms=max(1, round(1000 * seconds_per_payment)),
     )
 

@@ -35,7 +35,11 @@ from tests.compiled.allocators import Guards
 from tests.compiled.episodes import SETTINGS, assert_same, drive
 from tests.oracle.scenarios import random_balances, random_payment, random_topology
 
-CASES = [pytest.param(case, threads, id=f"{case}-{threads}") for case in SETTINGS for threads in (1, 3)]
+CASES = [
+    pytest.param(case, threads, id=f"{case}-{threads}", marks=[pytest.mark.slow] * ("pricing" in case.values()))
+    for case in SETTINGS
+    for threads in (1, 3)
+]
 
 
 class Cells(NamedTuple):
@@ -159,7 +163,8 @@ def pay_some(rng, options):
     topology = random_topology(rng)
     network = compile_network(topology)
     payments = np.array([random_payment(rng, topology)[:3] for _ in range(30)], np.int64).T
-    columns = tuple(memory.copied(column) for column in (*payments, np.arange(30)))
+    limits_msat = options.fee_limit_msat(payments[2])
+    columns = tuple(memory.copied(column) for column in (*payments, limits_msat, np.arange(30)))
     pay_batch(
         network,
         memory.copied(random_balances(rng, topology).ravel()),

@@ -8,7 +8,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_memory,
     make_outcomes,
     make_scratch,
-    pay_one,
+    pay_batch,
     send_pinned,
 )
 from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
@@ -43,19 +43,8 @@ class CompiledNetwork:
         return self.flat.reshape(-1, 2).tolist()
 
     def pay(self, source, target, amount, fee_limit, now_ms=0):
-        pay_one(
-            self.network,
-            self.flat,
-            self.scratch,
-            self.memory,
-            self.settings,
-            source,
-            target,
-            amount,
-            fee_limit,
-            now_ms,
-            self.outcomes,
-        )
+        payments = tuple(np.array([value], np.int64) for value in (source, target, amount, fee_limit, now_ms))
+        pay_batch(self.network, self.flat, self.scratch, self.memory, self.settings, payments, self.outcomes)
         return first_payment(self.outcomes)
 
     def send_over(self, route, amount, now_ms=0):

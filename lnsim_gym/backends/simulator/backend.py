@@ -145,7 +145,7 @@ class SimulatorBackend(Backend):
         outcomes = make_outcomes(payments, self.options.max_parts, linked=self._network.links is not None)
         now_ms = self._now_ms + self._payment_ms * np.arange(payments)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
-        made = (source, destination, amount_msat, now_ms)
+        made = (source, destination, amount_msat, self.options.fee_limit_msat(amount_msat), now_ms)
         pay_batch(self._network, self._balances, self._scratch, self._memory, self._settings, made, outcomes)
         self._now_ms += self._payment_ms * payments
         return payment_outcomes(outcomes)

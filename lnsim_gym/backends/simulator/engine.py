@@ -31,8 +31,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
@@ -86,7 +84,6 @@ __all__ = [
     "pay",
     "pay_whole",
     "pay_batch",
-    "pay_one",
     "payment_outcomes",
     "policy_rows",
     "send_over",
@@ -105,7 +102,7 @@ def pay_batch(
     scratch: Scratch,
     memory: Memory,
     settings: Settings,
-    payments: tuple[Int64, Int64, Int64, Int64],
+    payments: tuple[Int64, Int64, Int64, Int64, Int64],
     outcomes: Outcomes,
 ) -> int:
     """Make payments one after another, as ``pay`` does, and return how many settled.
@@ -116,7 +113,8 @@ def pay_batch(
         scratch: ``Scratch``.
         memory: ``Memory``.
         settings: ``Settings``.
-        payments: Senders, receivers, amounts in msat, and simulated times in ms, each of shape (payments,).
+        payments: Senders, receivers, amounts and fee limits in msat, and simulated times in ms, each of shape
+            (payments,).
         outcomes: ``Outcomes`` with as many rows.
     """
     make = pay_batch_whole if settings.max_parts == 1 else pay_batch_in_parts
@@ -146,39 +144,16 @@ def _pay_all(
     pay_next: Any, network: Any, balances: Any, scratch: Any, memory: Any, settings: Any, payments: Any, outcomes: Any
 ) -> Any:
     """Make payments one after another, each with ``pay_next``: ``pay`` or ``pay_whole``."""
-    source, destination, amount_msat, now_ms = payments
+    source, destination, amount_msat, limit_msat, now_ms = payments
     settled = 0
     for index in range(source.size):
         amount = amount_msat[index]
-        limit = fee_limit_msat(settings, amount)
+        limit = limit_msat[index]
         now = now_ms[index]
         ends = (source[index], destination[index])
         settled += pay_next(
             network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, index
         )
-    return settled
-
-
-@kernel
-def pay_one(
-    network: Any,
-    balances: Any,
-    scratch: Any,
-    memory: Any,
-    settings: Any,
-    source: Any,
-    destination: Any,
-    amount_msat: Any,
-    limit_msat: Any,
-    now_ms: Any,
-    outcomes: Any,
-) -> bool:
-    """Make one payment with a fee limit of its own and write its outcome into row 0, as ``pay`` does."""
-    ends = (np.int64(source), np.int64(destination))
-    row = 0
-    settled: bool = pay(
-        network, balances, scratch, memory, settings, ends[0], ends[1], amount_msat, limit_msat, now_ms, outcomes, row
-    )
     return settled
 
 
