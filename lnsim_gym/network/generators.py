@@ -1,4 +1,4 @@
-"""Networks made to measure: ring, complete, star, and scale-free graphs with the public network's statistics.
+"""Networks made to measure: ring, complete, star, scale-free graphs, and networks like the public one (``public``).
 
 Every function returns a validated ``Topology`` and is a pure function of its arguments: the same seed gives the
 same network in every process. Reading networks from files is the business of ``importers``; naming them in a
@@ -7,18 +7,28 @@ configuration that of ``load``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, owned_total_sat
+from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_nodes, with_initiators
 from lnsim_gym.network.policies import ChannelPolicies, Policy
-from lnsim_gym.network.topology import MAX_FUNDING_SAT, MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Channel, Topology
+from lnsim_gym.network.public import public
+from lnsim_gym.network.topology import MAX_FUNDING_SAT, MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Topology
 
-__all__ = ["CAPACITY_QUANTILES_SAT", "FEE_RATE_QUANTILES_PPM", "GENERATORS", "complete", "ring", "scale_free", "star"]
+__all__ = [
+    "CAPACITY_QUANTILES_SAT",
+    "FEE_RATE_QUANTILES_PPM",
+    "GENERATORS",
+    "complete",
+    "public",
+    "ring",
+    "scale_free",
+    "star",
+]
 
 CAPACITY_QUANTILES_SAT: Final[Mapping[float, float]] = {
     0.0: MIN_FUNDING_SAT,
@@ -40,8 +50,6 @@ FEE_RATE_QUANTILES_PPM: Final[Mapping[float, float]] = {0.0: 1, 0.50: 1, 0.90: 3
 _FEE_BASE_MARKS: Final = 5_000
 """Base fees lie 2 msat apart from 1,000 msat, each used once while there are enough: LND breaks ties at random."""
 
-Share = Sequence[float] | None
-
 
 def ring(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initiator_share: Share = None) -> Topology:
     """Return nodes in a circle, each joined to the next.
@@ -55,7 +63,7 @@ def ring(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initiator_
     Raises:
         TopologyError: An argument is out of range.
     """
-    _require_nodes("a ring", nodes, 3)
+    require_nodes("a ring", nodes, 3)
     first = np.arange(nodes)
     return _uniform(nodes, np.stack([first, (first + 1) % nodes], axis=1), capacity_sat, seed, initiator_share)
 
@@ -72,7 +80,7 @@ def complete(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initia
     Raises:
         TopologyError: An argument is out of range.
     """
-    _require_nodes("a complete network", nodes, 2)
+    require_nodes("a complete network", nodes, 2)
     return _uniform(nodes, np.stack(np.triu_indices(nodes, k=1), axis=1), capacity_sat, seed, initiator_share)
 
 
@@ -88,7 +96,7 @@ def star(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initiator_
     Raises:
         TopologyError: An argument is out of range.
     """
-    _require_nodes("a star", nodes, 2)
+    require_nodes("a star", nodes, 2)
     leaves = np.arange(1, nodes)
     return _uniform(nodes, np.stack([np.zeros_like(leaves), leaves], axis=1), capacity_sat, seed, initiator_share)
 
@@ -114,24 +122,24 @@ def scale_free(
     Raises:
         TopologyError: An argument is out of range.
     """
-    _require_nodes("a scale-free network", nodes, 2)
+    require_nodes("a scale-free network", nodes, 2)
     most = nodes * (nodes - 1) // 2
     if not nodes - 1 <= channels <= most:
         raise TopologyError(
             f"a connected network of {nodes:,} nodes has {nodes - 1:,}..{most:,} channels, got {channels:,}"
         )
-    rng = _make_rng(seed)
+    rng = make_rng(seed)
     ends = _preferential_attachment(nodes, channels, rng)
     largest_sat = MAX_WUMBO_FUNDING_SAT if wumbo else MAX_FUNDING_SAT
-    capacity_sat = np.minimum(_draw(CAPACITY_QUANTILES_SAT, channels, rng), largest_sat)
-    fee_rate_ppm = _draw(FEE_RATE_QUANTILES_PPM, 2 * channels, rng)
+    capacity_sat = np.minimum(quantile(CAPACITY_QUANTILES_SAT, rng.random(channels)), largest_sat)
+    fee_rate_ppm = quantile(FEE_RATE_QUANTILES_PPM, rng.random(2 * channels))
     marks = rng.choice(_FEE_BASE_MARKS, 2 * channels, replace=2 * channels > _FEE_BASE_MARKS)
     policies = [
         Policy(fee_base_msat=base, fee_rate_ppm=rate)
         for base, rate in zip((1000 + 2 * marks).tolist(), fee_rate_ppm.tolist(), strict=True)
     ]
     pairs = [ChannelPolicies(initiator=policies[2 * c], peer=policies[2 * c + 1]) for c in range(channels)]
-    return _assemble(nodes, ends, capacity_sat, pairs, rng, initiator_share)
+    return assemble(nodes, with_initiators(ends, rng), capacity_sat, pairs, rng, initiator_share)
 
 
 GENERATORS: Final[Mapping[str, Callable[..., Topology]]] = {
@@ -139,70 +147,16 @@ GENERATORS: Final[Mapping[str, Callable[..., Topology]]] = {
     "complete": complete,
     "star": star,
     "scale_free": scale_free,
+    "public": public,
 }
 """The generators by the name a configuration uses."""
 
 
-def _require_nodes(what: str, nodes: int, least: int) -> None:
-    """Refuse too few nodes."""
-    if nodes < least:
-        raise TopologyError(f"{what} needs at least {least} nodes, got {nodes}")
-
-
-def _make_rng(seed: int) -> np.random.Generator:
-    """Return the source of a generator's draws."""
-    if seed < 0:
-        raise TopologyError(f"a generator needs a seed of at least 0, got {seed}")
-    return np.random.default_rng(seed)
-
-
 def _uniform(nodes: int, ends: Int64, capacity_sat: int, seed: int, initiator_share: Share) -> Topology:
     """Return a topology whose channels all have one capacity and default policies."""
-    rng = _make_rng(seed)
-    return _assemble(nodes, ends, np.full(len(ends), capacity_sat), [None] * len(ends), rng, initiator_share)
-
-
-def _assemble(
-    nodes: int,
-    ends: Int64,
-    capacity_sat: Int64,
-    policies: Sequence[ChannelPolicies | None],
-    rng: np.random.Generator,
-    initiator_share: Share,
-) -> Topology:
-    """Draw the initiators, name the nodes ``n0``, ``n1``, ... and build the topology."""
-    swapped = rng.random(len(ends)) < 0.5
-    ends = np.where(swapped[:, None], ends[:, ::-1], ends)
-    names = tuple(f"n{index}" for index in range(nodes))
-    balances = _initiator_balances_sat(capacity_sat, rng, initiator_share)
-    channels = tuple(
-        Channel(
-            initiator=names[initiator], peer=names[peer], capacity_sat=sat, initiator_balance_sat=balance, policies=both
-        )
-        for (initiator, peer), sat, balance, both in zip(
-            ends.tolist(), capacity_sat.tolist(), balances, policies, strict=True
-        )
-    )
-    return Topology(nodes=names, channels=channels, wumbo=bool((capacity_sat > MAX_FUNDING_SAT).any()))
-
-
-def _initiator_balances_sat(capacity_sat: Int64, rng: np.random.Generator, share: Share) -> Sequence[int | None]:
-    """Draw start balances in sat between both sides' reserves, or leave them to the capacity."""
-    if share is None:
-        return [None] * len(capacity_sat)
-    if len(share) != 2 or not 0 <= share[0] <= share[1] <= 1:
-        raise TopologyError(f"initiator_share must be two bounds, 0 <= low <= high <= 1, got {list(share)}")
-    total_sat = owned_total_sat(capacity_sat, DEFAULT_FEE_PER_KW)
-    wanted = np.rint(total_sat * rng.uniform(share[0], share[1], len(capacity_sat))).astype(np.int64)
-    reserve_sat = channel_reserve_sat(capacity_sat)
-    balances: list[int | None] = np.clip(wanted, reserve_sat, total_sat - reserve_sat).tolist()
-    return balances
-
-
-def _draw(quantiles: Mapping[float, float], count: int, rng: np.random.Generator) -> Int64:
-    """Draw integers by inverse transform from quantiles interpolated in the logarithm."""
-    logs = np.log([*quantiles.values()])
-    return np.rint(np.exp(np.interp(rng.random(count), [*quantiles], logs))).astype(np.int64)
+    rng = make_rng(seed)
+    capacities_sat = np.full(len(ends), capacity_sat)
+    return assemble(nodes, with_initiators(ends, rng), capacities_sat, [None] * len(ends), rng, initiator_share)
 
 
 def _preferential_attachment(nodes: int, channels: int, rng: np.random.Generator) -> Int64:

@@ -11,6 +11,7 @@ from lnsim_gym.network.generators import (
     FEE_RATE_QUANTILES_PPM,
     GENERATORS,
     complete,
+    public,
     ring,
     scale_free,
     star,
@@ -113,3 +114,90 @@ def test_no_two_directions_share_a_base_fee_while_there_are_enough():
 def test_impossible_networks_are_refused_with_the_reason(make, message):
     with pytest.raises(TopologyError, match=message):
         make()
+
+
+def policies_of(topology):
+    return [policy for both in topology.policies for policy in (both.initiator, both.peer)]
+
+
+def test_a_public_network_has_the_public_networks_figures():
+    topology = public(12_041, 46_978, seed=5)
+    arrays = topology.arrays
+    degree = degrees(topology)
+    assert topology.is_connected
+    assert (len(topology.nodes), len(topology.channels)) == (12_041, 46_978)
+    assert np.percentile(degree, [50, 75, 90, 95, 99]) == pytest.approx([2, 4, 12, 26, 97], rel=0.35)
+    carrying = [(arrays.capacity_sat >= size).mean() for size in (10**5, 10**6, 10**7, 10**8)]
+    assert carrying == pytest.approx([0.904, 0.636, 0.151, 0.0153], rel=0.05)
+    assert arrays.capacity_sat.sum() / 1e8 == pytest.approx(5_266, rel=0.1)
+    capacity_sat = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=12_041)
+    known_sat = np.array([0.24, 1.1, 8.6, 44.5, 130, 1_090]) * 1e6
+    assert np.percentile(capacity_sat, [25, 50, 75, 90, 95, 99]) == pytest.approx(known_sat, rel=0.5)
+
+
+def test_a_public_network_has_the_public_networks_policies():
+    topology = public(3_000, seed=2)
+    policies = policies_of(topology)
+    rates = np.array([policy.fee_rate_ppm for policy in policies])
+    bases = np.array([policy.fee_base_msat for policy in policies])
+    assert np.percentile(rates, [25, 50, 75, 95]) == pytest.approx([1, 150, 633, 2_863], rel=0.05)
+    assert (rates == 0).mean() == pytest.approx(0.10, abs=0.01)
+    assert (bases == 0).mean() == pytest.approx(0.40, abs=0.08)  # a node has one base fee for all its channels
+    assert np.mean([policy.disabled for policy in policies]) == pytest.approx(0.035, abs=0.005)
+    assert np.mean([policy.inbound_fee_rate_ppm < 0 for policy in policies]) == pytest.approx(0.02, abs=0.005)
+    _, counts = np.unique(np.sort(topology.arrays.source.reshape(-1, 2)), axis=0, return_counts=True)
+    assert counts[counts > 1].sum() / len(topology.channels) == pytest.approx(0.189, abs=0.01)
+    assert (counts > 1).mean() == pytest.approx(0.089, abs=0.01)
+
+
+def test_rates_of_a_public_node_lie_around_a_level_of_its_own():
+    topology = public(2_000, seed=1)
+    source = topology.arrays.source
+    rates = np.log1p([policy.fee_rate_ppm for policy in policies_of(topology)])
+    hubs = np.argsort(degrees(topology))[-20:]
+    within = np.mean([rates[source == hub].std() for hub in hubs])
+    assert within < 0.85 * rates.std()
+
+
+def test_an_own_node_has_its_channels_and_moves_without_changing_the_rest():
+    here, there = (public(300, seed=4, own_channels=18, own_seed=place) for place in (0, 1))
+    bare = public(300, seed=4)
+    for topology in (here, there):
+        own = [channel for channel in topology.channels if "own" in (channel.initiator, channel.peer)]
+        assert topology.nodes[-1] == "own"
+        assert len(own) == 18
+        assert len({frozenset((channel.initiator, channel.peer)) for channel in own}) == 18
+        assert sum(channel.capacity_sat for channel in own) == 67_000_000
+        assert topology.channels[: len(bare.channels)] == bare.channels
+    assert here.channels != there.channels
+
+
+@given(
+    nodes=st.integers(4, 40),
+    density=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+    parallel=st.sampled_from([0.0, 0.189, 1.0]),
+)
+def test_a_public_network_of_any_size_is_connected_and_of_the_size_asked_for(nodes, density, seed, parallel):
+    most = nodes * (nodes - 1) // 2
+    channels = nodes - 1 + round(density * (most - nodes + 1))
+    topology = public(nodes, channels, seed, parallel_share=parallel)
+    assert (len(topology.nodes), len(topology.channels)) == (nodes, channels)
+    assert topology.is_connected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"nodes": 3}, "at least 4 nodes"),
+        ({"nodes": 10, "channels": 8}, "at least 9 channels"),
+        ({"nodes": 10, "channels": 100, "parallel_share": 0.0}, "at most 45 pairs"),
+        ({"disabled_share": 1.5}, "disabled_share must lie in 0..1"),
+        ({"nodes": 10, "own_channels": 11}, "own_channels must lie in 0..10"),
+        ({"own_channels": 18, "own_capacity_sat": 1_000}, "must lie in 360,000.."),
+        ({"own_channels": 18, "own_seed": -1}, "a seed of at least 0"),
+    ],
+)
+def test_an_impossible_public_network_is_refused(arguments, said):
+    with pytest.raises(TopologyError, match=said):
+        public(**arguments)
