@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 WITHOUT_POSIX = """
 import asyncio, importlib, os, pkgutil, signal, socket, sys
 
@@ -71,6 +73,7 @@ def test_every_module_but_the_launchers_is_imported_without_posix():
     assert int(printed) > 150
 
 
+@pytest.mark.slow
 def test_an_episode_is_played_and_streamed_without_posix():
     printed = run_without_posix(
         """
@@ -95,6 +98,7 @@ def test_an_episode_is_played_and_streamed_without_posix():
     assert printed.split()[-1] == "True"
 
 
+@pytest.mark.slow
 def test_daemons_of_our_own_are_refused_without_posix_with_a_remedy():
     printed = run_without_posix(
         """

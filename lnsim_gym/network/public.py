@@ -214,7 +214,8 @@ def _doubles(joined: Int64, degree: Int64, pairs: int, count: int, rng: np.rando
     weight = np.sqrt(degree[joined].prod(axis=1).astype(np.float64))
     pairs = min(max(pairs, 1), len(joined), count)
     chosen = rng.choice(len(joined), pairs, replace=False, p=weight / weight.sum())
-    return joined[np.concatenate([chosen, rng.choice(chosen, count - pairs)])]
+    doubles: Int64 = joined[np.concatenate([chosen, rng.choice(chosen, count - pairs)])]
+    return doubles
 
 
 def _draw_capacities_sat(degree: Int64, ends: Int64, rng: np.random.Generator) -> Int64:

@@ -24,6 +24,7 @@ def test_a_ratio_is_taken_within_each_round_and_shown_with_its_spread():
     assert (compared.ratio_low, compared.ratio, compared.ratio_high) == (1.0, 1.2, 1.5)
 
 
+@pytest.mark.slow
 def test_this_code_is_measured_against_a_checkout_in_another_folder(tmp_path):
     report = compare_simulators(other_checkout(tmp_path / "other"), ["5"], rounds=1)
     assert report.against == str(tmp_path / "other")

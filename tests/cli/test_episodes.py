@@ -246,7 +246,9 @@ def test_scores_are_a_table_without_a_file(lnsim):
     assert "3 episodes" in out
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_interrupted_leaves_files_that_can_be_read(tmp_path, number, status):
     command = [sys.executable, "-c", "from lnsim_gym.cli import main; main()"]
     process = subprocess.Popen(

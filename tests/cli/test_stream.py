@@ -41,7 +41,9 @@ def test_a_stream_begins_with_its_first_client_and_tells_it_everything_to_the_en
     assert messages[-1]["type"] == "episode_end"
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_stream_that_is_told_to_end_says_goodbye_and_nothing_else(number, status):
     with streaming("--steps-per-second", "50") as (process, address), connect(address, max_size=None) as client:
         client.recv()

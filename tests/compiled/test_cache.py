@@ -115,6 +115,7 @@ def test_a_change_in_another_file_of_the_package_is_noticed(compiled, decorator)
     assert compiled.run() == (30, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
 @pytest.mark.parametrize("damage", [b"not machine code", b""])
 def test_a_damaged_file_costs_only_the_time_to_compile(compiled, kind, damage):
@@ -137,6 +138,7 @@ def test_machine_code_with_some_bytes_changed_is_never_run(compiled, share):
     assert compiled.run("ready") == (20, False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["", "{}", "[1]", '{"gone.nbc": 1}'])
 def test_checksums_that_are_damaged_cost_only_the_time_to_compile(compiled, damage):
     (sums,) = compiled.cache.rglob("checksums.json")
@@ -171,6 +173,7 @@ def test_machine_code_that_an_installation_brings_for_another_source_is_not_used
     assert compiled.run("ready") == (30, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["*.nbi", "*.nbc", "checksums.json"])
 def test_damaged_machine_code_of_an_installation_costs_only_the_time_to_compile(compiled, kind):
     compiled.ship()
@@ -179,6 +182,7 @@ def test_damaged_machine_code_of_an_installation_costs_only_the_time_to_compile(
     assert compiled.run("ready") == (20, True)
 
 
+@pytest.mark.slow
 def test_machine_code_for_another_processor_is_compiled_and_kept_beside(compiled):
     compiled.ship()
     assert compiled.run("ready", NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="") == (20, True)

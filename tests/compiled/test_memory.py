@@ -207,6 +207,7 @@ def test_a_fence_stops_a_read_and_a_write_beside_an_array(side, index, value):
     assert (done.stdout, done.returncode) == ("inside\n", -signal.SIGSEGV), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["after", "before"])
 def test_episodes_read_and_write_nothing_outside_their_arrays(side):
     done = between_fences(side, 0, 7)

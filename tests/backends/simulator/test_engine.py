@@ -134,6 +134,7 @@ def test_payments_over_parallel_channels_with_inbound_fees_and_disabled_ends_equ
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
 def test_payments_in_parts_over_such_networks_equal_the_oracle(rng, max_parts):
