@@ -12,6 +12,7 @@ from lnsim_gym.network.limits import (
     DEFAULT_FEE_PER_KW,
     channel_reserve_sat,
     commit_fee_sat,
+    least_initiator_sat,
     owned_total_sat,
 )
 from lnsim_gym.network.policies import ChannelPolicies, check_policy
@@ -90,13 +91,14 @@ def check_channel(where: str, channel: Channel, *, wumbo: bool) -> None:
 def _check_start_balance(where: str, channel: Channel) -> None:
     """Refuse start balances below a reserve or above what the channel holds."""
     reserve_sat = int(channel_reserve_sat(channel.capacity_sat))
+    least_sat = int(least_initiator_sat(channel.capacity_sat))
     total_sat = int(owned_total_sat(channel.capacity_sat, channel.fee_per_kw))
     initiator_sat = total_sat if channel.initiator_balance_sat is None else channel.initiator_balance_sat
-    if not reserve_sat <= initiator_sat <= total_sat:
+    if not least_sat <= initiator_sat <= total_sat:
         raise TopologyError(
-            f"{where}: initiator_balance_sat must lie between the reserve of {reserve_sat:,} sat and {total_sat:,} sat "
-            f"(capacity less {commit_fee_sat(channel.fee_per_kw):,} commitment fee and {ANCHORS_SAT} anchors), "
-            f"got {initiator_sat:,}"
+            f"{where}: initiator_balance_sat must lie between {least_sat:,} sat, the least LND opens it with, "
+            f"and {total_sat:,} sat (capacity less {commit_fee_sat(channel.fee_per_kw):,} commitment fee and "
+            f"{ANCHORS_SAT} anchors), got {initiator_sat:,}"
         )
     if 0 < total_sat - initiator_sat < reserve_sat:
         raise TopologyError(

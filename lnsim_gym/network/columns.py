@@ -17,7 +17,7 @@ from lnsim_gym.network.channel import (
     MIN_FUNDING_SAT,
     Channel,
 )
-from lnsim_gym.network.limits import channel_reserve_sat, max_value_in_flight_msat
+from lnsim_gym.network.limits import channel_reserve_sat, least_initiator_sat, max_value_in_flight_msat
 from lnsim_gym.network.policies import ChannelPolicies, policy_limits
 
 __all__ = ["NetworkArrays", "are_integers", "columns_of", "unsound_channels"]
@@ -115,7 +115,7 @@ def unsound_channels(arrays: NetworkArrays, owned_msat: Int64, initiator_msat: I
         & (arrays.source != arrays.destination)[::2]
         & (arrays.fee_per_kw >= MIN_FEE_PER_KW)
         & (arrays.fee_per_kw <= MAX_FEE_PER_KW)
-        & (initiator_msat >= arrays.reserve_msat)
+        & (initiator_msat >= 1000 * least_initiator_sat(arrays.capacity_sat))
         & ((peer_msat == 0) | (peer_msat >= arrays.reserve_msat))
         & _are_accepted(arrays).reshape(-1, 2).all(axis=1)
     )

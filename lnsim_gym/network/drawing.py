@@ -8,7 +8,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, owned_total_sat
+from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, least_initiator_sat, owned_total_sat
 from lnsim_gym.network.policies import ChannelPolicies
 from lnsim_gym.network.topology import MAX_FUNDING_SAT, Channel, Topology
 
@@ -74,7 +74,7 @@ def _initiator_balances_sat(capacity_sat: Int64, rng: np.random.Generator, share
     total_sat = owned_total_sat(capacity_sat, DEFAULT_FEE_PER_KW)
     wanted = np.rint(total_sat * rng.uniform(share[0], share[1], len(capacity_sat))).astype(np.int64)
     reserve_sat = channel_reserve_sat(capacity_sat)
-    balances: list[int | None] = np.clip(wanted, reserve_sat, total_sat - reserve_sat).tolist()
+    balances: list[int | None] = np.clip(wanted, least_initiator_sat(capacity_sat), total_sat - reserve_sat).tolist()
     return balances
 
 

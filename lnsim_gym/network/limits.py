@@ -20,6 +20,7 @@ __all__ = [
     "DUST_LIMIT_SAT",
     "HTLC_WEIGHT",
     "channel_reserve_sat",
+    "least_initiator_sat",
     "commit_fee_sat",
     "max_value_in_flight_msat",
     "owned_total_sat",
@@ -41,6 +42,14 @@ DEFAULT_FEE_PER_KW: Final = 2500
 def channel_reserve_sat(capacity_sat: Any) -> Any:
     """Balance each side must keep, in sat: ``max(capacity / 100, dust limit)`` (LND, server.go)."""
     return np.maximum(capacity_sat // 100, DUST_LIMIT_SAT)
+
+
+def least_initiator_sat(capacity_sat: Any) -> Any:
+    """Least balance with which LND lets an initiator open a channel, in sat: its reserve, and over two dust limits.
+
+    Source: lnwallet/reservation.go, ``NewChannelReservation`` ("funder balance too small").
+    """
+    return np.maximum(channel_reserve_sat(capacity_sat), 2 * DUST_LIMIT_SAT + 1)
 
 
 def max_value_in_flight_msat(capacity_sat: Any) -> Any:

@@ -33,8 +33,12 @@ def both(**changes):
         ({"capacity_sat": 10**30}, r"capacity_sat must lie in"),
         ({"capacity_sat": 16_777_216}, "set wumbo = true"),
         ({"fee_per_kw": 252}, "fee_per_kw must lie in 253..100,000 sat/kw, got 252"),
-        ({"initiator_balance_sat": 999}, "initiator_balance_sat must lie between the reserve of 1,000 sat and 96,530"),
+        (
+            {"initiator_balance_sat": 999},
+            "initiator_balance_sat must lie between 1,000 sat, the least LND opens it with, and 96,530",
+        ),
         ({"initiator_balance_sat": -1}, "got -1"),
+        ({"capacity_sat": 70_800, "initiator_balance_sat": 708}, "must lie between 709 sat"),
         ({"initiator_balance_sat": 96_000}, "leaves the peer 530 sat, below its reserve of 1,000"),
         ({"policies": both(fee_rate_ppm=2**32)}, r"policies.peer.fee_rate_ppm must lie in 0..4,294,967,295"),
         ({"policies": both(fee_base_msat=1.5)}, "policies.peer.fee_base_msat must be an integer"),

@@ -202,6 +202,7 @@ class LndBackend(Backend):
         if not self._lost:
             with suppress(BackendError):
                 network.check_alive()
+                network.connect_again()
                 network.restore_policies()
                 if np.array_equal(network.read(), wanted_msat):
                     return "none"
@@ -218,6 +219,7 @@ class LndBackend(Backend):
         with self._watched():
             if self._lost:
                 network.find_again()
+            network.connect_again()
             network.restore_policies()
             if np.array_equal(network.read(), wanted_msat):
                 return "none"

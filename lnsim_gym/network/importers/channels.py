@@ -14,7 +14,13 @@ from typing import Final
 import msgspec
 
 from lnsim_gym.errors import TopologyError, warn
-from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, DUST_LIMIT_SAT, max_value_in_flight_msat, owned_total_sat
+from lnsim_gym.network.limits import (
+    DEFAULT_FEE_PER_KW,
+    DUST_LIMIT_SAT,
+    least_initiator_sat,
+    max_value_in_flight_msat,
+    owned_total_sat,
+)
 from lnsim_gym.network.names import unique_names, without_surrogates
 from lnsim_gym.network.policies import (
     MAX_FEE,
@@ -288,7 +294,7 @@ def _initiator_balance_sat(channel: ForeignChannel, first: int, changed: Counter
     """Start balance of the initiator, which pays commitment fee and anchors; the other end keeps what it has.
 
     LND has no channel end with a balance between zero and its reserve: that of the other end is rounded to one of
-    them, and the initiator keeps its reserve.
+    them, and the initiator keeps what LND opens a channel with.
     """
     if channel.balances_msat is None:
         return None
@@ -300,6 +306,6 @@ def _initiator_balance_sat(channel: ForeignChannel, first: int, changed: Counter
     given_sat = peer_sat = channel.balances_msat[1 - first] // 1000
     if peer_sat < reserve_sat:
         peer_sat = reserve_sat if 2 * peer_sat >= reserve_sat else 0
-    peer_sat = min(peer_sat, total_sat - reserve_sat)
+    peer_sat = min(peer_sat, total_sat - int(least_initiator_sat(channel.capacity_sat)))
     changed[_MOVED] += peer_sat != given_sat
     return total_sat - peer_sat

@@ -18,6 +18,7 @@ from lnsim_gym.backends.lnd.nodes.folders import state_root
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 from tests.backends.lnd.live import batch_of, half_and_half, processes_of, random_batch
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.lnd
 
@@ -171,3 +172,38 @@ def test_ctrl_c_at_any_moment_of_a_start_leaves_no_daemon_and_no_folder(lnd_bina
     strike(psutil.Process(program.pid), signal.SIGINT, after_s).join()
     program.communicate(timeout=60)
     assert leftovers(f"env-{pid}-") == []
+
+
+def active_ends(backend, lncli):
+    """Count the channel ends that are active, by lncli's word."""
+    endpoints = backend.endpoints().values()
+    return sum(channel["active"] for endpoint in endpoints for channel in lncli(endpoint, "listchannels")["channels"])
+
+
+def disconnect(backend, lncli):
+    """Part alice and bob, and wait until both know."""
+    nodes = backend.endpoints()
+    lncli(nodes["alice"], "disconnect", nodes["bob"].pubkey)
+    wait_until(lambda: active_ends(backend, lncli) == 4)
+
+
+def test_a_lost_connection_is_seen_at_the_next_look_and_the_next_reset_brings_it_back(make_backend, triangle, lncli):
+    backend = make_backend(triangle)
+    middle = half_and_half(triangle)
+    backend.reset(middle)
+    disconnect(backend, lncli)
+    with pytest.raises(BackendLost, match=r"channel alice-bob is not: .*reset\(\) connects them again"):
+        backend.balances_msat()
+    assert backend.reset(middle).rung == "snapshot"
+    assert active_ends(backend, lncli) == 6
+
+
+def test_a_connection_that_was_lost_between_episodes_is_made_again_by_a_reset(make_backend, triangle, lncli):
+    backend = make_backend(triangle)
+    middle = half_and_half(triangle)
+    backend.reset(middle)
+    disconnect(backend, lncli)
+    assert backend.reset(middle).rung == "none"
+    assert active_ends(backend, lncli) == 6
+    outcomes = backend.pay(batch_of((0, 1, 1_000_000)))
+    assert outcomes.part_route[0, 0, :2].tolist() == [0, -1]  # not around carol

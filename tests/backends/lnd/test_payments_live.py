@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import InvalidAction, LedgerMismatch
 from lnsim_gym.network import Channel, Topology
 from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
@@ -192,3 +193,14 @@ def test_every_sender_forgets_before_every_payment_by_default(backend, topology,
     backend.reset(middle)
     twice = batch_of((ALICE, DAVE, 100_000_000), (ALICE, DAVE, 100_000_000))
     assert backend.pay(twice).attempts.tolist() == [2, 2]
+
+
+def test_payments_that_lnd_does_not_take_fail_as_in_the_simulator_and_lose_nothing(shared_backend, topology, middle):
+    batch = batch_of((0, 0, 1_000_000), (0, 1, 0), (0, 1, 10**16 + 1), (0, 1, 1_000_000))
+    shared_backend.reset(middle)
+    simulator = SimulatorBackend(topology)
+    simulator.reset(middle)
+    real, simulated = shared_backend.pay(batch), simulator.pay(batch)
+    for name in ("succeeded", "failure_reason", "attempts", "fee_msat", "parts", "part_amount_msat", "part_route"):
+        assert (getattr(real, name) == getattr(simulated, name)).all(), name
+    assert (shared_backend.balances_msat() == simulator.balances_msat()).all()

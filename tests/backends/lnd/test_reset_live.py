@@ -56,7 +56,7 @@ def test_balances_that_only_a_new_channel_can_have_make_a_new_network(make_backe
 def test_balances_that_no_channel_can_have_are_an_error(make_backend, two_nodes):
     backend = make_backend(two_nodes)
     total = int(two_nodes.owned_total_msat[0])
-    with pytest.raises(BackendError, match=r"must lie between the reserve of 10,000 sat and"):
+    with pytest.raises(BackendError, match=r"must lie between 10,000 sat, the least"):
         backend.reset(np.array([[5_000_000, total - 5_000_000]]))
     assert backend.reset(two_nodes.start_balances_msat()).rung in {"none", "rebuild", "snapshot"}
 

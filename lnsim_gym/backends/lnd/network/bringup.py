@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from lnsim_gym.backends.lnd.network.connections import introduce
 from lnsim_gym.backends.lnd.network.live import (
     ChannelEnds,
     ChannelKey,
@@ -292,22 +293,13 @@ class _BringUp:
 
         async def refused() -> str:
             try:
-                await self._introduce(one, other)
+                await introduce(one, other)
                 await one.call(rpc.OPEN_CHANNEL, request)
             except RpcRefused as problem:
                 return problem.details
             return ""
 
         await self._until(one.name, f"it to open a channel to {other.name}", refused)
-
-    async def _introduce(self, one: NodeClient, other: NodeClient) -> None:
-        """Connect two nodes unless they are."""
-        address = lightning_pb2.LightningAddress(pubkey=other.endpoint.pubkey, host=other.endpoint.peer_address)
-        try:
-            await one.call(rpc.CONNECT_PEER, lightning_pb2.ConnectPeerRequest(addr=address, perm=True))
-        except RpcRefused as problem:
-            if "already connected" not in problem.details:
-                raise
 
     async def _pending(self, client: NodeClient) -> str:
         waiting = (await client.call(rpc.GET_INFO)).num_pending_channels
@@ -324,7 +316,7 @@ class _BringUp:
 
         async def refused() -> str:
             try:
-                await self._introduce(one, other)
+                await introduce(one, other)
             except RpcRefused as problem:
                 return problem.details
             return ""

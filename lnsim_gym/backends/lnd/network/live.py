@@ -20,7 +20,7 @@ from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import gather
-from lnsim_gym.errors import BackendError, BackendTimeout
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 from lnsim_gym.network import Policy, Topology
 
 __all__ = ["ChannelEnds", "ChannelKey", "LiveChannel", "LiveNetwork", "channel_memo", "channel_name", "match_channels"]
@@ -222,7 +222,7 @@ class LiveNetwork:
     async def quiet(
         self, timeout_s: float, channels: Iterable[int] | None = None, *, pause_first: bool = False
     ) -> dict[int, ChannelEnds]:
-        """Wait until no HTLC is pending on the channels and their ends agree.
+        """Wait until no HTLC is pending on the channels and their ends agree; all must be active.
 
         Args:
             timeout_s: Longest wait in seconds.
@@ -231,6 +231,7 @@ class LiveNetwork:
 
         Raises:
             BackendTimeout: HTLCs are still pending after that.
+            BackendLost: A channel is inactive, so that payments went elsewhere.
         """
         busy = list(range(len(self.channels)) if channels is None else channels)
         deadline = time.monotonic() + timeout_s
@@ -240,6 +241,7 @@ class LiveNetwork:
         while True:
             # Listing channels costs lnd as much as a hop of a payment: look only at those not found quiet before.
             ends |= await self.ends(busy)
+            self._refuse_inactive(ends)
             busy = [index for index in busy if not ends[index].is_quiet]
             if not busy:
                 return ends
@@ -249,6 +251,15 @@ class LiveNetwork:
                     f"{', '.join(map(self.describe, busy))}: a node on them hangs; reset the network"
                 )
             await asyncio.sleep(POLL_S)
+
+    def _refuse_inactive(self, ends: Mapping[int, ChannelEnds]) -> None:
+        """Take channels that are inactive for a loss."""
+        inactive = [self.describe(index) for index, both in ends.items() if not both.is_active]
+        if inactive:
+            raise BackendLost(
+                f"expected active channels, {', '.join(inactive)} is not: its ends lost their connection, "
+                "and payments avoid it; reset() connects them again"
+            )
 
     def balances_sat(self, ends: dict[int, ChannelEnds]) -> Int64:
         """Return balances in sat as the initiators see them, shape (channels, 2), initiator first."""

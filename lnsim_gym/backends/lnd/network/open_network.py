@@ -12,6 +12,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.network.bringup import bring_up, wait_ready
+from lnsim_gym.backends.lnd.network.connections import connect_again
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.fractions import find_fractions, read_exact
 from lnsim_gym.backends.lnd.network.ledger import Ledger
@@ -82,6 +83,10 @@ class OpenNetwork:
                 f"expected {', '.join(dead)} to be running, found it gone or stopped: reset repairs the network"
             )
         self._chain().height()
+
+    def connect_again(self) -> None:
+        """Connect the ends of inactive channels again; see ``connections.connect_again``."""
+        run(connect_again(self._network, self._settings.quiet_timeout_s))
 
     def read(self) -> Int64:
         """Wait until the network is quiet, hold the ledger to LND's balances, return them in msat.

@@ -24,11 +24,20 @@ from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
 from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, BackendLost
-from lnsim_gym.payments import DESCRIPTIONS, MAX_ROUTE_HOPS, PaymentBatch, PaymentOptions, PaymentOutcomes
+from lnsim_gym.payments import (
+    DESCRIPTIONS,
+    MAX_ROUTE_HOPS,
+    FailureReason,
+    PaymentBatch,
+    PaymentOptions,
+    PaymentOutcomes,
+)
 
 __all__ = ["Payer"]
 
 _LOOKUP_S: Final = 2.0
+_MAX_INVOICE_MSAT: Final = 100_000 * 100_000_000_000
+"""Largest amount that LND makes an invoice for: 100,000 BTC (lnrpc/invoicesrpc/addinvoice.go, ``maxInvoiceAmt``)."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,10 @@ class Payer:
     async def _pay_one(self, batch: PaymentBatch, index: int, fee_limit_msat: int) -> _Outcome:
         """Make one payment and book it."""
         started = time.perf_counter()
+        refused = _refused(batch, index)
+        if refused is not None:
+            payment = lightning_pb2.Payment(status=lightning_pb2.Payment.FAILED)
+            return _Outcome(payment, refused, "", time.perf_counter() - started, ())
         sender = self._network.clients[int(batch.source[index])]
         receiver = self._network.clients[int(batch.destination[index])]
         invoice = lightning_pb2.Invoice(
@@ -203,6 +216,14 @@ class Payer:
             payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
             part_hop_msat=None if self._network.topology.is_plain else part_hop_msat,
         )
+
+
+def _refused(batch: PaymentBatch, index: int) -> FailureReason | None:
+    """Return the reason of a payment that fails before LND takes it: its RPCs refuse the request, and send nothing."""
+    amount_msat = int(batch.amount_msat[index])
+    if batch.source[index] == batch.destination[index] or amount_msat <= 0:
+        return FailureReason.ERROR
+    return FailureReason.INSUFFICIENT_BALANCE if amount_msat > _MAX_INVOICE_MSAT else None
 
 
 async def _cancel(receiver: NodeClient, payment_hash: bytes) -> None:
