@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Int32, Int64
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.fields import Range, check_ranges, described
 
 __all__ = [
     "DESCRIPTIONS",
@@ -67,34 +67,27 @@ class RebalanceReason(enum.IntEnum):
     """Pathfinding found no route, or no further one, within the fee limit."""
 
 
+@described
 class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How every payment of a batch is sent (fields of LND's ``SendPaymentRequest`` and of mission control)."""
 
-    fee_limit_base_sat: int = 1000
+    fee_limit_base_sat: Annotated[int, Range(0, 21_000_000 * 100_000_000)] = 1000
     """Fee limit in sat for amounts up to this many sat: all of the amount, as lncli does."""
-    fee_limit_ppm: int = 50_000
+    fee_limit_ppm: Annotated[int, Range(0, 1_000_000)] = 50_000
     """Fee limit above that, in millionths of the amount (lncli: 5 %)."""
-    timeout_seconds: int = 30
+    timeout_seconds: Annotated[int, Range(1, 86_400)] = 30
     """Time after which LND starts no new attempt; in the simulator an attempt takes 50 ms, whatever its hops, on nodes
     about 50 ms for each hop."""
-    max_parts: int = 1
-    """Most parts a payment may be split into, at most ``MAX_PARTS``."""
+    max_parts: Annotated[int, Range(1, MAX_PARTS)] = 1
+    """Most parts a payment may be split into."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
     """Whether senders forget what they learned before each payment, or only at reset."""
-    concurrency: int = 1
+    concurrency: Annotated[int, Range(1, 1_000)] = 1
     """Payments in flight at once; above 1 outcomes depend on timing (real nodes only)."""
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range, which would reach compiled code otherwise."""
-        for name, low, high in (
-            ("fee_limit_base_sat", 0, 21_000_000 * 100_000_000),
-            ("fee_limit_ppm", 0, 1_000_000),
-            ("timeout_seconds", 1, 86_400),
-            ("max_parts", 1, MAX_PARTS),
-            ("concurrency", 1, 1_000),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"payment.{name} must lie in {low:,}..{high:,}, got {getattr(self, name):,}")
+        check_ranges(self, "payment.")
 
     def fee_limit_msat(self, amount_msat: Int64) -> Int64:
         """Fee limit in msat for each amount in msat: 100 % up to ``fee_limit_base_sat``, ``fee_limit_ppm`` above."""

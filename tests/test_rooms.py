@@ -17,6 +17,7 @@ import lnsim_gym
 from lnsim_gym.compiled.cache import ABOVE_KERNELS
 
 ROOMS = """
+    __main__
     cli
     bridge benchmarks
     agents
@@ -28,7 +29,7 @@ ROOMS = """
     backends
     traffic
     network
-    payments compiled arrays schema errors paths version
+    payments compiled arrays schema fields errors paths version
 """
 """Rooms from top to bottom. A room imports rooms of lower lines, and of its own line as long as none comes back."""
 
@@ -68,6 +69,7 @@ NO_GYMNASIUM = (
     "compiled",
     "arrays",
     "schema",
+    "fields",
     "errors",
     "paths",
 )

@@ -198,6 +198,8 @@ class Task(ABC):
     """What each number means that ``apply`` and ``measure`` note of a step, int64, amounts in msat."""
     terms: ClassVar[tuple[str, ...]]
     """Terms of the reward."""
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """What each term of the reward means, for those who read of it."""
     changes_policies: ClassVar[bool] = False
     """Whether ``apply`` may change routing policies; then each network has policies of its own."""
     counts_earnings: ClassVar[bool] = False

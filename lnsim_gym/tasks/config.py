@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError, UnknownSetting, did_you_mean
+from lnsim_gym.fields import Range, check_ranges, described
 from lnsim_gym.network import Topology
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.payments import PaymentOptions
@@ -29,11 +30,14 @@ BackendName = Literal["simulator", "lnd"]
 C = TypeVar("C", bound="EnvironmentConfig")
 
 
+@described
 class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Random start balances: the initiator of each channel gets a uniform share of what both sides own."""
 
-    low: float = 0.2
-    high: float = 0.8
+    low: Annotated[float, Range(0, 1)] = 0.2
+    """Least share of the initiator."""
+    high: Annotated[float, Range(0, 1)] = 0.8
+    """Greatest share of the initiator, at least ``low``."""
 
     def __post_init__(self) -> None:
         """Refuse an empty or impossible range."""
@@ -41,6 +45,7 @@ class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ConfigError(f"start_balances needs 0 <= low <= high <= 1, got low {self.low}, high {self.high}")
 
 
+@described
 class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Domain randomisation: each episode is on one of ``count`` variants of the problem, drawn from its seed.
 
@@ -48,7 +53,7 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     number alone, in a single environment as in a vector.
     """
 
-    count: int = 32
+    count: Annotated[int, Range(1, 10_000)] = 32
     """How many variants there are; at least as many as topologies in the list."""
     seed: int = 0
     """Seed of the variants themselves."""
@@ -61,14 +66,14 @@ class Variants(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def __post_init__(self) -> None:
         """Refuse empty ranges."""
-        if not 1 <= self.count <= 10_000:
-            raise ConfigError(f"variants.count must lie in 1..10,000, got {self.count}")
+        check_ranges(self, "variants.")
         ranges = {"fee_base_msat": self.fee_base_msat, "fee_rate_ppm": self.fee_rate_ppm, **self.traffic}
         for name, bounds in ranges.items():
             if bounds is not None and not 0 <= bounds[0] <= bounds[1]:
                 raise ConfigError(f"variants: the range of {name} needs 0 <= low <= high, got {list(bounds)}")
 
 
+@described
 class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Every setting of an environment. Field names are the keys of the TOML files and the keywords of ``gym.make``."""
 
@@ -88,7 +93,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Balances at reset where the topology gives none: everything to the initiator, or a random share."""
     traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)
     """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
-    payments_per_step: int = 20
+    payments_per_step: Annotated[int, Range(1, 1_000_000)] = 20
     """Payments made in each step."""
     payment: PaymentOptions = PaymentOptions()
     """How payments are sent."""
@@ -101,8 +106,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     def __post_init__(self) -> None:
         """Refuse numbers out of range."""
-        if not 1 <= self.payments_per_step <= 1_000_000:
-            raise ConfigError(f"payments_per_step must lie in 1..1,000,000, got {self.payments_per_step}")
+        check_ranges(self)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.fields import described
 from lnsim_gym.tasks.base import Task
 from lnsim_gym.tasks.config import CONFIGS, EnvironmentConfig
 
@@ -23,7 +24,7 @@ def register_task(task: T) -> T:
     """
     if _TASKS.setdefault(task.name, task) is not task:
         raise ConfigError(f"a task {task.name!r} is registered already: give {task.__name__} another name")
-    CONFIGS[task.name] = task.Config
+    CONFIGS[task.name] = described(task.Config)
     return task
 
 

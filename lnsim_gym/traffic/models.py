@@ -5,7 +5,7 @@ What is drawn from a program, and how, stands in ``kernels``.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Float64
 from lnsim_gym.compiled.elementary import exp
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.fields import Range, check_ranges, described
 from lnsim_gym.network import Topology
 from lnsim_gym.traffic.kernels import KIND_CLASSIC, KIND_SIMLN, KIND_WEIGHTED, TABLE_CELLS, TrafficProgram
 from lnsim_gym.traffic.normal import normal_table
@@ -33,7 +34,15 @@ MAX_AMOUNT_SAT: Final = 4_000_000_000
 MAX_PAUSE_S: Final = 365 * 24 * 3600
 """Longest time between two payments: that of millions of them still fits 64 bits, in ms."""
 
+Amount = Annotated[float, Range(1, MAX_AMOUNT_SAT)]
+LargestAmount = Annotated[int, Range(1, MAX_AMOUNT_SAT)]
+Deviation = Annotated[float, Range(0, 10)]
+Share = Annotated[float, Range(0, 1)]
+Steps = Annotated[int, Range(1)]
+Pause = Annotated[float, Range(0, MAX_PAUSE_S, above=True)]
 
+
+@described
 class DriftTraffic(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="drift"
 ):
@@ -43,42 +52,60 @@ class DriftTraffic(
     are normal with standard deviation ``weight_spread``, redrawn every ``redraw_every_steps`` steps.
     """
 
-    median_amount_sat: float = 20_000.0
-    amount_log_sd: float = 1.0
-    max_amount_sat: int | None = None
+    median_amount_sat: Amount = 20_000.0
+    """Median amount of a payment."""
+    amount_log_sd: Deviation = 1.0
+    """Standard deviation of the logarithm of amounts."""
+    max_amount_sat: LargestAmount | None = None
     """Larger draws are cut to this; by default the largest channel's capacity."""
-    weight_spread: float = 1.2
-    redraw_every_steps: int = 25
-    seconds_per_payment: float = 10.0
+    weight_spread: Deviation = 1.2
+    """Standard deviation of the logarithm of the weights: 0 makes all pairs equally likely."""
+    redraw_every_steps: Steps = 25
+    """Steps after which the weights are redrawn."""
+    seconds_per_payment: Pause = 10.0
     """Simulated time between payments, for the decay of mission control."""
 
 
+@described
 class CardTraffic(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="card"):
     """Card-like purchases: log-normal amounts with a median of 22 units of money and log-sd 1.87, uniform pairs."""
 
-    sat_per_unit: float = 1_000.0
+    sat_per_unit: Annotated[float, Range(0, above=True)] = 1_000.0
     """Worth of one unit of money in sat."""
-    median_amount_units: float = 22.0
-    amount_log_sd: float = 1.87
-    max_amount_sat: int | None = None
-    weight_spread: float = 0.0
-    redraw_every_steps: int = 25
-    seconds_per_payment: float = 10.0
+    median_amount_units: Annotated[float, Range(0, above=True)] = 22.0
+    """Median amount of a payment, in units of money; between 1 and 4,000,000,000 sat."""
+    amount_log_sd: Deviation = 1.87
+    """Standard deviation of the logarithm of amounts."""
+    max_amount_sat: LargestAmount | None = None
+    """Larger draws are cut to this; by default the largest channel's capacity."""
+    weight_spread: Deviation = 0.0
+    """Standard deviation of the logarithm of the weights of pairs: 0 makes all equally likely."""
+    redraw_every_steps: Steps = 25
+    """Steps after which the weights are redrawn."""
+    seconds_per_payment: Pause = 10.0
+    """Simulated time between payments, for the decay of mission control."""
 
 
+@described
 class ClassicTraffic(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="classic"
 ):
     """Small payments in three patterns: to a direct peer, to a node that is none, or from one node to any other."""
 
-    min_amount_sat: int = 500
-    max_amount_sat: int = 3_000
-    direct_share: float = 0.70
-    multi_hop_share: float = 0.25
-    """The rest are single payments between two of three random nodes (the circular pattern)."""
-    seconds_per_payment: float = 20.0
+    min_amount_sat: LargestAmount = 500
+    """Least amount of a payment; all from here to the greatest are equally likely."""
+    max_amount_sat: LargestAmount = 3_000
+    """Greatest amount of a payment."""
+    direct_share: Share = 0.70
+    """Share of payments to a direct peer."""
+    multi_hop_share: Share = 0.25
+    """Share of payments to a node that is no peer; the rest are single payments between two of three random nodes (the
+    circular pattern)."""
+    seconds_per_payment: Pause = 20.0
+    """Simulated time between payments, for the decay of mission control."""
 
 
+@described
 class SimlnTraffic(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="simln"
 ):
@@ -89,11 +116,11 @@ class SimlnTraffic(
     ``sigma^2 = 2 (ln l - ln m)``, where ``l = min(C_i, C_j) / 2``.
     """
 
-    expected_payment_sat: float = 3_800.0
+    expected_payment_sat: Amount = 3_800.0
     """m, the mean payment amount in sat."""
-    capacity_multiplier: float = 2.0
+    capacity_multiplier: Annotated[float, Range(0, above=True)] = 2.0
     """k, how often a node's capacity is sent in 30 days."""
-    amount_log_sd: float | None = None
+    amount_log_sd: Deviation | None = None
     """Fixed sigma for all pairs; mu follows so that the mean stays m."""
 
 
@@ -106,6 +133,7 @@ def compile_traffic(model: TrafficModel, topology: Topology) -> TrafficProgram:
     Raises:
         ConfigError: A setting is out of range.
     """
+    check_ranges(model, "traffic: ")
     match model:
         case DriftTraffic():
             return _weighted(topology, model, model.median_amount_sat)
@@ -127,9 +155,6 @@ def _weighted(topology: Topology, model: DriftTraffic | CardTraffic, median_sat:
     """Compile log-normal amounts over drifting pair weights."""
     _require(median_sat >= 1, "the median amount must be at least 1 sat", median_sat)
     _require(median_sat <= MAX_AMOUNT_SAT, f"the median amount must be at most {MAX_AMOUNT_SAT:,} sat", median_sat)
-    _require(0 <= model.amount_log_sd <= 10, "amount_log_sd must lie in 0..10", model.amount_log_sd)
-    _require(0 <= model.weight_spread <= 10, "weight_spread must lie in 0..10", model.weight_spread)
-    _require(model.redraw_every_steps >= 1, "redraw_every_steps must be at least 1", model.redraw_every_steps)
     largest_sat = _largest_amount_sat(topology, model.max_amount_sat)
     return _program(
         topology,
@@ -146,9 +171,9 @@ def _classic(topology: Topology, model: ClassicTraffic) -> TrafficProgram:
     """Compile uniform amounts over the three patterns."""
     low_sat = model.min_amount_sat
     high_sat = model.max_amount_sat
-    _require(1 <= low_sat <= high_sat, "1 <= min_amount_sat <= max_amount_sat must hold", (low_sat, high_sat))
+    _require(low_sat <= high_sat, "min_amount_sat <= max_amount_sat must hold", (low_sat, high_sat))
     shares = (model.direct_share, model.multi_hop_share)
-    _require(min(shares) >= 0 and sum(shares) <= 1, "pattern shares must be >= 0 and add up to at most 1", shares)
+    _require(sum(shares) <= 1, "pattern shares must add up to at most 1", shares)
     return _program(
         topology,
         kind=KIND_CLASSIC,
@@ -163,13 +188,7 @@ def _classic(topology: Topology, model: ClassicTraffic) -> TrafficProgram:
 
 def _simln(topology: Topology, model: SimlnTraffic) -> TrafficProgram:
     """Compile the random activity of capacities."""
-    expected_sat = model.expected_payment_sat
-    _require(
-        1 <= expected_sat <= MAX_AMOUNT_SAT, f"expected_payment_sat must lie in 1..{MAX_AMOUNT_SAT:,}", expected_sat
-    )
-    _require(model.capacity_multiplier > 0, "capacity_multiplier must be above 0", model.capacity_multiplier)
     fixed = model.amount_log_sd
-    _require(fixed is None or 0 <= fixed <= 10, "amount_log_sd must lie in 0..10", fixed)
     node_capacity_sat = _node_capacity_sat(topology)
     _require(bool((node_capacity_sat > 0).sum() >= 2), "at least two nodes need a channel", node_capacity_sat)
     payments_per_30_days = model.capacity_multiplier * node_capacity_sat.sum() / model.expected_payment_sat
@@ -206,7 +225,6 @@ def _program(
         f"seconds_per_payment must lie in 0..{MAX_PAUSE_S:,}, above 0",
         seconds_per_payment,
     )
-    _require(max_amount_sat <= MAX_AMOUNT_SAT, f"max_amount_sat must be at most {MAX_AMOUNT_SAT:,}", max_amount_sat)
     first, peers = _neighbours(topology)
     return TrafficProgram(
         kind=kind,
@@ -234,7 +252,6 @@ def _normal_table() -> Float64:
 
 def _largest_amount_sat(topology: Topology, asked_sat: int | None) -> int:
     """Return the amount above which draws are cut, in sat."""
-    _require(asked_sat is None or asked_sat >= 1, "max_amount_sat must be at least 1", asked_sat)
     largest_sat = max((channel.capacity_sat for channel in topology.channels), default=1)
     return largest_sat if asked_sat is None else asked_sat
 

@@ -178,13 +178,17 @@ def test_start_balances_are_whole_sat_above_the_reserve(seed, low, width):
 @pytest.mark.parametrize(
     ("settings_", "complaint"),
     [
-        ({"kind": "drift", "median_amount_sat": float("inf")}, "at most 4,000,000,000 sat, got inf"),
-        ({"kind": "drift", "max_amount_sat": 2**62}, "max_amount_sat must be at most 4,000,000,000"),
-        ({"kind": "classic", "max_amount_sat": 2**62}, "max_amount_sat must be at most 4,000,000,000"),
+        (
+            {"kind": "drift", "median_amount_sat": float("inf")},
+            "median_amount_sat must lie in 1..4,000,000,000, got inf",
+        ),
+        ({"kind": "drift", "max_amount_sat": 2**62}, "max_amount_sat must lie in 1..4,000,000,000"),
+        ({"kind": "classic", "max_amount_sat": 2**62}, "max_amount_sat must lie in 1..4,000,000,000"),
         ({"kind": "simln", "expected_payment_sat": float("inf")}, "expected_payment_sat must lie in"),
         ({"kind": "simln", "capacity_multiplier": 1e-300}, "seconds_per_payment must lie in"),
         ({"kind": "card", "seconds_per_payment": float("inf")}, "seconds_per_payment must lie in"),
-        ({"kind": "drift", "median_amount_sat": 0}, "median amount must be at least 1 sat, got 0"),
+        ({"kind": "drift", "median_amount_sat": 0}, "median_amount_sat must lie in 1..4,000,000,000, got 0"),
+        ({"kind": "card", "sat_per_unit": 0.01}, "median amount must be at least 1 sat, got 0.22"),
         ({"kind": "drift", "redraw_every_steps": 0}, "redraw_every_steps must be at least 1"),
         ({"kind": "classic", "min_amount_sat": 5, "max_amount_sat": 4}, "min_amount_sat <= max_amount_sat"),
         ({"kind": "classic", "direct_share": 0.9, "multi_hop_share": 0.2}, "add up to at most 1"),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.nodes.launchers.choose import LauncherName
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.fields import described
 
 __all__ = ["LndSettings"]
 
 
+@described
 class LndSettings(NetworkSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the live network is started and how long anything may take.
 

@@ -19,11 +19,20 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks.base import ObservationScheme
 
-__all__ = ["ObservationLayout", "ObservationName", "observe_balances", "observe_flows"]
+__all__ = [
+    "MAX_AVERAGED_STEPS",
+    "MAX_HISTORY",
+    "ObservationLayout",
+    "ObservationName",
+    "observe_balances",
+    "observe_flows",
+]
 
 ObservationName = Literal["balances", "flows", "averages", "dict"]
 MAX_HISTORY: Final = 256
+"""Most steps of flows kept, and most averages."""
 MAX_AVERAGED_STEPS: Final = 10_000
+"""Most steps that an average is over."""
 
 
 @outlined

@@ -10,17 +10,18 @@ import numpy.typing as npt
 
 from lnsim_gym.errors import ConfigError, did_you_mean
 
-__all__ = ["PRESETS", "TERMS", "reward_weights"]
+__all__ = ["MEANINGS", "PRESETS", "TERMS", "reward_weights"]
 
-TERMS: Final = ("success_rate", "volume_rate", "routing_fees_sat", "rebalance_fees_sat", "rebalanced_share")
-"""Terms of every step, in the order of every array of terms.
-
-- ``success_rate``: payments of the batch that settled, as a share, in [0, 1].
-- ``volume_rate``: amount that settled as a share of the amount asked for, in [0, 1].
-- ``routing_fees_sat``: fees that senders of the batch paid to forwarding nodes, in sat.
-- ``rebalance_fees_sat``: fees that the rebalance paid to forwarding nodes, in sat.
-- ``rebalanced_share``: amount of the rebalance as a share of the smallest channel on its route, in [0, 1].
-"""
+MEANINGS: Final = {
+    "success_rate": "payments of the batch that settled, as a share, in [0, 1]",
+    "volume_rate": "amount that settled as a share of the amount asked for, in [0, 1]",
+    "routing_fees_sat": "fees that senders of the batch paid to forwarding nodes, in sat",
+    "rebalance_fees_sat": "fees that the rebalance paid to forwarding nodes, in sat",
+    "rebalanced_share": "amount of the rebalance as a share of the smallest channel on its route, in [0, 1]",
+}
+"""What each term of a step's reward means."""
+TERMS: Final = tuple(MEANINGS)
+"""Terms of every step, in the order of every array of terms."""
 
 PRESETS: Final[dict[str, dict[str, float]]] = {
     "success_rate": {"success_rate": 1.0},

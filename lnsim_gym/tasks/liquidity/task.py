@@ -22,7 +22,7 @@ from lnsim_gym.tasks.liquidity.actions import RebalanceActions, make_actions
 from lnsim_gym.tasks.liquidity.config import LiquidityConfig
 from lnsim_gym.tasks.liquidity.observations import ObservationLayout
 from lnsim_gym.tasks.liquidity.pairs import make_pair_actions
-from lnsim_gym.tasks.liquidity.rewards import TERMS, reward_weights
+from lnsim_gym.tasks.liquidity.rewards import MEANINGS, TERMS, reward_weights
 from lnsim_gym.tasks.liquidity.routes import (
     NO_OP,
     ChannelPairs,
@@ -52,6 +52,7 @@ class LiquidityTask(Task):
     Config = LiquidityConfig
     decision = ("row", "amount_msat")
     terms = TERMS
+    meanings = MEANINGS
 
     actions: RebalanceActions
     observations: ObservationLayout

@@ -1,0 +1,5 @@
+"""``python -m lnsim_gym`` is ``lnsim``."""
+
+from lnsim_gym.cli import main
+
+main()
