@@ -13,13 +13,25 @@ import types
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    SupportsIndex,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["Field", "Range", "check_ranges", "described", "fields_of"]
+__all__ = ["Field", "Range", "as_toml", "check_ranges", "described", "fields_of"]
 
 S = TypeVar("S", bound=type[msgspec.Struct])
 
@@ -120,20 +132,30 @@ def fields_of(kind: type[msgspec.Struct]) -> tuple[Field, ...]:
 def described(kind: S) -> S:
     """Let ``help`` of a class show its settings; a class decorator."""
     if not isinstance(vars(kind).get("__doc__"), _Help):
-        kind.__doc__ = _Help(kind.__doc__ or "")  # type: ignore[assignment]
+        text = _Help(kind.__doc__ or "")
+        text.kind = kind
+        kind.__doc__ = text
     return kind
 
 
-class _Help:
-    """The docstring of a class: its own text, and its fields, which are read when somebody asks."""
+class _Help(str):
+    """The docstring of a class: its own text, and its fields, which are read when somebody asks.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    Asked for as an attribute it is a descriptor; ``help`` takes it out of the class as it is, and expands its tabs.
+    """
+
+    __slots__ = ("kind",)
+
+    kind: type[msgspec.Struct]
 
     def __get__(self, settings: object, kind: type[msgspec.Struct]) -> str:
-        """Return the text."""
-        lines = [inspect.cleandoc(self._text), "", "Settings:"]
-        for field in fields_of(kind):
+        """Return the text as an attribute of the class or of an object."""
+        return self.expandtabs()
+
+    def expandtabs(self, tabsize: SupportsIndex = 8) -> str:  # noqa: ARG002
+        """Return the text; there are no tabs in it."""
+        lines = [inspect.cleandoc(str(self)), "", "Settings:"]
+        for field in fields_of(self.kind):
             known = filter(None, [field.kind, field.unit, field.range, field.default and f"default {field.default}"])
             lines.append(f"    {field.name} ({'; '.join(known)})")
             lines += textwrap.wrap(field.meaning, 100, initial_indent=" " * 8, subsequent_indent=" " * 8)
@@ -232,10 +254,10 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default
     if field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
-    return "" if value is msgspec.NODEFAULT else _as_toml(value)
+    return "" if value is msgspec.NODEFAULT else as_toml(value)
 
 
-def _as_toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
     """Return a value as TOML writes it, or in words."""
     if isinstance(value, msgspec.Struct):
         tag = value.__struct_config__.tag
@@ -247,5 +269,5 @@ def _as_toml(value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"{value:_}" if isinstance(value, int) else str(value)
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(map(_as_toml, value))}]"
-    return f'"{value}"' if isinstance(value, str) else "{}"
+        return f"[{', '.join(map(as_toml, value))}]"
+    return f'"{value}"' if isinstance(value, str) else "as below" if value else "{}"

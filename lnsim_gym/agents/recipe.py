@@ -33,6 +33,7 @@ import gymnasium as gym
 import msgspec
 from gymnasium.envs.registration import EnvSpec
 
+from lnsim_gym.environment.files import environment_files
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
@@ -50,6 +51,7 @@ __all__ = [
     "known_agents",
     "read_recipe",
     "recipe_path",
+    "summary_of",
     "view_of",
 ]
 
@@ -138,12 +140,23 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         try:
             return gym.spec(self.env)
         except gym.error.Error as unknown:
-            raise ConfigError(str(unknown)) from None
+            known = [file.id for file in environment_files()]
+            raise ConfigError(f"{unknown} Known: {', '.join(known)}") from None
 
 
 def known_agents() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     return sorted(path.stem for path in data_folder("agents").glob("*.toml"))
+
+
+def summary_of(name: str) -> str:
+    """Return what the recipe of an agent says of it: its first comment, up to a full stop.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    first = recipe_path(name).read_text(encoding="utf-8").partition("\n")[0]
+    return first.removeprefix("#").strip().rstrip(".") if first.startswith("#") else ""
 
 
 def recipe_path(name: str) -> Path:

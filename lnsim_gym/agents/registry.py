@@ -125,7 +125,10 @@ def _settings(kind: type[Agent]) -> dict[str, inspect.Parameter]:
 def _policy(name: str, recipe: RuleRecipe) -> type[Agent]:
     """Return the class that a rule's recipe names."""
     if recipe.policy not in POLICIES:
-        raise ConfigError(f"agent {name!r}: unknown policy {recipe.policy!r}.{did_you_mean(recipe.policy, POLICIES)}")
+        raise ConfigError(
+            f"agent {name!r}: unknown policy {recipe.policy!r}.{did_you_mean(recipe.policy, POLICIES)} "
+            f"Known: {', '.join(POLICIES)}"
+        )
     return POLICIES[recipe.policy]
 
 

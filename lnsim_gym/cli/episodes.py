@@ -228,6 +228,7 @@ def environment_spec(env: str) -> EnvSpec:
     import gymnasium
     from gymnasium.envs.registration import load_env_creator
 
+    from lnsim_gym.environment.files import environment_files
     from lnsim_gym.environment.single import LightningNetEnv
 
     module, _, name = env.rpartition(":")
@@ -237,7 +238,8 @@ def environment_spec(env: str) -> EnvSpec:
         spec = gymnasium.spec(name)
         kind = load_env_creator(spec.entry_point) if isinstance(spec.entry_point, str) else spec.entry_point
     except (gymnasium.error.Error, ImportError) as problem:
-        raise ConfigError(str(problem)) from None
+        known = ", ".join(file.id for file in environment_files())
+        raise ConfigError(f"{problem} Known: {known}") from None
     if not isinstance(kind, type) or not issubclass(kind, LightningNetEnv):
         raise ConfigError(f"expected an environment over a Lightning network, such as LightningNet-v0, got {env!r}")
     return spec

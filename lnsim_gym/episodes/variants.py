@@ -42,7 +42,9 @@ def _draw_traffic(model: TrafficModel, ranges: Variants, rng: np.random.Generato
     changes: dict[str, Any] = {}
     for name, (low, high) in ranges.traffic.items():
         if name not in known:
-            raise ConfigError(f"variants.traffic: unknown number {name!r}.{did_you_mean(name, known)}")
+            raise ConfigError(
+                f"variants.traffic: unknown number {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}"
+            )
         draw = rng.uniform(low, high)
         changes[name] = round(draw) if isinstance(getattr(model, name), int) else draw
     return msgspec.structs.replace(model, **changes)

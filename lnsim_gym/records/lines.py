@@ -277,4 +277,7 @@ def balance_pairs(balances_msat: Int64) -> Balances:
 def _require_name(name: str, kind: type[FailureReason | RebalanceReason]) -> None:
     """Refuse a name that is no member of an enumeration."""
     if name not in kind.__members__:
-        raise RecordError(f"unknown {kind.__name__} {name!r}.{did_you_mean(name, kind.__members__)}")
+        raise RecordError(
+            f"unknown {kind.__name__} {name!r}.{did_you_mean(name, kind.__members__)} "
+            f"Known: {', '.join(kind.__members__)}"
+        )

@@ -149,7 +149,10 @@ def _normalize(value: Any, gamma: float | None) -> dict[str, Any] | None:
     known = [key for key in inspect.signature(VecNormalize).parameters if key not in ("venv", "training")]
     for key in arguments:
         if key not in known:
-            raise ConfigError(f"unknown key {key!r} of the hyperparameter normalize.{did_you_mean(key, known)}")
+            raise ConfigError(
+                f"unknown key {key!r} of the hyperparameter normalize.{did_you_mean(key, known)} "
+                f"Known: {', '.join(known)}"
+            )
     return arguments if gamma is None else {"gamma": gamma, **arguments}
 
 
