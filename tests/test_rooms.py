@@ -53,6 +53,7 @@ OUTSIDE = {
     "pyarrow": "records",
     "networkx": "network/importers",
     "matplotlib": "rendering",
+    "PIL": "rendering",
     "typer": "cli",
     "pygame": "rendering",
     "numba": "compiled",

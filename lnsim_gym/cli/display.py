@@ -159,7 +159,7 @@ def print_statistics(statistics: Statistics, reward: float | None = None) -> Non
         "rebalanced (sat)": f"{statistics.rebalance_volume_msat / 1000:,.0f}",
         "rebalance fees (sat)": f"{statistics.rebalance_fees_msat / 1000:,.3f}",
         "lost networks": f"{statistics.backend_errors:,}",
-        "runtime": f"{statistics.runtime_s:.1f} s ({statistics.payments_per_minute:,.0f} payments/minute)",
+        "runtime": f"{statistics.runtime_s:.2f} s ({statistics.payments_per_minute / 60:,.0f} payments/second)",
     }
     if reward is not None:
         profit_msat = statistics.fees_msat - statistics.rebalance_fees_msat

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from gymnasium.envs.registration import EnvSpec
 
+    from lnsim_gym.agents import Agent
     from lnsim_gym.backends.base import Backend
     from lnsim_gym.records import Recorder
     from lnsim_gym.records.trace import Trace
@@ -58,6 +59,9 @@ def run(
     render: Annotated[
         RenderMode | None, typer.Option("--render", help="Show every step: ansi as text, human in a window.")
     ] = None,
+    film: Annotated[
+        Path | None, typer.Option("--film", help="Moving picture of all steps to write, .gif or .webp.")
+    ] = None,
     launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
@@ -66,7 +70,8 @@ def run(
     """Let an agent play, and sum up what happened.
 
     Without options: a hundred steps of LightningNet-v0 on the embedded simulator. With `--backend lnd` the same steps
-    are made by real lnd daemons, which are started and removed again, or joined with `--network`.
+    are made by real lnd daemons, which are started and removed again, or joined with `--network`. What the simulator
+    compiles, it compiles before: the runtime is that of the steps.
     """
     from lnsim_gym.agents import make_agent
     from lnsim_gym.agents.play import play
@@ -74,14 +79,20 @@ def run(
     from lnsim_gym.environment.recording import RecordEpisodes
     from lnsim_gym.records.statistics import RunningStatistics
     from lnsim_gym.rendering import RENDER_FPS
+    from lnsim_gym.rendering.film import Film
 
-    shown = [] if render is None else [f'render_mode = "{render.value}"']
+    mode = _render_mode(render, film)
+    filming = None if film is None else Film(film, RENDER_FPS)
+    shown = [] if mode is None else [f'render_mode = "{mode}"']
     environment = make_environment(env, backend, launcher, network, topology, [*(settings or []), *shown], agent)
     try:
         inner: Any = environment.unwrapped
+        if inner.config.backend == "simulator":
+            _compile(environment, make_agent(agent, inner.problem))
+        else:
+            with spinner("getting the network ready"):
+                environment.reset(seed=seed)
         player = make_agent(agent, inner.problem)
-        with spinner("getting the network ready"):
-            environment.reset(seed=seed)
         statistics = RunningStatistics(inner.topology)
         files = [] if record is None else _file_recorders(record, inner)
         recorders: list[Recorder] = [statistics, *files]
@@ -93,11 +104,17 @@ def run(
             for reward, info in play(environment, player, steps, seed):
                 earned += reward
                 report(info)
+                if filming is not None:
+                    filming.add(inner.render())
     finally:
         environment.close()
     print_statistics(statistics.statistics(), None if inner.problem.task.pays_success_rate else earned)
     if record is not None:
         typer.echo(f"recorded in {record}")
+    if filming is not None:
+        with writing(Path(str(film))):
+            filming.write()
+        typer.echo(f"filmed in {film}")
 
 
 @app.command()
@@ -256,6 +273,29 @@ def writing(what: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         raise RecordError(f"cannot write {what} ({problem}): choose another place") from None
+
+
+def _render_mode(render: RenderMode | None, film: Path | None) -> str | None:
+    """Return how an environment must be rendered so that it can be shown or filmed.
+
+    Raises:
+        ConfigError: Both are asked for.
+    """
+    if film is None:
+        return None if render is None else render.value
+    if render is not None:
+        raise ConfigError(f"expected --film or --render, got both: leave --render {render.value} out")
+    return "rgb_array"
+
+
+def _compile(environment: gym.Env[Any, Any], agent: Agent) -> None:
+    """Make a step as it is made later, so that what is compiled for it is compiled now."""
+    from lnsim_gym.agents.play import play
+    from lnsim_gym.environment.recording import RecordEpisodes
+
+    inner: Any = environment.unwrapped
+    for _ in play(RecordEpisodes(environment, []), agent, 1, seed=0):
+        inner.last_outcomes()
 
 
 def _parse_settings(settings: list[str]) -> dict[str, Any]:
