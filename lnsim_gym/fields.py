@@ -223,10 +223,10 @@ def _is_union(hint: Any) -> bool:
 
 
 def _structs(hint: Any) -> Iterator[type[msgspec.Struct]]:
-    """Yield the classes of tables that a type allows."""
+    """Yield the classes of tables that a type allows, also as items of lists and tables."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         yield hint
-    elif _is_union(hint):
+    elif get_origin(hint) is not Literal:
         for one in get_args(hint):
             yield from _structs(one)
 

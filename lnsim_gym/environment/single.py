@@ -186,8 +186,13 @@ class LightningNetEnv(gym.Env[Any, Any]):
         self._episode = int(self._episodes.episodes[0])
         self._step = 0
         if self._renderer is not None:
-            self._renderer.began(self._all)
+            self._renderer.began(self._all, self._length())
         return self._observed(), self._completed(reset_info(self.problem.task), "")
+
+    def _length(self) -> int | None:
+        """Return how long an episode is: ``gym.make`` keeps to itself what it was told, but for what is registered."""
+        registered = gym.registry.get(self.spec.id) if self.spec else None
+        return self.max_episode_steps or (registered.max_episode_steps if registered else None)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Do what the action says, run a batch of payments, observe.

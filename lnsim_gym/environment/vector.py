@@ -216,7 +216,7 @@ class LightningNetVectorEnv(VectorEnv[Any, Any, Any]):
         self._begun[which] = True
         self._done[which] = False
         if self._renderer is not None:
-            self._renderer.began(which)
+            self._renderer.began(which, self.max_episode_steps)
 
     def _require_begun(self, what: str) -> None:
         """Refuse to go on where an environment was never reset."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.rendering.style import FAINT, INK, PAPER
+from lnsim_gym.rendering.style import FAINT, INK, PAPER, own_style
 
 __all__ = ["plot_network"]
 
@@ -28,6 +28,12 @@ def plot_network(topology: Topology, path: Path, title: str = "") -> None:
     Raises:
         ConfigError: The picture cannot be written there, or is of an unknown kind.
     """
+    with own_style():
+        _plot(topology, path, title)
+
+
+def _plot(topology: Topology, path: Path, title: str) -> None:
+    """Draw the distributions of a network."""
     arrays = topology.arrays
     degree = np.bincount(arrays.source, minlength=len(topology.nodes))
     figure = Figure(figsize=(10, 7), dpi=110, facecolor=PAPER, layout="constrained")

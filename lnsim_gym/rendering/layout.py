@@ -1,4 +1,4 @@
-"""Where things are in a picture of a network: nodes on a circle when there are few, else placed by forces."""
+"""Where things are in a picture of a network: nodes on a circle when they are few or a ring, else placed by forces."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ _MOST_ROOMY: Final = 15
 """Most channels between few nodes that leave room for amounts."""
 _LONGEST_INSIDE: Final = 3
 """Longest names that fit into the nodes of a large network, in characters."""
+_MOST_BESIDE: Final = 60
+"""Most nodes on a circle that leave room for the names of all."""
 _MOST_INSIDE: Final = 120
 """Most nodes large enough to hold a name."""
 
@@ -41,21 +43,25 @@ class Layout:
         arrays = topology.arrays
         self.zoom = 1.0 if pixels >= 500 else 0.75
         """Factor of sizes of texts and lines."""
-        self.few = nodes <= _MOST_ON_A_CIRCLE
-        """Whether there is room beside the nodes."""
-        self.roomy = self.few and len(topology.channels) <= _MOST_ROOMY
+        self.scale = min(1.0, float(np.sqrt(_MOST_ON_A_CIRCLE / nodes)))
+        """Factor of sizes that shrink as nodes become many."""
+        ends = arrays.source[::2], arrays.destination[::2]
+        on_circle = nodes <= _MOST_ON_A_CIRCLE or _cycle(nodes, *ends) is not None
+        self.beside = on_circle and nodes <= _MOST_BESIDE
+        """Whether there is room for names beside the nodes."""
+        self.roomy = nodes <= _MOST_ON_A_CIRCLE and len(topology.channels) <= _MOST_ROOMY
         """Whether there is room on and beside the channels too."""
         short = max(map(len, topology.nodes)) <= _LONGEST_INSIDE
-        self.names_inside = not self.few and short and nodes <= _MOST_INSIDE and pixels >= 500
+        self.names_inside = not self.beside and short and nodes <= _MOST_INSIDE and pixels >= 500
         """Whether nodes are rings around their names."""
-        beside = _name_room(topology, self.zoom) / (pixels / 2) if self.few else 0.0
-        self.reach = 1 / (1 - beside) if self.few else 1.08 if self.names_inside else 1.2
+        beside = _name_room(topology, self.zoom) / (pixels / 2) if self.beside else 0.0
+        self.reach = 1 / (1 - beside) if self.beside else 1.08 if self.names_inside else 1.2
         """Half the width and height of the square; nodes lie within 1."""
         self.pixel = 2 * self.reach / pixels
         """Size of a pixel in units of the positions."""
-        self.node_radius = self.zoom * (13 if self.few else 11 if self.names_inside else min(4, 60 / np.sqrt(nodes)))
+        self.node_radius = self.zoom * max(13 * self.scale, 11 if self.names_inside else 0.8)
         """Radius of a node in pixels."""
-        self.position = node_positions(nodes, arrays.source[::2], arrays.destination[::2])
+        self.position = node_positions(nodes, *ends)
         """Positions of the nodes, shape (nodes, 2)."""
 
     def between(self, source: Int64, destination: Int64, gap: float = 0.0) -> tuple[Float64, Float64]:
@@ -100,13 +106,29 @@ def node_positions(nodes: int, source: Int64, destination: Int64) -> Float64:
     Returns:
         Positions in [-1, 1], shape (nodes, 2), the same for the same network.
     """
-    if nodes <= _MOST_ON_A_CIRCLE:
-        angle = np.pi / 2 - 2 * np.pi * np.arange(nodes) / nodes
+    order = _cycle(nodes, source, destination)
+    if nodes <= _MOST_ON_A_CIRCLE or order is not None:
+        place = np.arange(nodes) if order is None else order.argsort()
+        angle = np.pi / 2 - 2 * np.pi * place / nodes
         positions = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         centred: Float64 = positions - (positions.max(axis=0) + positions.min(axis=0)) / 2
         return centred
     positions = _sunflower(np.bincount(np.concatenate([source, destination]), minlength=nodes))
     return _separate(_fill_disc(_relax(positions, source, destination)))
+
+
+def _cycle(nodes: int, source: Int64, destination: Int64) -> Int64 | None:
+    """Return the nodes in the order in which one ring leads through all of them, or None where none does."""
+    neighbours: list[set[int]] = [set() for _ in range(nodes)]
+    for one, other in zip(source.tolist(), destination.tolist(), strict=True):
+        neighbours[one].add(other)
+        neighbours[other].add(one)
+    if nodes < 3 or any(len(around) != 2 for around in neighbours):
+        return None
+    walk = [0, min(neighbours[0])]
+    while len(walk) <= nodes and walk[-1] != 0:
+        walk.append(next(iter(neighbours[walk[-1]] - {walk[-2]})))
+    return np.array(walk[:-1]) if len(walk) == nodes + 1 else None
 
 
 def _sunflower(degree: Int64) -> Float64:

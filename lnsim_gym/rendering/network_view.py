@@ -1,7 +1,7 @@
-"""The network in a picture: nodes, and channels as bars in two colours.
+"""The network in a picture: nodes, and channels as bars that are divided as their balance is.
 
-Where there is room, a bar is divided as the channel's balance is. In a large network that would be a tangle of two
-colours; there each half of a bar stands for one end, and stands out when that end holds next to nothing.
+The colours say which end holds more. An end that holds next to nothing stands out, at every size: it is marked over a
+stretch of the bar that its balance would be too short for. In large networks all else fades behind these marks.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from lnsim_gym.rendering.style import (
     APPLIED,
     DPI,
     DRY_END,
-    INITIATOR,
+    EMPTIER,
+    FULLER,
     INK,
-    OTHER_END,
     PAPER,
-    PEER,
     REFUSED,
     line_width,
     short_amount,
@@ -37,13 +36,17 @@ from lnsim_gym.rendering.style import (
 
 __all__ = ["NetworkView"]
 
-MOST_NAMED: Final = 8
+MOST_NAMED: Final = 16
 """Most nodes that show their name where it fits neither beside nor into the nodes, the best connected first."""
 _NAME_WIDTH: Final = 80
 _NAME_HEIGHT: Final = 18
 """Pixels that a name needs for itself."""
 _AMOUNT_AT: Final = 0.19
 """Where on its channel a balance is written, from the end that holds it."""
+_MARKED: Final = 0.3
+"""Share of its channel over which a dry end is marked."""
+_MANY: Final = 30
+"""Channels beyond which bars become thinner and fade."""
 
 
 class NetworkView:
@@ -64,7 +67,10 @@ class NetworkView:
         self._order = np.argsort(-arrays.capacity_sat, kind="stable")  # thin bars over wide ones
         axes.set(xlim=(-layout.reach, layout.reach), ylim=(-layout.reach, layout.reach))
         axes.axis("off")
+        self._scale = min(1.0, float(np.sqrt(_MANY / len(topology.channels)))) if topology.channels else 1.0
         self._bars = self._make_bars()
+        self._marks = LineCollection([], capstyle="butt", animated=True, colors=DRY_END)
+        axes.add_collection(self._marks)
         self._nodes = self._make_nodes()
         self._names = [self._make_name(node) for node in self._named()]
         self._amounts = self._make_amounts() if layout.roomy else []
@@ -72,44 +78,44 @@ class NetworkView:
 
     def artists(self) -> list[Artist]:
         """Return what is drawn, in drawing order."""
-        return [self._bars, *self._amounts, self._nodes, *self._names, *self._arrows.artists()]
+        return [self._bars, self._marks, *self._amounts, self._nodes, *self._arrows.artists()]
+
+    def names(self) -> list[Artist]:
+        """Return the names of nodes, which lie over all else and never change."""
+        return [*self._names]
 
     def update(self, scene: Scene) -> bool:
         """Show a scene; nothing here stands still."""
-        if self.shows_balances:
-            self._divide(scene.shares)
-        else:
-            self._mark_dry_ends(scene.shares)
-        for text, sat in zip(self._amounts, scene.balances_sat.ravel().tolist(), strict=False):
+        self._divide(scene.shares)
+        self._mark_dry_ends(scene.shares)
+        ends = np.stack([scene.shares, 1 - scene.shares], axis=1).ravel().tolist()
+        for text, sat, share in zip(self._amounts, scene.balances_sat.ravel().tolist(), ends, strict=False):
             text.set_text(short_amount(sat))
+            box: Any = text.get_bbox_patch()
+            box.set_edgecolor(DRY_END if share < DRY else INK)
         self._arrows.update(scene.rebalance)
         self._ring(scene.rebalance)
         return False
-
-    @property
-    def shows_balances(self) -> bool:
-        """Whether bars are divided as balances are, instead of marking ends that are dry."""
-        return self._layout.roomy
 
     def _divide(self, shares: npt.NDArray[np.float64]) -> None:
         """Show what each end of each channel holds."""
         split = self._start + shares[:, None] * (self._stop - self._start)
         held = np.stack([self._start, split, split, self._stop], axis=1)[self._order]
         self._bars.set_segments(list(held.reshape(-1, 2, 2)))
+        fuller = np.stack([shares >= 0.5, shares < 0.5], axis=1)[self._order].ravel()
+        self._bars.set_color(np.where(fuller, FULLER, EMPTIER).tolist())
 
     def _mark_dry_ends(self, shares: npt.NDArray[np.float64]) -> None:
-        """Let the halves of dry ends stand out, over all others."""
-        middle = (self._start + self._stop) / 2
-        halves = np.stack([self._start, middle, middle, self._stop], axis=1)[self._order].reshape(-1, 2, 2)
+        """Let dry ends stand out, over all bars."""
+        along = _MARKED * (self._stop - self._start)
+        first = np.stack([self._start, self._start + along], axis=1)
+        last = np.stack([self._stop - along, self._stop], axis=1)
+        ends = np.stack([first, last], axis=1)[self._order].reshape(-1, 2, 2)
         dry = np.stack([shares < DRY, shares > 1 - DRY], axis=1)[self._order].ravel()
-        over = np.argsort(dry, kind="stable")
-        self._bars.set(segments=list(halves[over]), linewidths=self._widths[over])
-        self._bars.set_color(np.where(dry, DRY_END, OTHER_END)[over].tolist())
+        self._marks.set(segments=list(ends[dry]), linewidths=self._widths[dry])
 
     def _ring(self, rebalance: Rebalance | None) -> None:
         """Ring the nodes of a rebalance, which are hard to find in a large network."""
-        if self._layout.roomy:
-            return
         nodes = len(self._topology.nodes)
         edges = [INK if self._layout.names_inside else PAPER] * nodes
         widths = [self._edge_width()] * nodes
@@ -122,7 +128,7 @@ class NetworkView:
     def _named(self) -> list[int]:
         """Return the nodes whose names are shown."""
         nodes = len(self._topology.nodes)
-        if self._layout.few or self._layout.names_inside:
+        if self._layout.beside or self._layout.names_inside:
             return list(range(nodes))
         degree = np.bincount(self._topology.arrays.source, minlength=nodes)
         place = self._layout.position / self._layout.pixel
@@ -135,12 +141,12 @@ class NetworkView:
 
     def _make_bars(self) -> LineCollection:
         """Make the bars, two for each channel: its initiator's and its peer's."""
-        thinnest, widest = (3.0, 13.0) if self._layout.roomy else (0.4, 5.0)
+        thinnest, widest = max(3.0 * self._scale, 0.4), max(13.0 * self._scale, 4.0)
         zoom = self._layout.zoom
         width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)[self._order]
         self._widths = np.repeat(width, 2)
         bars = LineCollection([], linewidths=self._widths, capstyle="butt", animated=True)
-        bars.set_color([INITIATOR, PEER] * len(width))
+        bars.set_alpha(max(self._scale, 0.3))
         self._axes.add_collection(bars)
         return bars
 
@@ -165,22 +171,29 @@ class NetworkView:
         x, y = layout.position[node]
         if layout.names_inside:
             return self._text(x, y, name, fontsize=6.5)
-        if not layout.few:
+        if not layout.beside:
             stroke = [withStroke(linewidth=2.5, foreground=PAPER)]
             return self._text(x, y, name, fontsize=layout.zoom * 9, path_effects=stroke)
         away = 1 + (layout.node_radius + 8) * layout.pixel
         side = "center" if abs(x) < 0.3 else "left" if x > 0 else "right"
         level = "center" if abs(y) < 0.3 else "bottom" if y > 0 else "top"
-        return self._text(away * x, away * y, name, ha=side, va=level, fontsize=layout.zoom * 12, fontweight="bold")
+        return self._text(
+            away * x,
+            away * y,
+            name,
+            ha=side,
+            va=level,
+            fontsize=layout.zoom * max(12 * layout.scale, 7),
+            fontweight="bold",
+        )
 
     def _make_amounts(self) -> list[Text]:
         """Make the balances, each on its own end of a channel."""
         inward = _AMOUNT_AT * (self._stop - self._start)
         places = np.stack([self._start + inward, self._stop - inward], axis=1).reshape(-1, 2).tolist()
         texts = [self._text(x, y, fontsize=self._layout.zoom * 9) for x, y in places]
-        for index, text in enumerate(texts):
-            edge = PEER if index % 2 else INITIATOR
-            text.set_bbox({"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": edge, "linewidth": 1.2})
+        for text in texts:
+            text.set_bbox({"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": INK, "linewidth": 1.2})
         return texts
 
     def _text(self, x: float, y: float, what: str = "", **style: Any) -> Text:

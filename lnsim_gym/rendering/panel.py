@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from lnsim_gym.rendering.scene import DRY, Rebalance, Scene
-from lnsim_gym.rendering.style import APPLIED, DRY_END, FAINT, INITIATOR, INK, OTHER_END, PEER, REFUSED
+from lnsim_gym.rendering.style import APPLIED, DRY_END, EMPTIER, FAINT, FULLER, INK, REFUSED
 
 __all__ = ["Caption", "Panel", "SuccessChart"]
 
@@ -25,10 +25,9 @@ class Panel:
 
     Args:
         axes: Where to draw; one unit is one pixel, y grows downward.
-        balances: Whether the network shows balances, or only which ends are dry.
     """
 
-    def __init__(self, axes: Axes, balances: bool) -> None:
+    def __init__(self, axes: Axes) -> None:
         self._axes = axes
         self._place = self._text(36, fontsize=15, fontweight="bold")
         self._seed = self._text(60, fontsize=9, color=FAINT)
@@ -38,8 +37,8 @@ class Panel:
         self._still(412, "rebalance", fontsize=10, color=FAINT)
         self._amount = self._text(434, fontsize=13, fontweight="bold")
         self._route = self._text(456, fontsize=10, va="top", linespacing=1.35)
-        self._dry = self._text(540, fontsize=10)
-        self._legend(balances)
+        self._dry = self._text(536, fontsize=10)
+        self._legend()
 
     def artists(self) -> list[Artist]:
         """Return what is redrawn for every scene."""
@@ -76,14 +75,14 @@ class Panel:
             lines.append(f"fee {rebalance.fee_msat / 1000:,.3f} sat")
         self._route.set_text("\n".join(lines[:4]))
 
-    def _legend(self, balances: bool) -> None:
+    def _legend(self) -> None:
         """Say once what the colours mean."""
-        held = ((INITIATOR, "held by the channel's initiator"), (PEER, "held by its peer"))
-        ends = ((DRY_END, f"end of a channel with less than {DRY:.0%} of it"), (OTHER_END, "other end"))
-        for y, (color, what) in zip((572, 594), held if balances else ends, strict=True):
+        dry = f"dry end: below {DRY:.0%} of its channel"
+        colors = {FULLER: "held by the end with more", EMPTIER: "held by the end with less", DRY_END: dry}
+        for y, (color, what) in zip((562, 582, 602), colors.items(), strict=True):
             self._axes.add_patch(Rectangle((0, y - 6), 22, 12, color=color))
             self._still(y, what, x=30, fontsize=9)
-        self._still(616, "wider bar: larger capacity; amounts in sat", fontsize=9, color=FAINT)
+        self._still(623, "wider bar: larger capacity; amounts in sat", fontsize=9, color=FAINT)
 
     def _text(self, y: float, **style: Any) -> Text:
         """Make a text that changes."""
@@ -118,7 +117,7 @@ class Caption:
 
 
 class SuccessChart:
-    """The success rate over the steps of an episode.
+    """The success rate over the steps of an episode; its axis is as long as the episode, or grows if that is unknown.
 
     Args:
         axes: Where to draw.
@@ -144,7 +143,7 @@ class SuccessChart:
         steps = np.arange(1, len(scene.succeeded) + 1)
         self._each.set_data(steps, scene.rates)
         self._so_far.set_data(steps, scene.rates_so_far)
-        longest = 25
+        longest = scene.length or 25
         while longest < len(scene.succeeded):
             longest *= 2
         changed = self._axes.get_xlim()[1] != longest

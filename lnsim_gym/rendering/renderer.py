@@ -50,9 +50,16 @@ class Renderer:
         self._watchers = [Watcher(episodes, network) for network in range(episodes.networks)]
         self._pictures: list[Picture] = []
         self._window: Window | None = None
+        self._length: int | None = None
 
-    def began(self, which: npt.NDArray[np.bool_]) -> None:
-        """Take in that the chosen networks, shape (networks,), began an episode."""
+    def began(self, which: npt.NDArray[np.bool_], length: int | None = None) -> None:
+        """Take in that the chosen networks began an episode.
+
+        Args:
+            which: Shape (networks,).
+            length: Steps of an episode; None where that is unknown.
+        """
+        self._length = length
         for network in np.flatnonzero(which).tolist():
             self._watchers[network].began()
         self._show_window()
@@ -68,7 +75,7 @@ class Renderer:
         if self._mode == "human":
             self._show_window()
             return None
-        return tuple(self._frame(watcher.scene()) for watcher in self._watchers)
+        return tuple(self._frame(watcher) for watcher in self._watchers)
 
     def save_state(self) -> list[History]:
         """Return what is known of the episode of each network."""
@@ -82,7 +89,7 @@ class Renderer:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle what is known of the episodes; the copy draws pictures, and opens a window, of its own."""
-        return _resume, (self._mode, self._episodes, dict(self._metadata), self.save_state())
+        return _resume, (self._mode, self._episodes, dict(self._metadata), self.save_state(), self._length)
 
     def close(self) -> None:
         """Close the window; harmless when closed already."""
@@ -97,10 +104,11 @@ class Renderer:
             self._window = Window("Lightning network")
         if not self._window.closed:
             shown = self._watchers[:MOST_IN_A_WINDOW]
-            self._window.show(_tiled([self._frame(watcher.scene()) for watcher in shown]), self._metadata["render_fps"])
+            self._window.show(_tiled([self._frame(watcher) for watcher in shown]), self._metadata["render_fps"])
 
-    def _frame(self, scene: Scene) -> Any:
-        """Return a picture or text of a scene."""
+    def _frame(self, watcher: Watcher) -> Any:
+        """Return a picture or text of what a watcher sees."""
+        scene = watcher.scene(self._length)
         return scene_text(scene) if self._mode == "ansi" else self._picture(scene).draw(scene)
 
     def _picture(self, scene: Scene) -> Picture:
@@ -114,10 +122,13 @@ class Renderer:
         return self._pictures[-1]
 
 
-def _resume(mode: str, episodes: Episodes, metadata: Mapping[str, Any], state: list[History]) -> Renderer:
+def _resume(
+    mode: str, episodes: Episodes, metadata: Mapping[str, Any], state: list[History], length: int | None
+) -> Renderer:
     """Return a renderer that goes on where another one stood."""
     renderer = Renderer(mode, episodes, metadata)
     renderer.restore_state(state)
+    renderer._length = length
     return renderer
 
 

@@ -65,6 +65,8 @@ class Scene:
     """Payments that settled, step by step."""
     rebalance: Rebalance | None
     """First rebalance of the last step; None when there was none."""
+    length: int | None = None
+    """Steps of the whole episode; None where that is unknown."""
     policy_changes: tuple[str, ...] = ()
     """Routing policies that the last step changed, in words."""
 
@@ -137,8 +139,8 @@ class Watcher:
         self._succeeded.append(int(columns.counts[self._network, SUCCEEDED]))
         self._done = self._episodes.interventions(self._network)
 
-    def scene(self) -> Scene:
-        """Return the network as it is now."""
+    def scene(self, length: int | None = None) -> Scene:
+        """Return the network as it is now, in an episode of a number of steps."""
         episodes = self._episodes
         network = self._network
         topology = episodes.topology(network)
@@ -153,6 +155,7 @@ class Watcher:
             sent=tuple(self._sent),
             succeeded=tuple(self._succeeded),
             rebalance=rebalances[0] if rebalances else None,
+            length=length,
             policy_changes=tuple(
                 _in_words(topology, one) for one in done if isinstance(one, interventions.PolicyChange)
             ),

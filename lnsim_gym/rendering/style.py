@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Final
 
 import numpy as np
@@ -11,26 +12,24 @@ __all__ = [
     "APPLIED",
     "DPI",
     "DRY_END",
+    "EMPTIER",
     "FAINT",
-    "INITIATOR",
+    "FULLER",
     "INK",
-    "OTHER_END",
     "PAPER",
-    "PEER",
     "REFUSED",
     "line_width",
+    "own_style",
     "short_amount",
     "short_name",
 ]
 
-INITIATOR: Final = "#0072B2"
-"""What the initiators of channels hold."""
-PEER: Final = "#E69F00"
-"""What their peers hold."""
+FULLER: Final = "#0072B2"
+"""What the end of a channel holds that holds more."""
+EMPTIER: Final = "#A6D0EA"
+"""What the end holds that holds less."""
 DRY_END: Final = "#D55E00"
-"""Ends of channels that hold next to nothing, where there is no room to show balances."""
-OTHER_END: Final = "#C3CBD3"
-"""The other ends there."""
+"""Ends of channels that hold next to nothing: payments from there fail."""
 APPLIED: Final = "#00795A"
 """A rebalance that was applied."""
 REFUSED: Final = "#C8102E"
@@ -41,6 +40,13 @@ PAPER: Final = "#FFFFFF"
 
 DPI: Final = 100
 """Pixels per inch: sizes below and in the views are in points, 1/72 inch."""
+
+
+def own_style() -> AbstractContextManager[None]:
+    """Keep what the user set of Matplotlib, and its style sheets, out of what is made or drawn meanwhile."""
+    import matplotlib.style  # noqa: PLC0415 - texts need the rest of this module, and no Matplotlib
+
+    return matplotlib.style.context("default")
 
 
 def line_width(capacity_sat: npt.NDArray[np.int64], thinnest: float, widest: float) -> npt.NDArray[np.float64]:

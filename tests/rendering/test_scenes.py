@@ -8,7 +8,7 @@ import pytest
 
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
-from lnsim_gym.rendering.style import APPLIED, DRY_END, INITIATOR, OTHER_END, PEER, REFUSED, line_width, short_amount
+from lnsim_gym.rendering.style import APPLIED, DRY_END, EMPTIER, FULLER, REFUSED, line_width, short_amount
 
 pytest.importorskip("matplotlib", reason="needs the extra 'render'")
 
@@ -33,28 +33,64 @@ def with_shares(topology, shares):
 def test_the_bars_are_split_at_the_balances():
     env = make("rgb_array")
     topology = env.unwrapped.topology
-    blue = []
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+    fuller = []
+    for share in (0.15, 0.25, 0.5, 0.75, 0.85):
         env.reset(seed=0, options={"balances_msat": with_shares(topology, np.full(len(topology.channels), share))})
         picture = env.render()[:, NETWORK]
-        blue.append(pixels(picture, INITIATOR) / (pixels(picture, INITIATOR) + pixels(picture, PEER)))
-    np.testing.assert_allclose(blue, [0, 0.25, 0.5, 0.75, 1], atol=0.08)
+        assert not pixels(picture, DRY_END)
+        fuller.append(pixels(picture, FULLER) / (pixels(picture, FULLER) + pixels(picture, EMPTIER)))
+    np.testing.assert_allclose(fuller, [0.85, 0.75, 0.5, 0.75, 0.85], atol=0.08)
 
 
-def test_in_a_large_network_the_ends_that_are_dry_stand_out():
-    env = make("rgb_array", "LightningNet100-v0")
-    topology = env.unwrapped.topology
+@pytest.mark.parametrize(
+    "topology",
+    [
+        "default",
+        "scale_free(nodes = 12, channels = 20)",
+        "scale_free(nodes = 13, channels = 20)",
+        "scale_free(nodes = 100, channels = 400, seed = 7)",
+    ],
+)
+def test_the_ends_that_are_dry_stand_out_at_every_size(topology):
+    env = make("rgb_array", topology=topology)
+    channels = len(env.unwrapped.topology.channels)
     marked = []
-    for dry in (0, 40, 200, 400):
-        shares = np.full(len(topology.channels), 0.5)
+    for dry in (0, channels // 10 + 1, channels // 2, channels):
+        shares = np.full(channels, 0.5)
         shares[:dry:2] = 0.05
         shares[1:dry:2] = 0.95
-        env.reset(seed=0, options={"balances_msat": with_shares(topology, shares)})
-        picture = env.render()[:, NETWORK]
-        marked.append(pixels(picture, DRY_END) / (pixels(picture, DRY_END) + pixels(picture, OTHER_END)))
-        assert not pixels(picture, INITIATOR)
+        env.reset(seed=0, options={"balances_msat": with_shares(env.unwrapped.topology, shares)})
+        marked.append(pixels(env.render()[:, NETWORK], DRY_END))
     assert marked[0] == 0 < marked[1] < marked[2] < marked[3]
-    assert marked[3] == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_ring_is_drawn_as_a_ring_in_the_order_of_its_channels():
+    order = np.random.default_rng(3).permutation(50)
+    places = node_positions(50, order, np.roll(order, -1))
+    np.testing.assert_allclose(np.linalg.norm(places, axis=1), 1, atol=1e-6)
+    steps = np.linalg.norm(places[order] - places[np.roll(order, -1)], axis=1)
+    np.testing.assert_allclose(steps, 2 * np.sin(np.pi / 50), atol=1e-6)
+
+
+def test_two_rings_are_no_ring():
+    places = node_positions(
+        40, np.arange(40), np.concatenate([np.roll(np.arange(20), -1), np.roll(np.arange(20, 40), -1)])
+    )
+    assert np.linalg.norm(places, axis=1).min() < 0.9
+
+
+def test_the_style_of_the_user_changes_no_picture():
+    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib.style  # noqa: PLC0415
+
+    plain = make("rgb_array")
+    plain.reset(seed=0)
+    expected = plain.render()
+    with mpl.style.context(["dark_background", {"font.size": 30, "text.color": "red", "lines.linewidth": 9}]):
+        styled = make("rgb_array")
+        styled.reset(seed=0)
+        np.testing.assert_array_equal(styled.render(), expected)
+        assert mpl.rcParams["font.size"] == 30
 
 
 def test_a_larger_capacity_is_a_wider_bar():

@@ -245,7 +245,7 @@ class LightningVecEnv(VecEnv):
         begin = self._episodes.begin if start is None else partial(start.begin, self._episodes)
         self._reset_report = begin(which)
         if self._renderer is not None:
-            self._renderer.began(which)
+            self._renderer.began(which, self.max_episode_steps)
 
     def _observation(self) -> Any:
         """Return fresh observations."""
