@@ -161,6 +161,15 @@ def environment_page(file: EnvironmentFile) -> str:
     return "\n".join(lines)
 
 
+def film_command(file: EnvironmentFile) -> list[str]:
+    """Return the command that makes the picture of an environment's page."""
+    steps = "60" if file.id == "LightningNet-v0" else "12"
+    agent = "dpi" if file.id == "LightningNet-v0" else "targeted"
+    path = f"lnsim_gym/docs/pictures/{file.id}.gif"
+    command = ["lnsim", "run", "--env", file.id, "--agent", agent, "--steps", steps, "--film", path]
+    return [*command, "--backend", "simulator"] if file.settings["backend"] != "simulator" else command
+
+
 def _given(file: EnvironmentFile) -> Iterator[tuple[str, str]]:
     """Yield the settings that differ from the defaults of their table, written as TOML."""
     tables = settings_of(file.settings)

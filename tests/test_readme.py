@@ -1,43 +1,45 @@
-"""Every command and every program in the README runs."""
+"""Every command and every program in the README and in the documentation runs."""
 
 import itertools
 import json
 import os
 import re
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.blocks import ALL, CHECKOUT, README, blocks_of, marked
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
 from tests.waiting import wait_until
 
-CHECKOUT = Path(__file__).resolve().parents[1]
-README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"(?:<!-- ([a-z ]+) -->\n)?```(bash|python)\n(.*?)```", README, re.DOTALL)
 SET_UP = "set up"
 TESTS = "test"
 SLOW = "slow"
 LONG = re.compile(r"torch|lnsim bench|lnsim train|--seeds")
 """What takes more than ten seconds: training, comparing agents, measuring."""
-STREAM = "stream"
-ELSEWHERE = ("client", "lens")  # run by the tests of the bridge, which start what they connect to
+ELSEWHERE = {
+    *(SET_UP, TESTS, "quick test", "torch"),  # run by the check script, from nothing
+    *("stream", "server", "node", "node run", "quick start"),  # run below
+    *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
+}
 PORT = "6789"
-PROGRAMS = [code for mark, language, code in BLOCKS if language == "python" and mark not in ELSEWHERE]
-SHELL = [
-    (mark, code)
-    for mark, language, code in BLOCKS
-    if language == "bash" and mark not in (SET_UP, TESTS, STREAM, *ELSEWHERE)
-]
 REAL_NODES = re.compile(r"--backend lnd|lnsim up")
 
 
-def marked(*values: str) -> Any:
+def parameters(blocks):
     """Return parameters of a test, marked as slow where they are."""
-    return pytest.param(*values, marks=[pytest.mark.slow] * bool(LONG.search(values[-1])))
+    return [pytest.param(each, id=each.id, marks=[pytest.mark.slow] * bool(LONG.search(each.code))) for each in blocks]
+
+
+def here(language):
+    """Return the blocks of a language that are run by themselves."""
+    return [block for block in ALL if block.language == language and block.mark not in ELSEWHERE]
 
 
 def free_port() -> str:
@@ -45,38 +47,33 @@ def free_port() -> str:
         return str(server.getsockname()[1])
 
 
-def run(command: list[str], folder: Path, timeout_s: float = 600) -> str:
+def run(command, folder, timeout_s=600) -> str:
     path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
-    state = {"LNSIM_STATE_DIR": str(folder / "state")}
-    env = os.environ | {"PATH": path} | state
+    env = os.environ | {"PATH": path, "LNSIM_STATE_DIR": str(folder / "state")}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "program", [marked(code) for code in PROGRAMS], ids=lambda code: code.strip().splitlines()[0][:40]
-)
-def test_a_program_runs(program, tmp_path):
-    if "sb3" in program:
+@pytest.mark.parametrize("block", parameters(here("python")))
+def test_a_program_runs(block, tmp_path):
+    if "sb3" in block.code:
         pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
-    run([sys.executable, "-W", "error::DeprecationWarning", "-c", program.replace(PORT, free_port())], tmp_path)
+    program = block.code.replace(PORT, free_port())
+    run([sys.executable, "-W", "error::DeprecationWarning", "-c", program], tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("mark", "commands"),
-    [marked(*pair) for pair in SHELL if not REAL_NODES.search(pair[1])],
-    ids=lambda text: text.strip()[:40],
-)
-def test_commands_run(mark, commands, tmp_path):
-    if mark == SLOW:  # the same command on fewer seeds
+@pytest.mark.parametrize("block", parameters(each for each in here("bash") if not REAL_NODES.search(each.code)))
+def test_commands_run(block, tmp_path):
+    commands = block.code
+    if block.mark == SLOW:  # the same command on fewer seeds
         commands, changed = re.subn(r"--seeds (\d+):\d+", r"--seeds \1:1000002", commands)
         assert changed
     put_node(tmp_path)
     run(["bash", "-euc", commands.replace(".venv/bin/", "")], tmp_path)
 
 
-def put_node(folder: Path) -> None:
+def put_node(folder):
     """Put the graph that a node knows into a folder, as a file and behind an ``lncli``."""
     edges = [describegraph_edge(*ends, "1000000") for ends in itertools.combinations(KEYS, 2)]
     (folder / "graph.json").write_text(json.dumps(describegraph(*edges)))
@@ -85,28 +82,36 @@ def put_node(folder: Path) -> None:
 
 
 @pytest.mark.lnd
-@pytest.mark.parametrize(
-    "commands", [code for _, code in SHELL if REAL_NODES.search(code)], ids=lambda text: text.strip()[:40]
-)
-def test_commands_on_real_nodes_run(commands, lnd_binaries, tmp_path):
+@pytest.mark.parametrize("block", parameters(each for each in here("bash") if REAL_NODES.search(each.code)))
+def test_commands_on_real_nodes_run(block, lnd_binaries, tmp_path):
     try:
-        run(["bash", "-euc", commands], tmp_path)
+        run(["bash", "-euc", block.code], tmp_path)
     finally:
         run(["lnsim", "down"], tmp_path)
 
 
-@pytest.mark.slow
-def test_a_stream_and_its_client_run(tmp_path):
-    server, client = next(code for mark, _, code in BLOCKS if mark == STREAM).splitlines()
+@pytest.mark.parametrize("block", parameters(here("toml") + here("json")))
+def test_data_is_well_formed(block):
+    (tomllib.loads if block.language == "toml" else json.loads)(block.code)
+
+
+def test_nothing_is_printed_that_no_test_runs():
+    known = {"python", "bash", "toml", "json", "text"}
+    assert [block.id for block in ALL if block.language not in known and block.mark not in ELSEWHERE] == []
+
+
+def play_stream(server, client, folder):
+    """Run a server, and a client with its port in place of the one printed; return what the client says."""
     port = free_port()
-    lnsim = [Path(sys.executable).with_name("lnsim"), *server.split()[1:], "--port", port]
-    with subprocess.Popen(lnsim, cwd=tmp_path) as stream:
+    lnsim = [sys.executable, "-m", "lnsim_gym", *shlex.split(server)[1:], "--port", port]
+    with subprocess.Popen(lnsim, cwd=folder) as stream:
         try:
-            wait_until(lambda: stream.poll() is not None or listens(int(port)), deadline_s=60)
-            run([sys.executable, *client.split()[1:], "--uri", f"ws://127.0.0.1:{port}"], tmp_path, timeout_s=120)
+            wait_until(lambda: stream.poll() is not None or listens(int(port)), deadline_s=120)
+            said = run([*client, f"ws://127.0.0.1:{port}"], folder, timeout_s=120)
             assert stream.wait(timeout=60) == 0
         finally:
             stream.kill()
+    return said
 
 
 def listens(port: int) -> bool:
@@ -114,13 +119,64 @@ def listens(port: int) -> bool:
         return attempt.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
+def test_a_stream_and_its_client_run(tmp_path):
+    server, client = marked("stream").code.splitlines()
+    assert client.startswith("python ")
+    assert "applied" in play_stream(server, [sys.executable, *client.split()[1:], "--uri"], tmp_path)
+
+
+@pytest.mark.slow
+def test_the_client_in_another_language_is_heard_in_every_step(tmp_path):
+    if shutil.which("node") is None:
+        pytest.skip("needs Node.js")
+    (tmp_path / "client.mjs").write_text(marked("node").code)
+    command = shlex.split(marked("node run").code)
+    assert command.pop().endswith(f":{PORT}")
+    said = play_stream(marked("server").code, command, tmp_path)
+    assert said.count(" sat applied") >= 15
+    assert "% settled" in said
+    assert "suggestions {" in said
+
+
 def test_set_up_and_tests_are_what_the_check_script_runs():
     script = (CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")
-    assert [mark for mark, *_ in BLOCKS if mark in (SET_UP, TESTS)] == [SET_UP, TESTS]
+    marks = [block.mark for block in blocks_of(README) if block.mark in (SET_UP, TESTS)]
+    assert marks == [SET_UP, TESTS]
     assert f'readme "{SET_UP}"' in script
     assert f"readme {TESTS}" in script
 
 
+def test_the_lines_for_the_impatient_are_the_commands_below():
+    install, _ = marked(SET_UP).code.splitlines()
+    assert marked("quick test").code.strip() == f"{install} && {marked(TESTS).code.strip()}"
+    assert (
+        marked("quick start").code.strip() == f"{install.replace("-e '.[dev]'", '.')} && {marked('run').code.strip()}"
+    )
+
+
+@pytest.mark.slow
+def test_the_quick_start_installs_and_plays(tmp_path):
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(CHECKOUT / name, tmp_path / name)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}
+    done = subprocess.run(
+        ["bash", "-euc", marked("quick start").code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "payments/second" in done.stdout
+    assert "compiling" not in done.stderr
+    site = next((tmp_path / ".venv").glob("lib/python*/site-packages/lnsim_gym/site/index.html"))
+    assert "lnsim_gym" in site.read_text()
+
+
 def test_every_environment_is_in_the_table():
-    named = set(re.findall(r"^\| `(\w+-v\d+)` \|", README, re.MULTILINE))
+    named = set(re.findall(r"^\| `(\w+-v\d+)` \|", README.read_text(encoding="utf-8"), re.MULTILINE))
     assert named == {path.stem for path in (CHECKOUT / "envs").glob("*.toml")}

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
-import textwrap
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import jsonschema
-import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.bridge.messages import KINDS
 from lnsim_gym.bridge.schema import schema_json
+from tests.blocks import marked
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads(schema_json()))
 
@@ -158,9 +155,5 @@ def original_reader(message: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def readme_client() -> str:
-    """The client that the README prints, as a program."""
-    text = (Path(__file__).parents[2] / "README.md").read_text()
-    found = re.search(r"```python\n(# A client.*?)```", text, re.DOTALL)
-    if found is None:
-        pytest.skip("the README prints no client")
-    return textwrap.dedent(found[1])
+    """The client that the documentation prints, as a program."""
+    return marked("client").code

@@ -1,11 +1,13 @@
 """What pictures and texts show is what happened."""
 
 import re
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.rendering.layout import node_positions
 from lnsim_gym.rendering.style import APPLIED, DRY_END, EMPTIER, FULLER, REFUSED, line_width, short_amount
@@ -179,8 +181,9 @@ def test_the_text_of_a_large_network_shows_the_channels_of_the_rebalance_first()
     assert len(lines) == first + 20
 
 
-def test_an_episode_longer_than_the_chart_makes_it_grow():
-    env = make("rgb_array", max_episode_steps=60)
+@pytest.mark.parametrize(("known", "changes"), [(True, 0), (False, 2)])
+def test_the_chart_is_as_long_as_the_episode_and_grows_where_that_is_unknown(known, changes):
+    env = LightningNetEnv(render_mode="rgb_array", max_episode_steps=100 if known else None)
     env.reset(seed=0)
     axis = slice(355, 375), slice(660, 960)
     marks = []
@@ -188,7 +191,13 @@ def test_an_episode_longer_than_the_chart_makes_it_grow():
         env.step(0)
         if step in (1, 25, 26, 50, 51, 60):
             marks.append(env.render()[axis].tobytes())
-    assert marks[0] == marks[1] != marks[2] == marks[3] != marks[4] == marks[5]
+    assert sum(one != other for one, other in pairwise(marks)) == changes
+
+
+def test_the_chart_of_a_registered_environment_is_as_long_as_its_episodes():
+    env = make("ansi")
+    env.reset(seed=0)
+    assert env.unwrapped._length() == env.spec.max_episode_steps == 100
 
 
 @pytest.mark.parametrize("topology", ["default", "scale_free(nodes = 100, channels = 400, seed = 7)"])
@@ -205,7 +214,7 @@ def test_nodes_lie_apart_within_the_picture_and_always_at_the_same_place(topolog
 
 def test_nodes_of_a_huge_network_are_placed_without_looking_at_all_pairs():
     ring = np.arange(20_000)
-    positions = node_positions(20_000, ring, np.roll(ring, 1))
+    positions = node_positions(20_000, np.append(ring, 0), np.append(np.roll(ring, 1), 10_000))
     assert (np.abs(positions) <= 1).all()
     assert len(np.unique(positions, axis=0)) == 20_000
 
