@@ -11,9 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pyarrow.parquet
 import pytest
 
+from lnsim_gym.agents import make_agent
+from lnsim_gym.agents.play import play
 from lnsim_gym.records.csv import COLUMNS
 from lnsim_gym.records.parquet import SCHEMA
 
@@ -48,6 +51,45 @@ def test_a_run_opens_a_window_when_asked_and_closes_it(lnsim):
     assert status == 0
     assert "succeeded" in out
     assert not pygame.display.get_init()
+
+
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_a_run_is_filmed_when_asked(lnsim, tmp_path, ending):
+    image = pytest.importorskip("PIL.Image", reason="needs the extra 'render'")
+    film = tmp_path / f"episode.{ending}"
+    status, out, _ = lnsim("run", "--steps", "3", "--film", film)
+    assert status == 0
+    assert f"filmed in {film}" in out
+    with image.open(film) as pictures:
+        assert (pictures.n_frames, pictures.size) == (3, (960, 640))
+        shown = []
+        for step in range(3):
+            pictures.seek(step)
+            shown.append(pictures.convert("RGB").tobytes())
+    assert len(set(shown)) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--film", "episode.avi"), "expected a film that ends in .gif or .webp, got episode.avi"),
+        (("--film", "episode.gif", "--render", "ansi"), "leave --render ansi out"),
+    ],
+)
+def test_films_that_cannot_be_are_refused(lnsim, options, complaint):
+    status, _, err = lnsim("run", *options)
+    assert status == 2
+    assert complaint in err
+
+
+def test_what_comes_before_a_run_changes_nothing_of_it(lnsim):
+    status, out, _ = lnsim("run", "--steps", "4", "--seed", "5")
+    assert status == 0
+    assert "payments/second" in out
+    env = gym.make("LightningNet-v0")
+    player = make_agent("targeted", env.unwrapped.problem)
+    succeeded = sum(info["succeeded"] for _, info in play(env, player, 4, 5))
+    assert f"{succeeded} ({succeeded / 80:.1%})" in out
 
 
 def test_a_run_leaves_a_csv_of_17_columns_and_parquet_of_the_same_events(lnsim, tmp_path):
