@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import lnsim_gym
 from tests.blocks import ALL, CHECKOUT, README, blocks_of, marked
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
 from tests.waiting import wait_until
@@ -174,6 +175,10 @@ def test_the_quick_start_installs_and_plays(tmp_path):
     assert "compiling" not in done.stderr
     site = next((tmp_path / ".venv").glob("lib/python*/site-packages/lnsim_gym/site/index.html"))
     assert "lnsim_gym" in site.read_text()
+
+
+def test_the_citation_names_this_version():
+    assert f"\nversion: {lnsim_gym.__version__}\n" in (CHECKOUT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_every_environment_is_in_the_table():

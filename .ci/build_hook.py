@@ -33,7 +33,7 @@ for task in CONFIGS:
 """
 
 
-class MachineCode(BuildHookInterface[Any]):
+class BuildHook(BuildHookInterface[Any]):
     """Makes machine code and pages, and puts them into the wheel, which then is for this platform and this Python."""
 
     def dependencies(self) -> list[str]:
