@@ -64,7 +64,8 @@ def _outbound_fee_msat(amount_msat: Amount, base_msat: int, rate_ppm: int) -> Am
 def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) -> Amount:
     """Return what the node at the end of a direction adds for what arrives over it, in msat; negative for a discount.
 
-    Rounded towards zero, the rate cut to ten times the amount (LND, graph/db/models/inbound_fee.go ``CalcFee``).
+    Rounded towards zero, the rate cut to ten times the amount, their product to the 64 bits that LND has for it
+    (graph/db/models/inbound_fee.go ``CalcFee``).
 
     Args:
         arrays: Whose policies apply.
@@ -74,8 +75,12 @@ def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) 
     base_msat, rate_ppm = (
         int(column[incoming ^ 1]) for column in (arrays.inbound_fee_base_msat, arrays.inbound_fee_rate_ppm)
     )
-    share_msat = amount_msat * min(abs(rate_ppm), MAX_INBOUND_FEE_PPM) // 10**6
-    return base_msat + (share_msat if rate_ppm > 0 else -share_msat)
+    rate = min(max(rate_ppm, -MAX_INBOUND_FEE_PPM), MAX_INBOUND_FEE_PPM)
+    if isinstance(amount_msat, np.ndarray):
+        product = amount_msat * rate
+        return base_msat + np.sign(product) * (np.abs(product) // 10**6)
+    product = (int(amount_msat) * rate + 2**63) % 2**64 - 2**63
+    return base_msat + (product // 10**6 if product > 0 else -(-product // 10**6))
 
 
 def settled_hops(
@@ -103,7 +108,7 @@ def earned_msat(topology: Topology, outcomes: PaymentOutcomes) -> Int64:
     earned = np.zeros(len(topology.nodes), np.int64)
     for payment in np.flatnonzero(outcomes.parts).tolist():
         for route, sent_msat in settled_hops(topology, outcomes, payment):
-            _earn(topology, earned, route, sent_msat)
+            earn(topology, earned, route, sent_msat)
     return earned
 
 
@@ -117,11 +122,18 @@ def forwarding_fees_msat(topology: Topology, routes: Sequence[tuple[tuple[int, .
     earned = np.zeros(len(topology.nodes), np.int64)
     for route, amount_msat in routes:
         if amount_msat:
-            _earn(topology, earned, route, hop_amounts_msat(topology, route, amount_msat))
+            earn(topology, earned, route, hop_amounts_msat(topology, route, amount_msat))
     return earned
 
 
-def _earn(topology: Topology, earned: Int64, route: tuple[int, ...], sent_msat: list[int]) -> None:
-    """Add what the forwarders of a route keep of the HTLC amounts on its hops, in place."""
+def earn(topology: Topology, earned: Int64, route: tuple[int, ...], sent_msat: Sequence[int]) -> None:
+    """Add what the forwarders of a route keep of the HTLC amounts on its hops, in place.
+
+    Args:
+        topology: Whose directions the route has.
+        earned: By node in msat, shape (nodes,).
+        route: Direction indices in order from the sender.
+        sent_msat: HTLC amount on each hop.
+    """
     for direction, (taken, passed_on) in zip(route[1:], itertools.pairwise(sent_msat), strict=True):
         earned[topology.arrays.source[direction]] += taken - passed_on

@@ -61,6 +61,13 @@ def test_products_are_cut_to_64_bits_as_in_lnd():
     assert hop_amounts_msat(topology, (0, 2), np.array([amount_msat]))[0].tolist() == [amount_msat + fee_msat]
 
 
+@pytest.mark.parametrize(("rate_ppm", "fee_msat"), [(10**7, 0), (-(10**7), (2**64 - 10**19) // 10**6)])
+def test_products_of_inbound_fees_are_cut_to_64_signed_bits_as_in_lnd(rate_ppm, fee_msat):
+    topology, amount_msat = line_of_three(Policy(inbound_fee_rate_ppm=rate_ppm), FREE), 10**12
+    assert hop_amounts_msat(topology, (0, 2), amount_msat)[0] == amount_msat + fee_msat
+    assert hop_amounts_msat(topology, (0, 2), np.array([amount_msat]))[0].tolist() == [amount_msat + fee_msat]
+
+
 @pytest.mark.parametrize(("given", "fee_msat"), [(None, 2000), ([10_003_500, 10_000_001], 3499)])
 def test_settled_parts_carry_what_their_policies_ask_for_or_what_outcomes_say(given, fee_msat):
     topology = line_of_three(Policy(), Policy(fee_base_msat=1000, fee_rate_ppm=100))
