@@ -1,0 +1,182 @@
+"""What may become of a deed by the simulator, whatever is drawn, and whether real nodes did one of these things.
+
+LND itself leaves some things open, and so does the simulator:
+
+- Which of several parallel channels a forwarder takes: each that passes the checks, with equal chances. The simulator
+  draws it from a seeded stream, so other streams give the other outcomes.
+- Which of two equally good ways a search takes: the one that LND's maps list first. The simulator takes the first in
+  document order, so the same network written down in another order gives the other outcomes.
+- How the parts of one payment meet: HTLCs take their time. The simulator draws these times where it is told to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.backends.simulator.engine import (
+    compile_network,
+    make_memory,
+    make_outcomes,
+    make_scratch,
+    make_settings,
+    pay_one,
+    payment_outcomes,
+    send_pinned,
+)
+from lnsim_gym.benchmarks.parity.deeds import Deed, Outcome, balance_pairs
+from lnsim_gym.network import Topology
+from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
+
+__all__ = ["Judgement", "judge"]
+
+FEW: Final = 32
+"""Streams after which an outcome that was always the same counts as the only one."""
+MANY: Final = 512
+"""Streams from which the chances of several outcomes are taken."""
+MOST: Final = 20_000
+"""Streams after which an outcome that was not among them is none that the simulator gives."""
+ORDERS: Final = 200
+"""Orders of the channels that are tried for equally good ways."""
+MOST_TIMES: Final = 60_000
+"""As ``MOST``, of payments in several parts, whose times are drawn, too."""
+
+
+class Simulated:
+    """The simulator on the network of a deed, its channels written down in some order.
+
+    Args:
+        topology: The network.
+        options: How payments are sent.
+        order: Channels in the order in which they are written down; as they are by default.
+    """
+
+    def __init__(self, topology: Topology, options: PaymentOptions, order: list[int] | None = None) -> None:
+        self._order = order or list(range(len(topology.channels)))
+        channels = tuple(topology.channels[channel] for channel in self._order)
+        topology = topology if order is None else msgspec.structs.replace(topology, channels=channels)
+        self._options = options
+        self._network = compile_network(topology)
+        self._scratch = make_scratch(self._network)
+        self._memory = make_memory(self._network, options)
+        self._settings = make_settings(options)
+        self._outcomes = make_outcomes(1, options.max_parts, linked=self._network.links is not None)
+
+    def outcome(self, deed: Deed, stream: int) -> Outcome:
+        """Do a deed, drawing from a stream of its own, and return what becomes of it."""
+        self._memory.draws[0] = stream
+        flat = deed.before_msat[self._order].ravel().copy()
+        if deed.route:
+            reason, attempts, fee_msat, parts = self._rebalance(deed, flat)
+        else:
+            reason, attempts, fee_msat, parts = self._pay(deed, flat)
+        after_msat = np.empty_like(deed.before_msat)
+        after_msat[self._order] = flat.reshape(-1, 2)
+        return Outcome(reason, attempts, fee_msat, tuple(sorted(parts)), balance_pairs(after_msat))
+
+    def _rebalance(self, deed: Deed, flat: np.ndarray) -> tuple[str, int, int, list[tuple[int, tuple[int, ...]]]]:
+        places = {channel: place for place, channel in enumerate(self._order)}
+        route = np.array([2 * places[direction // 2] + direction % 2 for direction in deed.route], np.int64)
+        number, fee_msat, position = send_pinned(
+            self._network, flat, self._scratch, self._memory, route, deed.amount_msat, 0, np.zeros(0, np.int64)
+        )
+        reason = RebalanceReason(number)
+        taken = self._directions(self._scratch.work.route[: len(route)].tolist())
+        parts = [] if reason else [(deed.amount_msat, taken)]
+        return reason.name, int(position), int(fee_msat), parts
+
+    def _pay(self, deed: Deed, flat: np.ndarray) -> tuple[str, int, int, list[tuple[int, tuple[int, ...]]]]:
+        limit_msat = int(self._options.fee_limit_msat(np.int64(deed.amount_msat)))
+        pay_one(
+            self._network,
+            flat,
+            self._scratch,
+            self._memory,
+            self._settings,
+            deed.source,
+            deed.destination,
+            deed.amount_msat,
+            limit_msat,
+            0,
+            self._outcomes,
+        )
+        outcomes = payment_outcomes(self._outcomes)
+        parts = [(amount_msat, self._directions(route)) for route, amount_msat in outcomes.settled_routes()]
+        reason = FailureReason(int(outcomes.failure_reason[0]))
+        return reason.name, int(outcomes.attempts[0]), int(outcomes.fee_msat[0]), parts
+
+    def _directions(self, route: tuple[int, ...] | list[int]) -> tuple[int, ...]:
+        """Return directions in document order for those of the order here."""
+        return tuple(2 * self._order[direction // 2] + direction % 2 for direction in route)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether real nodes did what the simulator says they may."""
+
+    possible: bool
+    """Whether what they did is among what the simulator gives."""
+    outcomes: Counter[Outcome]
+    """What the simulator gave, and how often."""
+    tie: bool = False
+    """Whether it took another order of the channels to give it: nodes met equally good ways."""
+
+    @property
+    def only(self) -> bool:
+        """Whether the simulator gives one outcome only, whatever is drawn."""
+        return len(self.outcomes) == 1 and not self.tie
+
+    def place(self, seen: Outcome) -> tuple[float, float]:
+        """Return the chance of the outcomes sorted before one, and its own."""
+        total = self.outcomes.total()
+        before = sum(often for outcome, often in self.outcomes.items() if outcome < seen)
+        return before / total, self.outcomes[seen] / total
+
+
+def judge(deed: Deed, options: PaymentOptions) -> Judgement:
+    """Hold what real nodes did to what the simulator gives for the same deed.
+
+    Args:
+        deed: With what was seen.
+        options: How payments are sent.
+    """
+    seen = deed.seen
+    assert seen is not None
+    found = Counter[Outcome]()
+    most = MOST if options.max_parts == 1 else MOST_TIMES
+    for number, outcome in enumerate(_in_order(deed, options, most), 1):
+        found[outcome] += 1
+        settled = number >= FEW and (len(found) == 1 or number >= MANY)
+        if settled and seen in found:
+            return Judgement(True, found)
+        if number == MANY and len(found) == 1:
+            break
+    for outcome in _in_other_orders(deed, options, FEW if options.max_parts == 1 else MANY):
+        found[outcome] += 1
+        if outcome == seen:
+            return Judgement(True, found, tie=True)
+    return Judgement(False, found)
+
+
+def _in_order(deed: Deed, options: PaymentOptions, most: int) -> Iterator[Outcome]:
+    """Yield what becomes of a deed with one stream after another."""
+    streams = Random(0)
+    simulated = Simulated(deed.topology, options)
+    for _ in range(most):
+        yield simulated.outcome(deed, streams.getrandbits(64))
+
+
+def _in_other_orders(deed: Deed, options: PaymentOptions, streams_each: int) -> Iterator[Outcome]:
+    """Yield what becomes of a deed with the channels in one order after another, and a few streams of each."""
+    draws = Random(1)
+    channels = range(len(deed.topology.channels))
+    for _ in range(ORDERS):
+        simulated = Simulated(deed.topology, options, draws.sample(channels, len(channels)))
+        for _ in range(streams_each):
+            yield simulated.outcome(deed, draws.getrandbits(64))
