@@ -5,6 +5,10 @@ route for all of it, else for half of it, and so on, and launch the part without
 read the result that came back first. A part takes ``FORWARD_MS`` for each hop, and as long for each hop back when a
 forwarder refuses it; every hop it has reached holds its HTLC until then. Parts that arrive wait for the rest, and
 settle together or are released together.
+
+Among real nodes such times vary, and with them what parts do to each other. Where ``Settings`` ask for it the times are
+drawn, from a quarter to eight times the usual ones, and a part waits a while in the mailbox of the sender's own channel
+(htlcswitch/mailbox.go): a search meanwhile does not see it yet, and so may ask too much of that channel.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from lnsim_gym.backends.simulator.settling import (
     write_part,
 )
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.traffic.random import advance, word
 
 __all__ = ["MIN_SHARD_MSAT", "pay_in_parts"]
 
@@ -38,24 +43,47 @@ FORWARD_MS: Final = 40
 """Time that an HTLC takes over one hop, and its failure back, in ms."""
 NEVER: Final = 2**62
 
-FORWARDING: Final = 0
-RETURNING: Final = 1
-RETURNED: Final = 2
-ARRIVED: Final = 3
+QUEUED: Final = 0
+FORWARDING: Final = 1
+RETURNING: Final = 2
+RETURNED: Final = 3
+ARRIVED: Final = 4
 
 
 @outlined
-def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any) -> Any:
+def _time_ms(knowledge: Any, usual_ms: Any, drawn: Any) -> Any:
+    """Return how long something takes: the usual time, or one drawn with equal chances for each of five octaves."""
+    if drawn == 0:
+        return usual_ms
+    knowledge.draws[0] = advance(knowledge.draws[0])
+    random = np.int64(word(knowledge.draws[0]) >> np.uint64(16))
+    least_ms = ((usual_ms << (random % 5)) + 3) >> 2
+    return least_ms + (random >> 8) % least_ms
+
+
+@outlined
+def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any, drawn: Any) -> Any:
     """Send the route found last as that part."""
     for hop in range(hops):
         parts.route[part, hop] = work.route[hop]
         parts.sent[part, hop] = work.sent[hop]
         parts.lock[part, hop] = work.lock[hop]
     parts.hops[part] = hops
+    if drawn == 0:
+        parts.next_ms[part] = clock
+        _enter(balances, work, parts, part, drawn)
+    else:
+        parts.stage[part] = QUEUED
+        parts.next_ms[part] = clock + _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
+
+
+@outlined
+def _enter(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+    """Put the HTLC of a part on the sender's own channel."""
     parts.reached[part] = 1
     parts.stage[part] = FORWARDING
-    parts.next_ms[part] = clock + FORWARD_MS
-    hold(balances, work.htlcs, work.route[0], work.sent[0])
+    parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
+    hold(balances, work.htlcs, parts.route[part, 0], parts.sent[part, 0])
 
 
 @fused
@@ -69,14 +97,20 @@ def _forward(network: Any, links: Any, balances: Any, work: Any, parts: Any, par
 
 
 @outlined
-def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> Any:
+def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
     """Do the next thing that happens to a part."""
     reached = parts.reached[part]
-    if parts.stage[part] == RETURNING:
+    if parts.stage[part] == QUEUED:
+        if can_add(network, balances, work.htlcs, np.int64(parts.route[part, 0]), parts.sent[part, 0]):
+            _enter(balances, work, parts, part, drawn)
+        else:
+            parts.stage[part] = RETURNED
+            parts.refused[part] = 0
+    elif parts.stage[part] == RETURNING:
         release(balances, work.htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
         parts.reached[part] = reached - 1
         if reached > 1:
-            parts.next_ms[part] += FORWARD_MS
+            parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
         else:
             parts.stage[part] = RETURNED
     elif reached == parts.hops[part]:
@@ -91,7 +125,7 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> A
             parts.stage[part] = RETURNING
             parts.refused[part] = reached
             parts.failure[part] = failure
-        parts.next_ms[part] += FORWARD_MS
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
 
 
 @outlined
@@ -107,26 +141,26 @@ def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
 
 
 @outlined
-def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any) -> Any:
+def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any, drawn: Any) -> Any:
     """Let everything happen that happens up to a time."""
     while True:
-        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0 or parts.next_ms[part] > clock:
             return
-        _advance(network, balances, work, parts, part)
+        _advance(network, balances, work, parts, part, drawn)
 
 
 @outlined
-def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any) -> Any:
+def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any, drawn: Any) -> Any:
     """Let things happen until a part has returned; return it, or -1 when all have arrived."""
     while True:
         part = _first_in_stages(parts, count, RETURNED, RETURNED)
         if part >= 0:
             return part
-        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0:
             return -1
-        _advance(network, balances, work, parts, part)
+        _advance(network, balances, work, parts, part, drawn)
 
 
 @outlined
@@ -212,6 +246,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     max_parts = limits.max_parts
     parts = scratch.parts
     work = scratch.work
+    drawn = limits.drawn_times
     remaining = amount
     budget = limits.fee_msat
     count = np.int64(0)
@@ -220,12 +255,12 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     clock = np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
-            _run_until(network, balances, work, parts, count, clock)
+            _run_until(network, balances, work, parts, count, clock, drawn)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, work, parts, hops, count, clock)
-                clock += LAUNCH_MS
+                _launch(balances, work, parts, hops, count, clock, drawn)
+                clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
                 budget -= work.sent[0] - part
                 remaining -= part
                 count += 1
@@ -234,7 +269,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
             continue
         if remaining > 0 and reason == NONE:
             reason = TIMEOUT
-        back = _wait(network, balances, work, parts, count)
+        back = _wait(network, balances, work, parts, count, drawn)
         if back < 0:
             _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason
@@ -245,6 +280,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part
-        learn_refusal(network, network.links, work.knowledge, route, sent, refused, parts.failure[back], now)
+        if refused > 0:  # the sender's own channel teaches nothing
+            learn_refusal(network, network.links, work.knowledge, route, sent, refused, parts.failure[back], now)
         _forget_part(parts, back, count)
         count -= 1

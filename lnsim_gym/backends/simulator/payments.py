@@ -256,7 +256,13 @@ def _pay_with(
             recall(network.source, scratch.work.knowledge, memory, source)
         begin_draws(network.links, memory, scratch.work.knowledge)
         limits = Limits(
-            fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, settings.counts_attempts, remembers
+            fee_limit_msat,
+            settings.max_attempts,
+            now_ms,
+            settings.max_parts,
+            settings.counts_attempts,
+            remembers,
+            settings.drawn_times,
         )
         ends = (np.uint32(source), np.uint32(destination))
         outcome = OutcomeRow(outcomes, index)

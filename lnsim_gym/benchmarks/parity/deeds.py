@@ -134,7 +134,7 @@ def _amount_to_split(rng: Random, deed: Deed) -> int:
     spendable_msat = deed.topology.spendable_msat(deed.before_msat).reshape(-1)
     leaving_msat = int(spendable_msat[arrays.source == deed.source].sum())
     arriving_msat = int(spendable_msat[arrays.destination == deed.destination].sum())
-    share = rng.uniform(0.3, 1.02)
+    share = rng.choice([rng.uniform(0.05, 0.5), rng.uniform(0.3, 1.02)])
     return max(int(share * min(leaving_msat, arriving_msat)), LEAST_SPLIT_MSAT)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -20,7 +20,7 @@ from lnsim_gym.benchmarks.parity.possible import Judgement, judge
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.payments import MAX_PARTS, PaymentOptions
 
-__all__ = ["Compared", "Header", "Lost", "ParityRun", "Wanted", "network_numbers", "options_of"]
+__all__ = ["Compared", "Lost", "ParityRun", "Wanted", "seed_of"]
 
 IN_PARTS_EVERY: Final = 4
 """One network of so many pays in several parts."""
@@ -41,17 +41,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     in_parts: int
     """Payments that took several attempts or parts where they may be split."""
 
-    def missing(self, done: Counter[str]) -> dict[str, int]:
+    def missing(self, done: Mapping[str, int]) -> dict[str, int]:
         """Return how many are missing of each kind, those that are complete left out."""
         wanted = {PAYMENT: self.payments, CIRCULAR: self.rebalances, IN_PARTS: self.in_parts}
-        return {kind: count - done[kind] for kind, count in wanted.items() if count > done[kind]}
+        return {kind: count - done.get(kind, 0) for kind, count in wanted.items() if count > done.get(kind, 0)}
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True, tag="header"):
     """First line of a file of what was compared."""
 
     seed: int
-    versions: dict[str, str]
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
@@ -61,8 +60,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True, tag="compared"):
     deed: int
     kind: str
     result: Literal["only", "one of several", "tie", "different"]
-    """Whether it is the simulator's only outcome, one of several, one of those in another order of the channels, or none
-    of them."""
+    """Whether it is the simulator's only outcome, one of several, one with the channels in another order, or none."""
     reason: str
     attempts: int
     parts: int
@@ -109,6 +107,34 @@ def network_numbers(missing: dict[str, int], first: int) -> Iterator[int]:
         number += 1
 
 
+def seed_of(out: Path) -> int | None:
+    """Return the seed of the comparisons in a file, None when there is no such file.
+
+    Raises:
+        ConfigError: It is another file.
+    """
+    lines = _lines(out)
+    return lines[0].seed if lines and isinstance(lines[0], Header) else None
+
+
+def _lines(out: Path) -> list[Line]:
+    """Return the lines of a file of comparisons, none when there is no such file; one cut off in the end is left out.
+
+    Raises:
+        ConfigError: It is another file.
+    """
+    if not out.exists():
+        return []
+    whole, _, _ = out.read_bytes().rpartition(b"\n")
+    try:
+        lines = [msgspec.json.decode(line, type=Line) for line in whole.splitlines()]
+    except msgspec.MsgspecError:
+        lines = []
+    if not lines or not isinstance(lines[0], Header):
+        raise ConfigError(f"{out} must be a file of comparisons, got something else: name another one")
+    return lines
+
+
 class ParityRun:
     """Compares until all that is wanted is done, or it is told to stop.
 
@@ -116,10 +142,8 @@ class ParityRun:
         seed: Draws everything that is not left to the nodes: network ``n`` of a seed is always the same.
         wanted: How many deeds of each kind.
         settings: How networks are started.
-        versions: Of the programs, for the file.
         out: File to add every comparison to, as JSON Lines; what it holds already counts.
         only: Number of the only network to compare.
-        tell: Called with every comparison and every loss, also with those of the file.
 
     Raises:
         ConfigError: The file holds something else, or what another seed gave.
@@ -131,34 +155,36 @@ class ParityRun:
         wanted: Wanted,
         settings: LndSettings,
         *,
-        versions: dict[str, str],
         out: Path | None = None,
         only: int | None = None,
-        tell: Callable[[Compared | Lost], None] = lambda _: None,
     ) -> None:
+        self.seed = seed
         self.compared: list[Compared] = []
         self.lost: list[Lost] = []
-        self._seed = seed
+        self.lnd_version = ""
+        """That of the nodes compared last; empty before."""
         self._settings = settings
-        self._tell = tell
         self._only = only
         self._wanted = wanted
-        self._done = Counter[str]()
-        self._missing = wanted.missing(self._done)
+        self.done = Counter[str]()
+        """Deeds compared so far, by kind."""
+        self._missing = wanted.missing(self.done)
+        self._tell: Callable[[Compared | Lost], None] = lambda _: None
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._out = out
-        self._write(*self._from_file(out, versions))
+        self._write(*self._from_file(out))
         used = [each.network for each in (*self.compared, *self.lost)]
         self._numbers = network_numbers(self._missing, max(used, default=-1) + 1) if only is None else iter([only])
 
-    @property
-    def failed(self) -> bool:
-        """Whether anything differed or was lost."""
-        return bool(self.lost) or any(each.result == "different" for each in self.compared)
+    def run(self, at_once: int, tell: Callable[[Compared | Lost], None]) -> None:
+        """Compare networks until all is done; when interrupted, close them and pass the interrupt on.
 
-    def run(self, at_once: int) -> None:
-        """Compare networks, some at once, until all is done; when interrupted, close them and pass the interrupt on."""
+        Args:
+            at_once: How many networks are up at once.
+            tell: Called with every comparison and every loss.
+        """
+        self._tell = tell
         with ThreadPoolExecutor(at_once) as pool:
             workers = [pool.submit(self._work) for _ in range(at_once)]
             try:
@@ -167,22 +193,19 @@ class ParityRun:
             finally:
                 self._stop.set()
 
-    def _from_file(self, out: Path | None, versions: dict[str, str]) -> list[Line]:
+    def _from_file(self, out: Path | None) -> list[Line]:
         """Take over what a file holds; return what is to be written first.
 
         Raises:
             ConfigError: It is not ours, or of another seed.
         """
-        if out is None or not out.exists():
-            return [Header(seed=self._seed, versions=versions)]
-        try:
-            header, *rest = (msgspec.json.decode(line, type=Line) for line in out.read_bytes().splitlines())
-        except (ValueError, msgspec.MsgspecError):
-            raise ConfigError(f"{out} must be a file of this command, got something else: name another one") from None
-        if not isinstance(header, Header) or header.seed != self._seed:
-            raise ConfigError(f"{out} holds what another seed than {self._seed} gave: name its seed, or another file")
-        for line in rest:
-            if isinstance(line, Compared | Lost):
+        seed = seed_of(out) if out is not None else None
+        if out is None or seed is None:
+            return [Header(seed=self.seed)]
+        if seed != self.seed:
+            raise ConfigError(f"{out} holds what seed {seed} gave, got seed {self.seed}: name that, or another file")
+        for line in _lines(out):
+            if not isinstance(line, Header):
                 self._count(line)
         return []
 
@@ -200,11 +223,12 @@ class ParityRun:
 
     def _compare_network(self, number: int) -> None:
         """Do deeds to the network of a number and judge each."""
-        rng = Random(f"{self._seed}/{number}")
+        rng = Random(f"{self.seed}/{number}")
         topology = public_network(rng)
         options = options_of(rng, number)
         count = DEEDS_IN_PARTS if is_in_parts(number) else DEEDS
         with LndBackend(topology, options, self._settings) as live:
+            self.lnd_version = live.lnd_version()
             for place, deed in enumerate(record(rng, live, count)):
                 self._take(_compare(number, place, deed, options))
                 if self._stop.is_set() or not self._is_needed(number):
@@ -220,17 +244,17 @@ class ParityRun:
         with self._lock:
             self._count(line)
             self._write(line)
+            self._tell(line)
 
     def _count(self, line: Compared | Lost) -> None:
         if isinstance(line, Lost):
             self.lost.append(line)
         else:
             self.compared.append(line)
-            self._done[line.kind] += 1
-            missing = self._wanted.missing(self._done)
+            self.done[line.kind] += 1
+            missing = self._wanted.missing(self.done)
             for kind in self._missing.keys() - missing.keys():
                 del self._missing[kind]
-        self._tell(line)
 
     def _write(self, *lines: Line) -> None:
         if self._out is not None and lines:
