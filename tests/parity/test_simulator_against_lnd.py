@@ -9,10 +9,10 @@ import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_policy, random_route
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
-from tests.oracle.scenarios import random_amount, random_policy, random_route
 from tests.parity.drawing import fee_limit_msat, fresh_seed, random_network, ties_met
 
 pytestmark = pytest.mark.lnd
@@ -24,7 +24,9 @@ BATCH = 20
 def random_batch(rng, topology, options, balances_msat, size=BATCH):
     """Draw payments until LND meets no ties in them."""
     while True:
-        rows = [[*rng.sample(range(len(topology.nodes)), 2), random_amount(rng, 900_000_000), 0] for _ in range(size)]
+        rows = [
+            [*rng.sample(range(len(topology.nodes)), 2), random_amount_msat(rng, 900_000_000), 0] for _ in range(size)
+        ]
         batch = PaymentBatch(*np.array(rows, np.int64).T)
         if not ties_met(topology, options, balances_msat, batch):
             return batch
@@ -88,8 +90,8 @@ def assert_same_batch(rng, topology, options, live, simulator):
 
 def assert_same_rebalance(rng, topology, live, simulator):
     """Send an amount over a random route of both networks."""
-    route = tuple(random_route(rng, topology))
-    amount = random_amount(rng, 500_000_000)
+    route = random_route(rng, topology)
+    amount = random_amount_msat(rng, 500_000_000)
     sent = live.rebalance(route, amount)
     simulated = simulator.rebalance(route, amount)
     assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
@@ -149,7 +151,7 @@ def test_senders_that_remember_learn_what_those_of_real_nodes_learn(live_launche
         start_s = time.monotonic()
         while made < PAYMENTS and time.monotonic() < start_s + REMEMBERING_S:
             source, destination = rng.sample(range(len(topology.nodes)), 2)
-            amount_msat = random_amount(rng, 500_000_000)
+            amount_msat = random_amount_msat(rng, 500_000_000)
             now_ms = int(1000 * (time.monotonic() - start_s))
             what = source, destination, amount_msat, fee_limit_msat(options, amount_msat), now_ms
             trial = copy.deepcopy(oracle)

@@ -7,8 +7,9 @@ forwarder refuses it; every hop it has reached holds its HTLC until then. Parts 
 settle together or are released together.
 
 Among real nodes such times vary, and with them what parts do to each other. Where ``Settings`` ask for it the times are
-drawn, from a quarter to eight times the usual ones, and a part waits a while in the mailbox of the sender's own channel
-(htlcswitch/mailbox.go): a search meanwhile does not see it yet, and so may ask too much of that channel.
+drawn, from a quarter to eight times the usual ones, and a part waits a while in the mailbox of each channel that it is
+sent over (htlcswitch/mailbox.go): the next search of the sender, or the next choice of a forwarder, does not see it
+there yet, and so may ask too much of that channel.
 """
 
 from __future__ import annotations
@@ -69,21 +70,40 @@ def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: A
         parts.sent[part, hop] = work.sent[hop]
         parts.lock[part, hop] = work.lock[hop]
     parts.hops[part] = hops
-    if drawn == 0:
-        parts.next_ms[part] = clock
-        _enter(balances, work, parts, part, drawn)
-    else:
-        parts.stage[part] = QUEUED
-        parts.next_ms[part] = clock + _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
+    parts.reached[part] = 0
+    parts.next_ms[part] = clock
+    _send_on(balances, work, parts, part, drawn)
 
 
 @outlined
-def _enter(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
-    """Put the HTLC of a part on the sender's own channel."""
-    parts.reached[part] = 1
+def _send_on(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+    """Send a part over its next hop: onto the channel at once, or into its mailbox first where times are drawn."""
+    if drawn == 0:
+        _add(balances, work, parts, part, drawn)
+    else:
+        parts.stage[part] = QUEUED
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
+
+
+@outlined
+def _add(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+    """Put the HTLC of a part on the channel of its next hop."""
+    hop = parts.reached[part]
+    hold(balances, work.htlcs, parts.route[part, hop], parts.sent[part, hop])
+    parts.reached[part] = hop + 1
     parts.stage[part] = FORWARDING
     parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
-    hold(balances, work.htlcs, parts.route[part, 0], parts.sent[part, 0])
+
+
+@outlined
+def _refuse(work: Any, parts: Any, part: Any, failure: Any, drawn: Any) -> Any:
+    """Send a part back from the node that it has reached, or give it up where that is its sender."""
+    hop = parts.reached[part]
+    parts.refused[part] = hop
+    parts.failure[part] = failure
+    parts.stage[part] = RETURNED if hop == 0 else RETURNING
+    if hop > 0:
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
 
 
 @fused
@@ -101,11 +121,10 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, draw
     """Do the next thing that happens to a part."""
     reached = parts.reached[part]
     if parts.stage[part] == QUEUED:
-        if can_add(network, balances, work.htlcs, np.int64(parts.route[part, 0]), parts.sent[part, 0]):
-            _enter(balances, work, parts, part, drawn)
+        if can_add(network, balances, work.htlcs, np.int64(parts.route[part, reached]), parts.sent[part, reached]):
+            _add(balances, work, parts, part, drawn)
         else:
-            parts.stage[part] = RETURNED
-            parts.refused[part] = 0
+            _refuse(work, parts, part, TEMPORARY_CHANNEL_FAILURE, drawn)
     elif parts.stage[part] == RETURNING:
         release(balances, work.htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
         parts.reached[part] = reached - 1
@@ -119,13 +138,9 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, draw
         failure, taken = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
         if failure == PASSED:
             parts.route[part, reached] = taken
-            hold(balances, work.htlcs, taken, parts.sent[part, reached])
-            parts.reached[part] = reached + 1
+            _send_on(balances, work, parts, part, drawn)
         else:
-            parts.stage[part] = RETURNING
-            parts.refused[part] = reached
-            parts.failure[part] = failure
-        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
+            _refuse(work, parts, part, failure, drawn)
 
 
 @outlined

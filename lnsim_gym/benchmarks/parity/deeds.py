@@ -142,8 +142,10 @@ def _do(deed: Deed, live: Backend) -> Deed:
     """Do a deed on real nodes, whose balances and policies are the deed's, and return it with what they made of it."""
     if deed.route:
         result = live.rebalance(deed.route, deed.amount_msat)
-        sent_msat = hop_amounts_msat(deed.topology, deed.route, result.applied_msat)
-        carried = ((result.carried_by or deed.route, tuple(sent_msat)),) if result.applied_msat else ()
+        carried: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+        if result.applied_msat:
+            sent_msat = hop_amounts_msat(deed.topology, deed.route, result.applied_msat)
+            carried = ((result.carried_by or deed.route, tuple(sent_msat)),)
         reason, attempts, fee_msat = result.reason.name, result.failure_source_index, result.fee_msat
     else:
         outcomes = live.pay(deed.batch)

@@ -95,7 +95,7 @@ class Simulated:
         return reason.name, int(position), int(fee_msat), parts
 
     def _pay(self, deed: Deed, flat: np.ndarray) -> tuple[str, int, int, list[tuple[int, tuple[int, ...]]]]:
-        limit_msat = int(self._options.fee_limit_msat(np.int64(deed.amount_msat)))
+        limit_msat = int(self._options.fee_limit_msat(np.array([deed.amount_msat]))[0])
         pay_one(
             self._network,
             flat,

@@ -174,7 +174,7 @@ class ParityRun:
         self._stop = threading.Event()
         self._out = out
         self._write(*self._from_file(out))
-        used = [each.network for each in (*self.compared, *self.lost)]
+        used = [each.network for each in self.compared] + [each.network for each in self.lost]
         self._numbers = network_numbers(self._missing, max(used, default=-1) + 1) if only is None else iter([only])
 
     def run(self, at_once: int, tell: Callable[[Compared | Lost], None]) -> None:

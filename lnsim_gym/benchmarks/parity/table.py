@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
@@ -85,41 +85,36 @@ def figures_of(run: ParityRun, load_before: float) -> ParityFigures:
         lost=[f"network {each.network}: {each.why}" for each in run.lost],
         differences=[f"network {d.network}, deed {d.deed}: {d.told}" for d in run.compared if d.told],
         chances=_chances_of(run.compared, run.seed),
-        **_counts_of(run.compared),
+        kinds=_counts(KINDS, [(each.kind, each) for each in run.compared]),
+        features=_counts(FEATURES, [(name, each) for each in run.compared for name in each.features]),
+        reasons=_reasons(run.compared),
         **described,
     )
 
 
-def _counts_of(compared: Sequence[Compared]) -> dict[str, list[Count]]:
-    """Return the counts of a ``ParityFigures``."""
-    reasons = sorted({(each.kind, each.reason) for each in compared})
-    return {
-        "kinds": _counts({kind: lambda each, kind=kind: each.kind == kind for kind in KINDS}, compared),
-        "features": _counts({name: lambda each, name=name: name in each.features for name in FEATURES}, compared),
-        "reasons": _counts(
-            {f"{kind}: {reason}": lambda each, pair=(kind, reason): (each.kind, each.reason) == pair
-             for kind, reason in reasons},
-            compared,
-        ),
-    }  # fmt: skip
+def _reasons(compared: Sequence[Compared]) -> list[Count]:
+    """Count by kind and outcome."""
+    named = [(f"{each.kind}: {each.reason}", each) for each in compared]
+    return _counts(sorted({name for name, _ in named}), named)
 
 
-def _counts(rows: dict[str, Callable[[Compared], bool]], compared: Iterable[Compared]) -> list[Count]:
-    counts = []
-    for what, belongs in rows.items():
-        results = [each.result for each in compared if belongs(each)]
-        if results:
-            counts.append(
-                Count(
-                    what=what,
-                    compared=len(results),
-                    only=results.count("only"),
-                    one_of_several=results.count("one of several"),
-                    tie=results.count("tie"),
-                    different=results.count("different"),
-                )
-            )
-    return counts
+def _counts(names: Sequence[str], named: Sequence[tuple[str, Compared]]) -> list[Count]:
+    """Count what bears each name; names that nothing bears are left out."""
+    results: dict[str, list[str]] = {name: [] for name in names}
+    for name, each in named:
+        results[name].append(each.result)
+    return [
+        Count(
+            what=name,
+            compared=len(those),
+            only=those.count("only"),
+            one_of_several=those.count("one of several"),
+            tie=those.count("tie"),
+            different=those.count("different"),
+        )
+        for name, those in results.items()
+        if those
+    ]
 
 
 def _chances_of(compared: Iterable[Compared], seed: int) -> list[Chances]:
