@@ -6,10 +6,11 @@ read the result that came back first. A part takes ``FORWARD_MS`` for each hop, 
 forwarder refuses it; every hop it has reached holds its HTLC until then. Parts that arrive wait for the rest, and
 settle together or are released together.
 
-Among real nodes such times vary, and with them what parts do to each other. Where ``Settings`` ask for it the times are
-drawn, from a quarter to eight times the usual ones, and a part waits a while in the mailbox of each channel that it is
-sent over (htlcswitch/mailbox.go): the next search of the sender, or the next choice of a forwarder, does not see it
-there yet, and so may ask too much of that channel.
+Among real nodes such times vary, and with them what parts do to each other: they overtake each other, or keep together
+as one commitment carries them. Where ``Settings`` ask for it times are drawn, alike or over some octaves. An attempt is
+then written down before it is sent, and waits a while in the mailbox of each channel that it is sent over
+(htlcswitch/mailbox.go): the next search of the sender, or the next choice of a forwarder, does not see it there yet,
+and so may ask too much of that channel.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ MIN_SHARD_MSAT: Final = 10_000_000
 """Smallest part LND splits down to (``DefaultShardMinAmt``)."""
 LAUNCH_MS: Final = 5
 """Time that finding a route and sending a part takes the sender, in ms."""
+OCTAVES: Final = 5
+"""Octaves over which times are drawn at most, from a quarter of the usual time on."""
 FORWARD_MS: Final = 40
 """Time that an HTLC takes over one hop, and its failure back, in ms."""
 NEVER: Final = 2**62
@@ -52,18 +55,24 @@ ARRIVED: Final = 4
 
 
 @outlined
-def _time_ms(knowledge: Any, usual_ms: Any, drawn: Any) -> Any:
-    """Return how long something takes: the usual time, or one drawn with equal chances for each of five octaves."""
-    if drawn == 0:
-        return usual_ms
+def _random(knowledge: Any) -> Any:
+    """Draw a number of 48 bits."""
     knowledge.draws[0] = advance(knowledge.draws[0])
-    random = np.int64(word(knowledge.draws[0]) >> np.uint64(16))
-    least_ms = ((usual_ms << (random % 5)) + 3) >> 2
-    return least_ms + (random >> 8) % least_ms
+    return np.int64(word(knowledge.draws[0]) >> np.uint64(16))
 
 
 @outlined
-def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any, drawn: Any) -> Any:
+def _time_ms(knowledge: Any, usual_ms: Any, octaves: Any) -> Any:
+    """Return how long something takes: the usual time, or one drawn with equal chances for each of some octaves."""
+    if octaves == 0:
+        return usual_ms
+    random = _random(knowledge)
+    least_ms = ((usual_ms << (random % octaves)) + 3) >> 2
+    return least_ms + (random >> 8) % (1 + least_ms * (octaves - 1) // OCTAVES)
+
+
+@outlined
+def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any, octaves: Any) -> Any:
     """Send the route found last as that part."""
     for hop in range(hops):
         parts.route[part, hop] = work.route[hop]
@@ -72,38 +81,38 @@ def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: A
     parts.hops[part] = hops
     parts.reached[part] = 0
     parts.next_ms[part] = clock
-    _send_on(balances, work, parts, part, drawn)
+    _send_on(balances, work, parts, part, octaves)
 
 
 @outlined
-def _send_on(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+def _send_on(balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
     """Send a part over its next hop: onto the channel at once, or into its mailbox first where times are drawn."""
-    if drawn == 0:
-        _add(balances, work, parts, part, drawn)
+    if octaves == 0:
+        _add(balances, work, parts, part, octaves)
     else:
         parts.stage[part] = QUEUED
-        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
 
 
 @outlined
-def _add(balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+def _add(balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
     """Put the HTLC of a part on the channel of its next hop."""
     hop = parts.reached[part]
     hold(balances, work.htlcs, parts.route[part, hop], parts.sent[part, hop])
     parts.reached[part] = hop + 1
     parts.stage[part] = FORWARDING
-    parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
+    parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
 
 
 @outlined
-def _refuse(work: Any, parts: Any, part: Any, failure: Any, drawn: Any) -> Any:
+def _refuse(work: Any, parts: Any, part: Any, failure: Any, octaves: Any) -> Any:
     """Send a part back from the node that it has reached, or give it up where that is its sender."""
     hop = parts.reached[part]
     parts.refused[part] = hop
     parts.failure[part] = failure
     parts.stage[part] = RETURNED if hop == 0 else RETURNING
     if hop > 0:
-        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
 
 
 @fused
@@ -117,19 +126,19 @@ def _forward(network: Any, links: Any, balances: Any, work: Any, parts: Any, par
 
 
 @outlined
-def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, drawn: Any) -> Any:
+def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
     """Do the next thing that happens to a part."""
     reached = parts.reached[part]
     if parts.stage[part] == QUEUED:
         if can_add(network, balances, work.htlcs, np.int64(parts.route[part, reached]), parts.sent[part, reached]):
-            _add(balances, work, parts, part, drawn)
+            _add(balances, work, parts, part, octaves)
         else:
-            _refuse(work, parts, part, TEMPORARY_CHANNEL_FAILURE, drawn)
+            _refuse(work, parts, part, TEMPORARY_CHANNEL_FAILURE, octaves)
     elif parts.stage[part] == RETURNING:
         release(balances, work.htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
         parts.reached[part] = reached - 1
         if reached > 1:
-            parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), drawn)
+            parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
         else:
             parts.stage[part] = RETURNED
     elif reached == parts.hops[part]:
@@ -138,9 +147,9 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, draw
         failure, taken = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
         if failure == PASSED:
             parts.route[part, reached] = taken
-            _send_on(balances, work, parts, part, drawn)
+            _send_on(balances, work, parts, part, octaves)
         else:
-            _refuse(work, parts, part, failure, drawn)
+            _refuse(work, parts, part, failure, octaves)
 
 
 @outlined
@@ -156,17 +165,17 @@ def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
 
 
 @outlined
-def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any, drawn: Any) -> Any:
+def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any, octaves: Any) -> Any:
     """Let everything happen that happens up to a time."""
     while True:
         part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0 or parts.next_ms[part] > clock:
             return
-        _advance(network, balances, work, parts, part, drawn)
+        _advance(network, balances, work, parts, part, octaves)
 
 
 @outlined
-def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any, drawn: Any) -> Any:
+def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any, octaves: Any) -> Any:
     """Let things happen until a part has returned; return it, or -1 when all have arrived."""
     while True:
         part = _first_in_stages(parts, count, RETURNED, RETURNED)
@@ -175,7 +184,7 @@ def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any, drawn:
         part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0:
             return -1
-        _advance(network, balances, work, parts, part, drawn)
+        _advance(network, balances, work, parts, part, octaves)
 
 
 @outlined
@@ -261,7 +270,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     max_parts = limits.max_parts
     parts = scratch.parts
     work = scratch.work
-    drawn = limits.drawn_times
+    octaves = np.int64(0) if limits.drawn_times == 0 else 1 + _random(work.knowledge) % OCTAVES
     remaining = amount
     budget = limits.fee_msat
     count = np.int64(0)
@@ -270,21 +279,26 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     clock = np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
-            _run_until(network, balances, work, parts, count, clock, drawn)
+            _run_until(network, balances, work, parts, count, clock, octaves)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, work, parts, hops, count, clock, drawn)
-                clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), drawn)
+                attempts += 1
+                outcome.columns.attempts[outcome.index] = attempts
+                if octaves > 0:
+                    clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
+                    _run_until(network, balances, work, parts, count, clock, octaves)
+                    if not can_add(network, balances, work.htlcs, np.int64(work.route[0]), work.sent[0]):
+                        continue  # the sender's own link refuses, which teaches nothing
+                _launch(balances, work, parts, hops, count, clock, octaves)
+                clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
                 budget -= work.sent[0] - part
                 remaining -= part
                 count += 1
-                attempts += 1
-                outcome.columns.attempts[outcome.index] = attempts
             continue
         if remaining > 0 and reason == NONE:
             reason = TIMEOUT
-        back = _wait(network, balances, work, parts, count, drawn)
+        back = _wait(network, balances, work, parts, count, octaves)
         if back < 0:
             _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason

@@ -62,6 +62,17 @@ class Deed:
     """Of each settled part the directions that carried it, and the HTLC amount in msat on each of them."""
 
     @property
+    def done(self) -> Outcome:
+        """What real nodes made of it.
+
+        Raises:
+            ValueError: It was not done.
+        """
+        if self.seen is None:
+            raise ValueError(f"expected a deed that was done, got {self}: take those that record() yields")
+        return self.seen
+
+    @property
     def batch(self) -> PaymentBatch:
         """The payment as a batch of one."""
         return PaymentBatch(*np.array([[self.source, self.destination, self.amount_msat, 0]], np.int64).T)

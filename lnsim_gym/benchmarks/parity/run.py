@@ -230,7 +230,9 @@ class ParityRun:
         with LndBackend(topology, options, self._settings) as live:
             self.lnd_version = live.lnd_version()
             for place, deed in enumerate(record(rng, live, count)):
-                self._take(_compare(number, place, deed, options))
+                compared = _compare(number, place, deed, options, self._stop.is_set)
+                if compared is not None:
+                    self._take(compared)
                 if self._stop.is_set() or not self._is_needed(number):
                     return
 
@@ -262,11 +264,14 @@ class ParityRun:
                 file.writelines(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
-def _compare(network: int, place: int, deed: Deed, options: PaymentOptions) -> Compared:
-    """Judge a deed."""
-    judgement = judge(deed, options)
-    seen = deed.seen
-    assert seen is not None
+def _compare(
+    network: int, place: int, deed: Deed, options: PaymentOptions, given_up: Callable[[], bool]
+) -> Compared | None:
+    """Judge a deed; None when given up."""
+    judgement = judge(deed, options, given_up)
+    if judgement is None:
+        return None
+    seen = deed.done
     in_parts = options.max_parts > 1 and any(
         outcome.attempts > 1 or len(outcome.parts) > 1 for outcome in (seen, *judgement.outcomes)
     )
@@ -299,17 +304,15 @@ def _compare(network: int, place: int, deed: Deed, options: PaymentOptions) -> C
 def _difference(deed: Deed, options: PaymentOptions, judgement: Judgement) -> str:
     """Say all about a deed of which real nodes made something that the simulator does not give."""
     given = judgement.outcomes.most_common(SHOWN_OUTCOMES)
-    lines = [f"{deed}, {options}", f"real nodes: {_told(deed, deed.seen)}"]
+    lines = [f"{deed}, {options}", f"real nodes: {_told(deed, deed.done)}"]
     lines += [f"simulator, {often} of {judgement.outcomes.total()}: {_told(deed, each)}" for each, often in given]
     lines.append(f"network: {msgspec.json.encode(deed.topology.to_dict()).decode()}")
     lines.append(f"balances before in msat: {deed.before_msat.tolist()}")
     return "\n".join(lines)
 
 
-def _told(deed: Deed, outcome: Outcome | None) -> str:
+def _told(deed: Deed, outcome: Outcome) -> str:
     """Say what became of a deed, of its balances those that changed."""
-    if outcome is None:
-        return "nothing"
     changed = {
         channel: after
         for channel, (before, after) in enumerate(zip(deed.before_msat.tolist(), outcome.after_msat, strict=True))
