@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
-bench = typer.Typer(help="Measure the simulator, the environment, a network of real nodes, or the bridge.")
+bench = typer.Typer(
+    help="Measure the simulator, the environment, a network of real nodes, or the bridge; compare simulator and nodes."
+)
 app.add_typer(bench, name="bench")
 
 
@@ -103,6 +105,57 @@ def bridge(
     from lnsim_gym.benchmarks.bridge import measure_bridge, measure_live
 
     _print(measure_live(launcher.value) if backend == "lnd" else measure_bridge(), json)
+
+
+@bench.command()
+def parity(
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of networks and deeds; by default a fresh one.")] = None,
+    payments: Annotated[int, typer.Option(min=0, help="Payments in one part to compare.")] = 5_000,
+    rebalances: Annotated[int, typer.Option(min=0, help="Circular rebalances to compare.")] = 500,
+    in_parts: Annotated[int, typer.Option(min=0, help="Payments in several parts to compare.")] = 500,
+    at_once: Annotated[int, typer.Option(min=1, help="Networks that are up at once.")] = 2,
+    only: Annotated[
+        int | None, typer.Option(min=0, help="Compare only the network of this number, to see a difference again.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File to keep every comparison in; named again, it goes on.")
+    ] = None,
+    launcher: LauncherOption = LauncherChoice.process,
+    json: Json = False,
+) -> None:
+    """Compare the simulator with real lnd nodes on random networks such as the public one, and count what is equal.
+
+    Outcome, reason, attempts, channels of the route, fee and every balance of every payment and rebalance. What differs
+    is told, and makes the exit status 1. As much as by default takes half an hour or more.
+    """
+    import secrets
+
+    import msgspec
+
+    from lnsim_gym.backends.lnd import LndSettings
+    from lnsim_gym.benchmarks.parity.run import ParityRun, Wanted, seed_of
+    from lnsim_gym.benchmarks.parity.table import figures_of, markdown
+    from lnsim_gym.benchmarks.report import system_load
+    from lnsim_gym.cli.display import parity_progress
+    from lnsim_gym.schema import convert
+
+    load_before = system_load()
+    if seed is None and out is not None:
+        seed = seed_of(out)
+    seed = secrets.randbelow(10**9) if seed is None else seed
+    typer.echo(f"seed {seed}", err=True)
+    wanted = Wanted(payments=payments, rebalances=rebalances, in_parts=in_parts)
+    settings = convert({"launcher": launcher.value}, LndSettings, "the launcher")
+    run = ParityRun(seed, wanted, settings, only=only, out=out)
+    try:
+        with parity_progress(wanted.missing({}), run.done) as tell:
+            run.run(at_once, tell)
+    finally:  # also when interrupted: what was counted counts
+        figures = figures_of(run, load_before)
+        as_json = msgspec.json.format(msgspec.json.encode(figures), indent=2).decode()
+        typer.echo(as_json if json else markdown(figures))
+    if figures.failed:
+        raise typer.Exit(1)
 
 
 def _print(report: Any, json: bool) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score
     from lnsim_gym.backends.lnd.network.status import NetworkStatus
     from lnsim_gym.backends.lnd.nodes.programs import Progress as ProgressReport
+    from lnsim_gym.benchmarks.parity.run import Compared, Lost
     from lnsim_gym.records.statistics import NodeStatistics, Statistics
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "print_status",
     "score_cells",
     "frame_display",
+    "parity_progress",
     "progress_bar",
     "step_progress",
     "spinner",
@@ -120,6 +122,43 @@ def step_progress(what: str, steps: int | None) -> Iterator[Callable[[Mapping[st
                 console.print(f"step {done} lost the network: {info['backend_error']}", soft_wrap=True)
 
         yield report
+
+
+@contextmanager
+def parity_progress(
+    wanted: Mapping[str, int], before: Mapping[str, int]
+) -> Iterator[Callable[[Compared | Lost], None]]:
+    """Show comparisons with real nodes as they are made: a bar a kind on a terminal, a line for each tenth elsewhere.
+
+    Args:
+        wanted: How many of each kind.
+        before: How many of each were made before.
+
+    Yields:
+        A function to call with each comparison, and each network that was lost; differences are told at once.
+    """
+    from lnsim_gym.benchmarks.parity.run import Lost
+
+    console = make_console(file=sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    done = {kind: before.get(kind, 0) for kind in wanted}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks = {kind: bar.add_task(kind, completed=done[kind], total=count) for kind, count in wanted.items()}
+
+        def tell(each: Compared | Lost) -> None:
+            if isinstance(each, Lost):
+                console.print(f"network {each.network} was lost: {each.why}", soft_wrap=True)
+                return
+            if each.told:
+                console.print(f"network {each.network}, deed {each.deed} differs: {each.told}", soft_wrap=True)
+            if done.get(each.kind, 0) < wanted.get(each.kind, 0):
+                done[each.kind] += 1
+                bar.advance(tasks[each.kind])
+                tenths, count = 10 * done[each.kind], wanted[each.kind]
+                if not console.is_terminal and tenths // count != (tenths - 10) // count:
+                    console.print(f"{done[each.kind]:,} of {count:,} {each.kind}", soft_wrap=True)
+
+        yield tell
 
 
 @contextmanager

@@ -268,11 +268,11 @@ class OracleNetwork:
             policy = self.known[route[position]]
             if not policy.min_htlc_msat <= amounts[position] <= policy.max_htlc_msat:
                 return RebalanceReason.AMOUNT_OUT_OF_RANGE, 0, -1
-        if amounts[0] > self.bandwidth(route[0], amounts[0]):
-            return RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, 0, -1
         blocks = sum(self.known[direction].time_lock_delta for direction in route[1:])
         if blocks + FINAL_CLTV_DELTA + BLOCK_PADDING > CLTV_LIMIT:
             return RebalanceReason.OTHER, 0, 0
+        if amounts[0] > self.bandwidth(route[0], amounts[0]):
+            return RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, 0, -1
         self.choose.begin()
         deltas = [self.known[direction].time_lock_delta for direction in route]
         shard = self._launch(list(route), amounts, deltas)

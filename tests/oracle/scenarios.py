@@ -6,10 +6,9 @@ import warnings
 import msgspec
 import numpy as np
 
-from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
-from lnsim_gym.network.limits import channel_reserve_sat, max_value_in_flight_msat
-
-SMALL_FEES = (0, 1, 1000, 1001, 5000)
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_policies, random_policy
+from lnsim_gym.network import Channel, ChannelPolicies, Topology
+from lnsim_gym.network.limits import channel_reserve_sat
 
 
 def random_topology(rng, *, nodes=None, default_rate=False, max_capacity_sat=3_000_000, public=False):
@@ -43,25 +42,6 @@ def random_channel(rng, one, other, default_rate, max_capacity_sat, *, public=Fa
             initiator=public_policy(rng, policies.initiator), peer=public_policy(rng, policies.peer)
         )
     return Channel(initiator=initiator, peer=peer, capacity_sat=capacity_sat, fee_per_kw=fee_per_kw, policies=policies)
-
-
-def random_policies(rng, capacity_sat, *, uneven_fees=False):
-    """Draw both directions' policies; with ``uneven_fees`` few ways cost the same, so that LND has few ties."""
-    return ChannelPolicies(
-        initiator=random_policy(rng, capacity_sat, uneven_fees), peer=random_policy(rng, capacity_sat, uneven_fees)
-    )
-
-
-def random_policy(rng, capacity_sat, uneven_fees):
-    ceiling_msat = int(max_value_in_flight_msat(capacity_sat))
-    min_htlc_msat = rng.choice([1, 1000, 1000, 1000, rng.randint(1, 5_000_000)])
-    return Policy(
-        fee_base_msat=rng.randint(0, 30_000) if uneven_fees else rng.choice([*SMALL_FEES, rng.randint(0, 30_000)]),
-        fee_rate_ppm=rng.choice([0, 1, 10, rng.randint(0, 3000), rng.randint(0, 30_000)]),
-        time_lock_delta=rng.choice([24, 40, 80, 144, rng.randint(24, 2016)]),
-        min_htlc_msat=min_htlc_msat,
-        max_htlc_msat=rng.choice([None, None, rng.randint(max(min_htlc_msat, ceiling_msat // 10), ceiling_msat)]),
-    )
 
 
 def public_policy(rng, policy):
@@ -104,45 +84,9 @@ def random_balances(rng, topology):
     return np.array(rows, np.int64)
 
 
-def random_amount(rng, largest_msat=1_000_000_000):
-    kind = rng.random()
-    if kind < 0.1:
-        return rng.randint(1, 1_000_000)
-    if kind < 0.3:
-        return 1000 * rng.randint(1, 100_000)
-    return rng.randint(1, largest_msat) if kind < 0.6 else int(10 ** rng.uniform(4, np.log10(largest_msat)))
-
-
 def random_payment(rng, topology):
     """Draw sender, receiver, amount and fee limit."""
     sender, receiver = rng.sample(range(len(topology.nodes)), 2)
-    amount = random_amount(rng)
+    amount = random_amount_msat(rng)
     limit = rng.choice([0, amount // 20, amount // 20, amount, rng.randint(0, 1_000_000), 10**9])
     return sender, receiver, amount, limit
-
-
-def random_route(rng, topology):
-    """Draw a push, or a cycle over pairwise different nodes; now and then there and back over one channel."""
-    arrays = topology.arrays
-    first = rng.randrange(len(arrays.source))
-    if rng.random() < 0.3:
-        return [first]
-    if rng.random() < 0.1:
-        return [first, first ^ 1]
-    route = [first]
-    home = arrays.source[first]
-    seen = {int(arrays.destination[first])}
-    while True:
-        onward = [
-            int(d)
-            for d in np.flatnonzero(arrays.source == arrays.destination[route[-1]])
-            if d // 2 != route[-1] // 2 and int(arrays.destination[d]) not in seen
-        ]
-        homeward = [d for d in onward if arrays.destination[d] == home]
-        if homeward and rng.random() < 0.5:
-            return [*route, homeward[0]]
-        onward = [d for d in onward if d not in homeward]
-        if not onward:
-            return [*route, homeward[0]] if homeward else [first]
-        route.append(rng.choice(onward))
-        seen.add(int(arrays.destination[route[-1]]))

@@ -6,9 +6,11 @@ from collections import Counter
 import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.benchmarks.parity.deeds import record
+from lnsim_gym.benchmarks.parity.drawing import public_network
 from lnsim_gym.payments import PaymentOptions
-from tests.parity.deeds import assert_adds_up, assert_legal, possible_outcomes, record
-from tests.parity.drawing import fresh_seed, public_network, random_network
+from tests.parity.deeds import assert_adds_up, assert_legal, possible_outcomes
+from tests.parity.drawing import fresh_seed, random_network
 from tests.parity.forwarding import assert_equal_chances
 
 pytestmark = [pytest.mark.lnd, pytest.mark.timeout(580)]

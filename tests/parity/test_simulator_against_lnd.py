@@ -9,10 +9,12 @@ import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
 from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.benchmarks.parity.deeds import record
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_policy, random_route
+from lnsim_gym.benchmarks.parity.possible import judge
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
-from tests.oracle.scenarios import random_amount, random_policy, random_route
 from tests.parity.drawing import fee_limit_msat, fresh_seed, random_network, ties_met
 
 pytestmark = pytest.mark.lnd
@@ -24,7 +26,9 @@ BATCH = 20
 def random_batch(rng, topology, options, balances_msat, size=BATCH):
     """Draw payments until LND meets no ties in them."""
     while True:
-        rows = [[*rng.sample(range(len(topology.nodes)), 2), random_amount(rng, 900_000_000), 0] for _ in range(size)]
+        rows = [
+            [*rng.sample(range(len(topology.nodes)), 2), random_amount_msat(rng, 900_000_000), 0] for _ in range(size)
+        ]
         batch = PaymentBatch(*np.array(rows, np.int64).T)
         if not ties_met(topology, options, balances_msat, batch):
             return batch
@@ -88,8 +92,8 @@ def assert_same_batch(rng, topology, options, live, simulator):
 
 def assert_same_rebalance(rng, topology, live, simulator):
     """Send an amount over a random route of both networks."""
-    route = tuple(random_route(rng, topology))
-    amount = random_amount(rng, 500_000_000)
+    route = random_route(rng, topology)
+    amount = random_amount_msat(rng, 500_000_000)
     sent = live.rebalance(route, amount)
     simulated = simulator.rebalance(route, amount)
     assert (sent.applied_msat, sent.fee_msat, sent.reason) == (
@@ -100,35 +104,20 @@ def assert_same_rebalance(rng, topology, live, simulator):
     assert np.array_equal(live.balances_msat(), simulator.balances_msat())
 
 
-def settled_parts(outcomes):
-    """Amounts and routes of the settled parts of a single payment, in no particular order."""
-    rows = zip(outcomes.part_amount_msat[0].tolist(), outcomes.part_route[0].tolist(), strict=True)
-    return sorted((amount, route) for amount, route in rows if amount > 0)
-
-
 @pytest.mark.timeout(580)
-def test_payments_in_parts_settle_the_same_parts_as_real_nodes(live_launcher):
-    """Parts that run into each other meet in the order of real time, which a busy machine distorts now and then."""
+def test_payments_in_parts_end_in_a_way_that_the_simulator_gives(live_launcher):
+    """Parts run into each other in the order of real time: the simulator draws its times to meet all orders."""
     rng = fresh_seed()
     topology = random_network(rng)
     options = PaymentOptions(max_parts=16)
-    simulator = SimulatorBackend(topology, options)
-    split = differing = 0
+    split = 0
     with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
-        for _ in range(PAYMENTS // BATCH // 4):
-            for _ in range(BATCH):
-                simulator.reset(live.balances_msat())
-                one = random_batch(rng, topology, options, simulator.balances_msat(), size=1)
-                seen = live.pay(one)
-                simulated = simulator.pay(one)
-                same = seen.succeeded[0] == simulated.succeeded[0] and settled_parts(seen) == settled_parts(simulated)
-                if same:  # other parts may leave the same balances: two over one channel can be cut in two ways
-                    assert np.array_equal(live.balances_msat(), simulator.balances_msat())
-                split += int(seen.attempts[0] > 1)
-                differing += not same
-                assert same or seen.attempts[0] > 1, (one, seen, simulated)
-    print(f"{split} payments took several attempts, {differing} of them ended differently")
-    assert differing <= max(1, split // 10)
+        for deed in record(rng, live, PAYMENTS // 4):
+            judgement = judge(deed, options)
+            assert judgement.possible, (deed, deed.done, judgement.outcomes.most_common(5))
+            split += deed.done.attempts > 1
+    print(f"{split} payments took several attempts")
+    assert split > 0
 
 
 REMEMBERING_S = 40.0
@@ -149,7 +138,7 @@ def test_senders_that_remember_learn_what_those_of_real_nodes_learn(live_launche
         start_s = time.monotonic()
         while made < PAYMENTS and time.monotonic() < start_s + REMEMBERING_S:
             source, destination = rng.sample(range(len(topology.nodes)), 2)
-            amount_msat = random_amount(rng, 500_000_000)
+            amount_msat = random_amount_msat(rng, 500_000_000)
             now_ms = int(1000 * (time.monotonic() - start_s))
             what = source, destination, amount_msat, fee_limit_msat(options, amount_msat), now_ms
             trial = copy.deepcopy(oracle)

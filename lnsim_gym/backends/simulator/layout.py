@@ -241,7 +241,7 @@ class Parts(NamedTuple):
     refused: Int32  # (MAX_PARTS,) position of the node that refused it
     failure: Int32  # (MAX_PARTS,) why, see ``forwarding``
     told: Int64  # (MAX_PARTS,) direction whose policy the failure tells, or -1
-    stage: Int32  # (MAX_PARTS,) FORWARDING, RETURNING, RETURNED or ARRIVED, see ``parts``
+    stage: Int32  # (MAX_PARTS,) QUEUED, FORWARDING, RETURNING, RETURNED or ARRIVED, see ``parts``
     next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
 
 
@@ -313,6 +313,7 @@ class Settings(NamedTuple):
     max_parts: int
     max_attempts: int
     counts_attempts: int  # 1, or 0 to leave those of unroutable payments ``UNCOUNTED``, see ``reach``
+    drawn_times: int = 0  # 1 to draw what the parts of a payment take, see ``parts``; else it is always the same
 
 
 class Limits(NamedTuple):
@@ -324,6 +325,7 @@ class Limits(NamedTuple):
     max_parts: Any
     counts_attempts: Any  # as in ``Settings``
     remembers: Any  # whether the sender keeps what it learns
+    drawn_times: Any  # as in ``Settings``
 
 
 class Outcomes(NamedTuple):

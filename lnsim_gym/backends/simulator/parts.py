@@ -5,6 +5,12 @@ route for all of it, else for half of it, and so on, and launch the part without
 read the result that came back first. A part takes ``FORWARD_MS`` for each hop, and as long for each hop back when a
 forwarder refuses it; every hop it has reached holds its HTLC until then. Parts that arrive wait for the rest, and
 settle together or are released together.
+
+Among real nodes such times vary, and with them what parts do to each other: they overtake each other, or keep together
+as one commitment carries them. Where ``Settings`` ask for it times are drawn, alike or over some octaves. An attempt is
+then written down before it is sent, and waits a while in the mailbox of each channel that it is sent over
+(htlcswitch/mailbox.go): the next search of the sender, or the next choice of a forwarder, does not see it there yet,
+and so may ask too much of that channel.
 """
 
 from __future__ import annotations
@@ -27,6 +33,7 @@ from lnsim_gym.backends.simulator.settling import (
     write_part,
 )
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.traffic.random import advance, word
 
 __all__ = ["MIN_SHARD_MSAT", "pay_in_parts"]
 
@@ -34,28 +41,79 @@ MIN_SHARD_MSAT: Final = 10_000_000
 """Smallest part LND splits down to (``DefaultShardMinAmt``)."""
 LAUNCH_MS: Final = 5
 """Time that finding a route and sending a part takes the sender, in ms."""
+OCTAVES: Final = 5
+"""Octaves over which times are drawn at most, from a quarter of the usual time on."""
 FORWARD_MS: Final = 40
 """Time that an HTLC takes over one hop, and its failure back, in ms."""
 NEVER: Final = 2**62
 
-FORWARDING: Final = 0
-RETURNING: Final = 1
-RETURNED: Final = 2
-ARRIVED: Final = 3
+QUEUED: Final = 0
+FORWARDING: Final = 1
+RETURNING: Final = 2
+RETURNED: Final = 3
+ARRIVED: Final = 4
 
 
 @outlined
-def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any) -> Any:
+def _random(knowledge: Any) -> Any:
+    """Draw a number of 48 bits."""
+    knowledge.draws[0] = advance(knowledge.draws[0])
+    return np.int64(word(knowledge.draws[0]) >> np.uint64(16))
+
+
+@outlined
+def _time_ms(knowledge: Any, usual_ms: Any, octaves: Any) -> Any:
+    """Return how long something takes: the usual time, or one drawn with equal chances for each of some octaves."""
+    if octaves == 0:
+        return usual_ms
+    random = _random(knowledge)
+    least_ms = ((usual_ms << (random % octaves)) + 3) >> 2
+    return least_ms + (random >> 8) % (1 + least_ms * (octaves - 1) // OCTAVES)
+
+
+@outlined
+def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: Any, octaves: Any) -> Any:
     """Send the route found last as that part."""
     for hop in range(hops):
         parts.route[part, hop] = work.route[hop]
         parts.sent[part, hop] = work.sent[hop]
         parts.lock[part, hop] = work.lock[hop]
     parts.hops[part] = hops
-    parts.reached[part] = 1
+    parts.reached[part] = 0
+    parts.next_ms[part] = clock
+    _send_on(balances, work, parts, part, octaves)
+
+
+@outlined
+def _send_on(balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
+    """Send a part over its next hop: onto the channel at once, or into its mailbox first where times are drawn."""
+    if octaves == 0:
+        _add(balances, work, parts, part, octaves)
+    else:
+        parts.stage[part] = QUEUED
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
+
+
+@outlined
+def _add(balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
+    """Put the HTLC of a part on the channel of its next hop."""
+    hop = parts.reached[part]
+    hold(balances, work.htlcs, parts.route[part, hop], parts.sent[part, hop])
+    parts.reached[part] = hop + 1
     parts.stage[part] = FORWARDING
-    parts.next_ms[part] = clock + FORWARD_MS
-    hold(balances, work.htlcs, work.route[0], work.sent[0])
+    parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
+
+
+@outlined
+def _refuse(work: Any, parts: Any, part: Any, failure: Any, told: Any, octaves: Any) -> Any:
+    """Send a part back from the node that it has reached, or give it up where that is its sender."""
+    hop = parts.reached[part]
+    parts.refused[part] = hop
+    parts.failure[part] = failure
+    parts.told[part] = told
+    parts.stage[part] = RETURNED if hop == 0 else RETURNING
+    if hop > 0:
+        parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
 
 
 @fused
@@ -69,14 +127,20 @@ def _forward(network: Any, links: Any, balances: Any, work: Any, parts: Any, par
 
 
 @outlined
-def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> Any:
+def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any, octaves: Any) -> Any:
     """Do the next thing that happens to a part."""
     reached = parts.reached[part]
-    if parts.stage[part] == RETURNING:
+    if parts.stage[part] == QUEUED:
+        chosen = np.int64(parts.route[part, reached])
+        if can_add(network, balances, work.htlcs, chosen, parts.sent[part, reached]):
+            _add(balances, work, parts, part, octaves)
+        else:
+            _refuse(work, parts, part, TEMPORARY_CHANNEL_FAILURE, chosen, octaves)
+    elif parts.stage[part] == RETURNING:
         release(balances, work.htlcs, parts.route[part, reached - 1], parts.sent[part, reached - 1])
         parts.reached[part] = reached - 1
         if reached > 1:
-            parts.next_ms[part] += FORWARD_MS
+            parts.next_ms[part] += _time_ms(work.knowledge, np.int64(FORWARD_MS), octaves)
         else:
             parts.stage[part] = RETURNED
     elif reached == parts.hops[part]:
@@ -85,14 +149,9 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> A
         failure, named = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
         if failure == PASSED:
             parts.route[part, reached] = named
-            hold(balances, work.htlcs, named, parts.sent[part, reached])
-            parts.reached[part] = reached + 1
+            _send_on(balances, work, parts, part, octaves)
         else:
-            parts.stage[part] = RETURNING
-            parts.refused[part] = reached
-            parts.failure[part] = failure
-            parts.told[part] = named
-        parts.next_ms[part] += FORWARD_MS
+            _refuse(work, parts, part, failure, named, octaves)
 
 
 @outlined
@@ -108,26 +167,26 @@ def _first_in_stages(parts: Any, count: Any, lowest: Any, highest: Any) -> Any:
 
 
 @outlined
-def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any) -> Any:
+def _run_until(network: Any, balances: Any, work: Any, parts: Any, count: Any, clock: Any, octaves: Any) -> Any:
     """Let everything happen that happens up to a time."""
     while True:
-        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0 or parts.next_ms[part] > clock:
             return
-        _advance(network, balances, work, parts, part)
+        _advance(network, balances, work, parts, part, octaves)
 
 
 @outlined
-def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any) -> Any:
+def _wait(network: Any, balances: Any, work: Any, parts: Any, count: Any, octaves: Any) -> Any:
     """Let things happen until a part has returned; return it, or -1 when all have arrived."""
     while True:
         part = _first_in_stages(parts, count, RETURNED, RETURNED)
         if part >= 0:
             return part
-        part = _first_in_stages(parts, count, FORWARDING, RETURNING)
+        part = _first_in_stages(parts, count, QUEUED, RETURNING)
         if part < 0:
             return -1
-        _advance(network, balances, work, parts, part)
+        _advance(network, balances, work, parts, part, octaves)
 
 
 @outlined
@@ -214,6 +273,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     max_parts = limits.max_parts
     parts = scratch.parts
     work = scratch.work
+    octaves = np.int64(0) if limits.drawn_times == 0 else 1 + _random(work.knowledge) % OCTAVES
     remaining = amount
     budget = limits.fee_msat
     count = np.int64(0)
@@ -222,21 +282,26 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     clock = np.int64(0)
     while True:
         if remaining > 0 and reason == NONE and attempts < max_attempts:
-            _run_until(network, balances, work, parts, count, clock)
+            _run_until(network, balances, work, parts, count, clock, octaves)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)
             if hops > 0:
-                _launch(balances, work, parts, hops, count, clock)
-                clock += LAUNCH_MS
+                attempts += 1
+                outcome.columns.attempts[outcome.index] = attempts
+                if octaves > 0:
+                    clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
+                    _run_until(network, balances, work, parts, count, clock, octaves)
+                    if not can_add(network, balances, work.htlcs, np.int64(work.route[0]), work.sent[0]):
+                        continue  # the sender's own link refuses, which teaches nothing
+                _launch(balances, work, parts, hops, count, clock, octaves)
+                clock += _time_ms(work.knowledge, np.int64(LAUNCH_MS), octaves)
                 budget -= work.sent[0] - part
                 remaining -= part
                 count += 1
-                attempts += 1
-                outcome.columns.attempts[outcome.index] = attempts
             continue
         if remaining > 0 and reason == NONE:
             reason = TIMEOUT
-        back = _wait(network, balances, work, parts, count)
+        back = _wait(network, balances, work, parts, count, octaves)
         if back < 0:
             _finish(network, balances, scratch, count, outcome, reason == NONE)
             return reason
@@ -247,6 +312,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part
-        learn_refusal(network, network.links, work.knowledge, route, sent, refusal, now)
+        if parts.refused[back] > 0:  # the sender's own channel teaches nothing
+            learn_refusal(network, network.links, work.knowledge, route, sent, refusal, now)
         _forget_part(parts, back, count)
         count -= 1

@@ -260,7 +260,13 @@ def _pay_with(
         begin_draws(network.links, memory, scratch.work.knowledge)
         note_unheard(network, network.links, scratch.work, source, now_ms)
         limits = Limits(
-            fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, settings.counts_attempts, remembers
+            fee_limit_msat,
+            settings.max_attempts,
+            now_ms,
+            settings.max_parts,
+            settings.counts_attempts,
+            remembers,
+            settings.drawn_times,
         )
         ends = (np.uint32(source), np.uint32(destination))
         outcome = OutcomeRow(outcomes, index)

@@ -41,9 +41,9 @@ def _build_route(network: Any, balances: Any, work: Any, route: Any, length: Any
         if hop > 0:
             blocks += policy.time_lock
             amount += node_fee_msat(network, network.links, route[hop - 1], direction, amount)
-    if not can_add(network, balances, work.htlcs, route[0], work.sent[0]):
-        return INSUFFICIENT_LOCAL_BALANCE
-    return APPLIED if blocks <= MAX_LOCK_BLOCKS else OTHER
+    if blocks > MAX_LOCK_BLOCKS:
+        return OTHER
+    return APPLIED if can_add(network, balances, work.htlcs, route[0], work.sent[0]) else INSUFFICIENT_LOCAL_BALANCE
 
 
 @fused

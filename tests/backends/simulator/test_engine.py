@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lnsim_gym.backends.simulator.engine import UNCOUNTED, spendable
 from lnsim_gym.backends.simulator.payments import MANY_NODES
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_route
 from lnsim_gym.compiled import kernel
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.generators import scale_free
@@ -17,10 +18,8 @@ from lnsim_gym.payments import FailureReason, RebalanceReason
 from tests.oracle.engine import CompiledNetwork
 from tests.oracle.network import OracleNetwork
 from tests.oracle.scenarios import (
-    random_amount,
     random_balances,
     random_payment,
-    random_route,
     random_topology,
 )
 
@@ -172,7 +171,7 @@ def test_pinned_routes_equal_the_oracle_and_teach_the_sender_the_same(rng, remem
     topology, engine, oracle = both(rng, remember=remember)
     for _ in range(8):
         route = random_route(rng, topology)
-        amount = random_amount(rng)
+        amount = random_amount_msat(rng)
         assert engine.send_over(route, amount) == oracle.send_over(route, amount), (route, amount)
         assert engine.balances_msat() == oracle.balances_msat()
         assert_same_payments(rng, topology, engine, oracle, 1)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lnsim_gym.backends.simulator import SimulatorBackend, prepare
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_route
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.gossip import GossipOptions
@@ -17,11 +18,9 @@ from tests.oracle.engine import CompiledNetwork
 from tests.oracle.gossip import OracleGossip
 from tests.oracle.network import OracleNetwork, OraclePolicy
 from tests.oracle.scenarios import (
-    random_amount,
     random_balances,
     random_change,
     random_payment,
-    random_route,
     random_topology,
 )
 
@@ -45,7 +44,7 @@ def assert_same(rng, topology, engine, oracle, *, public, step_ms, rounds):
             for network in (engine, oracle):
                 network.set_policy(direction, OraclePolicy.of(policy), now_ms)
             now_ms += rng.choice([0, rng.randint(0, step_ms)])
-        route, amount = random_route(rng, topology), random_amount(rng)
+        route, amount = random_route(rng, topology), random_amount_msat(rng)
         assert engine.send_over(route, amount, now_ms) == oracle.send_over(route, amount, now_ms), (route, amount)
         for _ in range(2):
             now_ms += rng.choice([0, rng.randint(0, step_ms)])

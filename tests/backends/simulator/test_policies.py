@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lnsim_gym.backends.simulator import SimulatorBackend
+from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_route
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Policy
 from lnsim_gym.network.presets import preset
@@ -13,10 +14,8 @@ from lnsim_gym.payments import PaymentBatch, PaymentOptions, RebalanceReason
 from tests.oracle.engine import first_payment
 from tests.oracle.network import OracleNetwork, OraclePolicy
 from tests.oracle.scenarios import (
-    random_amount,
     random_balances,
     random_change,
-    random_route,
     random_topology,
 )
 
@@ -33,7 +32,7 @@ def change_policy(rng, backend, oracle, public):
 
 def assert_same_payment(rng, backend, oracle, now_ms):
     source, target = rng.sample(range(len(backend.topology.nodes)), 2)
-    amount = random_amount(rng)
+    amount = random_amount_msat(rng)
     fee_limit = int(backend.options.fee_limit_msat(np.int64(amount)))
     batch = PaymentBatch(*np.array([[source, target, amount, 0]]).T)
     assert first_payment(backend.pay(batch)) == oracle.pay(source, target, amount, fee_limit, now_ms)
@@ -42,7 +41,7 @@ def assert_same_payment(rng, backend, oracle, now_ms):
 
 def assert_same_rebalance(rng, backend, oracle, now_ms):
     route = random_route(rng, backend.topology)
-    amount = random_amount(rng)
+    amount = random_amount_msat(rng)
     if len(route) == 2 and route[0] == route[1] ^ 1:  # there and back over one channel is no route of the backend's
         return
     reason, fee_msat, position = oracle.send_over(route, amount, now_ms)

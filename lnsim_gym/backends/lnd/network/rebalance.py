@@ -28,6 +28,8 @@ __all__ = ["Rebalancer", "check_route"]
 
 _FINAL_CLTV_DELTA: Final = 83
 """Blocks: the default of an invoice, 80, and the padding that LND adds when it sends."""
+_MAX_TIME_LOCK: Final = 2016
+"""Blocks of time lock that a link takes at most (``DefaultMaxOutgoingCltvExpiry``)."""
 _NO_CHANNEL: Final = "no matching outgoing channel available for node index "
 _TEMPORARY_CHANNEL_FAILURE: Final = 15
 
@@ -97,6 +99,11 @@ class Rebalancer:
             else:
                 built = await self._built_here(first, route, amount_msat, invoice)
         except RpcRefused as problem:
+            # ``BuildRoute`` asks for the balance first, the link that the route is for looks at its time lock before.
+            if _locks_too_long(self._network.topology, route):
+                return RebalanceResult(
+                    reason=RebalanceReason.OTHER, failure_source_index=0, detail=f"time lock; {problem.details}"
+                )
             return RebalanceResult(reason=_refusal(problem.details), detail=problem.details)
         sending = router_pb2.SendToRouteRequest(payment_hash=invoice.r_hash, route=built, skip_temp_err=True)
         total_s = self._options.timeout_seconds + self._settings.rpc_timeout_s
@@ -216,6 +223,11 @@ def _out_of_range(topology: Topology, route: tuple[int, ...], amounts_msat: list
         not arrays.min_htlc_msat[direction] <= amount <= arrays.max_htlc_msat[direction]
         for direction, amount in zip(route, amounts_msat, strict=True)
     )
+
+
+def _locks_too_long(topology: Topology, route: tuple[int, ...]) -> bool:
+    """Whether the first channel would not take the time lock of a route."""
+    return int(topology.arrays.time_lock_delta[list(route[1:])].sum()) + _FINAL_CLTV_DELTA > _MAX_TIME_LOCK
 
 
 def _refusal(details: str) -> RebalanceReason:

@@ -14,6 +14,9 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 # gRPC's core prints a line for every child process that is started while it works; read once, at import.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+# Daemons of one network are started by fork and exec while the clients of others are at work: what gRPC's core does in
+# the child, for children that go on with its channels, would crash it there now and then. Ours do not.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio
