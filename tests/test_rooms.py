@@ -18,6 +18,7 @@ from lnsim_gym.compiled.cache import ABOVE_KERNELS
 
 ROOMS = """
     cli
+    dashboard
     bridge benchmarks
     agents
     environment
