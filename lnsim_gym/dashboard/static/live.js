@@ -60,6 +60,7 @@ export class Live {
     });
     connection.on("dashboard", ({ data }) => {
       this.#extra = data;
+      connection.send({ type: "request_network" }); // which is drawn where this says
       this.dispatch?.(data);
     });
     connection.on("network", (message) => this.#takeNetwork(message));
@@ -76,7 +77,7 @@ export class Live {
   #ask() {
     if (this.#asked) return;
     this.#asked = true;
-    for (const type of ["request_dashboard", "request_network", "request_controls"]) this.connection.send({ type });
+    for (const type of ["request_dashboard", "request_controls"]) this.connection.send({ type });
   }
 
   #takeNetwork({ seq, data }) {

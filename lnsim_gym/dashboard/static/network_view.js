@@ -10,7 +10,6 @@ const MOST_FLOWS = 60;
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class NetworkView {
-  #graph = new MultiDirectedGraph();
   #sigma;
   #overlay = document.createElement("canvas");
   #flows = [];
@@ -27,10 +26,13 @@ export class NetworkView {
     this.selected = null;
     this.frames = 0;
     this.readColours();
-    this.#sigma = new Sigma(this.#graph, box, {
+    this.#sigma = new Sigma(new MultiDirectedGraph(), box, {
+      nodeReducer: (key) => (key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint(Number(key.slice(1)))),
+      edgeReducer: (key) => this.#piece(Number(key.slice(1))),
       allowInvalidContainer: true, zIndex: true, minEdgeThickness: 0.3, labelFont: "system-ui, DejaVu Sans, sans-serif",
-      labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 46,
+      labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 40,
       minCameraRatio: 0.02, maxCameraRatio: 3, defaultDrawNodeHover: (...drawn) => this.#drawHover(...drawn),
+      defaultDrawNodeLabel: (...drawn) => this.#drawLabel(...drawn),
     });
     this.#overlay.className = "flows";
     this.#overlay.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none";
@@ -48,28 +50,12 @@ export class NetworkView {
     this.#flows = [];
     this.#marks = [];
     this.largest = Math.max(...network.capacity, 1);
+    this.biggest = Math.max(...network.size, 1);
     this.widest = count <= 12 ? 13 : count <= 40 ? 7 : count <= 150 ? 3.6 : 1.6;
+    this.radius = count <= 12 ? 21 : count <= 40 ? 15 : count <= 150 ? 9 : 7;
     this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
-    const biggest = Math.max(...network.size, 1);
-    const radius = count <= 12 ? 21 : count <= 40 ? 15 : count <= 150 ? 9 : 7;
-    const graph = this.#graph;
-    graph.clear();
-    network.positions.forEach(([x, y], node) =>
-      graph.addNode(`n${node}`, {
-        x, y, label: visible(network.names[node], 22), zIndex: 3, color: this.#colours.node,
-        size: radius * (0.3 + 0.7 * Math.sqrt(network.size[node] / biggest)),
-      }));
-    const seen = new Map();
-    for (let channel = 0; channel < network.channels; channel++) {
-      const [one, other] = [network.source[2 * channel], network.destination[2 * channel]];
-      const pair = one < other ? `${one},${other}` : `${other},${one}`;
-      seen.set(pair, (seen.get(pair) ?? 0) + 1);
-      const aside = (seen.get(pair) - 1) * 0.03 * (seen.get(pair) % 2 ? 1 : -1); // parallel channels lie beside each other
-      graph.addNode(`j${channel}`, { x: 0, y: 0, size: 0.01, color: this.#colours.card, label: null, aside });
-      graph.addDirectedEdgeWithKey(`e${2 * channel}`, `n${one}`, `j${channel}`, {});
-      graph.addDirectedEdgeWithKey(`e${2 * channel + 1}`, `n${other}`, `j${channel}`, {});
-      this.#place(channel);
-    }
+    this.aside = parallelOffsets(network);
+    this.#sigma.setGraph(makeGraph(network));
     this.#sigma.setSetting("labelRenderedSizeThreshold", count <= 40 ? 0 : count <= 150 ? 5.5 : 5);
     this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
     this.#sigma.refresh();
@@ -79,22 +65,21 @@ export class NetworkView {
   /** Draw what a step changed, and let its payments flow for a while. */
   step(activity, durationMs) {
     const changed = activity.balances_sat.map(([channel]) => channel);
-    changed.forEach((channel) => this.#place(channel));
-    const edges = changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]);
-    this.#sigma.refresh({
-      partialGraph: { nodes: changed.map((channel) => `j${channel}`), edges }, skipIndexation: true, schedule: true,
-    });
+    const partialGraph = {
+      nodes: changed.map((channel) => `j${channel}`), edges: changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]),
+    };
+    try {
+      this.#sigma.refresh({ partialGraph, skipIndexation: true, schedule: true });
+    } catch {
+      this.#sigma.refresh({ schedule: true }); // the box has changed its size, and nothing was drawn since
+    }
     this.#flow(activity, durationMs);
   }
 
   /** Draw all balances again. */
   redraw() {
     this.readColours();
-    const { network } = this.episode ?? {};
-    if (!network) return;
-    for (let channel = 0; channel < network.channels; channel++) this.#place(channel);
-    this.#graph.forEachNode((key) => key[0] === "n" && this.#paintNode(Number(key.slice(1))));
-    this.#sigma.refresh();
+    if (this.episode) this.#sigma.refresh();
   }
 
   select(node) {
@@ -126,7 +111,7 @@ export class NetworkView {
 
   /** The node at a place in pixels of the box; null when there is none. */
   nodeAt(x, y) {
-    const radius = (node) => Math.max(12, this.#sigma.scaleSize(this.#graph.getNodeAttribute(`n${node}`, "size")));
+    const radius = (node) => Math.max(12, this.#sigma.scaleSize(this.#size(node)));
     let best = null;
     let nearest = Infinity;
     this.episode.network.nodes.forEach((_, node) => {
@@ -149,42 +134,65 @@ export class NetworkView {
     this.#sigma.kill();
   }
 
-  #place(channel) {
+  /** How a node is drawn. */
+  #node(node) {
     const { network } = this.episode;
-    const graph = this.#graph;
-    const [one, other] = [2 * channel, 2 * channel + 1];
-    const [a, b] = [network.positions[network.source[one]], network.positions[network.destination[one]]];
-    const share = Math.min(1 - SHORTEST_PIECE, Math.max(SHORTEST_PIECE, this.episode.share(one)));
-    const joint = `j${channel}`;
-    const aside = graph.getNodeAttribute(joint, "aside");
-    graph.mergeNodeAttributes(joint, {
-      x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]),
-    });
-    const weight = Math.sqrt(network.capacity[channel] / this.largest);
-    const chosen = this.selected === null ? null : [network.source[one], network.destination[one]].includes(this.selected);
-    for (const [end, tone] of [[one, "initiator"], [other, "peer"]]) {
-      const dry = this.episode.share(end) < DRY;
-      const own = dry ? this.#colours.dry : mix(this.#colours[tone], this.#colours.neutral, this.calm);
-      const strength = chosen === false ? 0.12 : dry ? 1 : chosen ? 1 : 1 - 0.75 * this.calm * (1 - weight);
-      graph.mergeEdgeAttributes(`e${end}`, {
-        size: Math.max(0.5, this.widest * weight) * (dry ? 1.25 : 1) * (chosen ? 1.4 : 1),
-        color: mix(this.#colours.card, own, strength), zIndex: chosen ? 3 : dry ? 2 : 1,
-      });
-    }
+    const [x, y] = network.positions[node];
+    const near = this.selected === null || node === this.selected || network.between(node, this.selected).length > 0;
+    const own = node === this.selected ? this.#colours.initiator : this.#colours.node;
+    return {
+      x, y, label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
+      color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected,
+    };
   }
 
-  #paintNode(node) {
+  #size(node) {
+    return this.radius * (0.3 + 0.7 * Math.sqrt(this.episode.network.size[node] / this.biggest));
+  }
+
+  /** Where the funds of a channel part. */
+  #joint(channel) {
     const { network } = this.episode;
-    const near = this.selected === null || node === this.selected ||
-      network.ends[node].some((end) => network.destination[end] === this.selected);
-    const colour = node === this.selected ? this.#colours.initiator : this.#colours.node;
-    this.#graph.mergeNodeAttributes(`n${node}`, {
-      color: near ? colour : mix(this.#colours.card, this.#colours.node, 0.3), forceLabel: node === this.selected,
-    });
+    const [a, b] = [2 * channel, 2 * channel + 1].map((end) => network.positions[network.source[end]]);
+    const share = Math.min(1 - SHORTEST_PIECE, Math.max(SHORTEST_PIECE, this.episode.share(2 * channel)));
+    const aside = this.aside[channel];
+    return {
+      x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]),
+      size: 0.01, color: this.#colours.card, label: null,
+    };
+  }
+
+  /** How the piece of a channel that belongs to an end is drawn. */
+  #piece(end) {
+    const { network } = this.episode;
+    const weight = Math.sqrt(network.capacity[end >> 1] / this.largest);
+    const chosen = this.selected === null ? null : [network.source[end], network.destination[end]].includes(this.selected);
+    const dry = this.episode.share(end) < DRY;
+    const own = dry ? this.#colours.dry : mix(this.#colours[end % 2 ? "peer" : "initiator"], this.#colours.neutral, this.calm);
+    const strength = chosen === false ? 0.12 : dry || chosen ? 1 : 1 - 0.75 * this.calm * (1 - weight);
+    return {
+      size: Math.max(0.5, this.widest * weight) * (dry ? 1.25 : 1) * (chosen ? 1.4 : 1),
+      color: mix(this.#colours.card, own, strength), zIndex: chosen ? 3 : dry ? 2 : 1,
+    };
+  }
+
+  /** Write a name below its node, with a rim that keeps it apart from channels. */
+  #drawLabel(context, data, settings) {
+    if (!data.label) return;
+    context.font = `${settings.labelWeight} ${settings.labelSize}px ${settings.labelFont}`;
+    const x = data.x - context.measureText(data.label).width / 2;
+    const y = data.y + data.size + settings.labelSize;
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = this.#colours.card;
+    context.strokeText(data.label, x, y);
+    context.fillStyle = this.#colours.ink;
+    context.fillText(data.label, x, y);
   }
 
   #drawHover(context, data, settings) {
     context.font = `${settings.labelWeight} ${settings.labelSize}px ${settings.labelFont}`;
+    context.lineWidth = 1;
     const width = data.label ? context.measureText(data.label).width + data.size + 14 : 0;
     context.fillStyle = this.#colours.card;
     context.strokeStyle = this.#colours.faint;
@@ -339,6 +347,30 @@ export class NetworkView {
     context.lineWidth = 4;
     arrow(context, this.at(this.#drag.from), this.#drag, 0);
   }
+}
+
+/** A graph of the nodes and, for each channel, of two edges that meet in a node of its own. */
+function makeGraph(network) {
+  const graph = new MultiDirectedGraph();
+  network.positions.forEach(([x, y], node) => graph.addNode(`n${node}`, { x, y }));
+  for (let channel = 0; channel < network.channels; channel++) {
+    graph.addNode(`j${channel}`, { x: 0, y: 0 });
+    for (const end of [2 * channel, 2 * channel + 1])
+      graph.addDirectedEdgeWithKey(`e${end}`, `n${network.source[end]}`, `j${channel}`);
+  }
+  return graph;
+}
+
+/** How far each channel is bent aside, so that parallel ones lie beside each other. */
+function parallelOffsets(network) {
+  const seen = new Map();
+  return network.capacity.map((_, channel) => {
+    const [one, other] = [network.source[2 * channel], network.destination[2 * channel]];
+    const pair = one < other ? `${one},${other}` : `${other},${one}`;
+    const before = seen.get(pair) ?? 0;
+    seen.set(pair, before + 1);
+    return 0.05 * Math.ceil(before / 2) * (before % 2 ? 1 : -1) * (one < other ? 1 : -1);
+  });
 }
 
 function cross(context, x, y, arm) {
