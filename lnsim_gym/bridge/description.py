@@ -83,6 +83,7 @@ def _columns(topology: Topology, balances_msat: Int64, which: slice) -> NetworkC
         initiator=arrays.source[::2][which].tolist(),
         peer=arrays.destination[::2][which].tolist(),
         capacity_sat=arrays.capacity_sat[which].tolist(),
+        reserve_sat=(arrays.reserve_msat[which] // 1000).tolist(),
         balances_sat=pairs(balances_msat // 1000),
         disabled=arrays.disabled.astype(np.bool_).reshape(-1, 2)[which].tolist(),
         **{name: pairs(getattr(arrays, name)) for name in _BY_DIRECTION},

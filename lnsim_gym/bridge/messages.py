@@ -471,6 +471,8 @@ class NetworkChannels(_Part, kw_only=True):
     """Places of the nodes in ``nodes``."""
     peer: list[int]
     capacity_sat: list[int]
+    reserve_sat: list[int]
+    """What each side must keep."""
     balances_sat: list[tuple[int, int]]
     """What each side holds."""
     fee_base_msat: list[tuple[int, int]]

@@ -13,6 +13,7 @@ export class Network {
     const peer = column("peer");
     this.channels = initiator.length;
     this.capacity = column("capacity_sat");
+    this.reserve = column("reserve_sat");
     this.startBalances = column("balances_sat").flat();
     this.feeBase = column("fee_base_msat").flat();
     this.feeRate = column("fee_rate_ppm").flat();
@@ -149,7 +150,9 @@ export class Episode {
   #whereItStopped(payment) {
     const amount = payment.amount_msat / 1000;
     const way = this.network.shortestWay(payment.sender, payment.receiver, amount);
-    const hop = way.findIndex((end) => this.balances[end] < amount);
-    return { way: hop < 0 ? way.slice(0, 1) : way.slice(0, hop + 1), end: hop < 0 ? -1 : way[hop], held: this.balances[way[hop]] };
+    const spare = way.map((end) => this.balances[end] - this.network.reserve[end >> 1] - amount);
+    const short = spare.findIndex((one) => one < 0);
+    const hop = short < 0 ? spare.indexOf(Math.min(...spare)) : short; // the tightest, where fees or the anchors made it fail
+    return hop < 0 ? { way: [], end: -1 } : { way: way.slice(0, hop + 1), end: way[hop], held: this.balances[way[hop]] };
   }
 }
