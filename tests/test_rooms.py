@@ -19,6 +19,7 @@ from lnsim_gym.compiled.cache import ABOVE_KERNELS
 ROOMS = """
     __main__
     cli
+    dashboard
     bridge benchmarks
     agents
     environment

@@ -19,8 +19,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from lnsim_gym.bridge.activity import rebalance_status
 from lnsim_gym.bridge.clock import now
-from lnsim_gym.bridge.encoder import Encoder, StepResult, rebalance_status
+from lnsim_gym.bridge.controls import Controls
+from lnsim_gym.bridge.desk import Desk
+from lnsim_gym.bridge.encoder import Encoder, StepResult
 from lnsim_gym.bridge.frames import Chunk
 from lnsim_gym.bridge.messages import EpisodeEndData, RequestData
 from lnsim_gym.bridge.names import WireNames
@@ -62,7 +65,10 @@ class Bridge:
         self.suggestions = SuggestionQueue(settings.suggestion_expiry_s, self._send_answer)
         """Suggestions that wait for an agent to take them."""
         self._encoder = Encoder(self._names)
-        self._server = BridgeServer(settings, self._names, self._state, self.suggestions)
+        spec = network.spec
+        self._server = BridgeServer(
+            settings, self._names, self._state, self.suggestions, (spec.id if spec else "", network.config.backend)
+        )
         self._pusher = LensPusher(settings.lens) if settings.lens else None
         self._encoder.keep_records = self._pusher is not None
         self._under_way: Suggestion | None = None
@@ -115,6 +121,20 @@ class Bridge:
         """What posts records over HTTP, when asked to."""
         return self._pusher
 
+    def take_controls(self, controls: Controls) -> None:
+        """Let clients on this machine control how the episodes are played."""
+        self._server.controls = controls
+        controls.on_change = self._server.tell_controls
+
+    def add_desk(self, desk: Desk) -> None:
+        """Serve web pages at the same address, and answer what they ask besides."""
+        self._server.desk = desk
+
+    def complain(self, client: int | None, reason: str) -> None:
+        """Tell a client that what it asked for cannot be done."""
+        if client is not None:
+            self._server.send_error(client, reason)
+
     def close(self) -> None:
         """Refuse what waits, let clients take what was published, and stop; harmless when closed already."""
         self._drop_suggestions("the stream ended")
@@ -129,7 +149,13 @@ class Bridge:
         self._learn_public_keys()
         balances_msat = self._network.balances_msat()
         moment = Moment(
-            self._encoder.seq, info["episode_number"], 0, info["seed"], lambda: (None, None, balances_msat), now()
+            self._encoder.seq,
+            info["episode_number"],
+            0,
+            info["seed"],
+            lambda: (None, None, balances_msat),
+            now(),
+            self._network.topology,
         )
         self._note(moment, lambda: self._encoder.reset(balances_msat, observation, info, self.suggestions.is_open))
 
@@ -146,7 +172,7 @@ class Bridge:
             result: What ``step`` returned.
         """
         before = self._state.moment
-        seq, episode, steps, seed, _, timestamp = before
+        seq, episode, steps, seed, _, timestamp, _ = before
         kept = self._network.keep_step()
         topology_before = self._topology_before
 
@@ -162,9 +188,9 @@ class Bridge:
                 before_msat=before.balances_msat,
                 timestamp=datetime.now(UTC),
             )
-            return self._encoder.step(event, StepResult(*result))
+            return self._encoder.step(event, StepResult(*result), self._server.wants("activity"))
 
-        self._note(Moment(seq, episode, steps + 1, seed, kept, timestamp), encode)
+        self._note(Moment(seq, episode, steps + 1, seed, kept, timestamp, self._network.topology), encode)
         if self._under_way is not None:
             self._settle()
 
@@ -240,7 +266,7 @@ class Bridge:
         if suggestion is None:
             return
         route, requested_msat, result = self._network.last_rebalance()
-        status, why = rebalance_status(route, result)
+        status, why = rebalance_status(route, result.applied_msat, result.reason, result.detail)
         if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
             status = "refused"
             why = "the agent chose another action"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.controls import Choose, Command, Controls, Reset, Step
+from lnsim_gym.bridge.desk import Answer, Desk, Refusal
 from lnsim_gym.bridge.frames import kinds_mask
 from lnsim_gym.bridge.messages import (
     KINDS,
+    KINDS_ON_REQUEST,
     Acknowledgement,
     ConnectionTestResponse,
     EchoData,
@@ -19,8 +22,14 @@ from lnsim_gym.bridge.messages import (
     ErrorReply,
     HeartbeatResponse,
     InboundSuggestion,
+    InChooseAgent,
     InRegister,
+    InReset,
+    InSetSpeed,
+    InStep,
     InSubscribe,
+    Network,
+    NetworkData,
     Pong,
     QueuedSuggestions,
     Registered,
@@ -30,6 +39,7 @@ from lnsim_gym.bridge.messages import (
     SuggestionAck,
     SuggestionFields,
 )
+from lnsim_gym.bridge.messages import Controls as ControlsMessage
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.suggestions import Refused, SuggestionQueue, check_suggestion
@@ -37,7 +47,7 @@ from lnsim_gym.bridge.token_bucket import TokenBucket
 from lnsim_gym.errors import did_you_mean
 from lnsim_gym.schema import hint
 
-__all__ = ["Dialogue"]
+__all__ = ["Dialogue", "Host"]
 
 MAX_SUGGESTIONS: Final = 100
 """Most suggestions in one message, of a client or of ours."""
@@ -49,6 +59,25 @@ MAX_QUOTE: Final = 60
 """How much of a client's text an error repeats, in characters."""
 LENS: Final = "lightning_lens"
 """What Lightning Lens calls itself."""
+
+
+_NOT_PLAYED: Final = "a program of its own steps these episodes: they are controlled there"
+_NO_CONTROLS: Final = Controls("", (), 0.0)
+
+
+class Host(Protocol):
+    """What a dialogue needs to know of the server."""
+
+    controls: Controls | None
+    """How the episodes are played, when clients may have a say in it."""
+    desk: Desk | None
+    """The dashboard, when there is one."""
+
+    def describe_network(self) -> Iterable[NetworkData]:
+        """Describe the network, in parts."""
+
+    def answerer(self, client: int) -> Answer:
+        """Return what sends a client a message from any thread."""
 
 
 class _Misfit(Exception):
@@ -63,6 +92,7 @@ class Dialogue:
         suggestions: Where suggestions go.
         echo: Informs everyone of a suggestion that was queued.
         relay: Passes a client's request for suggestions on to the others.
+        host: Who knows the network, and plays the episodes.
     """
 
     def __init__(
@@ -71,11 +101,13 @@ class Dialogue:
         suggestions: SuggestionQueue,
         echo: Callable[[SuggestionFields], None],
         relay: Callable[[Session], None],
+        host: Host,
     ) -> None:
         self._names = names
         self._suggestions = suggestions
         self._echo = echo
         self._relay = relay
+        self._host = host
         self._numbers = count(1)
         self._relays = TokenBucket(RELAYS_PER_SECOND, RELAY_BURST)
         self._answers: dict[str, Callable[[Session, dict[str, Any]], None]] = {
@@ -83,6 +115,14 @@ class Dialogue:
             "rebalance_suggestions": self._some_suggestions,
             "suggestions": self._some_suggestions,
             "request_suggestions": self._request,
+            "request_network": self._network,
+            "request_controls": self._controls,
+            "reset": self._reset,
+            "step": self._step,
+            "pause": self._pause,
+            "resume": self._pause,
+            "set_speed": self._set_speed,
+            "choose_agent": self._choose_agent,
             "register": self._register,
             "subscribe": self._subscribe,
             "heartbeat": self._heartbeat,
@@ -94,8 +134,9 @@ class Dialogue:
         """Answer a message."""
         try:
             message = self._parse(raw)
-            self._answers[message["type"]](session, message)
-        except _Misfit as misfit:
+            answer = self._answers.get(message["type"], self._ask_desk)
+            answer(session, message)
+        except (_Misfit, Refusal) as misfit:
             session.reply(ErrorReply, data=ErrorData(reason=str(misfit)))
         except (ValueError, OverflowError, RecursionError):
             # Numbers beyond 64 bits and the like: JSON that can be read but not be written.
@@ -112,7 +153,8 @@ class Dialogue:
         kind = message.get("type", message.get("event_type"))
         if not isinstance(kind, str):
             raise _Misfit("expected a 'type' (or 'event_type') that is a string")
-        if kind not in self._answers:
+        desk = self._host.desk
+        if kind not in self._answers and not (desk and kind in desk.asks):
             quote = kind[:MAX_QUOTE]
             if kind in KINDS:
                 raise _Misfit(f"only the environment publishes {kind!r}")
@@ -164,6 +206,64 @@ class Dialogue:
         """Say what waits, the best of it where that is much."""
         session.reply(QueuedSuggestions, suggestions=self._suggestions.waiting()[:MAX_SUGGESTIONS])
 
+    def _network(self, session: Session, message: dict[str, Any]) -> None:
+        """Describe the network."""
+        for part in self._host.describe_network():
+            session.reply(Network, data=part)
+
+    def _controls(self, session: Session, message: dict[str, Any]) -> None:
+        """Say how the episodes are played, and whether this client may change it."""
+        controls = self._host.controls
+        why = session.control_refusal if controls else _NOT_PLAYED
+        described = (controls or _NO_CONTROLS).describe(allowed=not why, why=why)
+        session.reply(ControlsMessage, data=described)
+
+    def _allowed(self, session: Session) -> Controls:
+        """Return the controls, for a client that may use them."""
+        if self._host.controls is None:
+            raise Refusal(_NOT_PLAYED)
+        if session.control_refusal:
+            raise Refusal(session.control_refusal)
+        return self._host.controls
+
+    def _command(self, session: Session, what: Step | Reset | Choose) -> None:
+        """Have something done next."""
+        if not self._allowed(session).ask(Command(what, session.number)):
+            raise Refusal("too many commands wait: send the next when the last was answered")
+
+    def _reset(self, session: Session, message: dict[str, Any]) -> None:
+        """Begin an episode."""
+        self._command(session, Reset(_fit(message, InReset).seed))
+
+    def _step(self, session: Session, message: dict[str, Any]) -> None:
+        """Make a step."""
+        self._command(session, Step(_fit(message, InStep).action))
+
+    def _pause(self, session: Session, message: dict[str, Any]) -> None:
+        """Pause, or go on."""
+        self._allowed(session).pause(message["type"] == "pause")
+
+    def _set_speed(self, session: Session, message: dict[str, Any]) -> None:
+        """Set the pace."""
+        self._allowed(session).set_speed(_fit(message, InSetSpeed).steps_per_second)
+
+    def _choose_agent(self, session: Session, message: dict[str, Any]) -> None:
+        """Let another agent play on."""
+        controls = self._allowed(session)
+        agent = _fit(message, InChooseAgent).agent
+        if not controls.knows(agent):
+            known = controls.agents
+            quote = agent[:MAX_QUOTE]
+            raise Refusal(f"unknown agent {quote!r}.{did_you_mean(quote, known)} Known: {', '.join(known)}")
+        self._command(session, Choose(agent))
+
+    def _ask_desk(self, session: Session, message: dict[str, Any]) -> None:
+        """Have the dashboard answer."""
+        desk = self._host.desk
+        if desk is not None:
+            fitted = _fit(message, desk.asks[message["type"]])
+            desk.answer(fitted, not session.control_refusal, self._host.answerer(session.number))
+
     def _register(self, session: Session, message: dict[str, Any]) -> None:
         """Greet a client that says who it is."""
         client = _fit(message, InRegister).client[:MAX_QUOTE]
@@ -177,7 +277,9 @@ class Dialogue:
         kinds = list(_fit(message, InSubscribe).kinds)
         session.mask = kinds_mask(kinds)
         session.subscribed = True
-        session.reply(Subscribed, data=SubscribedData(kinds=[kind for kind in KINDS if kind in kinds]))
+        session.reply(
+            Subscribed, data=SubscribedData(kinds=[kind for kind in (*KINDS, *KINDS_ON_REQUEST) if kind in kinds])
+        )
 
     def _heartbeat(self, session: Session, message: dict[str, Any]) -> None:
         """Answer a heartbeat."""

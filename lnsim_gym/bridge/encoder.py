@@ -12,14 +12,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from lnsim_gym.bridge.activity import describe_step, rebalance_status
 from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.clock import Clock
 from lnsim_gym.bridge.frames import Chunk, encode
 from lnsim_gym.bridge.messages import (
+    Activity,
     EpisodeEndData,
     EpisodeEnded,
     Payment,
-    RebalanceStatus,
     RebalanceSummary,
     RequestData,
     RequestSuggestions,
@@ -36,12 +37,10 @@ from lnsim_gym.payments import (
     FailureReason,
     PaymentBatch,
     PaymentOutcomes,
-    RebalanceReason,
-    RebalanceResult,
 )
 from lnsim_gym.records.events import StepEvents, balances_per_payment
 
-__all__ = ["Encoder", "StepResult", "describe_payments", "rebalance_status"]
+__all__ = ["Encoder", "StepResult", "describe_payments"]
 
 _FAILURES = ("", *(reason.name for reason in FailureReason if reason))
 # Nearly all of a stream is made of two messages. Filled in here they take a third of the time that structures take;
@@ -56,7 +55,6 @@ _CHANNEL_UPDATE = (
 )
 MANY_NUMBERS: Final = 20_000
 """Numbers of an array beyond which messages leave it out: clients take 1 MiB by default."""
-_LND_FAILED = (RebalanceReason.TEMPORARY_CHANNEL_FAILURE, RebalanceReason.OTHER)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,19 +66,6 @@ class StepResult:
     terminated: bool
     truncated: bool
     info: dict[str, Any]
-
-
-def rebalance_status(route: tuple[int, ...], result: RebalanceResult) -> tuple[RebalanceStatus, str]:
-    """Return what became of a rebalance (none, applied, refused, failed) and why.
-
-    It failed when something was sent and did not arrive, and was refused when nothing was sent.
-    """
-    if not route:
-        return "none", ""
-    if result.applied_msat:
-        return "applied", ""
-    why = result.reason.name + (f": {result.detail}" if result.detail else "")
-    return ("failed" if result.reason in _LND_FAILED else "refused"), why
 
 
 def describe_payments(
@@ -171,8 +156,8 @@ class Encoder:
         self._add(chunk, Reset, data)
         return chunk
 
-    def step(self, event: StepEvents, result: StepResult) -> Chunk:
-        """Encode a step."""
+    def step(self, event: StepEvents, result: StepResult, activity: bool = False) -> Chunk:
+        """Encode a step, with its activity if any client wants that."""
         chunk = self._chunk()
         told = self._book.balances_sat()
         self._book.set_balances(event.balances_served_from_msat)
@@ -181,6 +166,9 @@ class Encoder:
         for end in np.flatnonzero(told != self._book.balances_sat()).tolist():
             self._add_update(chunk, end)
         self._add(chunk, Step, self._step_data(event, result))
+        if activity:
+            data = describe_step(event, float(result.reward))
+            chunk.add("activity", encode(Activity(seq=self._seq, timestamp=self._clock.tick().decode(), data=data)))
         return chunk
 
     def ended(self, data: EpisodeEndData) -> Chunk:
@@ -267,7 +255,8 @@ class Encoder:
         if not event.rebalances:
             return RebalanceSummary(status="none", route=[], amount=0, applied=0, fee_msat=0, why="")
         rebalance = event.rebalances[0]
-        status, why = rebalance_status(rebalance.route, rebalance.result)
+        result = rebalance.result
+        status, why = rebalance_status(rebalance.route, result.applied_msat, result.reason, result.detail)
         return RebalanceSummary(
             status=status,
             route=self.names.route(rebalance.route),

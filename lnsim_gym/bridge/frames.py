@@ -14,13 +14,13 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lnsim_gym.bridge.messages import KINDS
+from lnsim_gym.bridge.messages import KINDS, KINDS_ON_REQUEST
 
 __all__ = ["EVERY_KIND", "Chunk", "encode", "kinds_mask", "text_frame"]
 
-_KIND_BIT: Final = {kind: 1 << place for place, kind in enumerate(KINDS)}
+_KIND_BIT: Final = {kind: 1 << place for place, kind in enumerate((*KINDS, *KINDS_ON_REQUEST))}
 EVERY_KIND: Final = (1 << len(KINDS)) - 1
-"""Mask of a client that receives everything."""
+"""Mask of a client that receives everything that need not be asked for."""
 
 
 def kinds_mask(kinds: list[str]) -> int:
@@ -62,24 +62,30 @@ class Chunk:
     frames: list[bytes] = field(default_factory=list)
     records: list[dict[str, Any]] = field(default_factory=list)
     """Flat records of the transactions and channel updates among them, when they are wanted."""
+    numbered: int = 0
+    """How many of its messages have a number of their own."""
+    _present: int = 0
     _bits: list[int] = field(default_factory=list)
     _selections: dict[int, tuple[bytes, int]] = field(default_factory=dict)
 
     @property
     def last_seq(self) -> int:
         """Number of the last message, ``first_seq - 1`` when there is none."""
-        return self.first_seq + len(self.frames) - 1
+        return self.first_seq + self.numbered - 1
 
     def add(self, kind: str, payload: bytes) -> None:
-        """Append an encoded message of one of the ``KINDS``."""
+        """Append an encoded message of a kind; those of ``KINDS_ON_REQUEST`` repeat the number before them."""
+        bit = _KIND_BIT[kind]
         self.frames.append(text_frame(payload))
-        self._bits.append(_KIND_BIT[kind])
+        self._bits.append(bit)
+        self._present |= bit
+        self.numbered += bit <= EVERY_KIND
 
     def select(self, mask: int) -> tuple[bytes, int]:
         """Return the frames of some kinds as one string of bytes, and how many they are."""
         if mask not in self._selections:
             chosen = self.frames
-            if mask != EVERY_KIND:
+            if self._present & ~mask:
                 chosen = list(itertools.compress(self.frames, (bit & mask for bit in self._bits)))
             self._selections[mask] = b"".join(chosen), len(chosen)
         return self._selections[mask]

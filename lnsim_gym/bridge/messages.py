@@ -8,29 +8,55 @@ in sat unless the name says otherwise. How messages are filled stands in ``encod
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 __all__ = [
     "INBOUND",
     "KINDS",
+    "KINDS_ON_REQUEST",
     "OUTBOUND",
     "SCHEMA",
     "Acknowledgement",
+    "Activity",
+    "ActivityData",
+    "ActivityPart",
+    "ActivityPayment",
+    "ActivityPolicy",
+    "ActivityRebalance",
     "ChannelEnd",
     "ChannelUpdate",
     "ConnectionStatus",
     "ConnectionTestResponse",
+    "Controls",
+    "ControlsData",
+    "Dashboard",
+    "DashboardData",
     "Dropped",
     "EpisodeEnded",
     "ErrorReply",
+    "FieldDifference",
     "HeartbeatResponse",
+    "InChooseAgent",
+    "InCompare",
+    "InDashboard",
+    "InOpenRecording",
+    "InReset",
+    "InSetSpeed",
+    "InStep",
+    "Network",
+    "NetworkChannels",
+    "NetworkData",
+    "NetworkNode",
     "Payment",
+    "PlayedStep",
     "Pong",
     "QueuedSuggestions",
     "RebalanceStatus",
     "RebalanceSummary",
+    "Recording",
+    "RecordingData",
     "Registered",
     "RequestSuggestions",
     "Reset",
@@ -56,6 +82,9 @@ KINDS: Final = (
     "rebalance_suggestion",
 )
 """Kinds of messages that are published to everyone, and that a client may subscribe to."""
+
+KINDS_ON_REQUEST: Final = ("activity", "controls")
+"""Kinds that are published only to clients that subscribe to them."""
 
 RebalanceStatus = Literal["none", "applied", "refused", "failed"]
 """What became of a rebalance."""
@@ -422,6 +451,234 @@ class Dropped(_Envelope, kw_only=True):
     data: DroppedData
 
 
+class NetworkNode(_Part, kw_only=True):
+    """A node."""
+
+    name: str
+    """As in all other messages."""
+    alias: str
+    """What the node calls itself, for showing only: text of strangers. Its plain name where it has none."""
+    public_key: str
+
+
+class NetworkChannels(_Part, kw_only=True):
+    """Channels as columns, in the order of the environment; a direction is twice its channel, plus 1 from the peer.
+
+    Lists of pairs hold the initiator's side first.
+    """
+
+    initiator: list[int]
+    """Places of the nodes in ``nodes``."""
+    peer: list[int]
+    capacity_sat: list[int]
+    reserve_sat: list[int]
+    """What each side must keep."""
+    balances_sat: list[tuple[int, int]]
+    """What each side holds."""
+    fee_base_msat: list[tuple[int, int]]
+    """What each side asks for forwarding into the channel; so are all that follow."""
+    fee_rate_ppm: list[tuple[int, int]]
+    time_lock_delta: list[tuple[int, int]]
+    min_htlc_msat: list[tuple[int, int]]
+    max_htlc_msat: list[tuple[int, int]]
+    inbound_fee_base_msat: list[tuple[int, int]]
+    inbound_fee_rate_ppm: list[tuple[int, int]]
+    disabled: list[tuple[bool, bool]]
+
+
+class NetworkData(_Part, kw_only=True):
+    """The network as it stands after the message whose ``seq`` the envelope repeats, or a part of it."""
+
+    environment: str
+    """Id of the environment, empty when it has none."""
+    backend: str
+    episode: int
+    step: int
+    """Steps done in the episode; -1 before the first reset."""
+    seed: int
+    nodes: list[NetworkNode]
+    """All of them, in every part."""
+    first_channel: int
+    """Number of the first channel of this part."""
+    channels: NetworkChannels
+    part: int
+    """Number of this part, from 1."""
+    parts: int
+
+
+class Network(_Envelope, kw_only=True):
+    """The answer to ``request_network``: nodes and channels in the environment's order, with fees and balances."""
+
+    type: Literal["network"] = "network"
+    event_type: Literal["network"] = "network"
+    data: NetworkData
+
+
+class ActivityPart(_Part, kw_only=True):
+    """A settled part of a payment."""
+
+    route: list[int]
+    """Directions in order from the sender."""
+    hop_msat: list[int]
+    """What went over each of them, fees included."""
+
+
+class ActivityPayment(_Part, kw_only=True):
+    """A payment and the ways that it took."""
+
+    sender: int
+    """Place of the node in the network's ``nodes``."""
+    receiver: int
+    amount_msat: int
+    fee_msat: int
+    success: bool
+    failure_reason: str
+    """LND's failure reason, empty when it succeeded."""
+    attempts: int
+    description: str
+    duration_ms: float
+    parts: list[ActivityPart]
+    """Empty when it failed."""
+
+
+class ActivityRebalance(_Part, kw_only=True):
+    """A rebalance and the way that it took."""
+
+    status: RebalanceStatus
+    route: list[int]
+    """Directions in order from the paying node."""
+    amount_msat: int
+    """Asked for."""
+    applied_msat: int
+    fee_msat: int
+    why: str
+
+
+class ActivityPolicy(_Part, kw_only=True):
+    """A routing policy that was changed."""
+
+    direction: int
+    fee_base_msat: int
+    fee_rate_ppm: int
+    time_lock_delta: int
+
+
+class ActivityData(_Part, kw_only=True):
+    """Everything that moved in a step, in few bytes."""
+
+    episode: int
+    step: int
+    """Number of the step in its episode, from 0."""
+    reward: float | None
+    """None where a record does not hold it."""
+    rebalances: list[ActivityRebalance]
+    policies: list[ActivityPolicy]
+    payments: list[ActivityPayment]
+    balances_sat: list[tuple[int, int, int]]
+    """Channels whose balance changed by a sat or more, with what initiator and peer hold after the step."""
+
+
+class Activity(_Envelope, kw_only=True):
+    """What moved in a step and over which channels; for clients that subscribe to it. Follows the step's message."""
+
+    type: Literal["activity"] = "activity"
+    event_type: Literal["activity"] = "activity"
+    data: ActivityData
+
+
+class ControlsData(_Part, kw_only=True):
+    """How the episodes are being played, and whether this client may change it."""
+
+    paused: bool
+    steps_per_second: float
+    """Pace; 0 is full speed."""
+    agent: str
+    agents: list[str]
+    """Agents that may be chosen."""
+    allowed: bool | None
+    """Whether this client may control the episodes; None in messages to everyone."""
+    why: str
+    """Why it may not."""
+
+
+class Controls(_Envelope, kw_only=True):
+    """The answer to ``request_controls``; published to its subscribers whenever something changes."""
+
+    type: Literal["controls"] = "controls"
+    event_type: Literal["controls"] = "controls"
+    data: ControlsData
+
+
+class PlayedStep(_Part, kw_only=True):
+    """The sums of a step that was played."""
+
+    episode: int
+    step: int
+    payments: int
+    succeeded: int
+    reward: float
+
+
+class DashboardData(_Part, kw_only=True):
+    """What the page needs besides the network."""
+
+    positions: list[tuple[float, float]]
+    """Where to draw each node, within -1 and 1."""
+    history: list[PlayedStep]
+    """The last steps, oldest first."""
+    agents: list[str]
+    """Agents that can be compared."""
+    recordings: list[str]
+    """Records that can be opened."""
+
+
+class Dashboard(_Envelope, kw_only=True):
+    """The answer to ``request_dashboard``."""
+
+    type: Literal["dashboard"] = "dashboard"
+    event_type: Literal["dashboard"] = "dashboard"
+    data: DashboardData
+
+
+class FieldDifference(_Part, kw_only=True):
+    """A field that came out differently when a trace was played on the simulator."""
+
+    step: int
+    """Step of the episode, -1 for its start."""
+    payment: int | None
+    """Payment of the step; None for its rebalance and for balances."""
+    field: str
+    expected: Any
+    """What the trace has."""
+    got: Any
+    """What the simulator did."""
+
+
+class RecordingData(_Part, kw_only=True):
+    """A whole episode."""
+
+    pane: int
+    """Which of the panes it is for, from 0."""
+    panes: int
+    """Panes that are shown beside each other."""
+    title: str
+    network: NetworkData
+    positions: list[tuple[float, float]]
+    episodes: list[int]
+    """Numbers of all episodes of the record, to choose from."""
+    steps: list[ActivityData]
+    differences: list[FieldDifference]
+    """Against the first pane, where that is a trace and this its simulation."""
+
+
+class Recording(_Envelope, kw_only=True):
+    """An episode of a record or of a comparison; one message for each pane."""
+
+    type: Literal["recording"] = "recording"
+    event_type: Literal["recording"] = "recording"
+    data: RecordingData
+
+
 class ErrorData(_Part, kw_only=True):
     """Why a message was not accepted."""
 
@@ -454,6 +711,11 @@ OUTBOUND: Final = (
     Pong,
     ConnectionTestResponse,
     Dropped,
+    Network,
+    Activity,
+    Controls,
+    Dashboard,
+    Recording,
     ErrorReply,
 )
 """Every message the bridge sends."""
@@ -499,6 +761,8 @@ class InSubscribe(msgspec.Struct, kw_only=True):
             "episode_end",
             "request_suggestions",
             "rebalance_suggestion",
+            "activity",
+            "controls",
         ]
     ]
 
@@ -510,12 +774,87 @@ class InRegister(msgspec.Struct, kw_only=True):
     client: str = ""
 
 
+class InReset(msgspec.Struct, kw_only=True):
+    """Begins an episode, by a seed or the next of the sequence; the answer is the published ``reset``."""
+
+    type: Literal["reset"]
+    seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class InStep(msgspec.Struct, kw_only=True):
+    """Makes a step, and pauses; without an action the agent chooses it. The answer is the published ``step``."""
+
+    type: Literal["step"]
+    action: Any = None
+    """An element of the action space as JSON; ``{"row", "amount_msat"}`` for an exact rebalance."""
+
+
+class InPlay(msgspec.Struct, kw_only=True):
+    """Pauses the episodes, or lets them go on."""
+
+    type: Literal["pause", "resume"]
+
+
+class InSetSpeed(msgspec.Struct, kw_only=True):
+    """Sets the pace; 0 is full speed."""
+
+    type: Literal["set_speed"]
+    steps_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+
+
+class InChooseAgent(msgspec.Struct, kw_only=True):
+    """Lets another agent play on, by one of the names in ``controls``."""
+
+    type: Literal["choose_agent"]
+    agent: str
+
+
+class InDashboard(msgspec.Struct, kw_only=True):
+    """Asks a dashboard for what its page needs besides the network."""
+
+    type: Literal["request_dashboard"]
+
+
+class InCompare(msgspec.Struct, kw_only=True):
+    """Lets agents play the same episode on the simulator; the answers are ``recording`` messages."""
+
+    type: Literal["compare"]
+    agents: Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)]
+    seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    steps: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
+
+
+class InOpenRecording(msgspec.Struct, kw_only=True):
+    """Opens a record by its name in ``dashboard``; the answers are ``recording`` messages."""
+
+    type: Literal["open_recording"]
+    name: str
+    episode: int | None = None
+    """By default the first."""
+    simulate: bool = False
+    """Whether to play a trace on the simulator beside it."""
+
+
 class InSimple(msgspec.Struct, kw_only=True):
     """Asks for an answer."""
 
-    type: Literal["request_suggestions", "heartbeat", "ping", "connection_test"]
+    type: Literal["request_suggestions", "request_network", "request_controls", "heartbeat", "ping", "connection_test"]
     data: Any = None
 
 
-INBOUND: Final = (InRebalanceSuggestion, InSuggestions, InSubscribe, InRegister, InSimple)
+INBOUND: Final = (
+    InRebalanceSuggestion,
+    InSuggestions,
+    InSubscribe,
+    InRegister,
+    InReset,
+    InStep,
+    InPlay,
+    InSetSpeed,
+    InChooseAgent,
+    InDashboard,
+    InCompare,
+    InOpenRecording,
+    InSimple,
+)
 """Every message the bridge accepts; ``event_type`` may stand for ``type``."""

@@ -9,30 +9,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import http
 import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.controls import Controls
+from lnsim_gym.bridge.description import Place, describe_network
+from lnsim_gym.bridge.desk import Answer, Desk, Page
 from lnsim_gym.bridge.dialogue import Dialogue
-from lnsim_gym.bridge.frames import Chunk, encode
+from lnsim_gym.bridge.frames import Chunk, encode, kinds_mask
 from lnsim_gym.bridge.messages import (
     Acknowledgement,
     ConnectionData,
     ConnectionStatus,
     ErrorData,
     ErrorReply,
+    NetworkData,
     RequestData,
     RequestSuggestions,
     StateUpdate,
@@ -40,6 +46,7 @@ from lnsim_gym.bridge.messages import (
     SuggestionEcho,
     SuggestionFields,
 )
+from lnsim_gym.bridge.messages import Controls as ControlsMessage
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.schema import schema_json
 from lnsim_gym.bridge.session import Session
@@ -93,11 +100,21 @@ class BridgeServer:
         names: The names of the network.
         state: What new clients are told.
         suggestions: Where suggestions go.
+        played: Id of the environment, empty when it has none, and name of its backend.
     """
 
     def __init__(
-        self, settings: BridgeSettings, names: WireNames, state: RecentSteps, suggestions: SuggestionQueue
+        self,
+        settings: BridgeSettings,
+        names: WireNames,
+        state: RecentSteps,
+        suggestions: SuggestionQueue,
+        played: tuple[str, str],
     ) -> None:
+        self.controls: Controls | None = None
+        """How the episodes are played, when clients may have a say in it."""
+        self.desk: Desk | None = None
+        """The dashboard, when there is one."""
         self.audience = 0
         """Clients that have joined."""
         self.port = settings.port
@@ -108,7 +125,9 @@ class BridgeServer:
         self._gate = Gate(settings)
         self._requests = TokenBucket(REQUESTS_PER_SECOND, 2 * settings.max_clients)
         self._joins = TokenBucket(JOINS_PER_SECOND, settings.max_clients)
-        self._dialogue = Dialogue(names, suggestions, self._echo, self._relay)
+        self._dialogue = Dialogue(names, suggestions, self._echo, self._relay, self)
+        self._names = names
+        self._played = played
         self._sessions: dict[int, Session] = {}
         self._numbers = count(1)
         self._gone_sent = self._gone_dropped = self._lost = 0
@@ -173,6 +192,38 @@ class BridgeServer:
     def send_answer(self, suggestion: Suggestion, answer: Acknowledgement) -> None:
         """Send a client the answer to its suggestion, when it is still there."""
         self._call(self._acknowledge, suggestion.client, answer)
+
+    def send_error(self, client: int, reason: str) -> None:
+        """Tell a client, when it is still there, that what it asked for cannot be done."""
+        self.answerer(client)(ErrorReply, data=ErrorData(reason=reason))
+
+    def answerer(self, client: int) -> Answer:
+        """Return what sends a client a message from any thread, when it is still there."""
+
+        def send(kind: type[Any], **fields: Any) -> None:
+            session = self._sessions.get(client)
+            if session is not None:
+                session.reply(kind, **fields)
+
+        def answer(kind: type[Any], **fields: Any) -> None:
+            self._call(functools.partial(send, kind, **fields))
+
+        return answer
+
+    def tell_controls(self) -> None:
+        """Publish how the episodes are played, from any thread."""
+        self._call(self._spread_controls)
+
+    def wants(self, kind: str) -> bool:
+        """Whether any client subscribes to a kind of message that is published on request only."""
+        mask = kinds_mask([kind])
+        return any(session.mask & mask for session in list(self._sessions.values()))
+
+    def describe_network(self) -> Iterator[NetworkData]:
+        """Describe the network where it stands, in parts."""
+        moment = self._state.moment
+        place = Place(*self._played, moment.episode, moment.steps, moment.seed)
+        return describe_network(self._names, moment.topology, moment.balances_msat, place)
 
     def counts(self) -> ServerCounts:
         """Return what was done so far."""
@@ -262,19 +313,21 @@ class BridgeServer:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide on a request: refuse it, or see what it is about."""
-        refusal = self._gate.refusal(request.path, request.headers)
+        path = urlsplit(request.path).path
+        page = None if "Upgrade" in request.headers or self.desk is None else self.desk.page(path)
+        refusal = self._gate.refusal(request.path, request.headers, public=page is not None)
         if refusal is not None:
             return connection.respond(*refusal)
         if not self._requests.take():
             return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _WAIT)
-        return self._answer_http(connection, urlsplit(request.path).path)
+        return self._answer_http(connection, path) if page is None else _response(page)
 
     def _answer_http(self, connection: ServerConnection, path: str) -> Response | None:
         """Answer a request over HTTP, or let the handshake go on."""
         if path == "/api/suggestions":
-            return _json(connection, encode(self._suggestions.waiting()))
+            return _response(Page(encode(self._suggestions.waiting()), "application/json"))
         if path == "/api/schema":
-            return _json(connection, schema_json())
+            return _response(Page(schema_json(), "application/json"))
         if path not in ("/", "/ws"):
             return connection.respond(http.HTTPStatus.NOT_FOUND, "expected /, /api/suggestions or /api/schema\n")
         if len(self._sessions) >= self._settings.max_clients:
@@ -317,7 +370,9 @@ class BridgeServer:
             self.audience += 1
             moment = self._state.moment
             made = list(self._state.made)
-        session = Session(next(self._numbers), connection, self._settings, self._reply, self._tell_state)
+        address = str(connection.remote_address[0])
+        refusal = self._gate.control_refusal(address, connection.request.headers if connection.request else {})
+        session = Session(next(self._numbers), connection, self._settings, self._reply, self._tell_state, refusal)
         try:
             self._tell(session, moment, made)
         except BaseException:
@@ -367,6 +422,11 @@ class BridgeServer:
         data = RequestData(episode=moment.episode, step=moment.steps, deadline_s=0.0)
         self._spread(self._reply(RequestSuggestions, data=data), besides=asking)
 
+    def _spread_controls(self) -> None:
+        """Tell everyone who subscribes to it how the episodes are played."""
+        if self.controls is not None:
+            self._spread(self._reply(ControlsMessage, data=self.controls.describe()))
+
     def _spread(self, message: Any, besides: Session | None = None) -> None:
         """Send a message that is not part of the episodes to everyone."""
         chunk = Chunk(first_seq=0, timeless=True)
@@ -376,12 +436,13 @@ class BridgeServer:
                 session.offer(chunk)
 
 
-def _json(connection: ServerConnection, body: bytes) -> Response:
-    """Return a JSON response."""
-    response = connection.respond(http.HTTPStatus.OK, body.decode())
-    del response.headers["Content-Type"]
-    response.headers["Content-Type"] = "application/json"
-    return response
+def _response(page: Page) -> Response:
+    """Return a page as a response."""
+    headers = Headers(page.headers)
+    headers["Content-Type"] = page.content_type
+    headers["Content-Length"] = str(len(page.body))
+    headers["Connection"] = "close"
+    return Response(http.HTTPStatus.OK.value, http.HTTPStatus.OK.phrase, headers, page.body)
 
 
 def _port_of(server: Server) -> int:

@@ -44,6 +44,7 @@ class Session:
         settings: Settings of the bridge.
         make_reply: Makes a message of a class, envelope included, from its own fields.
         tell_state: Tells a session where the episode stands, by its ``begin_at``.
+        control_refusal: Why the client may not control the episodes; empty when it may.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class Session:
         settings: BridgeSettings,
         make_reply: MakeReply,
         tell_state: Callable[[Session], None],
+        control_refusal: str = "",
     ) -> None:
         self.number = number
+        self.control_refusal = control_refusal
+        """Why the client may not control the episodes; empty when it may."""
         self.mask = EVERY_KIND
         self.subscribed = False
         """Whether the client chose its kinds of messages itself."""

@@ -126,12 +126,13 @@ class Gate:
         self._local = is_loopback(settings.host)
         self._token = settings.read_token()
 
-    def refusal(self, path: str, headers: Mapping[str, str]) -> tuple[int, str] | None:
+    def refusal(self, path: str, headers: Mapping[str, str], public: bool = False) -> tuple[int, str] | None:
         """Return an HTTP status and the reason when a request must stay outside, None when it may come in.
 
         Args:
             path: Path of the request with its query, which may hold the token.
             headers: Headers of the request.
+            public: Whether it asks for what holds no data, and so needs no token.
         """
         origin = headers.get("Origin")
         if origin is not None and not self._knows_origin(origin):
@@ -139,9 +140,23 @@ class Gate:
         if self._local and not is_loopback(_hostname(f"//{headers.get('Host', '')}")):
             # A page of another site whose name was pointed at this machine would send that name.
             return 403, "expected to be called by a loopback address\n"
-        if self._token is not None and not self._knows_token(path, headers.get("Authorization", "")):
+        if self._token is not None and not public and not self._knows_token(path, headers.get("Authorization", "")):
             return 401, "expected the token, as 'Authorization: Bearer TOKEN' or '?token=TOKEN'\n"
         return None
+
+    def control_refusal(self, address: str, headers: Mapping[str, str]) -> str:
+        """Return why a client that was let in may not control the episodes; empty when it may.
+
+        Args:
+            address: Address that it calls from.
+            headers: Headers of its opening handshake.
+        """
+        if not is_loopback(address):
+            return "the episodes can be controlled from the machine that plays them only"
+        origin = headers.get("Origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower():
+            return "the episodes can be controlled from the bridge's own page only, and from programs"
+        return ""
 
     def _knows_origin(self, origin: str) -> bool:
         """Whether web pages of an origin may connect."""

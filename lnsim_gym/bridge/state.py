@@ -18,6 +18,7 @@ from lnsim_gym.bridge.encoder import describe_payments
 from lnsim_gym.bridge.messages import Payment, StateData
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.whole_state import state_parts
+from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 
 __all__ = ["KeptStep", "Moment", "RecentSteps"]
@@ -38,6 +39,8 @@ class Moment(NamedTuple):
     """Gives the payments of the step, none after a reset, and the balances."""
     timestamp: str | None
     """When it was last reported."""
+    topology: Topology
+    """The network with the policies that it has."""
 
     @property
     def balances_msat(self) -> Int64:
@@ -57,7 +60,7 @@ class RecentSteps:
         self.lock = threading.Lock()
         """Held while a client joins, and while the stepping thread finds out whether a client listens."""
         nothing = np.zeros((len(names.topology.channels), 2), np.int64)
-        self.moment = Moment(0, -1, -1, 0, lambda: (None, None, nothing), None)
+        self.moment = Moment(0, -1, -1, 0, lambda: (None, None, nothing), None, names.topology)
         self.made: deque[Moment] = deque(maxlen=steps)
         """The last steps, each as the moment after it."""
         self._names = names

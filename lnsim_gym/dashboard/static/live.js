@@ -1,0 +1,244 @@
+// The live view: the episode that is being played, and the controls of it.
+
+import { Chart, columns, share } from "./charts.js";
+import { Episode, Network } from "./episode.js";
+import { NetworkView } from "./network_view.js";
+import { showDecision, showNode, showNumbers } from "./panels.js";
+import { Log } from "./tables.js";
+import { h, inWords, name, sat, shortSat, toast, visible } from "./text.js";
+
+const byId = (id) => document.getElementById(id);
+const TABLES_MS = 350; // between two drawings of what people read
+
+export class Live {
+  #parts = [];
+  #extra = { positions: [], history: [], agents: [], recordings: [] };
+  #controls = null;
+  #asked = false;
+  #drawn = 0;
+  #later = 0;
+  #own = 0;
+  #stepped = 0;
+
+  constructor(connection) {
+    this.connection = connection;
+    this.view = new NetworkView(byId("graph"), { onSelect: (node) => this.select(node), onPush: (from, to) => this.#askPush(from, to) });
+    this.log = new Log(byId("log"), (node) => this.select(node, true));
+    this.success = new Chart(byId("chart-success"), [{ label: "in the step", colour: "neutral", dots: true }, { label: "so far", colour: "initiator", width: 2.5 }], { range: [0, 1], format: share });
+    this.reward = new Chart(byId("chart-reward"), [{ label: "reward", colour: "applied", fill: true }]);
+    this.dry = new Chart(byId("chart-dry"), [{ label: "dry ends", colour: "dry", fill: true }]);
+    byId("legend").replaceChildren(...[["initiator", "initiator's funds"], ["peer", "peer's funds"], ["dry", "dry end"], ["applied", "payment, rebalance"], ["refused", "failed"]].map(([key, text]) => {
+      const patch = h("i");
+      patch.style.background = `var(--${key})`;
+      return h("span", {}, patch, text);
+    }));
+    this.#listen();
+    this.#wire();
+  }
+
+  get extra() {
+    return this.#extra;
+  }
+
+  redraw() {
+    this.view.redraw();
+    [this.success, this.reward, this.dry].forEach((chart) => chart.redraw());
+    if (this.episode) this.#read();
+  }
+
+  select(node, focus = false) {
+    this.view.select(node);
+    if (focus && node !== null) this.view.focus(node);
+    this.#showNode();
+  }
+
+  #listen() {
+    const { connection } = this;
+    connection.on("state", (state) => {
+      this.#asked = false;
+      if (state === "connected") this.#ask();
+    });
+    connection.on("dashboard", ({ data }) => {
+      this.#extra = data;
+      connection.send({ type: "request_network" }); // which is drawn where this says
+      this.dispatch?.(data);
+    });
+    connection.on("network", (message) => this.#takeNetwork(message));
+    connection.on("activity", (message) => this.#takeStep(message));
+    connection.on("reset", () => this.#ask());
+    connection.on("dropped", () => this.#ask());
+    connection.on("controls", ({ data }) => this.#showControls(data));
+    connection.on("rebalance_suggestion", ({ data }) => this.#suggested(data));
+    connection.on("suggestion_ack", ({ data }) => this.#acknowledged(data));
+    connection.on("error", ({ data }) => toast(data.reason, "bad"));
+  }
+
+  /** Ask for the network as it stands; the steps after that follow by themselves. */
+  #ask() {
+    if (this.#asked) return;
+    this.#asked = true;
+    for (const type of ["request_dashboard", "request_controls"]) this.connection.send({ type });
+  }
+
+  #takeNetwork({ seq, data }) {
+    if (data.part === 1) this.#parts = [];
+    this.#parts.push(data);
+    if (data.part < data.parts) return;
+    this.#asked = false;
+    const before = this.episode;
+    this.seq = seq;
+    const network = new Network(this.#parts, this.#extra.positions);
+    this.episode = new Episode(network, data.episode, data.seed, Math.max(0, data.step), network.startBalances);
+    this.episode.recall(this.#extra.history);
+    document.title = `${visible(data.environment || "lnsim")} · lnsim`;
+    byId("title").textContent = `${visible(data.environment || "lnsim")} on ${data.backend === "lnd" ? "real nodes" : `the ${data.backend}`}`;
+    if (before && sameChannels(before.network, network)) {
+      this.view.episode = this.episode;
+      this.view.redraw();
+    } else {
+      this.view.selected = null;
+      this.view.show(this.episode);
+      byId("names").replaceChildren(...network.names.slice(0, 2000).map((text) => h("option", { value: visible(text) })));
+    }
+    byId("graph").setAttribute("aria-label", `The network: ${network.nodes.length} nodes, ${network.channels} channels`);
+    this.#read();
+  }
+
+  #takeStep({ seq, data }) {
+    const { episode } = this;
+    if (!episode || seq <= this.seq) return;
+    if (data.episode !== episode.number || data.step !== episode.steps) return this.#ask();
+    episode.apply(data);
+    const now = performance.now();
+    const pace = this.#controls?.steps_per_second || 1000 / Math.max(30, now - this.#stepped);
+    this.#stepped = now;
+    this.view.step(data, Math.min(2500, 950 / pace));
+    this.#readSoon();
+  }
+
+  /** Draw what people read, but not more often than they can. */
+  #readSoon() {
+    if (this.#later) return;
+    this.#later = setTimeout(() => this.#read(), Math.max(0, this.#drawn + TABLES_MS - performance.now()));
+  }
+
+  #read() {
+    clearTimeout(this.#later);
+    this.#later = 0;
+    this.#drawn = performance.now();
+    const { episode } = this;
+    showNumbers(byId("numbers"), episode);
+    showDecision(byId("decision"), episode);
+    const { steps, success, soFar, reward, dry } = columns(episode);
+    this.success.show(steps, success, soFar);
+    this.reward.show(steps, reward);
+    this.dry.show(steps, dry);
+    if (!byId("log").matches(":has(:focus-visible)")) this.log.show(episode); // rows stay while someone walks through them
+    if (this.view.selected !== null) this.#showNode();
+  }
+
+  #showNode() {
+    const box = byId("node");
+    if (box.matches(":has(:focus-visible)") && this.view.selected === this.shownNode) return;
+    this.shownNode = this.view.selected;
+    showNode(box, this.episode, this.view.selected, {
+      onClose: () => this.select(null), onSelect: (node) => this.select(node, true), onPush: (from, to) => this.#askPush(from, to),
+    });
+  }
+
+  #wire() {
+    const send = (message) => this.connection.send(message) || toast("there is no connection", "bad");
+    byId("pause").addEventListener("click", () => send({ type: this.#controls?.paused ? "resume" : "pause" }));
+    byId("step").addEventListener("click", () => send({ type: "step" }));
+    byId("speed").addEventListener("change", (event) => send({ type: "set_speed", steps_per_second: Number(event.target.value) }));
+    byId("agent").addEventListener("change", (event) => send({ type: "choose_agent", agent: event.target.value }));
+    byId("reset").addEventListener("click", () => send({ type: "reset", seed: Number(byId("seed").value) }));
+    byId("controls").addEventListener("submit", (event) => {
+      event.preventDefault();
+      byId("reset").click();
+    });
+    byId("zoom-in").addEventListener("click", () => this.view.zoom(0.6));
+    byId("zoom-out").addEventListener("click", () => this.view.zoom(1.6));
+    byId("fit").addEventListener("click", () => this.view.fit());
+    byId("find").addEventListener("change", (event) => this.#find(event.target.value));
+  }
+
+  #find(text) {
+    if (!text) return this.select(null);
+    const names = this.episode.network.names.map((one) => visible(one).toLowerCase());
+    const wanted = text.toLowerCase();
+    const found = [names.indexOf(wanted), names.findIndex((one) => one.startsWith(wanted)), names.findIndex((one) => one.includes(wanted))].find((place) => place >= 0);
+    if (found === undefined) return toast(`no node is called ${text}`, "bad");
+    this.select(found, true);
+  }
+
+  #showControls(data) {
+    const controls = (this.#controls = { ...data, allowed: data.allowed ?? this.#controls?.allowed ?? false, why: data.why || this.#controls?.why || "" });
+    byId("pause").textContent = controls.paused ? "Go on" : "Pause";
+    byId("speed").value = `${controls.steps_per_second}`;
+    if (byId("speed").selectedIndex < 0) {
+      byId("speed").append(h("option", { value: `${controls.steps_per_second}` }, `${controls.steps_per_second} /s`));
+      byId("speed").value = `${controls.steps_per_second}`;
+    }
+    byId("agent").replaceChildren(...controls.agents.map((agent) => h("option", { selected: agent === controls.agent }, agent)));
+    for (const element of byId("controls").elements) element.disabled = !controls.allowed;
+    byId("locked").hidden = controls.allowed;
+    byId("locked").textContent = controls.why;
+    this.onPlay?.(controls.paused);
+  }
+
+  /** Ask how much to push from a node to its peer. */
+  #askPush(from, to) {
+    const { network, balances } = this.episode;
+    const form = byId("push");
+    const ends = network.between(from, to);
+    if (!ends.length) return toast(`${visible(network.names[from])} and ${visible(network.names[to])} share no channel`, "bad");
+    const [end] = ends;
+    const most = Math.max(1, balances[end]);
+    const amount = h("input", { type: "number", id: "push-amount", min: "1", max: `${network.capacity[end >> 1]}`, value: `${Math.max(1, Math.round(Math.min(most / 2, network.capacity[end >> 1] / 5)))}` });
+    form.replaceChildren(
+      h("h2", {}, "Push ", name(network.names[from], 16), " → ", name(network.names[to], 16)),
+      h("label", {}, "sat ", amount, h("span", { class: "faint" }, ` it holds ${shortSat(balances[end])}`)),
+      h("div", {}, h("button", { class: "primary" }, "Suggest"), " ", h("button", { type: "button", onclick: () => (form.hidden = true) }, "Cancel")));
+    form.onsubmit = (event) => {
+      event.preventDefault();
+      form.hidden = true;
+      this.#push(from, to, Number(amount.value));
+    };
+    form.onkeydown = (event) => event.key === "Escape" && (form.hidden = true);
+    form.hidden = false;
+    amount.focus();
+    amount.select();
+  }
+
+  #push(from, to, amount) {
+    const { nodes } = this.episode.network;
+    const id = `hand-${Date.now()}-${(this.#own += 1)}`;
+    const suggestion = { from_node: nodes[from].name, to_node: nodes[to].name, amount, confidence: 1, reason: "by hand", id };
+    this.connection.send({ type: "rebalance_suggestion", suggestion });
+    if (this.#controls?.paused && this.#controls.allowed) this.connection.send({ type: "step" }); // one's own move
+  }
+
+  #suggested(fields) {
+    const known = this.log.suggestions.find((one) => one.id === fields.id);
+    if (known) Object.assign(known, { ...fields, status: known.status, why: known.why });
+    else this.log.suggestions.push({ status: "queued", why: "", ...fields });
+    this.log.suggestions.splice(0, this.log.suggestions.length - 500);
+    this.#readSoon();
+  }
+
+  #acknowledged(answer) {
+    const known = this.log.suggestions.find((one) => one.id === answer.id);
+    const { status, why } = answer;
+    if (known) Object.assign(known, { status, why });
+    else this.log.suggestions.push({ reason: "by hand", ...answer });
+    const way = `${visible(answer.from_node, 18)} → ${visible(answer.to_node, 18)}`;
+    const outcome = status === "applied" ? `moved ${sat(answer.amount)} sat` : status;
+    toast(`${way}: ${outcome}${why ? `, ${inWords(why)}` : ""}`, { applied: "ok", queued: "info" }[status] ?? "bad");
+    this.#readSoon();
+  }
+}
+
+const sameChannels = (one, other) =>
+  one.channels === other.channels && one.names.length === other.names.length &&
+  one.source.every((node, end) => node === other.source[end]) && one.names.every((text, node) => text === other.names[node]);

@@ -1,0 +1,407 @@
+// The drawn network: nodes as large as their channels, channels split where their funds are, dry ends in a colour of
+// their own, and payments that flow over them. Each channel is two edges that meet in a point where its funds part.
+
+import { MultiDirectedGraph, Sigma } from "./vendor/graph.js";
+import { DRY } from "./episode.js";
+import { visible } from "./text.js";
+
+const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
+const MOST_FLOWS = 60;
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+
+export class NetworkView {
+  #sigma;
+  #overlay = document.createElement("canvas");
+  #flows = [];
+  #marks = [];
+  #drag = null;
+  #frame = 0;
+  #colours = {};
+
+  /** @param {{onSelect: (node: number|null) => void, onPush?: (from: number, to: number) => void}} listeners */
+  constructor(box, { onSelect, onPush = null }) {
+    this.box = box;
+    this.onSelect = onSelect;
+    this.onPush = onPush;
+    this.selected = null;
+    this.frames = 0;
+    this.readColours();
+    this.#sigma = new Sigma(new MultiDirectedGraph(), box, {
+      nodeReducer: (key) => (key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint(Number(key.slice(1)))),
+      edgeReducer: (key) => this.#piece(Number(key.slice(1))),
+      allowInvalidContainer: true, zIndex: true, minEdgeThickness: 0.3, labelFont: "system-ui, DejaVu Sans, sans-serif",
+      labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 40,
+      minCameraRatio: 0.02, maxCameraRatio: 3, defaultDrawNodeHover: (...drawn) => this.#drawHover(...drawn),
+      defaultDrawNodeLabel: (...drawn) => this.#drawLabel(...drawn),
+    });
+    this.#overlay.className = "flows";
+    this.#overlay.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none";
+    box.append(this.#overlay);
+    this.#listen();
+    new ResizeObserver(() => this.#resize()).observe(box);
+    this.#resize();
+  }
+
+  /** Draw another network, in the state of an episode on it. */
+  show(episode) {
+    this.episode = episode;
+    const { network } = episode;
+    const count = network.nodes.length;
+    this.#flows = [];
+    this.#marks = [];
+    this.largest = Math.max(...network.capacity, 1);
+    this.biggest = Math.max(...network.size, 1);
+    this.widest = count <= 12 ? 13 : count <= 40 ? 7 : count <= 150 ? 3.6 : 1.6;
+    this.radius = count <= 12 ? 21 : count <= 40 ? 15 : count <= 150 ? 9 : 7;
+    this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
+    this.aside = parallelOffsets(network);
+    this.#sigma.setGraph(makeGraph(network));
+    this.#sigma.setSetting("labelRenderedSizeThreshold", count <= 40 ? 0 : count <= 150 ? 5.5 : 5);
+    this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
+    this.#sigma.refresh();
+    this.#fit();
+  }
+
+  /** Draw what a step changed, and let its payments flow for a while. */
+  step(activity, durationMs) {
+    const changed = activity.balances_sat.map(([channel]) => channel);
+    const partialGraph = {
+      nodes: changed.map((channel) => `j${channel}`), edges: changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]),
+    };
+    try {
+      this.#sigma.refresh({ partialGraph, skipIndexation: true, schedule: true });
+    } catch {
+      this.#sigma.refresh({ schedule: true }); // the box has changed its size, and nothing was drawn since
+    }
+    this.#flow(activity, durationMs);
+  }
+
+  /** Draw all balances again. */
+  redraw() {
+    this.readColours();
+    if (this.episode) this.#sigma.refresh();
+  }
+
+  select(node) {
+    this.selected = node;
+    this.redraw();
+  }
+
+  /** Bring a node into the middle. */
+  focus(node) {
+    const { x, y } = this.#sigma.getNodeDisplayData(`n${node}`);
+    const ratio = this.episode.network.nodes.length > 40 ? 0.35 : 0.8;
+    this.#sigma.getCamera().animate({ x, y, ratio }, { duration: still.matches ? 0 : 350 });
+  }
+
+  zoom(factor) {
+    const camera = this.#sigma.getCamera();
+    camera.animate({ ratio: camera.getBoundedRatio(camera.ratio * factor) }, { duration: still.matches ? 0 : 200 });
+  }
+
+  fit() {
+    this.#sigma.getCamera().animate({ x: 0.5, y: 0.5, ratio: 1 }, { duration: still.matches ? 0 : 250 });
+  }
+
+  /** Where a node is drawn, in pixels of the box. */
+  at(node) {
+    const [x, y] = this.episode.network.positions[node];
+    return this.#sigma.graphToViewport({ x, y });
+  }
+
+  /** The node at a place in pixels of the box; null when there is none. */
+  nodeAt(x, y) {
+    const radius = (node) => Math.max(12, this.#sigma.scaleSize(this.#size(node)));
+    let best = null;
+    let nearest = Infinity;
+    this.episode.network.nodes.forEach((_, node) => {
+      const place = this.at(node);
+      const distance = Math.hypot(place.x - x, place.y - y);
+      if (distance < nearest && distance <= radius(node) + 4) [best, nearest] = [node, distance];
+    });
+    return best;
+  }
+
+  readColours() {
+    const style = getComputedStyle(document.documentElement);
+    for (const key of ["ink", "card", "initiator", "peer", "dry", "neutral", "applied", "refused", "node", "faint"])
+      this.#colours[key] = style.getPropertyValue(`--${key}`).trim();
+    this.#sigma?.setSetting("labelColor", { color: this.#colours.ink });
+  }
+
+  kill() {
+    cancelAnimationFrame(this.#frame);
+    this.#sigma.kill();
+  }
+
+  /** How a node is drawn. */
+  #node(node) {
+    const { network } = this.episode;
+    const [x, y] = network.positions[node];
+    const near = this.selected === null || node === this.selected || network.between(node, this.selected).length > 0;
+    const own = node === this.selected ? this.#colours.initiator : this.#colours.node;
+    return {
+      x, y, label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
+      color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected,
+    };
+  }
+
+  #size(node) {
+    return this.radius * (0.3 + 0.7 * Math.sqrt(this.episode.network.size[node] / this.biggest));
+  }
+
+  /** Where the funds of a channel part. */
+  #joint(channel) {
+    const { network } = this.episode;
+    const [a, b] = [2 * channel, 2 * channel + 1].map((end) => network.positions[network.source[end]]);
+    const share = Math.min(1 - SHORTEST_PIECE, Math.max(SHORTEST_PIECE, this.episode.share(2 * channel)));
+    const aside = this.aside[channel];
+    return {
+      x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]),
+      size: 0.01, color: this.#colours.card, label: null,
+    };
+  }
+
+  /** How the piece of a channel that belongs to an end is drawn. */
+  #piece(end) {
+    const { network } = this.episode;
+    const weight = Math.sqrt(network.capacity[end >> 1] / this.largest);
+    const chosen = this.selected === null ? null : [network.source[end], network.destination[end]].includes(this.selected);
+    const dry = this.episode.share(end) < DRY;
+    const own = dry ? this.#colours.dry : mix(this.#colours[end % 2 ? "peer" : "initiator"], this.#colours.neutral, this.calm);
+    const strength = chosen === false ? 0.12 : dry || chosen ? 1 : 1 - 0.75 * this.calm * (1 - weight);
+    return {
+      size: Math.max(0.5, this.widest * weight) * (dry ? 1.25 : 1) * (chosen ? 1.4 : 1),
+      color: mix(this.#colours.card, own, strength), zIndex: chosen ? 3 : dry ? 2 : 1,
+    };
+  }
+
+  /** Write a name below its node, with a rim that keeps it apart from channels. */
+  #drawLabel(context, data, settings) {
+    if (!data.label) return;
+    context.font = `${settings.labelWeight} ${settings.labelSize}px ${settings.labelFont}`;
+    const x = data.x - context.measureText(data.label).width / 2;
+    const y = data.y + data.size + settings.labelSize;
+    context.lineJoin = "round";
+    context.lineWidth = 4;
+    context.strokeStyle = this.#colours.card;
+    context.strokeText(data.label, x, y);
+    context.fillStyle = this.#colours.ink;
+    context.fillText(data.label, x, y);
+  }
+
+  #drawHover(context, data, settings) {
+    context.font = `${settings.labelWeight} ${settings.labelSize}px ${settings.labelFont}`;
+    context.lineWidth = 1;
+    const width = data.label ? context.measureText(data.label).width + data.size + 14 : 0;
+    context.fillStyle = this.#colours.card;
+    context.strokeStyle = this.#colours.faint;
+    context.beginPath();
+    context.roundRect(data.x - data.size - 3, data.y - 12, width + data.size + 3, 24, 8);
+    context.fill();
+    context.stroke();
+    context.fillStyle = data.color;
+    context.beginPath();
+    context.arc(data.x, data.y, data.size, 0, 2 * Math.PI);
+    context.fill();
+    context.fillStyle = this.#colours.ink;
+    if (data.label) context.fillText(data.label, data.x + data.size + 5, data.y + settings.labelSize / 3);
+  }
+
+  #listen() {
+    const sigma = this.#sigma;
+    sigma.on("clickNode", ({ node }) => node[0] === "n" && this.onSelect(Number(node.slice(1))));
+    sigma.on("clickStage", () => this.onSelect(null));
+    sigma.on("downNode", ({ node, event }) => {
+      if (!this.onPush || node[0] !== "n") return;
+      this.#drag = { from: Number(node.slice(1)), x: event.x, y: event.y, moved: false };
+      event.preventSigmaDefault();
+    });
+    sigma.getMouseCaptor().on("mousemovebody", (event) => this.#dragTo(event));
+    sigma.getTouchCaptor().on("touchmove", (event) => event.touches[0] && this.#dragTo(event, event.touches[0]));
+    sigma.getMouseCaptor().on("mouseup", () => this.#drop());
+    sigma.getTouchCaptor().on("touchup", () => this.#drop());
+    sigma.on("afterRender", () => this.#wake());
+  }
+
+  #dragTo(event, place = event) {
+    if (!this.#drag) return;
+    event.preventSigmaDefault?.();
+    this.#drag.moved ||= Math.hypot(place.x - this.#drag.x, place.y - this.#drag.y) > 8;
+    Object.assign(this.#drag, { x: place.x, y: place.y });
+    this.#wake();
+  }
+
+  #drop() {
+    const drag = this.#drag;
+    this.#drag = null;
+    this.#wake();
+    if (!drag?.moved) return;
+    const to = this.nodeAt(drag.x, drag.y);
+    if (to !== null && to !== drag.from) this.onPush(drag.from, to);
+  }
+
+  /** Let the payments of a step flow one after the other. */
+  #flow(activity, durationMs) {
+    const now = performance.now();
+    const shown = activity.payments.slice(0, MOST_FLOWS);
+    const length = Math.max(150, Math.min(900, 0.55 * durationMs));
+    const lag = Math.max(0, durationMs - length) / Math.max(1, shown.length);
+    this.#flows = shown.flatMap((payment, place) => {
+      const begin = now + place * lag;
+      const ways = payment.success ? payment.parts.map((part) => part.route) : [payment.stopped?.way ?? []];
+      return ways.map((way) => ({ way, begin, length, failed: !payment.success, sender: payment.sender,
+        size: 2.5 + Math.min(4, Math.log10(1 + payment.amount_msat / 1e6)) }));
+    });
+    this.#marks = activity.rebalances.filter((one) => one.route.length)
+      .map((one) => ({ way: one.route, status: one.status, end: now + Math.max(600, durationMs) }));
+    this.#wake();
+  }
+
+  #wake() {
+    if (!this.#frame) this.#frame = requestAnimationFrame(() => this.#draw());
+  }
+
+  #resize() {
+    const scale = devicePixelRatio || 1;
+    this.#overlay.width = Math.max(1, this.box.clientWidth * scale);
+    this.#overlay.height = Math.max(1, this.box.clientHeight * scale);
+    this.#fit();
+    this.#wake();
+  }
+
+  /** Let the network keep its own shape: a circle in a wide box. */
+  #fit() {
+    this.#sigma.setCustomBBox({ x: [-1.02, 1.02], y: [-1.02, 1.02] });
+    this.#sigma.refresh({ schedule: true });
+  }
+
+  #draw() {
+    this.#frame = 0;
+    this.frames += 1;
+    const context = this.#overlay.getContext("2d");
+    const scale = devicePixelRatio || 1;
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, this.#overlay.width, this.#overlay.height);
+    if (!this.episode) return;
+    const now = performance.now();
+    this.#marks = this.#marks.filter((mark) => mark.end > now);
+    this.#flows = this.#flows.filter((flow) => now < flow.begin + flow.length + (flow.failed ? 700 : 0));
+    for (const mark of this.#marks) this.#drawMark(context, mark);
+    for (const flow of this.#flows) still.matches ? this.#drawWay(context, flow) : this.#drawFlow(context, flow, now);
+    if (this.#drag?.moved) this.#drawDrag(context);
+    if (this.#marks.length || this.#flows.length) this.#wake();
+  }
+
+  #points(way) {
+    const { network } = this.episode;
+    return way.length ? [network.source[way[0]], ...way.map((end) => network.destination[end])].map((node) => this.at(node)) : [];
+  }
+
+  #drawMark(context, { way, status }) {
+    const points = this.#points(way);
+    context.strokeStyle = context.fillStyle = this.#colours[status === "applied" ? "applied" : "refused"];
+    context.lineWidth = 3;
+    context.setLineDash(status === "applied" ? [] : [7, 6]);
+    for (let hop = 0; hop + 1 < points.length; hop++) arrow(context, points[hop], points[hop + 1]);
+    context.setLineDash([]);
+  }
+
+  #drawFlow(context, { way, begin, length, failed, sender, size }, now) {
+    const time = (now - begin) / length;
+    if (time < 0) return;
+    const points = this.#points(way);
+    if (!points.length) points.push(this.at(sender));
+    // One that failed stops halfway over the channel that lacked the balance.
+    const hops = Math.max(0, points.length - 1) - (failed && points.length > 1 ? 0.5 : 0);
+    const gone = Math.min(1, time) * hops;
+    const hop = Math.min(Math.max(0, points.length - 2), Math.floor(gone));
+    const [one, two] = [points[hop], points[hop + 1] ?? points[hop]];
+    const x = one.x + (gone - hop) * (two.x - one.x);
+    const y = one.y + (gone - hop) * (two.y - one.y);
+    context.fillStyle = context.strokeStyle = failed ? this.#colours.refused : this.#colours.applied;
+    if (failed && time >= 1) return cross(context, x, y, 6);
+    context.beginPath();
+    context.arc(x, y, size, 0, 2 * Math.PI);
+    context.fill();
+    context.strokeStyle = this.#colours.card;
+    context.lineWidth = 1;
+    context.stroke();
+  }
+
+  #drawWay(context, { way, failed, sender }) {
+    const points = this.#points(way);
+    context.strokeStyle = failed ? this.#colours.refused : this.#colours.applied;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    points.forEach(({ x, y }, place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
+    context.stroke();
+    const last = points.at(-1) ?? this.at(sender);
+    if (failed) cross(context, last.x, last.y, 6);
+  }
+
+  #drawDrag(context) {
+    const to = this.nodeAt(this.#drag.x, this.#drag.y);
+    const joined = to !== null && this.episode.network.between(this.#drag.from, to).length > 0;
+    context.strokeStyle = context.fillStyle = this.#colours[joined ? "applied" : "faint"];
+    context.lineWidth = 4;
+    arrow(context, this.at(this.#drag.from), this.#drag, 0);
+  }
+}
+
+/** A graph of the nodes and, for each channel, of two edges that meet in a node of its own. */
+function makeGraph(network) {
+  const graph = new MultiDirectedGraph();
+  network.positions.forEach(([x, y], node) => graph.addNode(`n${node}`, { x, y }));
+  for (let channel = 0; channel < network.channels; channel++) {
+    graph.addNode(`j${channel}`, { x: 0, y: 0 });
+    for (const end of [2 * channel, 2 * channel + 1])
+      graph.addDirectedEdgeWithKey(`e${end}`, `n${network.source[end]}`, `j${channel}`);
+  }
+  return graph;
+}
+
+/** How far each channel is bent aside, so that parallel ones lie beside each other. */
+function parallelOffsets(network) {
+  const seen = new Map();
+  return network.capacity.map((_, channel) => {
+    const [one, other] = [network.source[2 * channel], network.destination[2 * channel]];
+    const pair = one < other ? `${one},${other}` : `${other},${one}`;
+    const before = seen.get(pair) ?? 0;
+    seen.set(pair, before + 1);
+    return 0.05 * Math.ceil(before / 2) * (before % 2 ? 1 : -1) * (one < other ? 1 : -1);
+  });
+}
+
+function cross(context, x, y, arm) {
+  context.lineWidth = 3;
+  context.beginPath();
+  context.moveTo(x - arm, y - arm);
+  context.lineTo(x + arm, y + arm);
+  context.moveTo(x + arm, y - arm);
+  context.lineTo(x - arm, y + arm);
+  context.stroke();
+}
+
+function arrow(context, from, to, bend = 0.16) {
+  const [dx, dy] = [to.x - from.x, to.y - from.y];
+  const middle = { x: from.x + dx / 2 - bend * dy, y: from.y + dy / 2 + bend * dx };
+  const angle = Math.atan2(to.y - middle.y, to.x - middle.x);
+  const tip = { x: to.x - 16 * Math.cos(angle) * (bend ? 1 : 0), y: to.y - 16 * Math.sin(angle) * (bend ? 1 : 0) };
+  context.beginPath();
+  context.moveTo(from.x, from.y);
+  context.quadraticCurveTo(middle.x, middle.y, tip.x, tip.y);
+  context.stroke();
+  context.beginPath();
+  context.moveTo(tip.x + 9 * Math.cos(angle), tip.y + 9 * Math.sin(angle));
+  context.lineTo(tip.x + 8 * Math.cos(angle + 2.4), tip.y + 8 * Math.sin(angle + 2.4));
+  context.lineTo(tip.x + 8 * Math.cos(angle - 2.4), tip.y + 8 * Math.sin(angle - 2.4));
+  context.fill();
+}
+
+/** Mix two colours given as #rrggbb. */
+function mix(one, other, share) {
+  const part = (colour, place) => parseInt(colour.slice(place, place + 2), 16);
+  return `#${[1, 3, 5].map((place) =>
+    Math.round(part(one, place) + share * (part(other, place) - part(one, place))).toString(16).padStart(2, "0")).join("")}`;
+}

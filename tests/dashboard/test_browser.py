@@ -1,0 +1,272 @@
+"""The page in a real browser: Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from lnsim_gym.network import Channel, Topology
+
+playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("LNSIM_REQUIRE_BROWSER") else None
+if playwright is None:
+    from playwright import sync_api as playwright
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# Without a graphics card WebGL is drawn by SwiftShader.
+OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+PATIENCE_S = 90
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "\u202egnp.exe",
+    "a\u200bb\u0007c",
+    "'\"><script>document.title='owned'</script>",
+    "Z" + "\u0300" * 60,
+    "\U0001f9c0" * 80,
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        if os.environ.get("LNSIM_REQUIRE_BROWSER") == "1":
+            pytest.fail("LNSIM_REQUIRE_BROWSER is set, but there is no Chromium: apt-get install chromium")
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def watching(*arguments, port=0):
+    """Run ``lnsim watch``, and yield the address of its page."""
+    command = [sys.executable, "-c", "from lnsim_gym.cli import main; main()", "watch", "--no-browser"]
+    process = subprocess.Popen([*command, "--port", str(port), *map(str, arguments)], stderr=subprocess.PIPE, text=True)
+    try:
+        address = ""
+        for line in process.stderr:
+            if found := re.search(r"ws://(\S+),", line):
+                address = f"http://{found[1]}/"
+                break
+        assert address
+        yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def opened(browser, address, **options):
+    """Open a page of its own, on which nothing may go wrong."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    page = context.new_page()
+    page.set_default_timeout(1000 * PATIENCE_S)
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+    page.goto(address, wait_until="commit")
+    try:
+        yield page
+        assert wrong == []
+    finally:
+        context.close()
+
+
+def until(page, script, patience_s=PATIENCE_S):
+    """Wait until a script is true; what Playwright has for it needs ``eval``, which the page's policy forbids."""
+    end_s = time.monotonic() + patience_s
+    while not (value := page.evaluate(script)):
+        assert time.monotonic() < end_s, f"waited in vain for {script}"
+        time.sleep(0.1)
+    return value
+
+
+EPISODE = "window.lnsim?.live.episode"
+
+
+@pytest.fixture(scope="module")
+def stream():
+    with watching("--agent", "noop", "--steps-per-second", "2") as address:
+        yield address
+
+
+def test_a_whole_episode_is_shown_and_adds_up(browser):
+    with (
+        watching("--steps-per-second", "10", "--set", "max_episode_steps=20") as address,
+        opened(browser, address) as page,
+    ):
+        until(page, f"{EPISODE}?.number >= 1 && {EPISODE}.steps >= 20")
+        sums = page.evaluate(f"{EPISODE}.sums")
+        assert [one["payments"] for one in sums] == [20] * 20
+        assert page.evaluate(f"{EPISODE}.payments.length") == 400
+        total = page.evaluate(f"{EPISODE}.balances.reduce((sum, one) => sum + one, 0)")
+        started = page.evaluate(f"{EPISODE}.network.startBalances.reduce((sum, one) => sum + one, 0)")
+        assert abs(total - started) < 50  # whole sat of msat
+        assert page.locator("#log tbody tr").count() > 100
+        assert "targeted" in page.locator("#agent").input_value()
+
+
+def test_the_page_controls_the_episode_and_acts_by_hand(browser, stream):
+    with opened(browser, stream) as page:
+        until(page, f"!!{EPISODE}")
+        page.click("#pause")
+        until(page, "document.getElementById('status').textContent === 'paused'")
+        page.fill("#seed", "42")
+        page.click("#reset")
+        until(page, f"{EPISODE}.seed === 42 && {EPISODE}.steps === 0")
+        page.click("#step")
+        until(page, f"{EPISODE}.steps === 1")
+        until(page, "lnsim.live.view.episode === lnsim.live.episode")
+        box = page.locator("#graph").bounding_box()
+        ends = page.evaluate("[0, 1].map((node) => lnsim.live.view.at(node))")
+        one, other = ((box["x"] + place["x"], box["y"] + place["y"]) for place in ends)
+        page.mouse.move(*one)
+        page.mouse.down()
+        page.mouse.move((one[0] + other[0]) / 2, (one[1] + other[1]) / 2, steps=4)
+        page.mouse.move(*other, steps=4)
+        page.mouse.up()
+        page.fill("#push-amount", "123000")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === 2")
+        (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
+        assert decision["amount_msat"] == 123_000_000
+        until(page, "lnsim.live.log.suggestions.at(-1)?.status === 'applied'")
+        assert "moved 123,000 sat" in page.locator("#toasts").inner_text()
+        page.get_by_role("button", name="Go on").click()
+        until(page, f"{EPISODE}.steps >= 4")
+
+
+def test_an_impossible_push_is_told_truthfully(browser, stream):
+    with opened(browser, stream) as page:
+        until(page, f"!!{EPISODE}?.last")
+        page.evaluate(
+            "lnsim.live.connection.send({type: 'rebalance_suggestion', suggestion: "
+            "{from_node: 'alice', to_node: 'dave', amount: 5, id: 'x'}})"
+        )
+        until(page, "lnsim.live.log.suggestions.some((one) => one.id === 'x' && one.status === 'refused')")
+        assert "share no channel" in page.locator("#toasts").inner_text()
+
+
+def test_a_node_is_found_and_read_with_the_keyboard_alone(browser, stream):
+    with opened(browser, stream, color_scheme="dark", reduced_motion="reduce") as page:
+        until(page, f"!!{EPISODE}?.last")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        page.locator("#find").focus()
+        page.keyboard.type("carol")
+        page.keyboard.press("Enter")
+        until(page, "lnsim.live.view.selected === 2")
+        assert "fees earned" in page.locator("#node").inner_text()
+        page.get_by_role("button", name="Push to").first.focus()
+        page.keyboard.press("Enter")
+        until(page, "!document.getElementById('push').hidden")
+        page.keyboard.press("Escape")
+        until(page, "document.getElementById('push').hidden")
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('button, input, select')].filter((one) => !one.disabled && one.offsetParent && "
+            "!one.textContent.trim() && !one.getAttribute('aria-label') && !one.closest('label')).length"
+        )
+        assert unnamed == 0
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(browser, stream):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(stream, wait_until="commit")
+    until(page, f"!!{EPISODE}?.last")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()
+
+
+def test_two_agents_are_compared(browser, stream):
+    with opened(browser, stream) as page:
+        until(page, "lnsim?.live.extra.agents.length > 0")
+        page.click("#tab-compare")
+        page.fill("#compare-steps", "10")
+        page.get_by_role("button", name="Compare", exact=True).click()
+        until(page, "document.querySelectorAll('.pane').length === 2")
+        page.locator("#slider").fill("10")
+        until(
+            page,
+            "[...document.querySelectorAll('.pane .number b')].filter((one) => one.textContent === '10').length === 2",
+        )
+
+
+def test_a_trace_is_replayed_beside_its_simulation(browser, tmp_path):
+    trace = tmp_path / "trace.jsonl"
+    record = [
+        sys.executable,
+        "-c",
+        "from lnsim_gym.cli import main; main()",
+        "record",
+        "--out",
+        str(trace),
+        "--steps",
+        "6",
+    ]
+    subprocess.run(record, check=True, capture_output=True, timeout=PATIENCE_S)
+    lines = trace.read_text().splitlines()
+    step = json.loads(lines[3])
+    step["payments"][0]["fee_msat"] += 1
+    trace.write_text("\n".join([*lines[:3], json.dumps(step), *lines[4:]]) + "\n")
+    with watching(trace) as address, opened(browser, address) as page:
+        until(page, "!!document.getElementById('simulate')")
+        page.check("#simulate")
+        page.get_by_role("button", name="Open", exact=True).click()
+        until(page, "document.querySelectorAll('.pane').length === 2")
+        assert "1 fields differ" in page.locator("#differences").inner_text()
+        assert page.locator(".track svg rect").count() == 1
+        page.get_by_role("button", name="Play", exact=True).click()
+        until(page, "document.getElementById('slider').value === '6'")
+
+
+def test_a_lost_connection_comes_back(browser):
+    with watching() as address:
+        port = address.rstrip("/").rpartition(":")[2]
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address, wait_until="commit")
+        until(page, f"!!{EPISODE}?.last")
+    until(page, "document.getElementById('status').dataset.state !== 'live'")
+    with watching("--seed", "9", port=port):
+        until(
+            page,
+            f"document.getElementById('status').dataset.state === 'live' && {EPISODE}.seed === 9 && !!{EPISODE}.last",
+        )
+    context.close()
+
+
+def test_hostile_names_are_shown_as_data(browser, tmp_path):
+    nodes = [f"node{place}" for place in range(len(HOSTILE))]
+    pairs = zip(nodes, [*nodes[1:], nodes[0]], strict=True)
+    channels = tuple(Channel(initiator=one, peer=other, capacity_sat=1_000_000) for one, other in pairs)
+    topology = Topology(nodes=tuple(nodes), channels=channels, aliases=tuple(HOSTILE))
+    file = tmp_path / "hostile.json"
+    file.write_text(json.dumps(topology.to_dict()))
+    with watching("--topology", file, "--steps-per-second", "2") as address, opened(browser, address) as page:
+        page.on("dialog", lambda dialog: pytest.fail("a name was run"))
+        until(page, f"!!{EPISODE}?.last")
+        page.evaluate("lnsim.live.select(0)")
+        assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
+        assert "owned" not in page.title()
+        text = page.evaluate("document.body.innerText")
+        assert "\u202e" not in text
+        assert "<img src=x onerror=alert(1)>" in text
+
+
+def test_a_thousand_nodes_are_drawn(browser):
+    with watching("--topology", "scale_free(1000, seed=1)", "--steps-per-second", "2", "--agent", "noop") as address:
+        with opened(browser, address) as page:
+            until(page, f"{EPISODE}?.network.nodes.length === 1000 && !!{EPISODE}.last")
+            steps = page.evaluate(f"{EPISODE}.steps")
+            until(page, f"{EPISODE}.steps > {steps} + 2")
+            assert page.locator("#log tbody tr").count() > 10
