@@ -54,6 +54,7 @@ OUTSIDE = {
     "matplotlib": "rendering",
     "typer": "cli",
     "pygame": "rendering",
+    "pettingzoo": "environment",
     "numba": "compiled",
     "llvmlite": "compiled",
 }
