@@ -92,8 +92,9 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Payments made in each step."""
     payment: PaymentOptions = PaymentOptions()
     """How payments are sent."""
-    mask_in_observation: bool = False
-    """Whether observations hold the mask of the actions too, under ``action_mask``."""
+    mask_in_observation: bool | Literal["rllib", "tianshou"] = False
+    """Whether observations hold the mask of the actions too, under ``action_mask``; or which library's keys they have
+    then (``observations`` and ``action_mask``, ``obs`` and ``mask``)."""
     lnd: dict[str, Any] = msgspec.field(default_factory=dict)
     """Settings of real nodes (``LndSettings``); the simulator ignores them."""
     on_fault: Literal["truncate", "raise"] = "truncate"
