@@ -57,6 +57,10 @@ OUTSIDE = {
     "PIL": "rendering",
     "typer": "cli",
     "pygame": "rendering",
+    "pettingzoo": "environment",
+    "minari": "agents/datasets",
+    "ray": "agents/cluster",
+    "optuna": "agents/cluster",
     "numba": "compiled",
     "llvmlite": "compiled",
 }

@@ -7,17 +7,19 @@ import shlex
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from lnsim_gym.cli.episodes import writing
-from lnsim_gym.cli.evaluation import problem_of, seed_range
+from lnsim_gym.cli.evaluation import problem_of, require_ray, seed_range
+from lnsim_gym.cli.options import Ray
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
+
+FEW_UPDATES: Final = 10
+"""Updates of a policy below which a training teaches little."""
 
 
 @app.command()
@@ -48,6 +53,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoints in the folder.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")] = 1,
+    ray: Ray = None,
     zoo: Annotated[
         Path | None, typer.Option("--zoo", help="Only write this .py, a configuration file for rl-baselines3-zoo.")
     ] = None,
@@ -57,7 +63,8 @@ def train(
     A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn, sac or dpi), `env`, `[env_kwargs]`, and
     `[hyperparams]` with the keys of rl-baselines3-zoo. Each seed gets a folder OUT/seed-N with policy, report,
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
-    `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
+    `lnsim eval` and `lnsim run`; OUT/learning_curve.svg shows how the seeds learnt. Ctrl-C leaves a checkpoint. With
+    `--ray` the workers of a Ray cluster train the seeds, in folders that all its machines see.
     """
     from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
@@ -69,20 +76,37 @@ def train(
     if zoo is not None:
         _write_for_zoo(learner, zoo)
         return
-    learn = _training()
+    _require_learners()
     name = source.stem
     text = source.read_text(encoding="utf-8")
+    _note_few_updates(learner, steps)
     folders = _prepared(out or Path("runs") / name, todo, resume)
     options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
     paid = not problem_of(learner.env, dict(learner.env_kwargs))[0].task.pays_success_rate
+    train_all = _train_here if ray is None else partial(_train_on_cluster, ray)
+    reports = train_all(name, learner, folders, options, resume, paid)
+    _conclude(name, text, reports, folders[todo[0]])
+
+
+def _train_here(
+    name: str,
+    recipe: TrainedRecipe,
+    folders: Mapping[int, TrainingFolder],
+    options: Mapping[str, Any],
+    resume: bool,
+    paid: bool,
+) -> list[TrainingReport]:
+    """Train one seed after the other; the first request to stop ends the command, with a checkpoint."""
+    from lnsim_gym.agents.learning.training.train import train as learn
+
     reports = []
-    for one, folder in folders.items():
+    for seed, folder in folders.items():
         going_on = resume and folder.last_checkpoint() is not None
-        with _requests_to_stop() as request, _progress_of(f"{name}, seed {one}") as progress:
+        with _requests_to_stop() as request, _progress_of(f"{name}, seed {seed}") as progress:
             report = learn(
                 name,
-                learner,
-                one,
+                recipe,
+                seed,
                 folder,
                 resume=going_on,
                 progress=progress,
@@ -94,7 +118,30 @@ def train(
             sys.exit(128 + (request() or 0))
         _print(report, paid)
         reports.append(report)
-    _conclude(name, text, reports, folders[todo[0]])
+    return reports
+
+
+def _train_on_cluster(
+    address: str,
+    name: str,
+    recipe: TrainedRecipe,
+    folders: Mapping[int, TrainingFolder],
+    options: Mapping[str, Any],
+    resume: bool,
+    paid: bool,
+) -> list[TrainingReport]:
+    """Let the workers of a cluster train the seeds, and return the reports in their order."""
+    del resume  # workers go on from a checkpoint wherever there is one
+    require_ray()
+    from lnsim_gym.agents.cluster import joined
+    from lnsim_gym.agents.cluster.training import train_on_cluster
+
+    reports = []
+    with joined(address):
+        for report in train_on_cluster(name, recipe, folders, **options):
+            _print(report, paid)
+            reports.append(report)
+    return sorted(reports, key=lambda report: report.seed)
 
 
 def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
@@ -115,14 +162,22 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
 
 
-def _training() -> Callable[..., TrainingReport | None]:
-    """Import what trains."""
+def _require_learners() -> None:
+    """Refuse to go on without what trains."""
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
-    from lnsim_gym.agents.learning.training.train import train as learn
 
-    return learn
+
+def _note_few_updates(recipe: TrainedRecipe, steps: int | None) -> None:
+    """Say so where the policy is hardly updated in the steps that were asked for."""
+    rollout = recipe.hyperparams.get("n_envs", 1) * recipe.hyperparams.get("n_steps", 0)
+    if steps is not None and rollout and steps < FEW_UPDATES * rollout:
+        typer.echo(
+            f"{steps:,} steps are {max(steps // rollout, 1)} updates, as this recipe learns from {rollout:,} steps at "
+            "a time: expect little, or choose a recipe for short trainings such as ppo_quick",
+            err=True,
+        )
 
 
 def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:
@@ -220,9 +275,35 @@ def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: Trai
     trained_recipe = first.path.parent / f"{name}.toml"
     with writing(trained_recipe):
         trained_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
+    chart = first.path.parent / "learning_curve.svg"
+    if find_spec("matplotlib") is None:
+        typer.echo("no learning curve is drawn, as matplotlib is missing: pip install 'lnsim_gym[render]'", err=True)
+    else:
+        with writing(chart):
+            _draw(name, reports, chart)
+        typer.echo(f"learning curve in {chart}")
     if len(rates) > 1:
         typer.echo(
             f"{name}, {len(rates)} seeds: mean success rate {mean:.4f}, standard deviation "
             f"{statistics.stdev(rates):.4f}, {min(rates):.4f} .. {max(rates):.4f}"
         )
     typer.echo(f"trained agent in {trained_recipe}: lnsim eval {trained_recipe}")
+
+
+def _draw(name: str, reports: list[TrainingReport], chart: Path) -> None:
+    """Draw the learning curve of all seeds, over the evaluations that all of them have."""
+    import numpy as np
+
+    from lnsim_gym.agents.evaluate import bootstrap
+    from lnsim_gym.rendering.charts import draw_curve
+
+    curves = [{point.steps: point for point in report.curve} for report in reports]
+    steps = sorted(set.intersection(*map(set, curves)))
+    rates = np.array([[curve[step].success_rate for step in steps] for curve in curves])
+    if len(reports) > 1:
+        low, high = np.array([bootstrap(column) for column in rates.T]).T
+    else:
+        points = [curves[0][step] for step in steps]
+        low = np.array([point.success_rate_low for point in points])
+        high = np.array([point.success_rate_high for point in points])
+    draw_curve(chart, name, steps, rates, low, high)
