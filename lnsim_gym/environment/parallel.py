@@ -33,7 +33,7 @@ _RESET_OPTIONS: Final = ("balances_msat", "episode")
 Observation = Float32 | dict[str, npt.NDArray[Any]]
 
 
-class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):  # type: ignore[misc] - PettingZoo is an extra
+class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):  # type: ignore[misc]  # PettingZoo is an extra
     """A Lightning network in which each node manages its own channels.
 
     A step is that of ``LightningNetEnv`` with task ``every_node``: the nodes' rebalances are done one after the other,

@@ -68,8 +68,9 @@ class SimulatedEpisodes(Episodes):
         own_policies = problem.task.changes_policies
         state = make_state(problem.config, self._variants, self.columns, self.places, own_policies=own_policies)
         kernels = problem.task.kernels
-        is_simple = problem.config.payment.max_parts == 1 and state.networks.links.parallel.size == 0
-        step_networks = kernels.step if is_simple else kernels.step_on_any
+        step_networks = kernels.step_in_parts if problem.config.payment.max_parts > 1 else kernels.step
+        if problem.is_linked:
+            step_networks = kernels.step_linked
         self._state = state
         self._attempts = AttemptCounter(state.networks, problem.config.payment)
         shares = [state, *(with_scratch(state) for _ in range(self.threads - 1))]

@@ -78,7 +78,8 @@ def inbound_fee_msat(arrays: NetworkArrays, incoming: int, amount_msat: Amount) 
     rate = min(max(rate_ppm, -MAX_INBOUND_FEE_PPM), MAX_INBOUND_FEE_PPM)
     if isinstance(amount_msat, np.ndarray):
         product = amount_msat * rate
-        return base_msat + np.sign(product) * (np.abs(product) // 10**6)
+        fees_msat: Int64 = base_msat + np.sign(product) * (np.abs(product) // 10**6)
+        return fees_msat
     product = (int(amount_msat) * rate + 2**63) % 2**64 - 2**63
     return base_msat + (product // 10**6 if product > 0 else -(-product // 10**6))
 

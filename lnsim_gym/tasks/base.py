@@ -97,9 +97,8 @@ class ActionScheme(ABC):
         decision: memoryview = self.decode(batch)[0].data
         return decision
 
-    @abstractmethod
     def mask(self, allowed: Int8) -> Int8:
-        """Turn allowed options into a mask over the actions of the space.
+        """Turn allowed options into a mask over the actions of the space; by default each option is an action.
 
         Args:
             allowed: As ``observe`` fills it, shape (batch, Task.options).
@@ -107,6 +106,7 @@ class ActionScheme(ABC):
         Returns:
             A fresh int8 array of shape (batch, mask length), 1 where an action is allowed.
         """
+        return allowed.copy()
 
     def masks_of(self, allowed: Int8) -> Callable[[], Int8]:
         """Return what masks the options of one network as they are when it is called; see ``mask``.
@@ -153,8 +153,10 @@ class TaskKernels(NamedTuple):
     """Starts an episode on the marked networks of a range."""
     step: Kernel
     """Does a step on them, payments in one part, where no network has links (see ``backends.simulator.layout``)."""
-    step_on_any: Kernel
-    """Does a step on any networks, payments in several parts if they may be."""
+    step_in_parts: Kernel
+    """The same where payments may be made in several parts."""
+    step_linked: Kernel
+    """The same where networks have links, payments in one part or several."""
     observe: Kernel
     """Observes the first network as it stands after a reset of a backend."""
     conclude: Kernel

@@ -55,8 +55,9 @@ __all__ = [
     "linked_network_of",
     "network_of",
     "note_spendable",
+    "pay_in_parts",
     "pay_in_whole",
-    "pay_on_any",
+    "pay_linked",
     "read",
     "reset_range",
     "set_policy",
@@ -93,7 +94,7 @@ def step_range(
 
     Args:
         apply: The task's compiled function ``(address, task, index)`` that carries out the decision.
-        pay_all: ``pay_in_whole`` or ``pay_on_any``.
+        pay_all: ``pay_in_whole``, ``pay_in_parts`` or ``pay_linked``.
         measure: The task's compiled function ``(address, task, index)`` that fills terms and reward.
         observe: As for ``reset_range``.
         address: As for ``reset_range``.
@@ -262,12 +263,15 @@ def pay_in_whole(address: Any, index: Any) -> None:
 
 
 @outlined
-def pay_on_any(address: Any, index: Any) -> None:
-    """Make the payments of a step on a network with or without links, in several parts if they may be."""
-    if has_links(address):
-        _pay_all(pay, linked_network_of, address, index)
-    else:
-        _pay_all(pay, network_of, address, index)
+def pay_in_parts(address: Any, index: Any) -> None:
+    """Make the payments of a step, in several parts where they may be."""
+    _pay_all(pay, network_of, address, index)
+
+
+@outlined
+def pay_linked(address: Any, index: Any) -> None:
+    """Make the payments of a step on a network with links, in several parts where they may be."""
+    _pay_all(pay, linked_network_of, address, index)
 
 
 @inlined

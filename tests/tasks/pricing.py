@@ -13,8 +13,9 @@ from lnsim_gym.tasks import ActionScheme, EnvironmentConfig, ObservationScheme, 
 from lnsim_gym.tasks.loop import (
     conclude_first,
     network_of,
+    pay_in_parts,
     pay_in_whole,
-    pay_on_any,
+    pay_linked,
     read,
     reset_range,
     set_policy,
@@ -39,9 +40,6 @@ class Fees(ActionScheme):
 
     def decode(self, actions):
         return np.array(FEES_MSAT)[np.asarray(actions)][:, None]
-
-    def mask(self, allowed):
-        return allowed.copy()
 
 
 class OwnEnd(ObservationScheme):
@@ -81,8 +79,13 @@ def step(address, task, begin, end):
 
 
 @kernel
-def step_on_any(address, task, begin, end):
-    step_range(apply, pay_on_any, measure, observe, address, task, begin, end)
+def step_in_parts(address, task, begin, end):
+    step_range(apply, pay_in_parts, measure, observe, address, task, begin, end)
+
+
+@kernel
+def step_linked(address, task, begin, end):
+    step_range(apply, pay_linked, measure, observe, address, task, begin, end)
 
 
 @kernel
@@ -106,7 +109,7 @@ class PricingTask(Task):
     changes_policies = counts_earnings = True
     actions = Fees()
     observations = OwnEnd()
-    kernels = TaskKernels(PricingState(0), reset, step, step_on_any, observe_first, conclude)
+    kernels = TaskKernels(PricingState(0), reset, step, step_in_parts, step_linked, observe_first, conclude)
 
     def compiled_state(self, variants):
         return PricingState(0)

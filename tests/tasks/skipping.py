@@ -9,7 +9,7 @@ from lnsim_gym.compiled import kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.tasks import ActionScheme, EnvironmentConfig, ObservationScheme, Task, TaskKernels, register_task
 from lnsim_gym.tasks.columns import SUCCEEDED
-from lnsim_gym.tasks.loop import conclude_first, pay_in_whole, pay_on_any, read, reset_range, step_range
+from lnsim_gym.tasks.loop import conclude_first, pay_in_parts, pay_in_whole, pay_linked, read, reset_range, step_range
 
 
 class SkippingConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -22,32 +22,26 @@ class SendOrNot(ActionScheme):
     def decode(self, actions):
         return np.asarray(actions, np.int64)[:, None]
 
-    def mask(self, allowed):
-        return allowed.copy()
-
 
 class LastStep(ObservationScheme):
-    size = 1
-    space = gym.spaces.Box(0.0, 1.0, (1,), np.float32)
+    size, space = 1, gym.spaces.Box(0.0, 1.0, (1,), np.float32)
 
 
 SkippingState = namedtuple("SkippingState", "failure_cost")
-EXAMPLE = SkippingState(np.zeros(1))
-mine = reader(EXAMPLE)
+mine = reader(SkippingState(np.zeros(1)))
 
 
 @outlined
 def apply(address, task, index):
-    if read(address, "columns.decision")[index, 0] == 0:
-        read(address, "columns.due")[index] = 0
+    read(address, "columns.due")[index] *= read(address, "columns.decision")[index, 0]
 
 
 @outlined
 def measure(address, task, index):
     settled = read(address, "columns.counts")[index, SUCCEEDED]
     failed = read(address, "columns.due")[index] - settled
-    read(address, "columns.terms")[index, 0] = settled
-    read(address, "columns.terms")[index, 1] = failed
+    terms = read(address, "columns.terms")[index]
+    terms[0], terms[1] = settled, failed
     read(address, "columns.reward")[index] = settled - mine(task, "failure_cost")[0] * failed
 
 
@@ -69,8 +63,13 @@ def step(address, task, begin, end):
 
 
 @kernel
-def step_on_any(address, task, begin, end):
-    step_range(apply, pay_on_any, measure, observe, address, task, begin, end)
+def step_in_parts(address, task, begin, end):
+    step_range(apply, pay_in_parts, measure, observe, address, task, begin, end)
+
+
+@kernel
+def step_linked(address, task, begin, end):
+    step_range(apply, pay_linked, measure, observe, address, task, begin, end)
 
 
 @kernel
@@ -87,7 +86,7 @@ def conclude(address, task, begin, end):
 class SkippingTask(Task):
     name, Config, decision, terms, options = "skipping", SkippingConfig, ("send",), ("settled", "failed"), 2
     actions, observations = SendOrNot(), LastStep()
-    kernels = TaskKernels(EXAMPLE, reset, step, step_on_any, observe_first, conclude)
+    kernels = TaskKernels(SkippingState(np.zeros(1)), reset, step, step_in_parts, step_linked, observe_first, conclude)
 
     def compiled_state(self, variants):
         return SkippingState(np.array([self.config.failure_cost]))

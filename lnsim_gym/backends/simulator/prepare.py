@@ -455,7 +455,8 @@ def stack(networks: Sequence[Network]) -> Network:
     links = [_no_links() if network.links is None else network.links for network in networks]
     gossip = Gossip(*_stacked([own.gossip for own in links]))
     return Network(*_stacked([network._replace(links=0) for network in networks]))._replace(
-        variant=copied(np.arange(len(networks))), links=Links(*_stacked([own[:-1] for own in links]), gossip)
+        variant=copied(np.arange(len(networks))),
+        links=Links(*_stacked([own[:-1] for own in links]), gossip=gossip),  # type: ignore[arg-type, misc]
     )
 
 

@@ -29,7 +29,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_outcomes,
     make_scratch,
     make_settings,
-    pay_one,
+    pay_batch,
     payment_outcomes,
     send_pinned,
 )
@@ -95,20 +95,10 @@ class Simulated:
         return reason.name, int(position), int(fee_msat), parts
 
     def _pay(self, deed: Deed, flat: np.ndarray) -> tuple[str, int, int, list[tuple[int, tuple[int, ...]]]]:
-        limit_msat = int(self._options.fee_limit_msat(np.array([deed.amount_msat]))[0])
-        pay_one(
-            self._network,
-            flat,
-            self._scratch,
-            self._memory,
-            self._settings,
-            deed.source,
-            deed.destination,
-            deed.amount_msat,
-            limit_msat,
-            0,
-            self._outcomes,
-        )
+        amount_msat = np.array([deed.amount_msat], np.int64)
+        ends = (np.array([deed.source], np.int64), np.array([deed.destination], np.int64))
+        payments = (*ends, amount_msat, self._options.fee_limit_msat(amount_msat), np.zeros(1, np.int64))
+        pay_batch(self._network, flat, self._scratch, self._memory, self._settings, payments, self._outcomes)
         outcomes = payment_outcomes(self._outcomes)
         parts = [(amount_msat, self._directions(route)) for route, amount_msat in outcomes.settled_routes()]
         reason = FailureReason(int(outcomes.failure_reason[0]))

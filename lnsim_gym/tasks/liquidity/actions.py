@@ -201,10 +201,6 @@ class DiscreteActions(ListedActions):
         """See ``ActionScheme.encode``."""
         return np.where(row == NO_OP, 0, 1 + row * len(self.sizes) + size)
 
-    def mask(self, allowed: Int8) -> Int8:
-        """See ``ActionScheme.mask``: one entry per action."""
-        return allowed.copy()
-
     def masks_of(self, allowed: Int8) -> Callable[[], Int8]:
         """See ``ActionScheme.masks_of``."""
         return allowed.copy

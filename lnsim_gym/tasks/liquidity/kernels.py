@@ -24,8 +24,9 @@ from lnsim_gym.tasks.loop import (
     linked_network_of,
     network_of,
     note_spendable,
+    pay_in_parts,
     pay_in_whole,
-    pay_on_any,
+    pay_linked,
     read,
     reset_range,
     step_range,
@@ -39,8 +40,10 @@ __all__ = [
     "reset",
     "step",
     "step_around",
-    "step_around_on_any",
-    "step_on_any",
+    "step_around_in_parts",
+    "step_around_linked",
+    "step_in_parts",
+    "step_linked",
 ]
 
 SUCCESS_RATE: Final = TERMS.index("success_rate")
@@ -111,9 +114,15 @@ def step(address: int, task: int, begin: int, end: int) -> None:
 
 
 @kernel
-def step_on_any(address: int, task: int, begin: int, end: int) -> None:
-    """See ``TaskKernels.step_on_any``."""
-    step_range(_apply_on_any, pay_on_any, _measure, _observe_used, address, task, begin, end)
+def step_in_parts(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_in_parts``."""
+    step_range(_apply, pay_in_parts, _measure, _observe_used, address, task, begin, end)
+
+
+@kernel
+def step_linked(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_linked``."""
+    step_range(_apply_linked, pay_linked, _measure, _observe_used, address, task, begin, end)
 
 
 @kernel
@@ -123,9 +132,15 @@ def step_around(address: int, task: int, begin: int, end: int) -> None:
 
 
 @kernel
-def step_around_on_any(address: int, task: int, begin: int, end: int) -> None:
-    """See ``TaskKernels.step_on_any``; for rebalances whose routes are found when they are taken."""
-    step_range(_apply_around_on_any, pay_on_any, _measure, _observe_used, address, task, begin, end)
+def step_around_in_parts(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_in_parts``; for rebalances whose routes are found when they are taken."""
+    step_range(_apply_around, pay_in_parts, _measure, _observe_used, address, task, begin, end)
+
+
+@kernel
+def step_around_linked(address: int, task: int, begin: int, end: int) -> None:
+    """See ``TaskKernels.step_linked``; for rebalances whose routes are found when they are taken."""
+    step_range(_apply_around_linked, pay_linked, _measure, _observe_used, address, task, begin, end)
 
 
 @kernel
@@ -148,12 +163,9 @@ def _apply(address: Any, task: Any, index: Any) -> None:
 
 
 @outlined
-def _apply_on_any(address: Any, task: Any, index: Any) -> None:
-    """Apply the rebalance of a step."""
-    if has_links(address):
-        _apply_to(linked_network_of, address, task, index)
-    else:
-        _apply_to(network_of, address, task, index)
+def _apply_linked(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step on a network with links."""
+    _apply_to(linked_network_of, address, task, index)
 
 
 @inlined
@@ -227,12 +239,9 @@ def _apply_around(address: Any, task: Any, index: Any) -> None:
 
 
 @outlined
-def _apply_around_on_any(address: Any, task: Any, index: Any) -> None:
-    """Apply the rebalance of a step over a route found now."""
-    if has_links(address):
-        _apply_around_to(linked_network_of, address, task, index)
-    else:
-        _apply_around_to(network_of, address, task, index)
+def _apply_around_linked(address: Any, task: Any, index: Any) -> None:
+    """Apply the rebalance of a step over a route found now, on a network with links."""
+    _apply_around_to(linked_network_of, address, task, index)
 
 
 @inlined

@@ -109,7 +109,8 @@ class LiquidityTask(Task):
             example=kernels.example(),
             reset=kernels.reset,
             step=kernels.step_around if around else kernels.step,
-            step_on_any=kernels.step_around_on_any if around else kernels.step_on_any,
+            step_in_parts=kernels.step_around_in_parts if around else kernels.step_in_parts,
+            step_linked=kernels.step_around_linked if around else kernels.step_linked,
             observe=kernels.observe,
             conclude=kernels.conclude,
         )
