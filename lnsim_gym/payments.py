@@ -175,6 +175,9 @@ class RebalanceResult:
     """Hex payment hash; empty when nothing was sent, and in the simulator."""
     carried_by: tuple[int, ...] = ()
     """Directions that carried it, where forwarders chose channels beside those asked for; else empty."""
+    hop_msat: tuple[int, ...] = ()
+    """What went over each hop in msat, where policies spread by gossip and its sender may have paid by old ones; else
+    empty: it follows from the policies."""
 
 
 DESCRIPTIONS: Final = (

@@ -74,7 +74,8 @@ class Backend(ABC):
     def set_policy(self, direction: int, policy: Policy) -> None:
         """Change the routing policy that the sending node of a direction announces.
 
-        Returns when every node knows it. It holds until the next reset, which restores the topology's policies.
+        Returns when every node knows it; simulated senders may hear of it later, by gossip. It holds until the next
+        reset, which restores the topology's policies.
 
         Args:
             direction: Direction index.
@@ -97,6 +98,14 @@ class Backend(ABC):
     @abstractmethod
     def balances_msat(self) -> Int64:
         """Return a fresh array of balances in msat, shape (channels, 2), initiator first."""
+
+    def draw_as(self, seed: int, episode: int) -> None:  # noqa: B027 - real nodes leave it to chance
+        """Draw what LND leaves to chance as an episode of an environment does, from the next reset on.
+
+        Args:
+            seed: Seed of the environment.
+            episode: Index of the episode since that seed.
+        """
 
     def network_record(self) -> list[dict[str, Any]]:
         """Return where each node is reached and with what, as plain data; empty where there are no real nodes."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Policy, Topology
-from lnsim_gym.network.routes import forwarding_fees_msat, hop_amounts_msat
+from lnsim_gym.network.routes import earn, hop_amounts_msat
 from lnsim_gym.payments import RebalanceResult
 
 __all__ = ["Intervention", "PolicyChange", "Rebalance", "balances_after", "earnings", "settle", "topology_after"]
@@ -30,6 +30,10 @@ class Rebalance:
     def carried_by(self) -> tuple[int, ...]:
         """Directions that it went over: those of ``route``, or what forwarders chose beside them."""
         return self.result.carried_by or self.route
+
+    def hop_msat(self, topology: Topology) -> Sequence[int]:
+        """Return what went over each hop in msat, given the network with the policies that it had."""
+        return self.result.hop_msat or hop_amounts_msat(topology, self.route, self.result.applied_msat)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
         if isinstance(done, PolicyChange):
             topology = topology_after(topology, (done,))
         elif done.result.applied_msat:
-            hop_msat = hop_amounts_msat(topology, done.route, done.result.applied_msat)
+            hop_msat = done.hop_msat(topology)
             settle(topology, after.reshape(-1), done.carried_by, done.result.applied_msat, hop_msat)
     return after
 
@@ -77,8 +81,8 @@ def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int
     for done in interventions:
         if isinstance(done, PolicyChange):
             topology = topology_after(topology, (done,))
-        else:
-            earned_msat += forwarding_fees_msat(topology, [(done.route, done.result.applied_msat)])
+        elif done.result.applied_msat:
+            earn(topology, earned_msat, done.route, done.hop_msat(topology))
     return earned_msat
 
 

@@ -293,9 +293,10 @@ def _backend_of(trace: Trace, backend: BackendChoice, launcher: LauncherChoice) 
         from lnsim_gym.tasks.config import EnvironmentConfig
         from lnsim_gym.traffic import compile_traffic
 
-        traffic = EnvironmentConfig.of(trace.header.config).traffic
-        payment_ms = compile_traffic(traffic, trace.topology).payment_ms
-        return SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms)
+        config = EnvironmentConfig.of(trace.header.config)
+        payment_ms = compile_traffic(config.traffic, trace.topology).payment_ms
+        gossip = config.gossip_options
+        return SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms, gossip=gossip)
     from lnsim_gym.backends.lnd import LndBackend, LndSettings
 
     return LndBackend(trace.topology, trace.header.payment, LndSettings(launcher=launcher.value))

@@ -10,10 +10,11 @@ from threading import Lock
 
 import numpy as np
 
-from lnsim_gym.arrays import Int32, Int64
+from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.engine import (
     UNCOUNTED,
     Network,
+    Outcomes,
     Scratch,
     make_memory,
     make_outcomes,
@@ -21,9 +22,13 @@ from lnsim_gym.backends.simulator.engine import (
     make_settings,
     pay_batch,
 )
-from lnsim_gym.payments import PaymentBatch, PaymentOptions
+from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes
+from lnsim_gym.traffic.random import advanced
 
 __all__ = ["AttemptCounter"]
+
+_Payments = tuple[Int64, Int64, Int64, Int64, Int64]
+"""What ``pay_batch`` takes for payments."""
 
 
 class AttemptCounter:
@@ -44,7 +49,9 @@ class AttemptCounter:
         """Go on in a forked child: whichever thread held the lock is not there."""
         self._lock = Lock()
 
-    def count(self, network: Network, balances_msat: Int64, draws: int, batch: PaymentBatch, attempts: Int32) -> None:
+    def count(
+        self, network: Network, balances_msat: Int64, draws: int, batch: PaymentBatch, made: PaymentOutcomes
+    ) -> None:
         """Fill in the attempts that are ``UNCOUNTED``.
 
         Args:
@@ -52,19 +59,53 @@ class AttemptCounter:
             balances_msat: Balances before the payments, shape (directions,).
             draws: ``Memory.draws`` before them.
             batch: The payments.
-            attempts: Their attempts, shape (payments,), changed in place.
+            made: What became of them; the attempts are changed in place.
         """
+        attempts = made.attempts
         uncounted = attempts == UNCOUNTED
         if not uncounted.any():
             return
-        outcomes = make_outcomes(len(attempts), self._options.max_parts, linked=network.links is not None)
         limits_msat, now_ms = self._options.fee_limit_msat(batch.amount_msat), np.zeros(len(attempts), np.int64)
         payments = (batch.source, batch.destination, batch.amount_msat, limits_msat, now_ms)
+        with self._lock:
+            if made.part_hop_msat is None:
+                outcomes = self._pay(network, balances_msat.copy(), draws, payments)
+                attempts[uncounted] = outcomes.attempts[uncounted]
+            else:
+                self._pay_uncounted(network, balances_msat.copy(), draws, payments, made, made.part_hop_msat)
+
+    def _pay(self, network: Network, balances_msat: Int64, draws: int, payments: _Payments) -> Outcomes:
+        """Make payments, every attempt of them."""
+        outcomes = make_outcomes(len(payments[0]), self._options.max_parts, linked=network.links is not None)
         memory = make_memory(network, self._options)
         memory.draws[0] = draws
-        settings = make_settings(self._options)
-        with self._lock:
-            if self._scratch is None:  # of no use, and large, where attempts are never asked for
-                self._scratch = make_scratch(self._networks)
-            pay_batch(network, balances_msat.copy(), self._scratch, memory, settings, payments, outcomes)
-        attempts[uncounted] = outcomes.attempts[uncounted]
+        # Of no use, and large, where attempts are never asked for.
+        self._scratch = self._scratch or make_scratch(self._networks)
+        pay_batch(network, balances_msat, self._scratch, memory, make_settings(self._options), payments, outcomes)
+        return outcomes
+
+    def _pay_uncounted(
+        self,
+        network: Network,
+        balances_msat: Int64,
+        draws: int,
+        payments: _Payments,
+        made: PaymentOutcomes,
+        part_hop_msat: Int64,
+    ) -> None:
+        """Make the uncounted payments, and settle between them what settled.
+
+        That may have been sent by nodes that had not heard of a policy, and would not be sent so again.
+        """
+        source, destination, amount_msat, limit_msat, now_ms = payments
+        sent = np.cumsum((source != destination) & (amount_msat > 0))
+        settled = 0
+        for index in np.flatnonzero(made.attempts == UNCOUNTED).tolist():
+            routes, hop_msat = made.part_route[settled:index], part_hop_msat[settled:index]
+            used = routes >= 0
+            np.subtract.at(balances_msat, routes[used], hop_msat[used])
+            np.add.at(balances_msat, routes[used] ^ 1, hop_msat[used])
+            settled, one = index, slice(index, index + 1)
+            payment = source[one], destination[one], amount_msat[one], limit_msat[one], now_ms[one]
+            outcomes = self._pay(network, balances_msat, advanced(draws, int(sent[index]) - 1), payment)
+            made.attempts[index] = outcomes.attempts[0]

@@ -58,9 +58,10 @@ class Problem:
         )
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the networks of all variants are plain, see ``Topology.is_plain``."""
-        return all(variant.topology.is_plain for variant in self.variants)
+    def is_linked(self) -> bool:
+        """Whether networks have links (see ``backends.simulator.layout``): one is not plain, or changes spread late."""
+        spreads = self.config.gossip_options is not None and self.task.changes_policies
+        return spreads or not all(variant.topology.is_plain for variant in self.variants)
 
     def require_same_channels(self, who: str) -> None:
         """Refuse variants whose nodes or channels differ, on behalf of what takes their names from the first.

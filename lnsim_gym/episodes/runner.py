@@ -41,7 +41,7 @@ class Episodes(ABC):
     def __init__(self, problem: Problem, networks: int) -> None:
         self.problem = problem
         self.networks = networks
-        self.columns = StepColumns.zeros(Sizes.of(problem.task, plain=problem.is_plain), networks)
+        self.columns = StepColumns.zeros(Sizes.of(problem.task, linked=problem.is_linked), networks)
         self.places = Places.zeros(networks)
 
     @property

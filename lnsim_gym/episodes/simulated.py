@@ -16,6 +16,7 @@ import numpy.typing as npt
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.backends.base import ResetReport
 from lnsim_gym.backends.simulator.engine import Network, network_view, with_kept_policies, with_policies
+from lnsim_gym.backends.simulator.layout import COUNT, DONE
 from lnsim_gym.compiled import ready
 from lnsim_gym.compiled.binding import BoundState
 from lnsim_gym.episodes.attempts import AttemptCounter
@@ -62,6 +63,7 @@ class SimulatedEpisodes(Episodes):
             problem.config,
             [variant.topology for variant in problem.variants],
             [variant.traffic for variant in problem.variants],
+            linked=problem.is_linked,
         )
         own_policies = problem.task.changes_policies
         state = make_state(problem.config, self._variants, self.columns, self.places, own_policies=own_policies)
@@ -182,7 +184,22 @@ class SimulatedEpisodes(Episodes):
             (memories.used, records + 1),
             (memories.direction, directions),
         )
-        return all(((column >= 0) & (column < limit)).all() for column, limit in limits)
+        within = all(((column >= 0) & (column < limit)).all() for column, limit in limits)
+        return within and self._holds_changes(state)
+
+    def _holds_changes(self, state: list[npt.NDArray[Any]]) -> bool:
+        """Return whether what kernels take for changes of policies in a state are some."""
+        own = self._state.networks.links.gossip
+        if not (self._state.own_policies and own.numbers.size):
+            return True
+        gossip = own._replace(**dict(zip(own._fields, state[1 - len(own) :], strict=False)))
+        directions = gossip.change["direction"]
+        done, count = gossip.numbers[:, DONE], gossip.numbers[:, COUNT]
+        return bool(
+            ((directions >= 0) & (directions < gossip.spread.shape[1])).all()
+            and ((done >= 0) & (done <= count) & (count - done <= gossip.change.shape[1])).all()
+            and ((gossip.spread["latest"] >= 0) & (gossip.spread["latest"] <= count[:, None])).all()
+        )
 
     def branch_from(self, other: SimulatedEpisodes, copies: int) -> None:
         """Go on where each network of another runner of the same problem stands, a number of copies side by side.
@@ -210,8 +227,10 @@ class SimulatedEpisodes(Episodes):
         columns = self.columns
         made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
         batch, draws = self.batch(network), int(self._state.columns.served_draws[network])
-        self._attempts.count(made_on, balances_msat, draws, batch, columns.attempts[network, : len(batch.source)])
-        return super().outcomes(network)
+        outcomes = super().outcomes(network)
+        self._attempts.count(made_on, balances_msat, draws, batch, outcomes)
+        columns.attempts[network, : len(batch.source)] = outcomes.attempts
+        return outcomes
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as those who watch a fast environment keep every step."""
@@ -223,7 +242,7 @@ class SimulatedEpisodes(Episodes):
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch, outcomes = unpack_batch(kept[:fields], due), unpack_outcomes(kept[fields:], due)
-            self._attempts.count(made_on, served_from_msat, draws, batch, outcomes.attempts)
+            self._attempts.count(made_on, served_from_msat, draws, batch, outcomes)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
         return cache(unpack)
@@ -263,8 +282,10 @@ class SimulatedEpisodes(Episodes):
         """Return the arrays that change as episodes go on, one row per network; working space left out."""
         state = self._state
         networks = state.networks
-        policies = (networks.policy, networks.links.inbound, networks.links.disabled) if state.own_policies else ()
-        return (*state.columns, *state.memories, *policies)
+        if not state.own_policies:
+            return (*state.columns, *state.memories)
+        policies = (networks.policy, networks.links.inbound, networks.links.disabled)
+        return (*state.columns, *state.memories, *policies, *networks.links.gossip[:-1])  # the last never changes
 
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""

@@ -20,12 +20,16 @@ def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Epis
         threads: Threads that share simulated networks.
 
     Raises:
-        ConfigError: Real nodes were asked for several networks at once.
+        ConfigError: Real nodes were asked for several networks at once, or for delays of gossip.
     """
     if problem.config.backend == "simulator":
         from lnsim_gym.episodes.simulated import SimulatedEpisodes  # noqa: PLC0415
 
         return SimulatedEpisodes(problem, networks, threads)
+    if problem.config.gossip_options is not None and problem.task.changes_policies:
+        raise ConfigError(
+            "backend 'lnd' goes on when all nodes have heard of a policy, whatever the delays: leave out gossip"
+        )
     if len(problem.variants) > 1:
         raise ConfigError("backend 'lnd' runs one network: leave out variants and lists of topologies")
     if networks != 1:

@@ -108,7 +108,7 @@ def earned_msat(topology: Topology, outcomes: PaymentOutcomes) -> Int64:
     earned = np.zeros(len(topology.nodes), np.int64)
     for payment in np.flatnonzero(outcomes.parts).tolist():
         for route, sent_msat in settled_hops(topology, outcomes, payment):
-            _earn(topology, earned, route, sent_msat)
+            earn(topology, earned, route, sent_msat)
     return earned
 
 
@@ -122,11 +122,18 @@ def forwarding_fees_msat(topology: Topology, routes: Sequence[tuple[tuple[int, .
     earned = np.zeros(len(topology.nodes), np.int64)
     for route, amount_msat in routes:
         if amount_msat:
-            _earn(topology, earned, route, hop_amounts_msat(topology, route, amount_msat))
+            earn(topology, earned, route, hop_amounts_msat(topology, route, amount_msat))
     return earned
 
 
-def _earn(topology: Topology, earned: Int64, route: tuple[int, ...], sent_msat: list[int]) -> None:
-    """Add what the forwarders of a route keep of the HTLC amounts on its hops, in place."""
+def earn(topology: Topology, earned: Int64, route: tuple[int, ...], sent_msat: Sequence[int]) -> None:
+    """Add what the forwarders of a route keep of the HTLC amounts on its hops, in place.
+
+    Args:
+        topology: Whose directions the route has.
+        earned: By node in msat, shape (nodes,).
+        route: Direction indices in order from the sender.
+        sent_msat: HTLC amount on each hop.
+    """
     for direction, (taken, passed_on) in zip(route[1:], itertools.pairwise(sent_msat), strict=True):
         earned[topology.arrays.source[direction]] += taken - passed_on

@@ -88,6 +88,7 @@ def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
     """Yield the differences of every episode in turn."""
     for recorded in trace.episodes:
         number = recorded.start.episode
+        backend.draw_as(recorded.start.seed, number)
         backend.reset(_array(recorded.start.start_balances_msat))
         recorded_msat = _array(recorded.start.start_balances_msat)
         yield from _compare_balances(number, -1, "start_balances_msat", recorded_msat, backend)

@@ -199,7 +199,10 @@ class Task(ABC):
     terms: ClassVar[tuple[str, ...]]
     """Terms of the reward."""
     changes_policies: ClassVar[bool] = False
-    """Whether ``apply`` may change routing policies; then each network has policies of its own."""
+    """Whether ``apply`` may change routing policies; then each network has policies of its own.
+
+    Kernels change them by ``loop.set_policy``.
+    """
     counts_earnings: ClassVar[bool] = False
     """Whether the forwarding fees that each node earns are counted."""
 

@@ -72,12 +72,12 @@ class Sizes(NamedTuple):
     """Hops of a part whose amounts are kept: all in networks where they do not follow from the route, or none."""
 
     @classmethod
-    def of(cls, task: Task, *, plain: bool) -> Self:
+    def of(cls, task: Task, *, linked: bool) -> Self:
         """Return the sizes of a task on its topology.
 
         Args:
             task: The task.
-            plain: Whether all networks are plain (``Topology.is_plain``).
+            linked: Whether the networks have links (see ``backends.simulator.layout``).
         """
         nodes = len(task.topology.nodes)
         return cls(
@@ -91,7 +91,7 @@ class Sizes(NamedTuple):
             terms=len(task.terms),
             ledger=len(task.ledger),
             earners=nodes if task.counts_earnings else 0,
-            hop_amounts=0 if plain else MAX_ROUTE_HOPS,
+            hop_amounts=MAX_ROUTE_HOPS if linked else 0,
         )
 
 
@@ -119,7 +119,7 @@ class StepColumns:
     parts: Int32  # (networks, payments)
     part_amount_msat: Int64  # (networks, payments, max_parts)
     part_route: Int32  # (networks, payments, max_parts, MAX_ROUTE_HOPS)
-    part_hop_msat: Int64  # (networks, payments, max_parts, MAX_ROUTE_HOPS); (.., 0) where all networks are plain
+    part_hop_msat: Int64  # (networks, payments, max_parts, MAX_ROUTE_HOPS); (.., 0) without links
 
     counts: Int64  # (networks, len(COUNTS) + len(Task.ledger))
     earned_msat: Int64  # (networks, nodes) forwarding fees by node; (networks, 0) when the task does not count them

@@ -13,6 +13,7 @@ import msgspec
 
 from lnsim_gym.errors import ConfigError, UnknownSetting, did_you_mean
 from lnsim_gym.network import Topology
+from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.schema import convert, hint, plain
@@ -92,6 +93,9 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     """Payments made in each step."""
     payment: PaymentOptions = PaymentOptions()
     """How payments are sent."""
+    gossip: GossipOptions | Literal["at_once", "lnd"] = "at_once"
+    """When senders hear of policies that change: at once, or as late as LND's gossip brings them; a table for delays of
+    one's own. Real nodes go on when all have heard."""
     mask_in_observation: bool = False
     """Whether observations hold the mask of the actions too, under ``action_mask``."""
     lnd: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -103,6 +107,13 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         """Refuse numbers out of range."""
         if not 1 <= self.payments_per_step <= 1_000_000:
             raise ConfigError(f"payments_per_step must lie in 1..1,000,000, got {self.payments_per_step}")
+
+    @property
+    def gossip_options(self) -> GossipOptions | None:
+        """How changes of policies spread, None where senders hear of them at once."""
+        if isinstance(self.gossip, GossipOptions):
+            return self.gossip
+        return GossipOptions() if self.gossip == "lnd" else None
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Self:

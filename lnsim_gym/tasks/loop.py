@@ -8,15 +8,19 @@ minutes of compile time. What one step of a network reads and writes, in order (
 ======== =================================================== ========================================================
 stage    reads                                               writes
 ======== =================================================== ========================================================
-apply    decision, balances, policies, memories (the task)   balances, policies, ledger part of counts, due
-serve    seeds, episodes, steps, regime, cumulative          regime, cumulative, batch: source .. description
+apply    decision, balances, policies, memories, now_ms      balances, policies, ledger part of counts, due
+         (the task)
+serve    seeds, episodes, steps, regime, cumulative, now_ms  regime, cumulative, batch: source .. description, time_ms
          batch, balances, policies, memories                 balances, memories, outcomes: succeeded .. part_route,
                                                              earned_msat, served_from_msat (before the first payment)
 count    due, outcomes                                       payments part of counts
 measure  counts, earned_msat, balances (the task)            terms, reward, ledger part of counts
 observe  balances, batch, outcomes (the task)                observation, allowed
-end      steps, variant                                      steps, stepped_variant
+end      steps, variant, now_ms                              steps, stepped_variant, now_ms
 ======== =================================================== ========================================================
+
+Time is simulated: ms since the episode began, in ``columns.now_ms`` for what a task does at the begin of a step, in
+``columns.time_ms`` for each payment. Here payments follow each other ``payment_ms`` apart, and so do the steps.
 """
 
 from __future__ import annotations
@@ -27,6 +31,8 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.engine import (
     Outcomes,
+    begin_gossip,
+    change_policy,
     fee_limit_msat,
     linked_network_at,
     memory_at,
@@ -41,7 +47,7 @@ from lnsim_gym.tasks.columns import FEES, FIRST_FAILURE, LEDGER, SUCCEEDED, VOLU
 from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import program_at
 from lnsim_gym.traffic.kernels import draw_payments, draw_start_balances, draw_weights
-from lnsim_gym.traffic.random import PURPOSE_FORWARD, PURPOSE_VARIANT, stream
+from lnsim_gym.traffic.random import PURPOSE_FORWARD, PURPOSE_GOSSIP, PURPOSE_VARIANT, stream
 
 __all__ = [
     "conclude_first",
@@ -53,6 +59,7 @@ __all__ = [
     "pay_on_any",
     "read",
     "reset_range",
+    "set_policy",
     "step_range",
 ]
 
@@ -108,6 +115,7 @@ def step_range(
             measure(address, task, index)
             observe(address, task, index)
             read(address, "columns.steps")[index] += 1
+            read(address, "columns.now_ms")[index] += _step_ms(address, index)
             read(address, "columns.stepped_variant")[index] = read(address, "columns.variant")[index]
 
 
@@ -140,6 +148,33 @@ def linked_network_of(address: Any, index: Any) -> Any:
 
 
 @inlined
+def set_policy(address: Any, index: Any, direction: Any, terms: Any) -> None:
+    """Let a node announce a policy at the begin of a step, where each network has policies of its own.
+
+    Senders hear of it as the setting ``gossip`` says; writing into the policies of ``network_of`` tells all at once.
+
+    Args:
+        address: Address of the table of a ``LoopState``.
+        index: Network.
+        direction: Direction that the policy is for.
+        terms: ``Terms`` that LND accepts for the channel.
+    """
+    now = read(address, "columns.now_ms")[index]
+    if has_links(address):
+        network = linked_network_of(address, index)
+        change_policy(network, network.links, direction, terms, now)
+    else:
+        change_policy(network_of(address, index), None, direction, terms, now)
+
+
+@inlined
+def _step_ms(address: Any, index: Any) -> Any:
+    """Return how long a step of a network takes, in ms of simulated time."""
+    payment_ms = read(address, "programs.payment_ms")[read(address, "columns.variant")[index]]
+    return payment_ms * read(address, "columns.time_ms").shape[1]
+
+
+@inlined
 def note_spendable(address: Any, index: Any) -> Any:
     """Fill in and return what each channel end of a network can spend, in msat, shape (directions,)."""
     balances, free = read(address, "columns.balances_msat")[index], read(address, "columns.spendable_msat")[index]
@@ -162,7 +197,11 @@ def _start(address: Any, index: Any) -> None:
         _copy(read(address, "starts.policy")[variant], read(address, "networks.policy")[index])
         _copy(read(address, "starts.inbound")[variant], read(address, "networks.links.inbound")[index])
         _copy(read(address, "starts.disabled")[variant], read(address, "networks.links.disabled")[index])
+        if read(address, "networks.links.gossip.numbers").shape[1] > 0:
+            gossip = linked_network_of(address, index).links.gossip
+            begin_gossip(gossip, stream(seed, episode, np.int64(0), PURPOSE_GOSSIP))
     read(address, "columns.steps")[index] = 0
+    read(address, "columns.now_ms")[index] = 0
     read(address, "columns.regime")[index] = -1
     read(address, "columns.observation")[index, :] = 0
     balances, given = read(address, "columns.balances_msat")[index], read(address, "columns.given_msat")[index]
@@ -211,6 +250,9 @@ def _draw(address: Any, index: Any) -> None:
     amount_msat = read(address, "columns.amount_msat")[index]
     description = read(address, "columns.description")[index]
     draw_payments(program, cumulative, seed, episode, step, source, destination, amount_msat, description)
+    time_ms = read(address, "columns.time_ms")[index]
+    for payment in range(time_ms.shape[0]):
+        time_ms[payment] = read(address, "columns.now_ms")[index] + payment * program.payment_ms
 
 
 @outlined
@@ -236,13 +278,11 @@ def _pay_all(pay_one: Any, network_at_index: Any, address: Any, index: Any) -> N
     settings, outcomes = read(address, "settings"), _outcomes_at(address, index)
     source, destination = read(address, "columns.source")[index], read(address, "columns.destination")[index]
     amount_msat = read(address, "columns.amount_msat")[index]
-    payment_ms = read(address, "programs.payment_ms")[read(address, "columns.variant")[index]]
-    now = payment_ms * read(address, "columns.steps")[index] * source.shape[0]
+    time_ms = read(address, "columns.time_ms")[index]
     for payment in range(read(address, "columns.due")[index]):
         amount, ends = amount_msat[payment], (source[payment], destination[payment])
-        limit = fee_limit_msat(settings, amount)
+        limit, now = fee_limit_msat(settings, amount), time_ms[payment]
         pay_one(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
-        now += payment_ms
 
 
 @inlined

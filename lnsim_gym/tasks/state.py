@@ -95,6 +95,8 @@ class Columns(NamedTuple):
     given_msat: Int64  # (networks, directions) start balances of the next reset; -1 to use those of the variant
     regime: Int64  # (networks,) demand regime whose weights are drawn, or -1
     cumulative: Float64  # (networks, 2, nodes) those weights
+    now_ms: Int64  # (networks,) simulated time at which the next step begins, since the episode began
+    time_ms: Int64  # (networks, payments) simulated time of each payment of the step
     spendable_msat: Int64  # (networks, directions)
     served_from_msat: Int64  # (networks, directions) balances before the last step's payments
     served_draws: UInt64  # (networks,) ``Memory.draws`` before them
@@ -135,7 +137,7 @@ class LoopState(NamedTuple):
 
 
 def make_variants(
-    config: EnvironmentConfig, topologies: Sequence[Topology], programs: Sequence[TrafficProgram]
+    config: EnvironmentConfig, topologies: Sequence[Topology], programs: Sequence[TrafficProgram], *, linked: bool
 ) -> Variants:
     """Lay out what the variants of a problem are.
 
@@ -143,9 +145,10 @@ def make_variants(
         config: Settings of the environment.
         topologies: The network in each variant.
         programs: The traffic in each variant.
+        linked: Whether the networks have links (see ``backends.simulator.layout``).
     """
-    linked = not all(topology.is_plain for topology in topologies)
-    networks = stack([compile_network(topology, linked=linked) for topology in topologies])
+    gossip = config.gossip_options if linked else None
+    networks = stack([compile_network(topology, linked=linked, gossip=gossip) for topology in topologies])
     starts = _starts(topologies, config.start_balances, networks)
     return Variants(networks, _stack_programs(programs), starts)
 
@@ -185,6 +188,8 @@ def make_state(
             given_msat=filled((count, directions), -1, np.int64),
             regime=filled(count, -1, np.int64),
             cumulative=zeros((count, 2, nodes), np.float64),
+            now_ms=zeros(count, np.int64),
+            time_ms=zeros((count, columns.source.shape[1]), np.int64),
             spendable_msat=zeros((count, directions), np.int64),
             served_from_msat=zeros((count, directions), np.int64),
             served_draws=zeros(count, np.uint64),

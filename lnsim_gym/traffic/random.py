@@ -11,16 +11,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.compiled import fused
+from lnsim_gym.compiled import fused, kernel
 
 __all__ = [
     "PURPOSE_FORWARD",
+    "PURPOSE_GOSSIP",
     "PURPOSE_PAYMENTS",
     "PURPOSE_START",
     "PURPOSE_VARIANT",
     "PURPOSE_WEIGHTS",
     "advance",
+    "advanced",
+    "fork",
     "stream",
+    "stream_start",
     "uniform",
     "word",
 ]
@@ -35,6 +39,8 @@ PURPOSE_VARIANT: Final = np.uint64(4)
 """Stream of the variant of the problem that one episode is on."""
 PURPOSE_FORWARD: Final = np.uint64(5)
 """Stream of the choices among parallel channels in one episode."""
+PURPOSE_GOSSIP: Final = np.uint64(6)
+"""Stream of the delays of gossip in one episode."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -57,10 +63,21 @@ def advance(state: Any) -> Any:
     return state + _GAMMA
 
 
+def advanced(state: int, times: int) -> int:
+    """Return the state of a stream a number of states on, for calls from Python."""
+    return (state + times * int(_GAMMA)) % 2**64
+
+
 @fused
 def uniform(state: Any) -> Any:
     """Return the float64 in [0, 1) of a stream state."""
     return np.float64(word(state) >> _SHIFT_11) * _TO_UNIT
+
+
+@fused
+def fork(state: Any, part: Any) -> Any:
+    """Return the start state of a stream of its own for a part of what a stream is for, by the part's number."""
+    return word((state ^ np.uint64(part)) + _GAMMA)
 
 
 @fused
@@ -74,6 +91,11 @@ def stream(seed: Any, episode: Any, step: Any, purpose: Any) -> Any:
         purpose: One of the ``PURPOSE_`` constants.
     """
     state = word(np.uint64(seed) + _GAMMA)
-    state = word((state ^ np.uint64(episode)) + _GAMMA)
-    state = word((state ^ np.uint64(step)) + _GAMMA)
-    return word((state ^ np.uint64(purpose)) + _GAMMA)
+    return fork(fork(fork(state, episode), step), purpose)
+
+
+@kernel
+def stream_start(seed: Any, episode: Any, step: Any, purpose: Any) -> int:
+    """Do what ``stream`` does, for calls from Python."""
+    state: int = stream(seed, episode, step, purpose)
+    return state

@@ -30,6 +30,7 @@ SETTINGS = [
     },
     {"task": "skipping", "payments_per_step": 7},
     {"task": "pricing", "variants": {"count": 3, "fee_base_msat": [100, 900]}, "payment": {"max_parts": 4}},
+    {"task": "pricing", "gossip": "lnd", "payment": {"max_parts": 4}},
     {"variants": {"count": 4, "fee_base_msat": [100, 900], "traffic": {"redraw_every_steps": [1, 3]}}},
     {
         "payment": {"timeout_seconds": 1, "max_parts": 16},

@@ -76,10 +76,10 @@ def test_attempts_are_counted_the_same_by_many_threads_at_once():
     assert (columns.attempts < 0).any()
 
     def count(network):
-        attempts = columns.attempts[network].copy()
+        made = runner.columns.outcomes(network)
         made_on, balances_msat = runner._stepped_network(network), columns.served_from_msat[network]
-        counter.count(made_on, balances_msat, int(columns.served_draws[network]), runner.batch(network), attempts)
-        return attempts
+        counter.count(made_on, balances_msat, int(columns.served_draws[network]), runner.batch(network), made)
+        return made.attempts
 
     alone = [count(network) for network in range(8)]
     with ThreadPoolExecutor(8) as pool:

@@ -4,12 +4,15 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.engine import (
     Settings,
+    announce_policy,
     compile_network,
+    forget_changes,
     make_memory,
     make_outcomes,
     make_scratch,
     pay_batch,
     send_pinned,
+    with_room_for_changes,
 )
 from lnsim_gym.payments import FailureReason, PaymentOptions, RebalanceReason
 from tests.oracle.network import OraclePayment
@@ -30,8 +33,20 @@ def first_payment(outcomes):
 class CompiledNetwork:
     """Same calls and results as ``OracleNetwork``."""
 
-    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600, counts_attempts=1):
-        self.network = compile_network(topology)
+    def __init__(
+        self,
+        topology,
+        balances_msat,
+        *,
+        max_parts=1,
+        remember=False,
+        max_attempts=600,
+        counts_attempts=1,
+        gossip=None,
+        gossip_key=0,
+    ):
+        self.network = with_room_for_changes(compile_network(topology, gossip=gossip))
+        forget_changes(self.network, gossip_key)
         self.scratch = make_scratch(self.network)
         options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
         self.memory = make_memory(self.network, options)
@@ -41,6 +56,10 @@ class CompiledNetwork:
 
     def balances_msat(self):
         return self.flat.reshape(-1, 2).tolist()
+
+    def set_policy(self, direction, policy, now_ms=0):
+        """Set the policy of a direction; ``policy`` is an ``OraclePolicy``."""
+        announce_policy(self.network, direction, policy, now_ms)
 
     def pay(self, source, target, amount, fee_limit, now_ms=0):
         payments = tuple(np.array([value], np.int64) for value in (source, target, amount, fee_limit, now_ms))

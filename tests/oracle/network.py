@@ -5,11 +5,12 @@ routing/payment_session.go), the switch's forwarding decision and ``result_inter
 Python integer in msat or a float where LND has one.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from lnsim_gym.payments import FailureReason, RebalanceReason
 from lnsim_gym.traffic.random import PURPOSE_FORWARD as FORWARD_STREAM
 from tests.oracle.channel import OracleChannel
+from tests.oracle.gossip import OracleGossip
 from tests.oracle.mission_control import MissionControl
 from tests.oracle.pathfinding import (
     BLOCK_PADDING,
@@ -36,6 +37,11 @@ class OraclePolicy:
     inbound_fee_base_msat: int
     inbound_fee_rate_ppm: int
     disabled: int
+
+    @classmethod
+    def of(cls, policy):
+        """Take over a ``Policy`` whose largest HTLC is filled in."""
+        return cls(*(getattr(policy, one.name) for one in fields(cls)))
 
     def fee(self, amount):
         """``ComputeFee``, in 64 bits as LND has it."""
@@ -74,6 +80,8 @@ class Shard:
     refused: int | None = None
     failure: str = ""
     """BOLT 4 failure of the refusal."""
+    update: int | None = None
+    """Direction whose ``channel_update`` it holds."""
     arrived: bool = False
 
     @property
@@ -127,10 +135,22 @@ class SeededChoice:
 class OracleNetwork:
     """A network with balances.
 
-    ``remember`` keeps mission control between payments; ``choose`` takes one of the channels that a forwarder may use.
+    ``remember`` keeps mission control between payments; ``choose`` takes one of the channels that a forwarder may use;
+    ``gossip`` says how changes of policies spread (``GossipOptions``), without it all know them at once.
     """
 
-    def __init__(self, topology, balances_msat, *, max_parts=1, remember=False, max_attempts=600, choose=None):
+    def __init__(
+        self,
+        topology,
+        balances_msat,
+        *,
+        max_parts=1,
+        remember=False,
+        max_attempts=600,
+        choose=None,
+        gossip=None,
+        gossip_key=0,
+    ):
         self.choose = choose or SeededChoice()
         arrays = topology.arrays
         self.source = arrays.source.tolist()
@@ -149,6 +169,9 @@ class OracleNetwork:
                 strict=True,
             )
         ]
+        self.known = self.policy
+        """The policies as the node knows them that pays at the moment."""
+        self.gossip = gossip and OracleGossip(gossip, self.source, self.destination, gossip_key)
         self.capacity_msat = [1000 * sat for sat in arrays.capacity_sat.repeat(2).tolist()]
         self.incoming = [[] for _ in topology.nodes]
         for direction, node in enumerate(self.destination):
@@ -172,6 +195,17 @@ class OracleNetwork:
     def bandwidth(self, direction, amount):
         return self.channels[direction // 2].bandwidth(direction % 2, amount)
 
+    def set_policy(self, direction, policy, now_ms=0):
+        """A node sets the policy of a direction: its link asks for it at once, others hear of it later."""
+        if self.gossip:
+            self.gossip.announce(direction, self.policy[direction], policy, now_ms)
+        self.policy[direction] = policy
+
+    def _look(self, node, now_ms):
+        """Take the view of a node."""
+        if self.gossip:
+            self.known = self.gossip.known(node, self.policy, now_ms)
+
     def pay(self, source, target, amount, fee_limit, now_ms=0):
         """Make one payment, as ``SendPaymentV2`` does."""
         payment = OraclePayment()
@@ -190,6 +224,7 @@ class OracleNetwork:
                     continue
                 self._run(shards, lambda shard, clock=clock: shard.next_ms <= clock)
                 budget = fee_limit - sum(shard.fee for shard in shards)
+                self._look(source, now_ms)
                 try:
                     route, part = self._request_route(
                         mission_control, source, target, remaining, budget, len(shards), now_ms
@@ -219,18 +254,19 @@ class OracleNetwork:
 
     def send_over(self, route, amount, now_ms=0):
         """Send over a pinned route: ``BuildRoute`` and ``SendToRouteV2``; return reason, fee, failing position."""
+        self._look(self.source[route[0]], now_ms)
         amounts = hop_amounts(self, route, amount)
         for position in reversed(range(len(route))):
-            policy = self.policy[route[position]]
+            policy = self.known[route[position]]
             if not policy.min_htlc_msat <= amounts[position] <= policy.max_htlc_msat:
                 return RebalanceReason.AMOUNT_OUT_OF_RANGE, 0, -1
         if amounts[0] > self.bandwidth(route[0], amounts[0]):
             return RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, 0, -1
-        blocks = sum(self.policy[direction].time_lock_delta for direction in route[1:])
+        blocks = sum(self.known[direction].time_lock_delta for direction in route[1:])
         if blocks + FINAL_CLTV_DELTA + BLOCK_PADDING > CLTV_LIMIT:
             return RebalanceReason.OTHER, 0, 0
         self.choose.begin()
-        deltas = [self.policy[direction].time_lock_delta for direction in route]
+        deltas = [self.known[direction].time_lock_delta for direction in route]
         shard = self._launch(list(route), amounts, deltas)
         self._run([shard], lambda _: True)
         mission_control = self._mission_control(self.source[route[0]])
@@ -281,20 +317,24 @@ class OracleNetwork:
         elif shard.reached == len(shard.route):
             shard.arrived = True
         else:
-            shard.failure, taken = self._forward(shard)
+            shard.failure, direction = self._forward(shard)
             if shard.failure:
                 shard.refused = shard.reached
+                shard.update = direction
             else:
-                self.channels[taken // 2].add(taken % 2, shard.amounts[shard.reached])
-                shard.route[shard.reached] = taken
+                self.channels[direction // 2].add(direction % 2, shard.amounts[shard.reached])
+                shard.route[shard.reached] = direction
                 shard.reached += 1
             shard.next_ms += FORWARD_MS
 
     def _forward(self, shard):
-        """``handlePacketAdd``: the failure, or nothing, and the direction taken."""
+        """``handlePacketAdd``: the failure and the direction whose update it holds, or nothing and the direction taken.
+
+        A link's failure holds the last update of that link, whatever is wrong (``createFailureWithUpdate``).
+        """
         asked, incoming = shard.route[shard.reached], shard.route[shard.reached - 1]
         if asked == incoming ^ 1:  # checkCircularForward
-            return "TEMPORARY_CHANNEL_FAILURE", asked
+            return "TEMPORARY_CHANNEL_FAILURE", None
         ends = (self.source[asked], self.destination[asked])
         links = [d for d in self.incoming[ends[1]] if self.source[d] == ends[0]]
         failures = {direction: self._check_htlc_forward(shard, incoming, direction) for direction in links}
@@ -303,7 +343,7 @@ class OracleNetwork:
             return failures[asked], asked
         taken = willing[0] if len(willing) == 1 else self.choose(willing)
         if not self.channels[taken // 2].accepts(taken % 2, shard.amounts[shard.reached]):
-            return "TEMPORARY_CHANNEL_FAILURE", asked
+            return "TEMPORARY_CHANNEL_FAILURE", taken
         return "", taken
 
     def _check_htlc_forward(self, shard, incoming, direction):
@@ -339,7 +379,9 @@ class OracleNetwork:
             mission_control.report_success(self.source[direction], self.destination[direction], amount)
 
     def _interpret_refusal(self, mission_control, shard, now_ms):
-        """``processPaymentOutcomeIntermediate``."""
+        """``handleFailureMessage``, then ``processPaymentOutcomeIntermediate``."""
+        if self.gossip and shard.update is not None:
+            self.gossip.tell(self.source[shard.route[0]], shard.update)
         route, amounts, position = shard.route, shard.amounts, shard.refused
         pairs = [(self.source[direction], self.destination[direction]) for direction in route]
         if shard.failure == "TEMPORARY_CHANNEL_FAILURE":  # the pairs before did well, the refusing node's did not

@@ -49,7 +49,7 @@ class NodeWithDist:
 def find_path(network, mission_control, source, target, amount, fee_limit, now_ms):
     """Return the edges of the best route, source first.
 
-    ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``policy``,
+    ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``known`` (policies),
     ``capacity_msat`` and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
     """
     bandwidths = [network.bandwidth(direction ^ 1, 0) for direction in network.incoming[source]]
@@ -108,8 +108,8 @@ def get_edge(network, source, origin, node, to):
     for direction in network.incoming[node]:
         if network.source[direction] != origin:
             continue
-        policy = network.policy[direction]
-        inbound_fee = 0 if is_exit else network.policy[direction ^ 1].inbound_fee(to.received)
+        policy = network.known[direction]
+        inbound_fee = 0 if is_exit else network.known[direction ^ 1].inbound_fee(to.received)
         inbound_fee = max(inbound_fee, -to.outbound_fee)
         amount = to.received + inbound_fee
         capacity = network.capacity_msat[direction]
@@ -150,7 +150,7 @@ def _process_edge(network, mission_control, source, edge, to, amount, fee_limit,
         return None
     outbound_fee = delta = 0
     if origin != source:
-        outbound_fee = network.policy[edge.direction].fee(to_send)
+        outbound_fee = network.known[edge.direction].fee(to_send)
         delta = edge.time_lock_delta
     if to.cltv + delta > cltv_limit:
         return None
@@ -183,7 +183,7 @@ def hop_amounts(network, route, amount):
     """``newRoute``: the amount over each hop, priced from the end; ``route`` holds directions."""
     amounts = [amount]
     for incoming, outgoing in zip(reversed(route[:-1]), reversed(route[1:]), strict=True):
-        outbound_fee = network.policy[outgoing].fee(amounts[-1])
-        inbound_fee = network.policy[incoming ^ 1].inbound_fee(amounts[-1] + outbound_fee)
+        outbound_fee = network.known[outgoing].fee(amounts[-1])
+        inbound_fee = network.known[incoming ^ 1].inbound_fee(amounts[-1] + outbound_fee)
         amounts.append(amounts[-1] + max(outbound_fee + inbound_fee, 0))
     return amounts[::-1]

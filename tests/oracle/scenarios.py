@@ -77,6 +77,13 @@ def public_policy(rng, policy):
     return msgspec.structs.replace(policy, **more)
 
 
+def random_change(rng, topology, *, public):
+    """Draw a direction and a policy for it, with its largest HTLC filled in."""
+    direction = rng.randrange(2 * len(topology.channels))
+    policy = random_policy(rng, topology.channels[direction // 2].capacity_sat, uneven_fees=False)
+    return direction, topology.checked_policy(direction, public_policy(rng, policy) if public else policy)
+
+
 def random_balances(rng, topology):
     """Draw balances that a running channel may have, shape (channels, 2): the initiator keeps its reserve."""
     rows = []

@@ -6,10 +6,20 @@ import gymnasium as gym
 import numpy as np
 
 from lnsim_gym.backends.interventions import PolicyChange
+from lnsim_gym.backends.simulator.engine import Terms
 from lnsim_gym.compiled import kernel, outlined
 from lnsim_gym.network import Policy
 from lnsim_gym.tasks import ActionScheme, EnvironmentConfig, ObservationScheme, Task, TaskKernels, register_task
-from lnsim_gym.tasks.loop import conclude_first, network_of, pay_in_whole, pay_on_any, read, reset_range, step_range
+from lnsim_gym.tasks.loop import (
+    conclude_first,
+    network_of,
+    pay_in_whole,
+    pay_on_any,
+    read,
+    reset_range,
+    set_policy,
+    step_range,
+)
 
 FEES_MSAT = (0, 500, 5_000, 50_000)
 DIRECTION = 2
@@ -41,13 +51,9 @@ class OwnEnd(ObservationScheme):
 
 @outlined
 def apply(address, task, index):
-    policy = network_of(address, index).policy[DIRECTION]
-    policy.fee_base_msat = read(address, "columns.decision")[index, 0]
-    policy.fee_rate_ppm = 0
-    policy.time_lock = 40
-    policy.min_htlc_msat = 1
-    policy.max_htlc_msat = 990_000_000
-    read(address, "columns.counts")[index, -1] = policy.fee_base_msat
+    fee_base_msat = read(address, "columns.decision")[index, 0]
+    set_policy(address, index, DIRECTION, Terms(fee_base_msat, 0, 40, 1, 990_000_000, 0, 0, 0))
+    read(address, "columns.counts")[index, -1] = fee_base_msat
 
 
 @outlined

@@ -37,12 +37,19 @@ TASKS = {
     "pricing": {"task": "pricing", "start_balances": {}},
     "pricing, senders that remember": {"task": "pricing", "payment": {"mission_control": "per_episode"}},
     "pricing, in parts": {"task": "pricing", "payment": {"max_parts": 4}, "traffic": {"median_amount_sat": 100_000}},
+    "pricing, senders that hear late": {"task": "pricing", "start_balances": {}, "gossip": "lnd"},
+    "pricing, senders that hear late and remember": {
+        "task": "pricing",
+        "gossip": {"trickle_seconds": 600},
+        "payment": {"mission_control": "per_episode", "max_parts": 4},
+        "traffic": {"median_amount_sat": 100_000},
+    },
     "pricing, variants": {"task": "pricing", "variants": {"count": 4, "fee_base_msat": [0, 9_000]}},
 }
 
 
-SLOW = ("pricing, in parts",)  # payments in parts compile for half a minute
-MARKED = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in TASKS]
+SLOW = ("in parts", "hear late")  # what is not compiled for plain networks and single parts takes half a minute
+MARKED = [pytest.param(name, marks=[pytest.mark.slow] * any(map(name.count, SLOW))) for name in TASKS]
 
 
 @pytest.fixture(params=MARKED)
@@ -84,11 +91,17 @@ def test_single_vector_and_stable_baselines_forms_give_the_same(settings):
 @pytest.mark.parametrize("name", [param for param in MARKED if "variants" not in param.values[0]])
 def test_the_step_on_a_backend_is_the_compiled_one(name):
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **TASKS[name]}))
-    backend = SimulatorBackend(problem.topology, problem.config.payment, payment_ms=problem.traffic.payment_ms)
+    backend = SimulatorBackend(
+        problem.topology,
+        problem.config.payment,
+        payment_ms=problem.traffic.payment_ms,
+        gossip=problem.config.gossip_options,
+    )
     compiled = SimulatedEpisodes(problem, 1)
     stepwise = BackendEpisodes(problem, backend)
     rng = np.random.default_rng(0)
     for episode in range(2):
+        backend.draw_as(4 + episode, 0)
         for runner in (compiled, stepwise):
             runner.seed(0, 4 + episode)
             runner.begin(np.ones(1, np.bool_))
@@ -176,8 +189,9 @@ def test_every_recorder_takes_any_task_and_a_trace_replays_to_the_msat(tmp_path,
             assert f"step {8}" in recorded.render()
     trace = read_trace(tmp_path / "t")
     assert [len(episode.steps) for episode in trace.episodes] == [8, 8]
-    payment_ms = Problem.of(network.config).traffic.payment_ms
-    assert replay(trace, SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms)) == []
+    payment_ms, gossip = Problem.of(network.config).traffic.payment_ms, network.config.gossip_options
+    backend = SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms, gossip=gossip)
+    assert replay(trace, backend) == []
 
 
 def test_an_unknown_task_and_the_settings_of_another_one_are_refused():

@@ -9,7 +9,9 @@ import numpy as np
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.simulator.engine import (
+    announce_policy,
     compile_network,
+    forget_changes,
     make_memory,
     make_outcomes,
     make_scratch,
@@ -17,11 +19,13 @@ from lnsim_gym.backends.simulator.engine import (
     pay_batch,
     payment_outcomes,
     send_pinned,
+    with_room_for_changes,
 )
 from lnsim_gym.backends.simulator.prepare import write_policy
 from lnsim_gym.compiled.memory import filled
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Policy, Topology
+from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.limits import channel_reserve_sat
 from lnsim_gym.payments import (
     MAX_ROUTE_HOPS,
@@ -31,6 +35,8 @@ from lnsim_gym.payments import (
     RebalanceReason,
     RebalanceResult,
 )
+from lnsim_gym.schema import whole_number
+from lnsim_gym.traffic.random import PURPOSE_FORWARD, PURPOSE_GOSSIP, stream_start
 
 __all__ = ["PAYMENT_MS", "SimulatorBackend"]
 
@@ -45,27 +51,37 @@ _NO_EARNINGS: Final = np.zeros(0, np.int64)
 class SimulatorBackend(Backend):
     """A simulated Lightning network with LND's own outcomes, to the satoshi.
 
-    Time passes only for senders that remember (``mission_control = "per_episode"``): ``payment_ms`` for each
-    payment, from 0 at every reset; a rebalance takes none. ``concurrency`` has no effect: payments go one by one.
+    Time is simulated: ``payment_ms`` for each payment, from 0 at every reset; a rebalance takes none, ``wait`` lets
+    more pass. It matters to what senders remember (``mission_control = "per_episode"``) and have heard of by gossip.
+    ``concurrency`` has no effect: payments go one by one.
 
     Args:
         topology: The network.
         options: How payments are sent.
         payment_ms: Simulated time of one payment in ms.
+        gossip: How changes of policies spread; by default senders know them at once.
     """
 
     def __init__(
-        self, topology: Topology, options: PaymentOptions | None = None, *, payment_ms: int = PAYMENT_MS
+        self,
+        topology: Topology,
+        options: PaymentOptions | None = None,
+        *,
+        payment_ms: int = PAYMENT_MS,
+        gossip: GossipOptions | None = None,
     ) -> None:
         self.topology = topology
         self.options = options or PaymentOptions()
         self._payment_ms = payment_ms
-        self._network = compile_network(topology)
+        self._spreads = gossip is not None
+        self._network = with_room_for_changes(compile_network(topology, gossip=gossip))
         self._scratch = make_scratch(self._network)
         self._memory = make_memory(self._network, self.options)
         self._settings = make_settings(self.options)
         self._balances = topology.start_balances_msat().ravel()
         self._now_ms = 0
+        self._keys = (0, 0)
+        """Where the streams of forwarders and of gossip start."""
         self._replaced: dict[int, Policy] = {}
         """The topology's policies of the directions whose policies were changed."""
 
@@ -87,6 +103,8 @@ class SimulatorBackend(Backend):
             write_policy(self._network, direction, policy)
         self._replaced.clear()
         self._memory = make_memory(self._network, self.options)
+        self._memory.draws[0], gossip_key = self._keys
+        forget_changes(self._network, gossip_key)
         self._now_ms = 0
         return ResetReport(rung="assign", seconds=0.0)
 
@@ -110,21 +128,39 @@ class SimulatorBackend(Backend):
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         taken = tuple(self._scratch.work.route[: len(route)].tolist()) if applied_msat else tuple(route)
+        sent_msat = self._scratch.work.sent[: len(route)].tolist() if applied_msat and self._spreads else ()
         return RebalanceResult(
             applied_msat,
             int(fee_msat),
             RebalanceReason(reason),
             int(position),
             carried_by=() if taken == tuple(route) else taken,
+            hop_msat=tuple(sent_msat),
         )
 
     def set_policy(self, direction: int, policy: Policy) -> None:
-        """Change the policy of a direction; senders know it at once. See ``Backend.set_policy``."""
+        """Change the policy of a direction, now; senders hear of it by gossip, if any. See ``Backend.set_policy``."""
         checked = self.topology.checked_policy(direction, policy)
         if self._network.links is None and not checked.is_plain:
             self._add_links()
         self._replaced.setdefault(direction, self._policy_of(direction))
-        write_policy(self._network, direction, checked)
+        announce_policy(self._network, direction, checked, self._now_ms)
+
+    def draw_as(self, seed: int, episode: int) -> None:
+        """See ``Backend.draw_as``."""
+        place = np.uint64(seed % 2**64), np.int64(episode), np.int64(0)
+        self._keys = stream_start(*place, PURPOSE_FORWARD), stream_start(*place, PURPOSE_GOSSIP)
+
+    def wait(self, duration_ms: int) -> None:
+        """Let simulated time pass.
+
+        Args:
+            duration_ms: How much, in ms, at least 0.
+
+        Raises:
+            ConfigError: It is none, or negative.
+        """
+        self._now_ms += whole_number("duration_ms", duration_ms, at_least=0)
 
     def _policy_of(self, direction: int) -> Policy:
         """Return the topology's own policy of a direction."""

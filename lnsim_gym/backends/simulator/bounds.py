@@ -12,7 +12,7 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "build_hop_rows", "hops_from"]
+__all__ = ["BOUND", "build_hop_rows", "hops_from", "most_hops"]
 
 
 def _bound_table() -> Float64:
@@ -74,6 +74,26 @@ def hops_from(network: Any, work: Any, sender: Any) -> Any:
     if network.hops.shape[0] > 0:
         return network.hops[sender]
     return work.hop_rows.hops[_own_row(network, work.hop_rows, sender)]
+
+
+@kernel
+def most_hops(network: Any, hops: Any, seen: Any) -> int:
+    """Return a number of hops that no two nodes with a route between them are further apart than.
+
+    Args:
+        network: ``Network``.
+        hops: Room to work in, shape (nodes,).
+        seen: The same, all False.
+    """
+    most: Any = 0
+    for middle in range(hops.size):
+        if not seen[middle]:
+            _build_hop_row(network, middle, hops)
+            for node in range(hops.size):
+                if hops[node] != UNREACHABLE:
+                    seen[node] = True
+                    most = max(most, 2 * np.int64(hops[node]))  # by way of the middle
+    return int(most)
 
 
 @kernel

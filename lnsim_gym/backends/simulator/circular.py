@@ -15,10 +15,10 @@ import numpy as np
 from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, recall
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, route_fees_msat
-from lnsim_gym.backends.simulator.forwarding import TEMPORARY_CHANNEL_FAILURE
+from lnsim_gym.backends.simulator.gossip import forget_unheard, note_unheard, show, show_all
 from lnsim_gym.backends.simulator.interpretation import learn_refusal
 from lnsim_gym.backends.simulator.layout import quiet
-from lnsim_gym.backends.simulator.rebalances import send_over
+from lnsim_gym.backends.simulator.rebalances import attempt
 from lnsim_gym.backends.simulator.search import find_route_called
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
@@ -29,7 +29,6 @@ APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
 FEE_LIMIT_EXCEEDED: Final = int(RebalanceReason.FEE_LIMIT_EXCEEDED)
-REFUSED: Final = int(RebalanceReason.TEMPORARY_CHANNEL_FAILURE)
 NO_ROUTE: Final = int(RebalanceReason.NO_ROUTE)
 HIDDEN_MSAT: Final = 2**60
 """What a balance is lowered by while a search is not to use its channel end: more than any balance."""
@@ -45,14 +44,29 @@ def _lower_own(network: Any, balances: Any, sender: Any, leave: Any, by_msat: An
 
 
 @fused
-def _refusal(network: Any, balances: Any, leave: Any, back: Any, amount: Any, fee: Any, fee_limit: Any) -> Any:
-    """Return why an amount cannot be sent whatever lies between, given the fee for the way back, or ``APPLIED``."""
+def _way_back(network: Any, balances: Any, work: Any, leave: Any, back: Any, amount: Any, fee_limit: Any) -> Any:
+    """Return why an amount cannot be sent whatever lies between, or ``APPLIED``, and the fee for the way back."""
+    show(network, network.links, work.knowledge)
     policy = network.policy[back]
-    if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
-        return AMOUNT_OUT_OF_RANGE
+    fee = forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, amount)
+    in_range = policy.min_htlc_msat <= amount <= policy.max_htlc_msat
+    show_all(network, network.links, work.knowledge)
+    if not in_range:
+        return np.int64(AMOUNT_OUT_OF_RANGE), fee
     if fee > fee_limit:
-        return FEE_LIMIT_EXCEEDED
-    return APPLIED if can_add(network, balances, None, leave, amount + fee) else INSUFFICIENT_LOCAL_BALANCE
+        return np.int64(FEE_LIMIT_EXCEEDED), fee
+    if not can_add(network, balances, None, leave, amount + fee):
+        return np.int64(INSUFFICIENT_LOCAL_BALANCE), fee
+    return np.int64(APPLIED), fee
+
+
+@fused
+def _fees_msat(network: Any, work: Any, route: Any, length: Any, amount: Any) -> Any:
+    """Return what a route costs, as far as the sender has heard."""
+    show(network, network.links, work.knowledge)
+    fees = route_fees_msat(network, route, length, amount)
+    show_all(network, network.links, work.knowledge)
+    return fees
 
 
 @fused
@@ -103,15 +117,15 @@ def send_around(
     for hop in range(MAX_ROUTE_HOPS):
         route[hop] = -1
     sender, last_hop = np.int64(network.source[leave]), np.int64(network.source[back])
-    policy = network.policy[back]
-    last_fee_msat = forwarding_fee_msat(policy.fee_base_msat, policy.fee_rate_ppm, amount_msat)
-    reason = np.int64(_refusal(network, balances, leave, back, amount_msat, last_fee_msat, fee_limit_msat))
-    fee_msat, position = np.int64(0), np.int64(-1)
-    if reason != APPLIED:
-        return reason, fee_msat, position
+    reason, fee_msat, position = np.int64(NO_ROUTE), np.int64(0), np.int64(-1)
     alone = quiet(work)
     remembers = memory.first.size > 0
+    note_unheard(network, network.links, work, sender, now_ms)
     for _ in range(attempts):
+        reason, last_fee_msat = _way_back(network, balances, work, leave, back, amount_msat, fee_limit_msat)
+        if reason != APPLIED:
+            position = np.int64(-1)
+            break
         if remembers:
             recall(network.source, work.knowledge, memory, sender)
         _lower_own(network, balances, sender, leave, np.int64(HIDDEN_MSAT))
@@ -124,18 +138,18 @@ def send_around(
             reason, position = np.int64(NO_ROUTE), np.int64(-1)
             break
         _write(route, work.route, hops, back)
-        if route_fees_msat(network, route, hops + 1, amount_msat) > fee_limit_msat:
+        if _fees_msat(network, work, route, hops + 1, amount_msat) > fee_limit_msat:
             reason, position = np.int64(FEE_LIMIT_EXCEEDED), np.int64(-1)
             break
-        sent = send_over(network, balances, work, memory, route, hops + 1, amount_msat, now_ms, earned_msat)
-        reason, fee_msat, position = np.int64(sent[0]), np.int64(sent[1]), np.int64(sent[2])
+        sent = attempt(network, balances, work, memory, route, hops + 1, amount_msat, now_ms, earned_msat)
+        reason, fee_msat, position = np.int64(sent[0]), np.int64(sent[1]), sent[2][0]
         for hop in range(hops + 1 if reason == APPLIED else 0):  # of parallel channels, those that were taken
             route[hop] = work.route[hop]
-        if reason != REFUSED:
+        if position < 1:  # no forwarder refused it
             break
         if not remembers:  # where senders remember, sending took care of it
-            failure = TEMPORARY_CHANNEL_FAILURE
-            learn_refusal(network, network.links, work.knowledge, work.route, work.sent, position, failure, now_ms)
+            learn_refusal(network, network.links, work.knowledge, work.route, work.sent, sent[2], now_ms)
     if not remembers:
         forget(network.source, work.knowledge)
+    forget_unheard(network.links, work.knowledge)
     return reason, fee_msat, position

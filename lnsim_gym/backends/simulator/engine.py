@@ -16,6 +16,8 @@ outcomes, index) -> settled``
     What a channel end can send.
 ``fee_limit_msat(settings, amount_msat) -> msat``
     The fee limit of ``PaymentOptions``.
+``change_policy(network, network.links, direction, terms, now_ms)``
+    Sets the policy of a direction (``Terms``), of which others hear by gossip where ``compile_network`` was told so.
 ``forwarding_fee_msat(base_msat, rate_ppm, amount_msat) -> msat``
     The fee of a forwarding node.
 
@@ -24,7 +26,9 @@ The structures are made by ``compile_network``, ``make_scratch``, ``make_memory`
 ``(channels, 2)`` array flattened. Everything is deterministic. A balance array must give each initiator at least
 its reserve, as real channels do.
 
-For use from Python: ``pay_batch``, ``pay_one`` and ``send_pinned``.
+Time is int64 ms since the episode began, handed to whatever happens at one, and never falls within a network.
+
+For use from Python: ``pay_batch`` and ``send_pinned``.
 """
 
 from __future__ import annotations
@@ -34,19 +38,23 @@ from typing import Any
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
+from lnsim_gym.backends.simulator.gossip import begin_gossip, change_policy
 from lnsim_gym.backends.simulator.layout import (
     Memory,
     Network,
     Outcomes,
     Scratch,
     Settings,
+    Terms,
     linked_network_at,
     memory_at,
     network_at,
 )
 from lnsim_gym.backends.simulator.payments import fee_limit_msat, pay, pay_whole
 from lnsim_gym.backends.simulator.prepare import (
+    announce_policy,
     compile_network,
+    forget_changes,
     make_memory,
     make_outcomes,
     make_scratch,
@@ -58,6 +66,7 @@ from lnsim_gym.backends.simulator.prepare import (
     with_kept_policies,
     with_own_policies,
     with_policies,
+    with_room_for_changes,
 )
 from lnsim_gym.backends.simulator.reach import UNCOUNTED
 from lnsim_gym.backends.simulator.rebalances import send_over
@@ -70,8 +79,13 @@ __all__ = [
     "Outcomes",
     "Scratch",
     "Settings",
+    "Terms",
+    "announce_policy",
+    "begin_gossip",
+    "change_policy",
     "compile_network",
     "fee_limit_msat",
+    "forget_changes",
     "forwarding_fee_msat",
     "linked_network_at",
     "make_memory",
@@ -93,6 +107,7 @@ __all__ = [
     "with_kept_policies",
     "with_own_policies",
     "with_policies",
+    "with_room_for_changes",
 ]
 
 

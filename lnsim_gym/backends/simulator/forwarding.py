@@ -35,7 +35,9 @@ def begin_draws(links: Any, memory: Any, knowledge: Any) -> Any:
 
 @fused
 def first_refusal(network: Any, links: Any, balances: Any, work: Any, busy: Any, hops: Any) -> Any:
-    """Return the position of the first forwarder that refuses the route in ``work``, 0 when none does, and why.
+    """Return the position of the first forwarder that refuses the route in ``work``, or 0, why, and what that tells.
+
+    The last is the direction whose policy the failure holds, or -1.
 
     Without links the HTLCs of a payment in one part meet none, not even of its own. With links one may go back over
     the channel it came by, so that they are put into ``busy``, the same working space with HTLCs in flight;
@@ -44,8 +46,8 @@ def first_refusal(network: Any, links: Any, balances: Any, work: Any, busy: Any,
     if links is None:
         for hop in range(1, hops):
             if not can_add(network, balances, work.htlcs, work.route[hop], work.sent[hop]):
-                return hop, TEMPORARY_CHANNEL_FAILURE
-        return 0, PASSED
+                return hop, TEMPORARY_CHANNEL_FAILURE, -1
+        return 0, PASSED, -1
     return _walk(network, balances, busy, hops)
 
 
@@ -55,23 +57,25 @@ def _walk(network: Any, balances: Any, work: Any, hops: Any) -> Any:
 
     Each channel holds its HTLC meanwhile: the next forwarder may send it back over that very channel.
     """
-    reached, failure = 1, PASSED
+    reached, failure, named = 1, PASSED, np.int64(-1)
     hold(balances, work.htlcs, work.route[0], work.sent[0])
     while reached < hops:
-        failure, taken = forward(network, balances, work, work.route, work.sent, work.lock, reached)
+        failure, named = forward(network, balances, work, work.route, work.sent, work.lock, reached)
         if failure != PASSED:
             break
-        work.route[reached] = taken
+        work.route[reached] = named
         hold(balances, work.htlcs, work.route[reached], work.sent[reached])
         reached += 1
     for hop in range(reached):
         release(balances, work.htlcs, work.route[hop], work.sent[hop])
-    return (0 if failure == PASSED else reached), failure
+    return (0 if failure == PASSED else reached), failure, named
 
 
 @outlined
 def forward(network: Any, balances: Any, work: Any, route: Any, sent: Any, lock: Any, hop: Any) -> Any:
-    """Return why a forwarder refuses an HTLC, or ``PASSED``, and the direction it sends it over (``handlePacketAdd``).
+    """Return why a forwarder refuses an HTLC, or ``PASSED``, and a direction (``handlePacketAdd``).
+
+    That is the direction it sends the HTLC over; of a refusal the one whose policy the failure tells, or -1.
 
     Args:
         network: ``Network`` with links.
@@ -86,7 +90,7 @@ def forward(network: Any, balances: Any, work: Any, route: Any, sent: Any, lock:
     """
     asked, incoming = np.int64(route[hop]), np.int64(route[hop - 1])
     if asked == incoming ^ 1:  # checkCircularForward
-        return TEMPORARY_CHANNEL_FAILURE, asked
+        return TEMPORARY_CHANNEL_FAILURE, np.int64(-1)
     links = network.links
     first = np.int64(links.place[asked])
     willing, failure = 0, PASSED
@@ -113,7 +117,7 @@ def forward(network: Any, balances: Any, work: Any, route: Any, sent: Any, lock:
         skipped -= 1
     if can_add(network, balances, work.htlcs, taken, sent[hop]):
         return PASSED, taken
-    return TEMPORARY_CHANNEL_FAILURE, asked
+    return TEMPORARY_CHANNEL_FAILURE, taken
 
 
 @outlined

@@ -1,4 +1,4 @@
-"""What a sender learns from an attempt: LND's routing/result_interpretation.go."""
+"""What a sender learns from an attempt: LND's routing/result_interpretation.go, and policies that failures tell."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from lnsim_gym.backends.simulator.estimator import (
     takes_second_chance,
 )
 from lnsim_gym.backends.simulator.forwarding import TEMPORARY_CHANNEL_FAILURE
+from lnsim_gym.backends.simulator.gossip import hear_by_failure
 from lnsim_gym.backends.simulator.unified import pair_of
 from lnsim_gym.compiled import fused, outlined
 
@@ -30,9 +31,7 @@ def learn_carried(sources: Any, links: Any, knowledge: Any, route: Any, sent: An
 
 
 @fused
-def learn_refusal(
-    network: Any, links: Any, knowledge: Any, route: Any, sent: Any, refused: Any, failure: Any, now: Any
-) -> Any:
+def learn_refusal(network: Any, links: Any, knowledge: Any, route: Any, sent: Any, refusal: Any, now: Any) -> Any:
     """Record what a refusal teaches.
 
     Args:
@@ -41,10 +40,12 @@ def learn_refusal(
         knowledge: ``Knowledge`` of the sender.
         route: Directions in order.
         sent: Amounts in msat over each.
-        refused: Position of the forwarder that refused.
-        failure: Why, see ``forwarding``; in plain networks always ``TEMPORARY_CHANNEL_FAILURE``.
+        refusal: Position of the forwarder that refused; why, see ``forwarding``, in plain networks always
+            ``TEMPORARY_CHANNEL_FAILURE``; direction whose policy the failure tells, or -1.
         now: Simulated time in ms.
     """
+    refused, failure, told = refusal
+    hear_by_failure(links, knowledge, told, network.source[route[0]])
     if links is not None and failure != TEMPORARY_CHANNEL_FAILURE:
         _learn_policy_failure(network, knowledge, route, sent, refused, now)
         return

@@ -19,6 +19,7 @@ from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32, UInt64
 from lnsim_gym.compiled import inlined
 
 __all__ = [
+    "Gossip",
     "HopRows",
     "Knowledge",
     "Limits",
@@ -30,6 +31,7 @@ __all__ = [
     "Parts",
     "Scratch",
     "Settings",
+    "Terms",
     "Workspace",
     "linked_network_at",
     "memory_at",
@@ -96,15 +98,87 @@ RECORD: Final = np.dtype(
 )
 """What a sender knows of a direction."""
 
+
+class Terms(NamedTuple):
+    """What a policy says, as plain numbers, in the words of ``POLICY`` and ``INBOUND``."""
+
+    fee_base_msat: Any
+    fee_rate_ppm: Any
+    time_lock: Any  # blocks
+    min_htlc_msat: Any
+    max_htlc_msat: Any
+    inbound_fee_base_msat: Any
+    inbound_fee_rate_ppm: Any
+    disabled: Any  # 1 or 0
+
+
+TERMS: Final = np.dtype([(name, np.int64) for name in Terms._fields], align=True)
+"""The same in an array: a cache line."""
+CHANGE: Final = np.dtype(
+    [
+        ("direction", np.int64),
+        ("heard_ms", np.int64),  # when the peers of the node that announces it hear of it; ``NEVER`` if they do not
+        ("key", np.uint64),  # start of the stream that its further delays are drawn from
+    ],
+    align=True,
+)
+"""A change of a policy."""
+NEVER: Final = 2**62
+"""Stands for the time of what does not happen, in ms."""
+SPREAD: Final = np.dtype(
+    [
+        ("latest", np.int64),  # number of the direction's last change, or 0
+        ("settled", np.int64),  # number of its last change that everybody has heard of, or 0
+        ("heard_ms", np.int64),  # of its last change
+        ("debt_ms", np.int64),  # time until receivers would take as many changes in a row as ever, at ``debt_at_ms``
+        ("debt_at_ms", np.int64),
+    ],
+    align=True,
+)
+"""How the changes of a direction spread."""
+
+# Entries of ``Gossip.numbers``.
+DONE: Final = 0
+"""Changes up to this number everybody has heard of, or of a later one of the same direction."""
+COUNT: Final = 1
+"""Number of the last change."""
+
+# Entries of ``Gossip.delays``, all in ms.
+TRICKLE: Final = 0
+SUB_BATCH: Final = 1
+BURST: Final = 2
+"""Updates that receivers take in a row, times the interval."""
+INTERVAL: Final = 3
+FARTHEST: Final = 4
+"""Most time from ``heard_ms`` until the last node hears of a change."""
+
 # Entries of ``Knowledge.counter``.
 KNOWN: Final = 0
 """Number of known directions."""
 BOOSTED: Final = 1
 """1 when some direction away from the sender may be more likely to succeed than an untried one."""
+UNHEARD: Final = 2
+"""Length of the list ``Knowledge.unheard``."""
+
+
+class Gossip(NamedTuple):
+    """Changes of policies that not every sender has heard of; without rows where all hear of them at once.
+
+    Change ``n`` lies in row ``n % changes``. Its rules are in ``gossip``.
+    """
+
+    change: Records  # (changes,) CHANGE
+    before: Records  # (changes,) TERMS that a change replaced
+    after: Records  # (changes,) TERMS that it set
+    told: UInt64  # (changes, nodes / 64) a bit for each sender that heard of it by a failure
+    spread: Records  # (directions,) SPREAD
+    numbers: Int64  # (2,) DONE, COUNT
+    key: UInt64  # (1,) start of the episode's stream
+    delays: Int64  # (5,) TRICKLE, SUB_BATCH, BURST, INTERVAL, FARTHEST
 
 
 class Links(NamedTuple):
-    """What a network has that not every network has: parallel channels, inbound fees, disabled directions.
+    """What a network has that not every network has: parallel channels, inbound fees, disabled directions, gossip.
 
     A plain network has none of it (``None`` in ``Network``, empty columns in a stack), and code for plain networks is
     compiled without it. Where there are links, the incoming directions of a node lie grouped by their sending node.
@@ -115,6 +189,7 @@ class Links(NamedTuple):
     pair: UInt32  # (directions,) first direction with the same two nodes: stands for the directed pair of nodes
     place: UInt32  # (directions,) where the directions of its pair begin in ``Network.incoming``
     parallel: UInt32  # (directions,) how many directions its pair has
+    gossip: Gossip
 
 
 class Network(NamedTuple):
@@ -148,9 +223,11 @@ class Knowledge(NamedTuple):
     first: Int32  # (nodes,) 1 + first direction out of the node that is known, or 0
     record: Records  # (directions,) RECORD
     known: UInt32  # (directions,) the known directions, in the order learned
-    counter: Int64  # (2,) KNOWN, BOOSTED
+    counter: Int64  # (3,) KNOWN, BOOSTED, UNHEARD
     chance_ms: Int64  # (directions,) when the pair was last given a second chance, or -1; (0,) in plain networks
     draws: UInt64  # (1,) state of the stream that forwarders draw from among parallel channels
+    unheard: Int64  # (changes,) directions with a policy that the sender has not heard of
+    shown: Int32  # (directions,) 1 + row of the change before which the sender knows the policy, or 0; else (0,)
 
 
 class Parts(NamedTuple):
@@ -163,6 +240,7 @@ class Parts(NamedTuple):
     reached: Int32  # (MAX_PARTS,) hops that hold its HTLC
     refused: Int32  # (MAX_PARTS,) position of the node that refused it
     failure: Int32  # (MAX_PARTS,) why, see ``forwarding``
+    told: Int64  # (MAX_PARTS,) direction whose policy the failure tells, or -1
     stage: Int32  # (MAX_PARTS,) FORWARDING, RETURNING, RETURNED or ARRIVED, see ``parts``
     next_ms: Int64  # (MAX_PARTS,) when the next thing happens to it; once back, when it was
 
@@ -279,8 +357,24 @@ def network_at(networks: Any, index: Any, policies: Any) -> Any:
 def linked_network_at(networks: Any, index: Any, policies: Any) -> Any:
     """Return one network of a stack whose networks have links, as ``network_at`` does."""
     links = networks.links
+    gossip = links.gossip
+    own_gossip = Gossip(
+        gossip.change[policies],
+        gossip.before[policies],
+        gossip.after[policies],
+        gossip.told[policies],
+        gossip.spread[policies],
+        gossip.numbers[policies],
+        gossip.key[policies],
+        gossip.delays[index],
+    )
     own_links = Links(
-        links.inbound[policies], links.disabled[policies], links.pair[index], links.place[index], links.parallel[index]
+        links.inbound[policies],
+        links.disabled[policies],
+        links.pair[index],
+        links.place[index],
+        links.parallel[index],
+        own_gossip,
     )
     return _network_with(networks, index, policies, own_links)
 

@@ -60,11 +60,11 @@ def _launch(balances: Any, work: Any, parts: Any, hops: Any, part: Any, clock: A
 
 @fused
 def _forward(network: Any, links: Any, balances: Any, work: Any, parts: Any, part: Any, hop: Any) -> Any:
-    """Return why a forwarder refuses a part, or ``PASSED``, and the direction it sends it over."""
+    """Return why a forwarder refuses a part, or ``PASSED``, and a direction; see ``forward``."""
     asked = np.int64(parts.route[part, hop])
     if links is None:
         passes = can_add(network, balances, work.htlcs, asked, parts.sent[part, hop])
-        return PASSED if passes else TEMPORARY_CHANNEL_FAILURE, asked
+        return PASSED if passes else TEMPORARY_CHANNEL_FAILURE, asked if passes else np.int64(-1)
     return forward(network, balances, work, parts.route[part], parts.sent[part], parts.lock[part], hop)
 
 
@@ -82,15 +82,16 @@ def _advance(network: Any, balances: Any, work: Any, parts: Any, part: Any) -> A
     elif reached == parts.hops[part]:
         parts.stage[part] = ARRIVED
     else:
-        failure, taken = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
+        failure, named = _forward(network, network.links, balances, work, parts, part, np.int64(reached))
         if failure == PASSED:
-            parts.route[part, reached] = taken
-            hold(balances, work.htlcs, taken, parts.sent[part, reached])
+            parts.route[part, reached] = named
+            hold(balances, work.htlcs, named, parts.sent[part, reached])
             parts.reached[part] = reached + 1
         else:
             parts.stage[part] = RETURNING
             parts.refused[part] = reached
             parts.failure[part] = failure
+            parts.told[part] = named
         parts.next_ms[part] += FORWARD_MS
 
 
@@ -141,6 +142,7 @@ def _forget_part(parts: Any, part: Any, count: Any) -> Any:
         parts.reached[later - 1] = parts.reached[later]
         parts.refused[later - 1] = parts.refused[later]
         parts.failure[later - 1] = parts.failure[later]
+        parts.told[later - 1] = parts.told[later]
         parts.stage[later - 1] = parts.stage[later]
         parts.next_ms[later - 1] = parts.next_ms[later]
 
@@ -241,10 +243,10 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         clock = max(clock, parts.next_ms[back])
         route = parts.route[back]
         sent = parts.sent[back]
-        refused = parts.refused[back]
+        refusal = (parts.refused[back], parts.failure[back], parts.told[back])
         part = sent[parts.hops[back] - 1]
         budget += sent[0] - part
         remaining += part
-        learn_refusal(network, network.links, work.knowledge, route, sent, refused, parts.failure[back], now)
+        learn_refusal(network, network.links, work.knowledge, route, sent, refusal, now)
         _forget_part(parts, back, count)
         count -= 1

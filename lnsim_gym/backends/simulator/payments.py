@@ -13,6 +13,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.estimator import forget, recall, remember
 from lnsim_gym.backends.simulator.forwarding import begin_draws, first_refusal
+from lnsim_gym.backends.simulator.gossip import forget_unheard, has_heard_all, note_unheard
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
 from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
@@ -80,13 +81,13 @@ def _pay_at_once(
             return NO_ROUTE
         attempts += 1
         outcome.columns.attempts[outcome.index] = attempts
-        refused, failure = first_refusal(network, network.links, balances, work, scratch.work, hops)
-        if refused == 0:
+        refusal = first_refusal(network, network.links, balances, work, scratch.work, hops)
+        if refusal[0] == 0:
             _settle_single(network, balances, work, amount, hops, outcome)
             if limits.remembers:
                 learn_carried(network.source, network.links, work.knowledge, work.route, work.sent, hops)
             return NONE
-        learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, limits.now_ms)
+        learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refusal, limits.now_ms)
     return TIMEOUT
 
 
@@ -108,7 +109,8 @@ def _send_whole(network: Any, balances: Any, scratch: Any, ends: Any, amount: An
     if direct >= 0:
         return _send_directly(network, balances, work, direct, amount, outcome)
     check = NEVER
-    if limits.counts_attempts == 0:
+    # One who has not heard of a policy learns it from attempts, whatever becomes of the payment.
+    if limits.counts_attempts == 0 and has_heard_all(network.links, work.knowledge):
         # A look over a large network takes longer than a first attempt, which mostly succeeds.
         check = 1 if network.first_incoming.shape[0] > MANY_NODES else 0
     if check != 0:
@@ -171,7 +173,8 @@ def pay(
         destination: Node index of the receiver.
         amount_msat: Amount to deliver in msat.
         fee_limit_msat: Most that may be paid in fees, in msat.
-        now_ms: Simulated time in ms, never falling between payments of one network; matters to memory only.
+        now_ms: Simulated time in ms, never falling between payments of one network; matters to what senders remember
+            and to what they have heard of.
         outcomes: ``Outcomes`` of this network.
         index: Row to fill.
 
@@ -255,6 +258,7 @@ def _pay_with(
         if remembers:
             recall(network.source, scratch.work.knowledge, memory, source)
         begin_draws(network.links, memory, scratch.work.knowledge)
+        note_unheard(network, network.links, scratch.work, source, now_ms)
         limits = Limits(
             fee_limit_msat, settings.max_attempts, now_ms, settings.max_parts, settings.counts_attempts, remembers
         )
@@ -264,6 +268,7 @@ def _pay_with(
         if remembers:
             remember(scratch.work.knowledge, memory, source)
         forget(network.source, scratch.work.knowledge)
+        forget_unheard(network.links, scratch.work.knowledge)
     if reason != NONE:
         blank(outcomes, index, np.int64(0))
     outcomes.failure_reason[index] = reason

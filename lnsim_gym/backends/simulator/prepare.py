@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from lnsim_gym.arrays import Int64, Records
-from lnsim_gym.backends.simulator.bounds import build_hop_rows
+from lnsim_gym.backends.simulator.bounds import build_hop_rows, most_hops
+from lnsim_gym.backends.simulator.gossip import change_policy_now
 from lnsim_gym.backends.simulator.layout import (
+    CHANGE,
     COMMITMENT,
     ENTRY,
     INBOUND,
     LABEL,
     POLICY,
     RECORD,
+    SPREAD,
+    TERMS,
+    TRICKLE,
+    Gossip,
     HopRows,
     Knowledge,
     Links,
@@ -26,15 +33,19 @@ from lnsim_gym.backends.simulator.layout import (
     Parts,
     Scratch,
     Settings,
+    Terms,
     Workspace,
 )
 from lnsim_gym.compiled.memory import copied, filled, zeros
 from lnsim_gym.network import NetworkArrays, Policy, Topology
+from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
 from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
 __all__ = [
+    "announce_policy",
     "compile_network",
+    "forget_changes",
     "make_memory",
     "make_outcomes",
     "make_scratch",
@@ -46,6 +57,7 @@ __all__ = [
     "with_kept_policies",
     "with_own_policies",
     "with_policies",
+    "with_room_for_changes",
     "write_policy",
 ]
 
@@ -55,12 +67,20 @@ PREBUILT_NODES: Final = 2048
 """Networks of up to this many nodes get all hop distances when compiled; in larger ones threads fill rows of theirs."""
 ATTEMPT_MS: Final = 50
 """Simulated time of one payment attempt in ms; with it, ``timeout_seconds`` limits the number of attempts."""
+FEWEST_CHANGES: Final = 256
+"""Least room for changes that not everybody has heard of, in a network of any size."""
+MOST_CHANGES: Final = 8192
+"""Most room for them; between the two, it is for a quarter of the directions."""
 RECORDS_PER_SENDER: Final = 64
 """Default room for remembered node pairs per sender, pooled over all senders of a network."""
 
 
 def compile_network(
-    topology: Topology | NetworkArrays, nodes: int | None = None, *, linked: bool | None = None
+    topology: Topology | NetworkArrays,
+    nodes: int | None = None,
+    *,
+    linked: bool | None = None,
+    gossip: GossipOptions | None = None,
 ) -> Network:
     """Lay a topology out for the engine.
 
@@ -68,11 +88,12 @@ def compile_network(
         topology: The topology, or its columns.
         nodes: Number of nodes, needed with columns only.
         linked: Whether to give it links, which takes longer to play; by default only if it needs them.
+        gossip: How changes of policies spread; by default senders know them at once.
     """
     arrays = topology.arrays if isinstance(topology, Topology) else topology
     count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
     if linked is None:
-        linked = not topology.is_plain
+        linked = gossip is not None or not topology.is_plain
     by_source = arrays.source if linked else np.zeros_like(arrays.source)
     order = np.lexsort((by_source, arrays.destination))
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
@@ -89,6 +110,8 @@ def compile_network(
         links=_make_links(arrays, order) if linked else None,
     )
     build_hop_rows(network._replace(links=None), network.hops)
+    if gossip is not None:
+        network.links.gossip.delays[:] = _delays_ms(network, gossip)
     return network
 
 
@@ -109,13 +132,79 @@ def _make_links(arrays: NetworkArrays, order: Int64) -> Links:
         pair=copied(order[place], np.uint32),
         place=copied(place),
         parallel=copied(count),
+        gossip=_make_gossip(0, 0),
     )
+
+
+def _make_gossip(nodes: int, directions: int, networks: int | None = None) -> Gossip:
+    """Make room for changes of policies, or none at all where there are no nodes.
+
+    Args:
+        nodes: Nodes of the network.
+        directions: Its directions.
+        networks: How many to make, stacked along the first axis; one without that axis by default.
+    """
+    lead = () if networks is None else (networks,)
+    some = min(nodes, 1)
+    rows = some * min(max(directions // 4, FEWEST_CHANGES), MOST_CHANGES)
+    return Gossip(
+        change=zeros((*lead, rows), CHANGE),
+        before=zeros((*lead, rows), TERMS),
+        after=zeros((*lead, rows), TERMS),
+        told=zeros((*lead, rows, -(-nodes // 64)), np.uint64),
+        spread=zeros((*lead, directions), SPREAD),
+        numbers=zeros((*lead, 2 * some), np.int64),
+        key=zeros((*lead, 1), np.uint64),
+        delays=zeros((*lead, 5), np.int64),
+    )
+
+
+def _delays_ms(network: Network, gossip: GossipOptions) -> Int64:
+    """Return ``Gossip.delays`` of a network, in ms."""
+    nodes = network.hops.shape[1]
+    apart = most_hops(network._replace(links=None), zeros(nodes, np.uint8), zeros(nodes, np.bool_))
+    trickle_ms, interval_ms = 1000 * gossip.trickle_seconds, 1000 * gossip.update_interval_seconds
+    return copied(
+        np.array(
+            [
+                trickle_ms,
+                1000 * gossip.sub_batch_seconds,
+                gossip.max_update_burst * interval_ms,
+                interval_ms,
+                trickle_ms * max(apart - 1, 0),
+            ]
+        ),
+        np.int64,
+    )
+
+
+def with_room_for_changes(network: Network) -> Network:
+    """Return a network (no stack) with room for changes, where ``compile_network`` was told how they spread."""
+    links = network.links
+    if links is None or links.gossip.delays[TRICKLE] == 0:
+        return network
+    room = _make_gossip(network.hops.shape[1], len(network.source))
+    return network._replace(links=links._replace(gossip=room._replace(delays=links.gossip.delays)))
+
+
+def forget_changes(network: Network, key: int) -> None:
+    """Begin the gossip of a network (no stack) anew.
+
+    Args:
+        network: The network, whose policies are as everybody knows them.
+        key: Start of the stream that delays are drawn from, uint64 bits.
+    """
+    if network.links is not None and network.links.gossip.numbers.size:
+        gossip = network.links.gossip
+        gossip.key[0] = key
+        gossip.numbers[:] = 0
+        gossip.spread[:] = np.zeros((), SPREAD)
 
 
 def _no_links() -> Links:
     """Return the empty links that stand for ``None`` where a stack of plain networks is handed to compiled loops."""
     none = zeros(0, np.uint32)
-    return Links(zeros(0, INBOUND), zeros(0, np.uint8), none, none, none)
+    return Links(zeros(0, INBOUND), zeros(0, np.uint8), none, none, none, _make_gossip(0, 0))
 
 
 def policy_rows(arrays: NetworkArrays) -> Records:
@@ -189,6 +278,31 @@ def write_policy(network: Network, direction: int, policy: Policy) -> None:
     row["time_lock"] = policy.time_lock_delta
 
 
+def announce_policy(network: Network, direction: int, policy: Policy, now_ms: int) -> None:
+    """Change the policy of a direction in place, as its node does at a time; see ``gossip.change_policy``.
+
+    Args:
+        network: As for ``write_policy``.
+        direction: Direction index.
+        policy: As for ``write_policy``.
+        now_ms: Simulated time in ms.
+    """
+    if network.links is None:
+        write_policy(network, direction, policy)
+        return
+    terms = Terms(
+        fee_base_msat=policy.fee_base_msat,
+        fee_rate_ppm=policy.fee_rate_ppm,
+        time_lock=policy.time_lock_delta,
+        min_htlc_msat=policy.min_htlc_msat,
+        max_htlc_msat=policy.max_htlc_msat,
+        inbound_fee_base_msat=policy.inbound_fee_base_msat,
+        inbound_fee_rate_ppm=policy.inbound_fee_rate_ppm,
+        disabled=int(policy.disabled),
+    )
+    change_policy_now(network, direction, Terms(*map(int, terms)), int(now_ms))
+
+
 def _commitment_rows(arrays: NetworkArrays) -> Records:
     """Return the commitment rows."""
     rows = zeros(len(arrays.fee_per_kw), COMMITMENT)
@@ -214,7 +328,7 @@ def make_scratch(network: Network) -> Scratch:
         sent=zeros(MAX_ROUTE_HOPS, np.int64),
         lock=zeros(MAX_ROUTE_HOPS, np.int64),
         outbound_fee_msat=zeros(nodes if _has_links(network) else 0, np.int64),
-        knowledge=_make_knowledge(nodes, directions, directions if _has_links(network) else 0),
+        knowledge=_make_knowledge(network, nodes, directions),
         hop_rows=_make_hop_rows(network, nodes),
         htlcs=zeros(directions // 2, np.int32),
     )
@@ -243,20 +357,24 @@ def _make_parts() -> Parts:
         reached=zeros(MAX_PARTS, np.int32),
         refused=zeros(MAX_PARTS, np.int32),
         failure=zeros(MAX_PARTS, np.int32),
+        told=zeros(MAX_PARTS, np.int64),
         stage=zeros(MAX_PARTS, np.int32),
         next_ms=zeros(MAX_PARTS, np.int64),
     )
 
 
-def _make_knowledge(nodes: int, directions: int, chances: int) -> Knowledge:
+def _make_knowledge(network: Network, nodes: int, directions: int) -> Knowledge:
     """Make a sender's knowledge, empty."""
+    changes = 0 if network.links is None else network.links.gossip.change.shape[-1]
     return Knowledge(
         first=zeros(nodes, np.int32),
         record=zeros(directions, RECORD),
         known=zeros(directions, np.uint32),
-        counter=zeros(2, np.int64),
-        chance_ms=zeros(chances, np.int64),
+        counter=zeros(3, np.int64),
+        chance_ms=zeros(directions if _has_links(network) else 0, np.int64),
         draws=zeros(1, np.uint64),
+        unheard=zeros(changes, np.int64),
+        shown=zeros(directions if changes else 0, np.int32),
     )
 
 
@@ -334,28 +452,38 @@ def stack(networks: Sequence[Network]) -> Network:
     Args:
         networks: All with links or all without; without, the stack's are empty.
     """
-    plain = [network._replace(links=0) for network in networks]
-    columns = [copied(np.stack(column)) for column in zip(*plain, strict=True)]
-    links = zip(*(_no_links() if network.links is None else network.links for network in networks), strict=True)
-    return Network(*columns)._replace(
-        variant=copied(np.arange(len(networks))), links=Links(*(copied(np.stack(column)) for column in links))
+    links = [_no_links() if network.links is None else network.links for network in networks]
+    gossip = Gossip(*_stacked([own.gossip for own in links]))
+    return Network(*_stacked([network._replace(links=0) for network in networks]))._replace(
+        variant=copied(np.arange(len(networks))), links=Links(*_stacked([own[:-1] for own in links]), gossip)
     )
 
 
+def _stacked(tuples: Sequence[tuple[Any, ...]]) -> list[npt.NDArray[Any]]:
+    """Return arrays of tuples stacked along a new first axis, one for each place in the tuples."""
+    return [copied(np.stack(column)) for column in zip(*tuples, strict=True)]
+
+
 def with_own_policies(networks: Network, count: int) -> Network:
-    """Return a stack whose policies belong to so many networks that play on it, at first those of the first variant."""
-    links = networks.links
+    """Return a stack whose policies belong to so many networks that play on it, at first those of the first variant.
+
+    Each has room for changes of its own where ``compile_network`` was told how they spread.
+    """
+    links, delays = networks.links, networks.links.gossip.delays
+    spreads = delays[:, TRICKLE].any()
+    gossip = _make_gossip(networks.hops.shape[2] if spreads else 0, links.disabled.shape[1] if spreads else 0, count)
     return networks._replace(
         policy=copied(np.repeat(networks.policy[:1], count, axis=0)),
         links=links._replace(
             inbound=copied(np.repeat(links.inbound[:1], count, axis=0)),
             disabled=copied(np.repeat(links.disabled[:1], count, axis=0)),
+            gossip=gossip._replace(delays=delays),
         ),
     )
 
 
 def network_view(networks: Network, variant: int, policies: int) -> Network:
-    """Return one network of a stack for calls from Python; a view, policies included.
+    """Return one network of a stack for calls from Python; a view, policies included, of which everybody knows.
 
     Args:
         networks: The stack.
@@ -368,7 +496,14 @@ def network_view(networks: Network, variant: int, policies: int) -> Network:
         policy=networks.policy[policies],
         links=None
         if links.parallel.size == 0
-        else Links(links.inbound[policies], links.disabled[policies], *(column[variant] for column in links[2:])),
+        else Links(
+            links.inbound[policies],
+            links.disabled[policies],
+            links.pair[variant],
+            links.place[variant],
+            links.parallel[variant],
+            _make_gossip(0, 0),
+        ),
     )
 
 

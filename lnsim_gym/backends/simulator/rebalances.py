@@ -10,6 +10,7 @@ from lnsim_gym.backends.simulator.channels import can_add
 from lnsim_gym.backends.simulator.estimator import forget, recall, remember
 from lnsim_gym.backends.simulator.fees import node_fee_msat
 from lnsim_gym.backends.simulator.forwarding import PASSED, TEMPORARY_CHANNEL_FAILURE, begin_draws, first_refusal
+from lnsim_gym.backends.simulator.gossip import forget_unheard, hear_by_failure, note_unheard, show, show_all
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
@@ -17,7 +18,7 @@ from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
 
-__all__ = ["send_over"]
+__all__ = ["attempt", "send_over"]
 
 APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
@@ -47,17 +48,17 @@ def _build_route(network: Any, balances: Any, work: Any, route: Any, length: Any
 
 @fused
 def _first_refusal(network: Any, links: Any, balances: Any, work: Any, busy: Any, length: Any) -> Any:
-    """Return the position of the first forwarder that refuses, 0 when none does, and why.
+    """Return the position of the first forwarder that refuses, 0 when none does, why, and what ``first_refusal`` does.
 
     A forwarder also refuses to send an HTLC back over the channel it came from.
     """
     if links is None:
         for hop in range(1, length):
             if work.route[hop] == work.route[hop - 1] ^ 1:
-                return hop, TEMPORARY_CHANNEL_FAILURE
+                return hop, TEMPORARY_CHANNEL_FAILURE, -1
             if not can_add(network, balances, work.htlcs, work.route[hop], work.sent[hop]):
-                return hop, TEMPORARY_CHANNEL_FAILURE
-        return 0, PASSED
+                return hop, TEMPORARY_CHANNEL_FAILURE, -1
+        return 0, PASSED, -1
     return first_refusal(network, links, balances, work, busy, length)
 
 
@@ -90,26 +91,56 @@ def send_over(
         ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the HTLC or -1.
     """
     if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
-        return OTHER, np.int64(0), -1
+        return OTHER, np.int64(0), np.int64(-1)
+    note_unheard(network, network.links, work, network.source[route[0]], now_ms)
+    sent = attempt(network, balances, work, memory, route, length, amount_msat, now_ms, earned_msat)
+    forget_unheard(network.links, work.knowledge)
+    return sent[0], sent[1], sent[2][0]
+
+
+@outlined
+def attempt(
+    network: Any,
+    balances: Any,
+    work: Any,
+    memory: Any,
+    route: Any,
+    length: Any,
+    amount_msat: Any,
+    now_ms: Any,
+    earned_msat: Any,
+) -> Any:
+    """Do what ``send_over`` does, for a sender of whom it was noted what it has not heard of (``note_unheard``).
+
+    Returns:
+        ``RebalanceReason``, routing fees in msat, and the refusal as ``learn_refusal`` takes it; its position is 0
+        where the sender itself refused and -1 where nobody did.
+    """
     busy = work
     work = quiet(work)
     for hop in range(length):  # into an array of the type that payments use, so that nothing is compiled twice
         work.route[hop] = route[hop]
+    show(network, network.links, work.knowledge)
     reason = _build_route(network, balances, work, work.route, length, amount_msat)
+    show_all(network, network.links, work.knowledge)
     if reason != APPLIED:
-        return reason, np.int64(0), 0 if reason == OTHER else -1
+        position = np.int64(0 if reason == OTHER else -1)
+        return reason, np.int64(0), (position, np.int64(PASSED), np.int64(-1))
     sender = np.int64(network.source[work.route[0]])
     begin_draws(network.links, memory, work.knowledge)
-    refused, failure = _first_refusal(network, network.links, balances, work, busy, length)
+    refused, failure, told = _first_refusal(network, network.links, balances, work, busy, length)
+    refusal = (np.int64(refused), np.int64(failure), np.int64(told))
+    if refused > 0:
+        hear_by_failure(network.links, work.knowledge, told, sender)
     if memory.first.size > 0:
         recall(network.source, work.knowledge, memory, sender)
         if refused > 0:
-            learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refused, failure, now_ms)
+            learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refusal, now_ms)
         else:
             learn_carried(network.source, network.links, work.knowledge, work.route, work.sent, length)
         remember(work.knowledge, memory, sender)
         forget(network.source, work.knowledge)
     if refused > 0:
-        return REFUSED if failure == TEMPORARY_CHANNEL_FAILURE else OTHER, np.int64(0), refused
+        return REFUSED if failure == TEMPORARY_CHANNEL_FAILURE else OTHER, np.int64(0), refusal
     settle(network.source, balances, earned_msat, work.route, work.sent, length)
-    return APPLIED, work.sent[0] - amount_msat, -1
+    return APPLIED, work.sent[0] - amount_msat, (np.int64(-1), refusal[1], refusal[2])

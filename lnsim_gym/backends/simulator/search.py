@@ -37,6 +37,7 @@ from lnsim_gym.backends.simulator.estimator import (
     probability,
 )
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
+from lnsim_gym.backends.simulator.gossip import show, show_all
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, outlined
@@ -425,7 +426,7 @@ def find_route(
     """Find the route that LND would try next and leave it in ``work.route`` and ``work.sent``.
 
     Args:
-        network: The network.
+        network: The network; meanwhile it has the policies that the sender has heard of.
         balances: Balances in msat by direction, reduced by what is in flight.
         work: Working space; holds what the sender knows and the HTLCs in flight.
         sender: Paying node.
@@ -455,12 +456,14 @@ def find_route(
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     step = 1.0 / likely - 1.0
     reached = False
+    show(network, network.links, work.knowledge)
     while True:
         bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit)
         reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
         limit = FAR
+    show_all(network, network.links, work.knowledge)
     if not reached:
         return np.int64(0)
     return _unwind(network, network.links, work, sender, target, amount)

@@ -181,8 +181,6 @@ def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> Non
     if _costs_too_much(network, task, variant, row, amount):
         counts[LEDGER + REASON] = FEE_LIMIT_EXCEEDED
         return
-    step = read(address, "columns.steps")[index]
-    payments = read(address, "columns.source").shape[1]
     reason, fee_msat, failure_index = send_over(
         network,
         read(address, "columns.balances_msat")[index],
@@ -191,7 +189,7 @@ def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> Non
         _mine(task, "route")[variant, row],
         _mine(task, "route_hops")[variant, row],
         amount,
-        read(address, "programs.payment_ms")[variant] * step * payments,
+        read(address, "columns.now_ms")[index],
         read(address, "columns.earned_msat")[index],
     )
     counts[LEDGER + FAILURE_INDEX] = failure_index
@@ -239,9 +237,7 @@ def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any)
         amount,
         amount * _mine(task, "fee_limit_ppm")[variant] // 1_000_000,
         _mine(task, "attempts"),
-        read(address, "programs.payment_ms")[variant]
-        * read(address, "columns.steps")[index]
-        * read(address, "columns.source").shape[1],
+        read(address, "columns.now_ms")[index],
         read(address, "columns.earned_msat")[index],
         noted[ROUTE:],
     )

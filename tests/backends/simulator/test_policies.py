@@ -1,7 +1,5 @@
 """Policies that change while a simulated network is in use, held to the plain-Python oracle."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,10 +13,9 @@ from lnsim_gym.payments import PaymentBatch, PaymentOptions, RebalanceReason
 from tests.oracle.engine import first_payment
 from tests.oracle.network import OracleNetwork, OraclePolicy
 from tests.oracle.scenarios import (
-    public_policy,
     random_amount,
     random_balances,
-    random_policy,
+    random_change,
     random_route,
     random_topology,
 )
@@ -29,14 +26,9 @@ DEAR = Policy(fee_base_msat=7_000, fee_rate_ppm=2_500, time_lock_delta=40)
 
 def change_policy(rng, backend, oracle, public):
     """Give a random direction of both networks the same random policy."""
-    direction = rng.randrange(len(oracle.policy))
-    capacity_sat = backend.topology.channels[direction // 2].capacity_sat
-    policy = random_policy(rng, capacity_sat, uneven_fees=False)
-    if public:
-        policy = public_policy(rng, policy)
+    direction, policy = random_change(rng, backend.topology, public=public)
     backend.set_policy(direction, policy)
-    told = backend.topology.checked_policy(direction, policy)
-    oracle.policy[direction] = OraclePolicy(*(getattr(told, field.name) for field in dataclasses.fields(OraclePolicy)))
+    oracle.set_policy(direction, OraclePolicy.of(policy))
 
 
 def assert_same_payment(rng, backend, oracle, now_ms):
