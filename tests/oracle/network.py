@@ -125,7 +125,11 @@ class SeededChoice:
     def begin(self):
         """Begin the stream of the next payment."""
         self.payments = (self.payments + self.GAMMA) % 2**64
-        self.state = self._word(self.payments)
+        self.state = self.start = self._word(self.payments)
+
+    def rank(self, direction):
+        """Order the sender's own parallel channels of equal bandwidth for the payment: the highest is taken."""
+        return self._word((self.start ^ direction) + self.GAMMA)
 
     def __call__(self, willing):
         self.state = (self.state + self.GAMMA) % 2**64
@@ -188,6 +192,10 @@ class OracleNetwork:
         self.memories = {}
         self.ties = 0
         """Pairs of equally good ways met so far: LND takes the one that its maps happen to list first."""
+
+    def rank(self, direction):
+        """Order directions that are equally good to LND, which takes the one that its maps list last."""
+        return self.choose.rank(direction) if isinstance(self.choose, SeededChoice) else direction
 
     def balances_msat(self):
         return [channel.local_msat() for channel in self.channels]

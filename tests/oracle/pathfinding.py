@@ -119,7 +119,10 @@ def get_edge(network, source, origin, node, to):
             bandwidth = network.bandwidth(direction, amount)
             if amount > bandwidth or bandwidth < most:
                 continue
-            network.ties += found is not None and bandwidth == most
+            if found is not None and bandwidth == most:
+                network.ties += 1
+                if network.rank(direction) < network.rank(found.direction):
+                    continue
             most, longest, largest = bandwidth, policy.time_lock_delta, capacity
         else:  # getEdgeNetwork
             if policy.disabled:

@@ -27,10 +27,11 @@ INCORRECT_CLTV_EXPIRY: Final = 4
 
 @fused
 def begin_draws(links: Any, memory: Any, knowledge: Any) -> Any:
-    """Give the next payment of a network a stream of its own for its forwarders to draw from, where there are links."""
+    """Give the next payment of a network a stream of its own for what LND leaves to chance, where there are links."""
     if links is not None:
         memory.draws[0] = advance(memory.draws[0])
         knowledge.draws[0] = word(memory.draws[0])
+        knowledge.draws[1] = knowledge.draws[0]
 
 
 @fused

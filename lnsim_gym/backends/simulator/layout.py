@@ -225,7 +225,7 @@ class Knowledge(NamedTuple):
     known: UInt32  # (directions,) the known directions, in the order learned
     counter: Int64  # (3,) KNOWN, BOOSTED, UNHEARD
     chance_ms: Int64  # (directions,) when the pair was last given a second chance, or -1; (0,) in plain networks
-    draws: UInt64  # (1,) state of the stream that forwarders draw from among parallel channels
+    draws: UInt64  # (2,) state of the stream that forwarders draw from among parallel channels, and its start
     unheard: Int64  # (changes,) directions with a policy that the sender has not heard of
     shown: Int32  # (directions,) 1 + row of the change before which the sender knows the policy, or 0; else (0,)
 
@@ -302,7 +302,7 @@ class Memory(NamedTuple):
     failure_ms: Int64  # (records,)
     chance_ms: Int64  # (records,); (0,) in plain networks
     used: Int64  # (1,) records in use
-    draws: UInt64  # (1,) as in ``Knowledge``, kept between payments
+    draws: UInt64  # (1,) state of the stream that the streams of payments start from
 
 
 class Settings(NamedTuple):

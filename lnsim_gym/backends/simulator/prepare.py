@@ -372,7 +372,7 @@ def _make_knowledge(network: Network, nodes: int, directions: int) -> Knowledge:
         known=zeros(directions, np.uint32),
         counter=zeros(3, np.int64),
         chance_ms=zeros(directions if _has_links(network) else 0, np.int64),
-        draws=zeros(1, np.uint64),
+        draws=zeros(2, np.uint64),
         unheard=zeros(changes, np.int64),
         shown=zeros(directions if changes else 0, np.int32),
     )

@@ -114,7 +114,7 @@ def direct_channel(
         if own_probability(work.knowledge, links.pair[direction], now) != SUCCESS_PROBABILITY:
             return -1
         path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0), np.int64(0), True)
-        edge = own_edge(network, balances, work.htlcs, np.int64(links.place[direction]), path)
+        edge = own_edge(network, balances, work, np.int64(links.place[direction]), path)
         return -1 if edge.direction == NO_DIRECTION else edge.direction
     policy = network.policy[direction]
     if amount < policy.min_htlc_msat or amount > policy.max_htlc_msat:
@@ -247,7 +247,7 @@ def _relax_sender_linked(network: Any, balances: Any, work: Any, sender: Any, pl
     label = work.label[sender]
     known = label.stamp == work.searches[0]
     best = label.distance if known else FAR
-    edge = own_edge(network, balances, work.htlcs, place, path)
+    edge = own_edge(network, balances, work, place, path)
     if edge.direction == NO_DIRECTION or edge.sent_msat - amount > fee_limit:
         return best
     pair = network.links.pair[np.uint32(edge.direction)]

@@ -14,6 +14,7 @@ import numpy as np
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, inbound_fee_msat
 from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.traffic.random import fork
 
 __all__ = ["NO_DIRECTION", "Edge", "foreign_edge", "is_further_channel", "own_edge", "pair_of"]
 
@@ -90,20 +91,20 @@ def foreign_edge(network: Any, place: Any, path: Any) -> Any:
 
 
 @outlined
-def own_edge(network: Any, balances: Any, htlcs: Any, place: Any, path: Any) -> Any:
+def own_edge(network: Any, balances: Any, work: Any, place: Any, path: Any) -> Any:
     """Return the edge over channels of the sender, who charges itself nothing (``getEdgeLocal``).
 
-    Disabled channels count too. Among equal bandwidths, which LND takes in an order left to chance, the last in
-    document order is taken.
+    Disabled channels count too. Among equal bandwidths, which LND takes in an order left to chance, one is drawn for
+    the payment.
 
     Args:
         network: ``Network`` with links.
         balances: Balances in msat by direction.
-        htlcs: As for ``can_add``.
+        work: ``Workspace`` with what is in flight.
         place: As for ``foreign_edge``.
         path: As for ``foreign_edge``.
     """
-    links = network.links
+    links, htlcs, key = network.links, work.htlcs, work.knowledge.draws[1]
     chosen, most = np.int64(NO_DIRECTION), np.int64(0)
     sent, inbound, capacity = np.int64(0), np.int64(0), np.int64(0)
     for channel in range(place, place + np.int64(links.parallel[network.incoming[place]])):
@@ -115,6 +116,8 @@ def own_edge(network: Any, balances: Any, htlcs: Any, place: Any, path: Any) -> 
             continue
         bandwidth = spendable(network, balances, htlcs, direction)
         if amount > bandwidth or bandwidth < most or not can_add(network, balances, htlcs, direction, amount):
+            continue
+        if bandwidth == most and chosen != NO_DIRECTION and fork(key, direction) < fork(key, chosen):
             continue
         most = bandwidth
         chosen, sent, inbound, capacity = np.int64(direction), amount, fee_in, policy.capacity_msat
