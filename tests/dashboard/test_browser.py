@@ -264,9 +264,9 @@ def test_hostile_names_are_shown_as_data(browser, tmp_path):
 
 
 def test_a_thousand_nodes_are_drawn(browser):
-    with watching("--topology", "scale_free(1000, seed=1)", "--steps-per-second", "2", "--agent", "noop") as address:
-        with opened(browser, address) as page:
-            until(page, f"{EPISODE}?.network.nodes.length === 1000 && !!{EPISODE}.last")
-            steps = page.evaluate(f"{EPISODE}.steps")
-            until(page, f"{EPISODE}.steps > {steps} + 2")
-            assert page.locator("#log tbody tr").count() > 10
+    topology = ("--topology", "scale_free(1000, seed=1)")
+    with watching(*topology, "--steps-per-second", "2", "--agent", "noop") as address, opened(browser, address) as page:
+        until(page, f"{EPISODE}?.network.nodes.length === 1000 && !!{EPISODE}.last")
+        steps = page.evaluate(f"{EPISODE}.steps")
+        until(page, f"{EPISODE}.steps > {steps} + 2")
+        assert page.locator("#log tbody tr").count() > 10
