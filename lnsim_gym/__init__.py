@@ -1,11 +1,13 @@
 """Reinforcement learning over a Lightning network: real LND nodes, or a simulator that agrees with them.
 
 Importing the package registers its environments with Gymnasium, so that ``gym.make("LightningNet-v0")`` works.
+``parallel_env`` makes the PettingZoo form of one of them, in which every node is an agent.
 """
 
+from lnsim_gym.environment.every_node import parallel_env
 from lnsim_gym.environment.registration import register_environments
 from lnsim_gym.version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "parallel_env"]
 
 register_environments()

@@ -56,6 +56,7 @@ OUTSIDE = {
     "PIL": "rendering",
     "typer": "cli",
     "pygame": "rendering",
+    "pettingzoo": "environment",
     "numba": "compiled",
     "llvmlite": "compiled",
 }

@@ -23,7 +23,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceResult
 from lnsim_gym.rendering import RENDER_FPS, RENDER_MODES, Renderer
 from lnsim_gym.tasks import EnvironmentConfig
-from lnsim_gym.tasks.columns import LEDGER
+from lnsim_gym.tasks.columns import LEDGER, StepColumns
 from lnsim_gym.tasks.config import plain_settings
 from lnsim_gym.tasks.presentation import Presentation
 
@@ -165,6 +165,11 @@ class LightningNetEnv(gym.Env[Any, Any]):
     def topology(self) -> Topology:
         """The network with the routing policies that it has now."""
         return self._episodes.topology(0)
+
+    @property
+    def columns(self) -> StepColumns:
+        """What happened in the last step, one row; views that change with the next reset and step."""
+        return self._episodes.columns
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Start an episode.

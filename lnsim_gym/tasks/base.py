@@ -192,7 +192,7 @@ class Task(ABC):
     """Value of the setting ``task``."""
     Config: ClassVar[type[EnvironmentConfig]]
     """Settings of an environment with this task."""
-    decision: ClassVar[tuple[str, ...]]
+    decision: tuple[str, ...]
     """What each number of a decision means."""
     ledger: tuple[str, ...] = ()
     """What each number means that ``apply`` and ``measure`` note of a step, int64, amounts in msat."""

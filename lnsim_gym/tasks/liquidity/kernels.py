@@ -167,19 +167,40 @@ def _note_request(noted: Any, amount: Any) -> None:
 
 
 @inlined
+def _deeds(address: Any) -> Any:
+    """Return how many rebalances a step has: each is a row and an amount of the decision."""
+    return read(address, "columns.decision").shape[1] // 2
+
+
+@inlined
+def _ledger_of(address: Any, index: Any, deed: Any) -> Any:
+    """Return what is noted of one rebalance of a step, a view; all have equally long parts of the ledger."""
+    noted = read(address, "columns.counts")[index, LEDGER:]
+    length = noted.shape[0] // _deeds(address)
+    return noted[deed * length : (deed + 1) * length]
+
+
+@inlined
 def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> None:
-    """Apply the rebalance of a step and note what became of it."""
+    """Apply the rebalances of a step, one after the other, and note what became of them."""
+    for deed in range(_deeds(address)):
+        _apply_deed_to(network_at_index, address, task, index, deed)
+
+
+@inlined
+def _apply_deed_to(network_at_index: Any, address: Any, task: Any, index: Any, deed: Any) -> None:
+    """Apply one rebalance of a step and note what became of it."""
     decision = read(address, "columns.decision")[index]
-    counts = read(address, "columns.counts")[index]
-    row = decision[0]
-    amount = decision[1]
-    _note_request(counts[LEDGER:], amount)
+    noted = _ledger_of(address, index, deed)
+    row = decision[2 * deed]
+    amount = decision[2 * deed + 1]
+    _note_request(noted, amount)
     if row < 0:
         return
     variant = read(address, "columns.variant")[index]
     network = network_at_index(address, index)
     if _costs_too_much(network, task, variant, row, amount):
-        counts[LEDGER + REASON] = FEE_LIMIT_EXCEEDED
+        noted[REASON] = FEE_LIMIT_EXCEEDED
         return
     reason, fee_msat, failure_index = send_over(
         network,
@@ -192,11 +213,11 @@ def _apply_to(network_at_index: Any, address: Any, task: Any, index: Any) -> Non
         read(address, "columns.now_ms")[index],
         read(address, "columns.earned_msat")[index],
     )
-    counts[LEDGER + FAILURE_INDEX] = failure_index
-    counts[LEDGER + REASON] = reason
+    noted[FAILURE_INDEX] = failure_index
+    noted[REASON] = reason
     if reason == 0:
-        counts[LEDGER + APPLIED] = amount
-        counts[LEDGER + FEE] = fee_msat
+        noted[APPLIED] = amount
+        noted[FEE] = fee_msat
 
 
 @outlined
@@ -266,23 +287,33 @@ def _measure(address: Any, task: Any, index: Any) -> None:
     asked_msat = 0
     for payment in range(payments):
         asked_msat += amount_msat[payment]
-    row = read(address, "columns.decision")[index, 0]
+    terms[SUCCESS_RATE] = counts[SUCCEEDED] / payments
+    terms[VOLUME_RATE] = counts[VOLUME] / asked_msat
+    terms[ROUTING_FEES] = counts[FEES] / 1000.0
+    terms[REBALANCE_FEES] = 0.0
+    terms[REBALANCED_SHARE] = 0.0
+    for deed in range(_deeds(address)):
+        noted = _ledger_of(address, index, deed)
+        terms[REBALANCE_FEES] += noted[FEE] / 1000.0
+        terms[REBALANCED_SHARE] += noted[APPLIED] / _unit_msat(address, task, index, deed)
+    weights = _mine(task, "weights")
+    reward = 0.0
+    for term in range(terms.shape[0]):
+        reward += weights[term] * terms[term]
+    read(address, "columns.reward")[index] = reward
+
+
+@inlined
+def _unit_msat(address: Any, task: Any, index: Any, deed: Any) -> Any:
+    """Return the capacity that the size of a rebalance is a share of; 1 where there is none."""
+    row = read(address, "columns.decision")[index, 2 * deed]
     unit_msat = np.int64(1)
     if row >= 0 and _mine(task, "attempts") > 0:
         directions, policy = read(address, "columns.balances_msat").shape[1], network_of(address, index).policy
         unit_msat = min(policy[row // directions].capacity_msat, policy[row % directions].capacity_msat)
     elif row >= 0:
         unit_msat = _mine(task, "route_unit_msat")[read(address, "columns.variant")[index], row]
-    terms[SUCCESS_RATE] = counts[SUCCEEDED] / payments
-    terms[VOLUME_RATE] = counts[VOLUME] / asked_msat
-    terms[ROUTING_FEES] = counts[FEES] / 1000.0
-    terms[REBALANCE_FEES] = counts[LEDGER + FEE] / 1000.0
-    terms[REBALANCED_SHARE] = counts[LEDGER + APPLIED] / unit_msat
-    weights = _mine(task, "weights")
-    reward = 0.0
-    for term in range(terms.shape[0]):
-        reward += weights[term] * terms[term]
-    read(address, "columns.reward")[index] = reward
+    return unit_msat
 
 
 @outlined
@@ -308,15 +339,14 @@ def _allow(spendable_msat: Any, first_direction: Any, needed_msat: Any, allowed:
 
 @outlined
 def _observe_again(address: Any, task: Any, index: Any) -> None:
-    """Observe the channels that the rebalance and the payments of a step used; of the others, what is known holds."""
-    counts = read(address, "columns.counts")[index]
-    row = read(address, "columns.decision")[index, 0]
-    if counts[LEDGER + APPLIED] > 0:
-        for hop in range(MAX_ROUTE_HOPS):
-            direction = _direction_of(address, task, index, row, hop)
-            if direction < 0:
-                break
-            _observe_channel(address, task, index, direction)
+    """Observe the channels that the rebalances and the payments of a step used; of the others, what is known holds."""
+    for deed in range(_deeds(address)):
+        if _ledger_of(address, index, deed)[APPLIED] > 0:
+            for hop in range(MAX_ROUTE_HOPS):
+                direction = _direction_of(address, task, index, deed, hop)
+                if direction < 0:
+                    break
+                _observe_channel(address, task, index, direction)
     parts, part_route = read(address, "columns.parts")[index], read(address, "columns.part_route")[index]
     for payment in range(read(address, "columns.due")[index]):
         for part in range(parts[payment]):
@@ -328,10 +358,11 @@ def _observe_again(address: Any, task: Any, index: Any) -> None:
 
 
 @inlined
-def _direction_of(address: Any, task: Any, index: Any, row: Any, hop: Any) -> Any:
+def _direction_of(address: Any, task: Any, index: Any, deed: Any, hop: Any) -> Any:
     """Return a direction of the route of an applied rebalance, -1 beyond its end."""
     if _mine(task, "attempts") > 0:
-        return read(address, "columns.counts")[index, LEDGER + ROUTE + hop]
+        return _ledger_of(address, index, deed)[ROUTE + hop]
+    row = read(address, "columns.decision")[index, 2 * deed]
     variant = read(address, "columns.variant")[index]
     route = _mine(task, "route")
     return np.int64(route[variant, row, hop]) if hop < _mine(task, "route_hops")[variant, row] else np.int64(-1)
@@ -355,11 +386,19 @@ def _observe_channel(address: Any, task: Any, index: Any, used: Any) -> None:
 
 
 @inlined
+def _moved_any(address: Any, index: Any) -> Any:
+    """Return whether any rebalance of a step was applied."""
+    moved_msat = 0
+    for deed in range(_deeds(address)):
+        moved_msat += _ledger_of(address, index, deed)[APPLIED]
+    return moved_msat > 0
+
+
+@inlined
 def _observe_used(address: Any, task: Any, index: Any) -> None:
     """Observe what a simulated step left behind, at the cost of what it did rather than of the network's size."""
     # Where channels are parallel, a rebalance may have taken others than its route says.
-    moved_elsewhere = has_links(address) and read(address, "columns.counts")[index, LEDGER + APPLIED] > 0
-    if _mine(task, "looks_again") != 0 and not moved_elsewhere:
+    if _mine(task, "looks_again") != 0 and not (has_links(address) and _moved_any(address, index)):
         _observe_again(address, task, index)
     else:
         _observe(address, task, index)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -149,34 +149,33 @@ class LiquidityTask(Task):
 
     def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
         """See ``Task.apply``."""
-        row, amount_msat = decision.tolist()
-        route = self.routes.route(row)
-        result = RebalanceResult()
-        if row != NO_OP:
-            fee_msat = hop_amounts_msat(self.topology, route, amount_msat)[0] - amount_msat
-            over = exceeds_fee_limit(fee_msat, amount_msat, self.config.rebalance_fee_limit_ppm)
-            refused = RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
-            result = refused if over else backend.rebalance(route, amount_msat)
-        noted[ledger.REQUESTED] = amount_msat
-        noted[ledger.APPLIED] = result.applied_msat
-        noted[ledger.FEE] = result.fee_msat
-        noted[ledger.REASON] = result.reason
-        noted[ledger.FAILURE_INDEX] = result.failure_source_index
-        done = () if row == NO_OP else (Rebalance(route, amount_msat, result),)
-        return done, self.config.payments_per_step
+        done = []
+        for (row, amount_msat), entries in self._deeds(decision, noted):
+            route = self.routes.route(row)
+            result = self._rebalance(backend, route, amount_msat) if route else RebalanceResult()
+            entries[ledger.REQUESTED] = amount_msat
+            entries[ledger.APPLIED] = result.applied_msat
+            entries[ledger.FEE] = result.fee_msat
+            entries[ledger.REASON] = result.reason
+            entries[ledger.FAILURE_INDEX] = result.failure_source_index
+            if route:
+                done.append(Rebalance(route, amount_msat, result))
+        return tuple(done), self.config.payments_per_step
 
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """See ``Task.interventions``."""
-        row, amount_msat = decision.tolist()
-        if row == NO_OP:
-            return ()
-        _, applied_msat, fee_msat, reason, failure_index, *found = noted.tolist()
-        result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
-        if self.pairs is None:
-            route = self.routes.route(row)
-        else:  # where no route was found, the two channels that were asked for
-            route = tuple(direction for direction in found if direction >= 0) or self.pairs.legs(row)
-        return (Rebalance(route, amount_msat, result),)
+        done = []
+        for (row, amount_msat), entries in self._deeds(decision, noted):
+            if row == NO_OP:
+                continue
+            _, applied_msat, fee_msat, reason, failure_index, *found = entries.tolist()
+            result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
+            if self.pairs is None:
+                route = self.routes.route(row)
+            else:  # where no route was found, the two channels that were asked for
+                route = tuple(direction for direction in found if direction >= 0) or self.pairs.legs(row)
+            done.append(Rebalance(route, amount_msat, result))
+        return tuple(done)
 
     def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
         """See ``Task.add_info``; written out, as every step of a single environment comes here."""
@@ -227,11 +226,23 @@ class LiquidityTask(Task):
 
     def rebalance_tally(self, noted: Int64) -> RebalanceTally:
         """See ``Task.rebalance_tally``."""
-        refused = noted[:, ledger.REASON] != 0
-        asked = refused | (noted[:, ledger.REQUESTED] > 0)
-        return RebalanceTally(
-            asked.astype(np.int64), refused.astype(np.int64), noted[:, ledger.APPLIED], noted[:, ledger.FEE]
-        )
+        deeds = noted.reshape(len(noted), len(self.decision) // 2, -1)
+        refused = deeds[:, :, ledger.REASON] != 0
+        asked = refused | (deeds[:, :, ledger.REQUESTED] > 0)
+        moved, paid = deeds[:, :, ledger.APPLIED], deeds[:, :, ledger.FEE]
+        return RebalanceTally(*(values.sum(axis=1, dtype=np.int64) for values in (asked, refused, moved, paid)))
+
+    def _deeds(self, decision: Int64, noted: Int64) -> Iterator[tuple[list[int], Int64]]:
+        """Yield row and amount of each rebalance of a decision, with its part of the ledger, a view."""
+        deeds = decision.reshape(-1, 2)
+        return zip(deeds.tolist(), noted.reshape(len(deeds), -1), strict=True)
+
+    def _rebalance(self, backend: Backend, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
+        """Rebalance on a backend, unless that costs too much."""
+        fee_msat = hop_amounts_msat(self.topology, route, amount_msat)[0] - amount_msat
+        if exceeds_fee_limit(fee_msat, amount_msat, self.config.rebalance_fee_limit_ppm):
+            return RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED)
+        return backend.rebalance(route, amount_msat)
 
     def require_same_shape(self, other: LiquidityTask, index: int) -> None:
         """See ``Task.require_same_shape``."""
@@ -256,7 +267,7 @@ def as_liquidity(task: Task, who: str) -> LiquidityTask:
     Raises:
         ConfigError: It is another one.
     """
-    if not isinstance(task, LiquidityTask):
+    if not isinstance(task, LiquidityTask) or task.name != LiquidityTask.name:
         raise ConfigError(f"{who} needs an environment with task 'liquidity', got task {task.name!r}")
     return task
 
