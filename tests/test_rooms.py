@@ -57,6 +57,9 @@ OUTSIDE = {
     "typer": "cli",
     "pygame": "rendering",
     "pettingzoo": "environment",
+    "minari": "agents/datasets",
+    "ray": "agents/cluster",
+    "optuna": "agents/cluster",
     "numba": "compiled",
     "llvmlite": "compiled",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ class Agent(ABC):
 
     INFO: Final = ("action_mask", "seed", "episode_number", "step")
     """Entries of info that an agent may read."""
+
+    is_separable: ClassVar[bool] = True
+    """Whether it decides on each network as if there were no others, to the last bit."""
 
     threads: int = 1
     """Threads that an agent which simulates may use."""

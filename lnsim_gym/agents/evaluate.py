@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -16,7 +18,7 @@ from lnsim_gym.tasks.base import RebalanceTally
 from lnsim_gym.tasks.columns import COUNTS, SUCCEEDED
 from lnsim_gym.tasks.presentation import Presentation
 
-__all__ = ["Score", "behind", "bootstrap", "evaluate"]
+__all__ = ["Score", "Tally", "behind", "bootstrap", "evaluate", "play_episodes"]
 
 
 RESAMPLES = 2_000
@@ -78,13 +80,34 @@ def evaluate(
         InvalidAction: The agent returned another number of actions than there are networks, or an impossible one.
         BackendError: Real nodes could not be brought up, or were lost.
     """
+    return play_episodes(agent, seeds, steps, tell, threads).score(name)
+
+
+def play_episodes(
+    agent: Agent,
+    seeds: Sequence[int],
+    steps: int,
+    tell: Callable[[int, int], None] | None = None,
+    threads: int = 1,
+    chance: int | None = None,
+) -> Tally:
+    """Let an agent play one episode of each seed, and sum up each of them; see ``evaluate``.
+
+    Args:
+        agent: See ``evaluate``.
+        seeds: See ``evaluate``.
+        steps: See ``evaluate``.
+        tell: See ``evaluate``.
+        threads: See ``evaluate``.
+        chance: Seed of the agent's own draws; the first of the seeds by default.
+    """
     if not len(seeds) or steps < 1:
         raise ConfigError(f"expected at least one seed and one step to play, got {len(seeds)} and {steps}")
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
     agent.threads = max(agent.threads, threads)
     episodes = open_episodes(agent.problem, at_once, threads)
-    rng = np.random.default_rng(seeds[0])
-    tally = _Tally(len(seeds))
+    rng = np.random.default_rng(seeds[0] if chance is None else chance)
+    tally = Tally.zeros(len(seeds))
     try:
         for first in range(0, len(seeds), at_once):
             for network, seed in enumerate(seeds[first : first + at_once]):
@@ -97,7 +120,7 @@ def evaluate(
                     tell(first // at_once * steps + step + 1, len(seeds) // at_once * steps)
     finally:
         episodes.close()
-    return tally.score(name)
+    return tally
 
 
 def behind(score: Score, best: Score) -> tuple[float, float, float]:
@@ -128,18 +151,34 @@ def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
     episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))
 
 
-class _Tally:
-    """Sums over the steps of each episode.
+@dataclass(frozen=True)
+class Tally:
+    """Sums over the steps of each episode."""
 
-    Args:
-        episodes: Number of episodes.
-    """
+    sent: Int64
+    """Payments, shape (episodes,)."""
+    counts: Int64
+    """Shape (episodes, len(COUNTS))."""
+    rebalances: Int64
+    """Shape (episodes, len(RebalanceTally._fields))."""
+    reward: Float64
+    """Shape (episodes,)."""
 
-    def __init__(self, episodes: int) -> None:
-        self.sent: Int64 = np.zeros(episodes, np.int64)
-        self.counts: Int64 = np.zeros((episodes, len(COUNTS)), np.int64)
-        self.rebalances: Int64 = np.zeros((episodes, len(RebalanceTally._fields)), np.int64)
-        self.reward: Float64 = np.zeros(episodes)
+    @classmethod
+    def zeros(cls, episodes: int) -> Self:
+        """Begin with a number of episodes."""
+        return cls(
+            sent=np.zeros(episodes, np.int64),
+            counts=np.zeros((episodes, len(COUNTS)), np.int64),
+            rebalances=np.zeros((episodes, len(RebalanceTally._fields)), np.int64),
+            reward=np.zeros(episodes),
+        )
+
+    @classmethod
+    def joined(cls, tallies: Sequence[Self]) -> Self:
+        """Put the episodes of several tallies one behind the other."""
+        columns = (field.name for field in fields(cls))
+        return cls(**{column: np.concatenate([getattr(tally, column) for tally in tallies]) for column in columns})
 
     def add(self, which: slice, episodes: Episodes) -> None:
         """Add the step that some episodes just did."""

@@ -152,6 +152,8 @@ class NetworkAgent(Agent):
         ValueError: It is no plain network over discrete actions.
     """
 
+    is_separable = False  # matrix products of float32 depend on the number of rows in their last bits
+
     def __init__(self, problem: Problem, recipe: TrainedRecipe, file: PolicyFile) -> None:
         super().__init__(problem)
         kind = _KINDS[recipe.algo]

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from lnsim_gym.agents.evaluate import Score, evaluate
-from lnsim_gym.agents.recipe import RuleRecipe
+from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe
 from lnsim_gym.agents.registry import build_rule, settings_of
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
@@ -24,7 +24,7 @@ SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
 class Trial(NamedTuple):
     """One combination of settings, and what it reached."""
 
-    recipe: RuleRecipe
+    recipe: RuleRecipe | TrainedRecipe
     score: Score
 
 
@@ -86,15 +86,21 @@ def search(
     return sorted(trials, key=lambda trial: -trial.score.success_rate)
 
 
-def recipe_text(recipe: RuleRecipe, comment: str) -> str:
-    """Return a rule's recipe as the text of a TOML file that begins with a comment."""
-    plain: dict[str, Any] = {"policy": recipe.policy, **recipe.settings}
-    view = msgspec.to_builtins(recipe.view)
-    if view:
-        plain["view"] = view
-    # JSON writes numbers, strings, booleans and lists of them as TOML does.
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items() if not isinstance(value, dict)]
+def recipe_text(recipe: RuleRecipe | TrainedRecipe, comment: str) -> str:
+    """Return a recipe as the text of a TOML file that begins with a comment."""
+    plain: dict[str, Any] = msgspec.to_builtins(recipe)
+    if isinstance(recipe, RuleRecipe):
+        plain = {"policy": plain["policy"], **plain["settings"], "view": plain["view"]}
+    plain = {key: value for key, value in plain.items() if value is not None and value != {}}
+    lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for table, entries in plain.items():
         if isinstance(entries, dict):
-            lines += ["", f"[{table}]", *(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in entries.items())]
+            lines += ["", f"[{table}]", *(f"{json.dumps(key)} = {_toml(value)}" for key, value in entries.items())]
     return "\n".join([f"# {comment}", *lines, ""])
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML writes it: numbers, strings, booleans and lists of them as JSON does, tables inline."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(entry)}" for key, entry in value.items()) + " }"
+    return json.dumps(value)

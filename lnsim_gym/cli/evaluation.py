@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,16 +19,21 @@ from lnsim_gym.cli.options import (
     LauncherChoice,
     LauncherOption,
     Network,
+    Ray,
     Settings,
     Topology,
 )
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
+    from lnsim_gym.agents import Agent
+    from lnsim_gym.agents.cluster import Space
     from lnsim_gym.agents.evaluate import Score
+    from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe
+    from lnsim_gym.agents.search import Trial
     from lnsim_gym.episodes import Problem
 
-__all__ = ["app", "problem_of", "seed_range"]
+__all__ = ["app", "problem_of", "require_ray", "seed_range"]
 
 app = typer.Typer()
 
@@ -54,7 +61,8 @@ def evaluate(
     seeds: Seeds = None,
     backend: BackendOption = None,
     threads: Threads = 1,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv or .md too.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv, .md, .png or .svg too.")] = None,
+    ray: Ray = None,
     launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
     topology: Topology = None,
@@ -64,7 +72,7 @@ def evaluate(
 
     Each agent sees the environment and acts on it as its recipe says; the backend is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another. An agent that cannot act on
-    the environment is left out.
+    the environment is left out. With `--ray` the workers of a Ray cluster share the seeds, and the table is the same.
     """
     from lnsim_gym.agents import make_agent
     from lnsim_gym.agents.evaluate import evaluate as play
@@ -87,10 +95,14 @@ def evaluate(
         raise next(iter(unfit.values()))
     for name, reason in unfit.items():
         typer.echo(f"{name} is left out: {reason}", err=True)
-    scores = []
     with progress_bar() as report:
-        for name, (agent, steps) in players.items():
-            scores.append(play(name, agent, chosen, steps, partial(report, name), threads))
+        if ray is not None:
+            scores = _on_cluster(ray, players, chosen, partial(report, "episodes"))
+        else:
+            scores = [
+                play(name, agent, chosen, steps, partial(report, name), threads)
+                for name, (agent, steps) in players.items()
+            ]
     paid = not all(agent.problem.task.pays_success_rate for agent, _ in players.values())
     print_scores(scores, paid)
     if out is not None:
@@ -99,42 +111,114 @@ def evaluate(
 
 @app.command()
 def tune(
-    agent: Annotated[str, typer.Argument(help="Name of a rule, or its recipe file.")],
+    agent: Annotated[str, typer.Argument(help="Name of an agent, or its recipe file.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Recipe to write, with the best settings.")],
     tried: Annotated[
         list[str] | None,
-        typer.Option("--try", help="Values of a setting, as NAME=V1,V2; by default five of each that is a share."),
+        typer.Option(
+            "--try",
+            help="Values of a setting, as NAME=V1,V2, with --ray also a range NAME=LOW:HIGH; by default five of each "
+            "that is a share, with --ray all of 0:1.",
+        ),
     ] = None,
     env: EnvironmentId = "LightningNet-v0",
     episodes: Episodes = None,
     seeds: Seeds = "2000000:2000500",
     threads: Threads = 1,
+    ray: Ray = None,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Choices of settings to try with --ray.")] = 50,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of each training, where the agent learns.")
+    ] = None,
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
-    """Try every combination of settings of a rule on the same simulated seeds, and write a recipe with the best."""
+    """Try settings of an agent on the same simulated seeds, and write a recipe with the best.
+
+    Without `--ray` every combination of a rule's settings is tried. With it Ray Tune tries `--trials` choices on the
+    workers of a cluster, by the tree-structured Parzen estimator of Optuna: settings of a rule, or hyperparameters of
+    an agent that learns, which each trial trains.
+    """
     from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
     from lnsim_gym.agents.search import default_grid, recipe_text, search
     from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen = _chosen_seeds(seeds, episodes)
     recipe = read_recipe(agent)
-    if not isinstance(recipe, RuleRecipe):
-        raise ConfigError(f"expected a rule, got {agent!r}, which learns: use `lnsim train`")
+    if ray is None and not isinstance(recipe, RuleRecipe):
+        raise ConfigError(f"expected a rule, got {agent!r}, which learns: add --ray, or use `lnsim train`")
     overrides = environment_overrides(
         env, BackendChoice.simulator, LauncherChoice.auto, None, topology, settings, agent
     )
-    problem, steps = problem_of(env, overrides)
-    grid = default_grid(recipe) if tried is None else dict(map(_values, tried))
+    problem, length = problem_of(env, overrides)
+    space: dict[str, Any] = dict(map(_values, tried or ()))
     with writing(out):
         out.touch()
     with progress_bar() as report:
-        trials = search(recipe, grid, problem, chosen, steps, partial(report, agent), threads)
-    print_scores([trial.score for trial in trials[:SHOWN_TRIALS]], not problem.task.pays_success_rate)
-    best = trials[0]
+        if ray is not None:
+            require_ray()
+            found = _tuned(ray, agent, recipe, space, problem, chosen, length, trials, steps, partial(report, agent))
+        else:
+            assert isinstance(recipe, RuleRecipe)
+            if any(isinstance(values, tuple) for values in space.values()):
+                raise ConfigError("ranges are searched on Ray: add --ray, or name values as NAME=V1,V2")
+            grid = space or default_grid(recipe)
+            found = search(recipe, grid, problem, chosen, length, partial(report, agent), threads)
+    print_scores([trial.score for trial in found[:SHOWN_TRIALS]], not problem.task.pays_success_rate)
+    best = found[0]
     reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
     out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
     typer.echo(f"written to {out}")
+
+
+def _tuned(
+    address: str,
+    name: str,
+    recipe: RuleRecipe | TrainedRecipe,
+    space: Space,
+    problem: Problem,
+    seeds: range,
+    length: int,
+    trials: int,
+    steps: int | None,
+    tell: Callable[[int, int], None],
+) -> list[Trial]:
+    """Let the workers of a cluster search."""
+    from lnsim_gym.agents.cluster import joined, search_on_cluster
+    from lnsim_gym.agents.recipe import RuleRecipe
+    from lnsim_gym.agents.search import default_grid
+
+    if not space:
+        if not isinstance(recipe, RuleRecipe):
+            raise ConfigError("name the hyperparameters to tune, as --try learning_rate=0.0001:0.01")
+        space = dict.fromkeys(default_grid(recipe), (0.0, 1.0))
+    with joined(address):
+        return search_on_cluster(name, recipe, space, problem, seeds, length, trials, steps, tell)
+
+
+def _on_cluster(
+    address: str, players: Mapping[str, tuple[Agent, int]], seeds: range, tell: Callable[[int, int], None]
+) -> list[Score]:
+    """Let the workers of a cluster play."""
+    require_ray()
+    from lnsim_gym.agents.cluster import evaluate_on_cluster, joined
+
+    for name, (agent, _) in players.items():
+        if agent.problem.config.backend != "simulator":
+            raise ConfigError(f"--ray spreads simulated episodes, {name} was to play on real nodes: leave --ray out")
+    with joined(address):
+        return evaluate_on_cluster(players, seeds, tell)
+
+
+def require_ray() -> None:
+    """Refuse to go on without Ray.
+
+    Raises:
+        MissingDependency: It is not installed.
+    """
+    for needed in ("ray", "optuna"):
+        if find_spec(needed) is None:
+            raise MissingDependency(f"--ray needs {needed}, which is not installed: pip install 'lnsim_gym[ray]'")
 
 
 def problem_of(env: str, overrides: dict[str, Any]) -> tuple[Problem, int]:
@@ -169,16 +253,18 @@ def _chosen_seeds(seeds: str | None, episodes: int | None) -> range:
     return given[:episodes]
 
 
-def _values(text: str) -> tuple[str, list[Any]]:
-    """Parse NAME=V1,V2."""
+def _values(text: str) -> tuple[str, list[Any] | tuple[float, float]]:
+    """Parse NAME=V1,V2, or NAME=LOW:HIGH."""
     name, equals, values = text.partition("=")
+    low, is_range, high = values.partition(":")
     try:
-        parsed: list[Any] = tomllib.loads(f"values = [{values}]")["values"]
+        parsed: list[Any] = tomllib.loads(f"values = [{f'{low}, {high}' if is_range else values}]")["values"]
     except tomllib.TOMLDecodeError:
         parsed = []
-    if not (name and equals and parsed):
-        raise ConfigError(f"expected --try NAME=V1,V2 with values as in TOML, got {text!r}")
-    return name, parsed
+    is_number = [isinstance(value, int | float) and not isinstance(value, bool) for value in parsed]
+    if not (name and equals and parsed) or (is_range and is_number != [True, True]):
+        raise ConfigError(f"expected --try NAME=V1,V2 with values as in TOML, or NAME=LOW:HIGH, got {text!r}")
+    return name, (parsed[0], parsed[1]) if is_range else parsed
 
 
 def _require_writable(out: Path) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "LauncherChoice",
     "LauncherOption",
     "Network",
+    "Ray",
     "Seed",
     "Settings",
     "Steps",
@@ -53,3 +54,7 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="A setting of the environment, as KEY=VALUE in TOML.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+Ray = Annotated[
+    str | None,
+    typer.Option("--ray", help="Let the workers of a Ray cluster do it: HOST:PORT, auto, or local for this machine's."),
+]

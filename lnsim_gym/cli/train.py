@@ -7,17 +7,19 @@ import shlex
 import signal
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lnsim_gym.cli.episodes import writing
-from lnsim_gym.cli.evaluation import problem_of, seed_range
+from lnsim_gym.cli.evaluation import problem_of, require_ray, seed_range
+from lnsim_gym.cli.options import Ray
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoints in the folder.")] = False,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")] = 1,
+    ray: Ray = None,
     zoo: Annotated[
         Path | None, typer.Option("--zoo", help="Only write this .py, a configuration file for rl-baselines3-zoo.")
     ] = None,
@@ -57,7 +60,8 @@ def train(
     A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn, sac or dpi), `env`, `[env_kwargs]`, and
     `[hyperparams]` with the keys of rl-baselines3-zoo. Each seed gets a folder OUT/seed-N with policy, report,
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
-    `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint.
+    `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint. With `--ray` the workers of a Ray cluster train the seeds,
+    in folders that all its machines see.
     """
     from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
@@ -69,20 +73,36 @@ def train(
     if zoo is not None:
         _write_for_zoo(learner, zoo)
         return
-    learn = _training()
+    _require_learners()
     name = source.stem
     text = source.read_text(encoding="utf-8")
     folders = _prepared(out or Path("runs") / name, todo, resume)
     options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
     paid = not problem_of(learner.env, dict(learner.env_kwargs))[0].task.pays_success_rate
+    train_all = _train_here if ray is None else partial(_train_on_cluster, ray)
+    reports = train_all(name, learner, folders, options, resume, paid)
+    _conclude(name, text, reports, folders[todo[0]])
+
+
+def _train_here(
+    name: str,
+    recipe: TrainedRecipe,
+    folders: Mapping[int, TrainingFolder],
+    options: Mapping[str, Any],
+    resume: bool,
+    paid: bool,
+) -> list[TrainingReport]:
+    """Train one seed after the other; the first request to stop ends the command, with a checkpoint."""
+    from lnsim_gym.agents.learning.training.train import train as learn
+
     reports = []
-    for one, folder in folders.items():
+    for seed, folder in folders.items():
         going_on = resume and folder.last_checkpoint() is not None
-        with _requests_to_stop() as request, _progress_of(f"{name}, seed {one}") as progress:
+        with _requests_to_stop() as request, _progress_of(f"{name}, seed {seed}") as progress:
             report = learn(
                 name,
-                learner,
-                one,
+                recipe,
+                seed,
                 folder,
                 resume=going_on,
                 progress=progress,
@@ -94,7 +114,30 @@ def train(
             sys.exit(128 + (request() or 0))
         _print(report, paid)
         reports.append(report)
-    _conclude(name, text, reports, folders[todo[0]])
+    return reports
+
+
+def _train_on_cluster(
+    address: str,
+    name: str,
+    recipe: TrainedRecipe,
+    folders: Mapping[int, TrainingFolder],
+    options: Mapping[str, Any],
+    resume: bool,
+    paid: bool,
+) -> list[TrainingReport]:
+    """Let the workers of a cluster train the seeds, and return the reports in their order."""
+    del resume  # workers go on from a checkpoint wherever there is one
+    require_ray()
+    from lnsim_gym.agents.cluster import joined
+    from lnsim_gym.agents.cluster.training import train_on_cluster
+
+    reports = []
+    with joined(address):
+        for report in train_on_cluster(name, recipe, folders, **options):
+            _print(report, paid)
+            reports.append(report)
+    return sorted(reports, key=lambda report: report.seed)
 
 
 def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
@@ -115,14 +158,11 @@ def _write_for_zoo(recipe: TrainedRecipe, file: Path) -> None:
     typer.echo(shlex.join(["python", "-m", "rl_zoo3.train", *call]))
 
 
-def _training() -> Callable[..., TrainingReport | None]:
-    """Import what trains."""
+def _require_learners() -> None:
+    """Refuse to go on without what trains."""
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
-    from lnsim_gym.agents.learning.training.train import train as learn
-
-    return learn
 
 
 def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:

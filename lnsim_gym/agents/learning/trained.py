@@ -62,6 +62,8 @@ class TrainedAgent(Agent):
         features: What is put behind observations, if anything is.
     """
 
+    is_separable = False  # matrix products of float32 depend on the number of rows in their last bits
+
     def __init__(
         self,
         problem: Problem,

@@ -32,6 +32,8 @@ class RandomActions(Agent):
         masked: Whether to leave out what the action mask forbids.
     """
 
+    is_separable = False  # all networks draw from one stream
+
     def __init__(self, problem: Problem, masked: bool = True) -> None:
         super().__init__(problem)
         self.masked = masked

@@ -121,6 +121,7 @@ class Regolancer(Rule):
     """
 
     OPERATIONS = ("circular",)
+    is_separable = False  # all networks draw from one stream
 
     def __init__(self, problem: Problem, pfrom: float = 0.5, pto: float = 0.5, amount: float = 0.1) -> None:
         super().__init__(problem)

@@ -1,0 +1,45 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import ray
+
+from lnsim_gym.errors import BackendError
+
+__all__ = ["LOCAL", "RETRIES", "joined"]
+
+LOCAL: Final = "local"
+"""In place of an address: a cluster of this machine's processors, ended when it is left."""
+RETRIES: Final = 5
+"""How often a task starts anew whose worker has died."""
+
+
+@contextmanager
+def joined(address: str) -> Iterator[None]:
+    """Join a cluster, and leave it in the end.
+
+    Args:
+        address: ``HOST:PORT`` of its head, ``auto`` for the one that this machine belongs to, or ``LOCAL``.
+
+    Raises:
+        BackendError: No cluster answers there.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+    except (ConnectionError, ValueError, RuntimeError) as problem:
+        raise BackendError(
+            f"no Ray cluster answers at {address!r} ({problem}): start one with `ray start --head`, or use 'local'"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
