@@ -7,6 +7,7 @@ import os
 import signal
 import time
 import tomllib
+from contextlib import ExitStack
 from threading import Thread
 
 import numpy as np
@@ -50,9 +51,12 @@ def lnsim(*arguments: object) -> str:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a cluster of two workers."""
-    found = ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield found.address_info["address"]
-    ray.shutdown()
+    start = ray.init
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:  # as ``--ray local`` starts it, whatever the machine has
+            patch.setattr(ray, "init", lambda **options: start(num_cpus=2, **options))
+            stack.enter_context(joined("local"))
+        yield ray.get_runtime_context().gcs_address
 
 
 @pytest.fixture

@@ -18,6 +18,13 @@ LOCAL: Final = "local"
 """In place of an address: a cluster of this machine's processors, ended when it is left."""
 RETRIES: Final = 5
 """How often a task starts anew whose worker has died."""
+ATTEMPTS: Final = 3
+"""How often a cluster of this machine is started that does not come up in time."""
+
+_ENVIRONMENT: Final = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what Ray does by default from its next version on
+}
 
 
 @contextmanager
@@ -30,11 +37,10 @@ def joined(address: str) -> Iterator[None]:
     Raises:
         BackendError: No cluster answers there.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    own = {"include_dashboard": False} if address == LOCAL else {}
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        _connect(address)
     except (ConnectionError, ValueError, RuntimeError) as problem:
         raise BackendError(
             f"no Ray cluster answers at {address!r} ({problem}): start one with `ray start --head`, or use 'local'"
@@ -43,3 +49,19 @@ def joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Join a cluster, or start one; on a busy machine that takes longer at first than Ray waits for."""
+    own = {"include_dashboard": False} if address == LOCAL else {}
+    for attempt in range(ATTEMPTS):
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
+        except Exception as problem:  # Ray raises no narrower one
+            if "timed out during startup" not in str(problem):
+                raise
+            ray.shutdown()
+            if attempt == ATTEMPTS - 1:
+                raise RuntimeError(problem) from None
+        else:
+            return
