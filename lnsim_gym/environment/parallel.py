@@ -90,7 +90,9 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
         given = {"max_episode_steps": spec.max_episode_steps, **spec.kwargs, **settings}
         if given.pop("task", "liquidity") != "liquidity":
             raise ConfigError(f"every node can be an agent in environments with task 'liquidity', {env_id} has another")
-        masked = bool(given.pop("mask_in_observation", False))
+        masked = given.pop("mask_in_observation", False)
+        if not isinstance(masked, bool):
+            raise ConfigError(f"mask_in_observation must be true or false where nodes are agents, got {masked!r}")
         if given.get("observation") == "dict":
             raise ConfigError("expected the observation 'balances', 'flows' or 'averages' where nodes are agents")
         self.network = LightningNetEnv(render_mode=render_mode, task="every_node", **given)

@@ -77,7 +77,7 @@ class LightningNetEnv(gym.Env[Any, Any]):
     - ``dict``: the entries of ``flows`` under ``balances``, ``flows``, ``failed_by_sender``, ``failed_by_receiver``.
 
     With ``mask_in_observation`` it is a dict of ``observation`` and ``action_mask`` (int8, as in the info); ``dict``
-    gets ``action_mask`` as one more entry.
+    gets ``action_mask`` as one more entry. ``"rllib"`` and ``"tianshou"`` use the keys that these read.
 
     **Reward.** The weighted sum of the terms of ``tasks.liquidity.rewards.TERMS``; by default the share of the batch
     that settled.

@@ -101,8 +101,9 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     gossip: GossipOptions | Literal["at_once", "lnd"] = "at_once"
     """When senders hear of policies that change: at once, or as late as LND's gossip brings them; a table for delays of
     one's own. Real nodes go on when all have heard."""
-    mask_in_observation: bool = False
-    """Whether observations hold the mask of the actions too, under ``action_mask``."""
+    mask_in_observation: bool | Literal["rllib", "tianshou"] = False
+    """Whether observations hold the mask of the actions too, under ``action_mask``; or which library's keys they have
+    then (``observations`` and ``action_mask``, ``obs`` and ``mask``)."""
     lnd: dict[str, Any] = msgspec.field(default_factory=dict)
     """Settings of real nodes (``LndSettings``); the simulator ignores them."""
     on_fault: Literal["truncate", "raise"] = "truncate"

@@ -13,16 +13,19 @@ from lnsim_gym.tasks.base import Task
 
 __all__ = ["Presentation", "without_mask"]
 
-OBSERVATION: Final = "observation"
-MASK: Final = "action_mask"
-"""Keys of observations with masks, by which PettingZoo, TorchRL and others know them."""
+KEYS: Final[dict[bool | str, tuple[str, str]]] = {
+    True: ("observation", "action_mask"),
+    "rllib": ("observations", "action_mask"),
+    "tianshou": ("obs", "mask"),
+}
+"""Keys of observation and mask by the setting ``mask_in_observation``; those of True are PettingZoo's and TorchRL's."""
 
 
 class Presentation:
     """Shows observations of a task, as the setting ``mask_in_observation`` says.
 
     With masks an observation is a dict of ``observation`` and ``action_mask`` (int8); one that is a dict already has
-    ``action_mask`` as one more entry.
+    ``action_mask`` as one more entry. Other keys are as RLlib or tianshou read them, and never an entry among others.
 
     Args:
         task: The task.
@@ -32,7 +35,7 @@ class Presentation:
         self._observations = task.observations
         self._actions = task.actions
         self._masked = task.config.mask_in_observation
-        self._nested = not isinstance(task.observations.space, gym.spaces.Dict)
+        self._nested = self._masked is not True or not isinstance(task.observations.space, gym.spaces.Dict)
         self._options = task.options
 
     @property
@@ -66,12 +69,16 @@ class Presentation:
 
     def _joined(self, observation: Any, mask: Any) -> dict[str, Any]:
         """Put a mask beside an observation, or the space of the one beside that of the other."""
-        return {**({OBSERVATION: observation} if self._nested else observation), MASK: mask}
+        observed, masked = KEYS[self._masked]
+        return {**({observed: observation} if self._nested else observation), masked: mask}
 
 
 def without_mask(observation: Any) -> Any:
     """Return observations, of one network or of many, as they are without ``mask_in_observation``."""
-    if not isinstance(observation, dict) or MASK not in observation:
+    if not isinstance(observation, dict):
         return observation
-    others = {key: value for key, value in observation.items() if key != MASK}
-    return others.get(OBSERVATION, others)
+    for observed, masked in KEYS.values():
+        if set(observation) == {observed, masked}:
+            return observation[observed]
+    masked = KEYS[True][1]
+    return {key: value for key, value in observation.items() if key != masked} if masked in observation else observation

@@ -11,6 +11,7 @@ import pytest
 
 from lnsim_gym.environment import LightningNetEnv, LightningNetVectorEnv
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.tasks.presentation import without_mask
 
 ID = "LightningNet-v0"
 FORMS = [
@@ -95,6 +96,20 @@ def test_masks_stand_in_the_observation_where_they_are_asked_for():
     for action in (3, 9, 0):
         expected, *_ = plain.step(action)
     np.testing.assert_array_equal(observation["observation"], expected)
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("rllib", {"observations", "action_mask"}), ("tianshou", {"obs", "mask"})])
+@pytest.mark.parametrize("observation", ["balances", "dict"])
+def test_masks_stand_under_the_keys_of_the_library_that_is_named(kind, keys, observation):
+    plain, _ = gym.make(ID, observation=observation).reset(seed=0)
+    env = gym.make(ID, mask_in_observation=kind, observation=observation)
+    shown, _ = env.reset(seed=0)
+    assert set(shown) == keys
+    assert shown in env.observation_space
+    assert gym.utils.env_checker.data_equivalence(without_mask(shown), plain, exact=True)
+    assert without_mask(plain) is plain
+    with pytest.raises(ConfigError, match="mask_in_observation"):
+        gym.make(ID, mask_in_observation="other")
 
 
 @pytest.mark.slow
