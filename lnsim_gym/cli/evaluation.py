@@ -61,7 +61,10 @@ def evaluate(
     seeds: Seeds = None,
     backend: BackendOption = None,
     threads: Threads = 1,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write .json, .csv, .md, .png or .svg too.")] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option("--out", "-o", help="Write .json, .csv, .md, .png or .svg too; as often as wanted."),
+    ] = None,
     ray: Ray = None,
     launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
@@ -80,8 +83,8 @@ def evaluate(
     from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen = _chosen_seeds(seeds, episodes)
-    if out is not None:
-        _require_writable(out)
+    for file in out or ():
+        _require_writable(file)
     players, unfit = {}, {}
     for name in agents:
         read_recipe(name)  # a name that stands for nothing is an error, whoever else plays
@@ -105,8 +108,8 @@ def evaluate(
             ]
     paid = not all(agent.problem.task.pays_success_rate for agent, _ in players.values())
     print_scores(scores, paid)
-    if out is not None:
-        _write(scores, out, paid)
+    for file in out or ():
+        _write(scores, file, paid)
 
 
 @app.command()
@@ -269,8 +272,10 @@ def _values(text: str) -> tuple[str, list[Any] | tuple[float, float]]:
 
 def _require_writable(out: Path) -> None:
     """Refuse a file that could not be written in the end, before the work begins."""
-    if out.suffix not in (".json", ".csv", ".md"):
-        raise ConfigError(f"expected a file ending in .json, .csv or .md, got {out}")
+    if out.suffix not in (".json", ".csv", ".md", ".png", ".svg"):
+        raise ConfigError(f"expected a file ending in .json, .csv, .md, .png or .svg, got {out}")
+    if out.suffix in (".png", ".svg") and find_spec("matplotlib") is None:
+        raise MissingDependency("charts need matplotlib, which is not installed: pip install 'lnsim_gym[render]'")
     with writing(out):
         out.touch()
 
@@ -290,6 +295,14 @@ def _write(scores: list[Score], out: Path, paid: bool) -> None:
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
+    elif out.suffix in (".png", ".svg"):
+        from lnsim_gym.rendering.charts import draw_comparison
+
+        draw_comparison(
+            out,
+            {score.agent: score.success_rates for score in scores},
+            {score.agent: (score.success_rate_low, score.success_rate_high) for score in scores},
+        )
     else:
         from lnsim_gym.cli.display import score_cells
 

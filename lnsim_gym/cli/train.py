@@ -60,8 +60,8 @@ def train(
     A recipe is a TOML file with `algo` (ppo, maskable_ppo, ppo_lstm, dqn, sac or dpi), `env`, `[env_kwargs]`, and
     `[hyperparams]` with the keys of rl-baselines3-zoo. Each seed gets a folder OUT/seed-N with policy, report,
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
-    `lnsim eval` and `lnsim run`. Ctrl-C leaves a checkpoint. With `--ray` the workers of a Ray cluster train the seeds,
-    in folders that all its machines see.
+    `lnsim eval` and `lnsim run`; OUT/learning_curve.svg shows how the seeds learnt. Ctrl-C leaves a checkpoint. With
+    `--ray` the workers of a Ray cluster train the seeds, in folders that all its machines see.
     """
     from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
@@ -260,9 +260,35 @@ def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: Trai
     trained_recipe = first.path.parent / f"{name}.toml"
     with writing(trained_recipe):
         trained_recipe.write_text(with_trained(recipe, trained), encoding="utf-8")
+    chart = first.path.parent / "learning_curve.svg"
+    if find_spec("matplotlib") is None:
+        typer.echo("no learning curve is drawn, as matplotlib is missing: pip install 'lnsim_gym[render]'", err=True)
+    else:
+        with writing(chart):
+            _draw(name, reports, chart)
+        typer.echo(f"learning curve in {chart}")
     if len(rates) > 1:
         typer.echo(
             f"{name}, {len(rates)} seeds: mean success rate {mean:.4f}, standard deviation "
             f"{statistics.stdev(rates):.4f}, {min(rates):.4f} .. {max(rates):.4f}"
         )
     typer.echo(f"trained agent in {trained_recipe}: lnsim eval {trained_recipe}")
+
+
+def _draw(name: str, reports: list[TrainingReport], chart: Path) -> None:
+    """Draw the learning curve of all seeds, over the evaluations that all of them have."""
+    import numpy as np
+
+    from lnsim_gym.agents.evaluate import bootstrap
+    from lnsim_gym.rendering.charts import draw_curve
+
+    curves = [{point.steps: point for point in report.curve} for report in reports]
+    steps = sorted(set.intersection(*map(set, curves)))
+    rates = np.array([[curve[step].success_rate for step in steps] for curve in curves])
+    if len(reports) > 1:
+        low, high = np.array([bootstrap(column) for column in rates.T]).T
+    else:
+        points = [curves[0][step] for step in steps]
+        low = np.array([point.success_rate_low for point in points])
+        high = np.array([point.success_rate_high for point in points])
+    draw_curve(chart, name, steps, rates, low, high)

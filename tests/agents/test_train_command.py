@@ -58,6 +58,7 @@ def lnsim(*arguments):
 def test_seeds_train_one_after_another_and_the_first_can_be_played(recipe, tmp_path):
     out = tmp_path / "out"
     said = lnsim("train", recipe, "--seeds", "3:5", "--every", 160, "--out", out)
+    assert "mean of 2 seeds" in (out / "learning_curve.svg").read_text()
     for seed in (3, 4):
         report = json.loads((out / f"seed-{seed}" / "report.json").read_text())
         assert report["seed"] == seed

@@ -37,6 +37,16 @@ def test_the_table_is_shown_when_a_file_is_written_too_and_nothing_in_it_is_cut(
     assert "4 episodes" in out
 
 
+def test_charts_are_drawn_beside_tables(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the extra 'render'")
+    files = [tmp_path / f"scores.{kind}" for kind in ("json", "svg", "png")]
+    out = lnsim("eval", "noop", "targeted", "--seeds", "0:4", *(part for file in files for part in ("--out", file)))
+    assert all(f"written to {file}" in out for file in files)
+    assert len(json.loads(files[0].read_text())) == 2
+    assert files[1].read_text().count("<svg") == 1
+    assert files[2].read_bytes().startswith(b"\x89PNG")
+
+
 def test_episodes_are_the_first_of_the_seeds(tmp_path):
     first = scores_of(tmp_path, "targeted", "--seeds", "50:53")
     assert scores_of(tmp_path, "targeted", "--seeds", "50:90", "--episodes", 3) == first
