@@ -16,7 +16,7 @@ __all__ = ["app"]
 
 app = typer.Typer()
 bench = typer.Typer(
-    help="Measure the simulator, the environment, a network of real nodes, or the bridge; compare simulator and nodes."
+    help="Measure the simulator, the environment, real nodes, the bridge or a Ray cluster; compare simulator and nodes."
 )
 app.add_typer(bench, name="bench")
 
@@ -156,6 +156,26 @@ def parity(
         typer.echo(as_json if json else markdown(figures))
     if figures.failed:
         raise typer.Exit(1)
+
+
+@bench.command()
+def cluster(
+    workers: Annotated[str, typer.Option("--workers", help="Numbers of workers to measure with.")] = "1,2",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 200,
+    json: Json = False,
+) -> None:
+    """Measure an evaluation on Ray clusters of this machine, and model one on more workers."""
+    from lnsim_gym.cli.evaluation import require_ray
+
+    require_ray()
+    from lnsim_gym.benchmarks.cluster import bench_cluster
+    from lnsim_gym.errors import ConfigError
+
+    try:
+        counts = [int(count) for count in workers.split(",")]
+    except ValueError:
+        raise ConfigError(f"expected numbers of workers as 1,2, got {workers!r}") from None
+    _print(bench_cluster(counts, episodes), json)
 
 
 def _print(report: Any, json: bool) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer()
+
+FEW_UPDATES: Final = 10
+"""Updates of a policy below which a training teaches little."""
 
 
 @app.command()
@@ -76,6 +79,7 @@ def train(
     _require_learners()
     name = source.stem
     text = source.read_text(encoding="utf-8")
+    _note_few_updates(learner, steps)
     folders = _prepared(out or Path("runs") / name, todo, resume)
     options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
     paid = not problem_of(learner.env, dict(learner.env_kwargs))[0].task.pays_success_rate
@@ -163,6 +167,17 @@ def _require_learners() -> None:
     for needed in ("torch", "stable_baselines3", "sb3_contrib", "tensorboard"):
         if find_spec(needed) is None:
             raise MissingDependency(f"training needs {needed}, which is not installed: pip install 'lnsim_gym[train]'")
+
+
+def _note_few_updates(recipe: TrainedRecipe, steps: int | None) -> None:
+    """Say so where the policy is hardly updated in the steps that were asked for."""
+    rollout = recipe.hyperparams.get("n_envs", 1) * recipe.hyperparams.get("n_steps", 0)
+    if steps is not None and rollout and steps < FEW_UPDATES * rollout:
+        typer.echo(
+            f"{steps:,} steps are {max(steps // rollout, 1)} updates, as this recipe learns from {rollout:,} steps at "
+            "a time: expect little, or choose a recipe for short trainings such as ppo_quick",
+            err=True,
+        )
 
 
 def _prepared(out: Path, seeds: range, resume: bool) -> dict[int, TrainingFolder]:

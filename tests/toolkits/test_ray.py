@@ -7,7 +7,6 @@ import os
 import signal
 import time
 import tomllib
-from contextlib import ExitStack
 from threading import Thread
 
 import numpy as np
@@ -21,6 +20,7 @@ from lnsim_gym.agents import make_agent  # noqa: E402
 from lnsim_gym.agents.cluster import evaluate_on_cluster, joined  # noqa: E402
 from lnsim_gym.agents.evaluate import evaluate  # noqa: E402
 from lnsim_gym.agents.learning.training.folder import TrainingFolder  # noqa: E402
+from lnsim_gym.benchmarks.cluster import bench_cluster  # noqa: E402
 from lnsim_gym.cli import make_app  # noqa: E402
 from lnsim_gym.cli.evaluation import problem_of  # noqa: E402
 from lnsim_gym.errors import BackendError  # noqa: E402
@@ -51,11 +51,7 @@ def lnsim(*arguments: object) -> str:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The address of a cluster of two workers."""
-    start = ray.init
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:  # as ``--ray local`` starts it, whatever the machine has
-            patch.setattr(ray, "init", lambda **options: start(num_cpus=2, **options))
-            stack.enter_context(joined("local"))
+    with joined("local", workers=2):
         yield ray.get_runtime_context().gcs_address
 
 
@@ -163,6 +159,13 @@ def test_tuning_trains_what_learns(address, tmp_path):
     tuned = tomllib.loads(out.read_text())
     assert 0.0001 <= tuned["hyperparams"]["learning_rate"] <= 0.01
     assert tuned["hyperparams"]["n_steps"] == 64
+
+
+def test_throughput_is_measured_by_number_of_workers():
+    ray.shutdown()
+    figures = bench_cluster((1, 2), episodes=50, steps=1)
+    assert set(figures.steps_per_s) == {"1", "2"}
+    assert all(value > 0 for value in (*figures.steps_per_s.values(), *figures.modelled_steps_per_s.values()))
 
 
 def test_a_cluster_that_does_not_answer_is_said_so():

@@ -28,11 +28,12 @@ _ENVIRONMENT: Final = {
 
 
 @contextmanager
-def joined(address: str) -> Iterator[None]:
+def joined(address: str, workers: int | None = None) -> Iterator[None]:
     """Join a cluster, and leave it in the end.
 
     Args:
         address: ``HOST:PORT`` of its head, ``auto`` for the one that this machine belongs to, or ``LOCAL``.
+        workers: Workers of a cluster that is started; as many as there are processors by default.
 
     Raises:
         BackendError: No cluster answers there.
@@ -40,7 +41,7 @@ def joined(address: str) -> Iterator[None]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        _connect(address)
+        _connect(address, workers)
     except (ConnectionError, ValueError, RuntimeError) as problem:
         raise BackendError(
             f"no Ray cluster answers at {address!r} ({problem}): start one with `ray start --head`, or use 'local'"
@@ -51,9 +52,9 @@ def joined(address: str) -> Iterator[None]:
         ray.shutdown()
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, workers: int | None) -> None:
     """Join a cluster, or start one; on a busy machine that takes longer at first than Ray waits for."""
-    own = {"include_dashboard": False} if address == LOCAL else {}
+    own = {"include_dashboard": False, "num_cpus": workers} if address == LOCAL else {}
     for attempt in range(ATTEMPTS):
         try:
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **own)
