@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 from typer.testing import CliRunner
 
 from lnsim_gym.cli import make_app
@@ -58,7 +58,7 @@ def test_a_data_set_holds_what_its_environment_plays_again(folder, name, agent, 
         observation, info = env.reset(seed=seed)
         np.testing.assert_array_equal(episode.infos["seed"], [seed] * 5)
         for step in range(4):
-            shown = gym.utils.env_checker.data_equivalence(observation, _entry(episode.observations, step), exact=True)
+            shown = data_equivalence(observation, _entry(episode.observations, step), exact=True)
             assert shown
             observation, reward, _, truncated, info = env.step(_entry(episode.actions, step))
             assert reward == episode.rewards[step]

@@ -8,6 +8,7 @@ import warnings
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 
 import lnsim_gym
 from lnsim_gym.backends.simulator import SimulatorBackend
@@ -103,13 +104,13 @@ def test_any_backend_plays_the_episodes_of_the_simulator(settings):
     other.network._episodes = BackendEpisodes(problem, SimulatorBackend(problem.topology, problem.config.payment))
     other.network._bind()
     seen, infos = parallel.reset(seed=2)
-    assert gym.utils.env_checker.data_equivalence(other.reset(seed=2)[0], seen)
+    assert data_equivalence(other.reset(seed=2)[0], seen)
     seeded(parallel, 1)
     for _ in range(15):
         actions = sampled(parallel, infos)
         *result, infos = parallel.step(actions)
         *its, _ = other.step(actions)
-        assert gym.utils.env_checker.data_equivalence(result, its)
+        assert data_equivalence(result, its)
         np.testing.assert_array_equal(other.network.balances_msat(), parallel.network.balances_msat())
 
 

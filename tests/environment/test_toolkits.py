@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 
 from lnsim_gym.environment import LightningNetEnv, LightningNetVectorEnv
 from lnsim_gym.errors import ConfigError
@@ -106,7 +107,7 @@ def test_masks_stand_under_the_keys_of_the_library_that_is_named(kind, keys, obs
     shown, _ = env.reset(seed=0)
     assert set(shown) == keys
     assert shown in env.observation_space
-    assert gym.utils.env_checker.data_equivalence(without_mask(shown), plain, exact=True)
+    assert data_equivalence(without_mask(shown), plain, exact=True)
     assert without_mask(plain) is plain
     with pytest.raises(ConfigError, match="mask_in_observation"):
         gym.make(ID, mask_in_observation="other")

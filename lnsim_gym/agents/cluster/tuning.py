@@ -159,6 +159,10 @@ class _Teller(tune.Callback):  # type: ignore[misc]
         self._trials = trials
         self._done = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what only this process can do: Ray keeps a copy of a search on disk."""
+        return {"_tell": None, "_trials": self._trials, "_done": self._done}
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """See ``ray.tune.Callback``."""
         del iteration, trials, trial, info
