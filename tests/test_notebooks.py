@@ -39,6 +39,17 @@ assert kept.mean() > idle.mean() + 0.1
 assert learned.mean() > idle.mean() + 0.1
 assert acknowledged["applied"] > 0.9 * STEPS
 """,
+    "05_every_node": """
+rates = {name: rate.mean() for name, (rate, _) in results.items()}
+assert rates["independent"] > rates["nobody acts"] + 0.2
+assert rates["shared policy"] > rates["nobody acts"] + 0.15
+assert rates["one sees all"] > rates["independent"]
+""",
+    "06_data_sets": """
+assert agreement > 0.5
+assert scores["cloned"].success_rate > scores["targeted"].success_rate - 0.02
+assert scores["conservative Q"].success_rate_low > scores["random"].success_rate_high + 0.05
+""",
 }
 """By notebook, what is asserted of its variables after its last cell."""
 

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +73,8 @@ def dataset(
     with progress_bar() as report:
         for agent, wanted in names.items():
             environment = make_environment(env, backend, launcher, network, topology, settings, agent)
-            player = make_agent(agent, environment.unwrapped.problem)
+            inner: Any = environment.unwrapped
+            player = make_agent(agent, inner.problem)
             called = Path(agent).stem
             description = f"{called} plays {env}, one episode of each seed in {chosen.start}:{chosen.stop}."
             write_dataset(wanted, environment, player, called, chosen, description, tell=partial(report, agent))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pettingzoo import ParallelEnv
 
 from lnsim_gym.arrays import Float32, Int8, Int64
+from lnsim_gym.environment.infos import InfoKind, check_kind, shown
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Topology
@@ -32,7 +33,7 @@ _RESET_OPTIONS: Final = ("balances_msat", "episode")
 Observation = Float32 | dict[str, npt.NDArray[Any]]
 
 
-class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
+class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):  # type: ignore[misc] - PettingZoo is an extra
     """A Lightning network in which each node manages its own channels.
 
     A step is that of ``LightningNetEnv`` with task ``every_node``: the nodes' rebalances are done one after the other,
@@ -69,6 +70,7 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
         env_id: Id of a registered environment with the liquidity task.
         render_mode: As for ``LightningNetEnv``.
         shared_reward: Whether every node is paid the reward of the whole network.
+        info: As for ``LightningNetEnv``; ``"flat"`` for what makes tensors of infos, as TorchRL does.
         **settings: Settings that differ from the registered ones, ``max_episode_steps`` included.
 
     Raises:
@@ -84,7 +86,12 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
     }
 
     def __init__(
-        self, env_id: str, render_mode: str | None = None, shared_reward: bool = False, **settings: Any
+        self,
+        env_id: str,
+        render_mode: str | None = None,
+        shared_reward: bool = False,
+        info: InfoKind = "all",
+        **settings: Any,
     ) -> None:
         spec = gym.spec(env_id)
         given = {"max_episode_steps": spec.max_episode_steps, **spec.kwargs, **settings}
@@ -99,6 +106,7 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
         """The environment of the whole network, whose actions are those of all nodes."""
         self.render_mode = render_mode
         self.shared_reward = shared_reward
+        self._info_kind = check_kind(info)
         self.possible_agents = [*self.network.topology.nodes]
         self.agents: list[str] = []
         task = cast("EveryNodeTask", self.network.problem.task)
@@ -129,8 +137,8 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
 
     def state(self) -> Float32:
         """Return what an agent that sees all would observe: the observation of ``LightningNetEnv``."""
-        shown: Float32 = self._task.observations.present(self.network.columns.observation[0])
-        return shown
+        observation: Float32 = self._task.observations.present(self.network.columns.observation[0])
+        return observation
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
@@ -205,8 +213,8 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
         row = np.append(self.network.columns.observation[0], np.float32(0))
         seen = np.concatenate([row[self._known], self._announced], axis=1)
         if self._masked:
-            shown = zip(seen, masks, strict=True)
-            rows: list[Any] = [{"observation": own.copy(), "action_mask": mask.copy()} for own, mask in shown]
+            both = zip(seen, masks, strict=True)
+            rows: list[Any] = [{"observation": own.copy(), "action_mask": mask.copy()} for own, mask in both]
         else:
             rows = [own.copy() for own in seen]
         return dict(zip(self.agents, rows, strict=True))
@@ -232,7 +240,7 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
             name: info[name]
             for name in ("reset_rung", "reset_seconds", "seed", "episode_number", "step", "backend_error")
         }
-        return {
+        infos: dict[str, dict[str, Any]] = {
             agent: {
                 "payments": int(sent[node]),
                 "succeeded": int(succeeded[node]),
@@ -244,6 +252,7 @@ class ParallelLightningNetEnv(ParallelEnv[str, Any, Any]):
             }
             for node, agent in enumerate(self.agents)
         }
+        return {agent: shown(own, self._info_kind) for agent, own in infos.items()}
 
 
 def _fresh(space: gym.Space[Any]) -> gym.Space[Any]:
@@ -305,5 +314,5 @@ def _announced(topology: Topology) -> Float32:
         capacity_sat / arrays.capacity_sat.max(),
         *(fee[end] for end in (out, out ^ 1) for fee in (base_msat, rate_ppm)),
     ]
-    shown = np.where(out < 0, 0, np.stack(features, axis=0)).astype(np.float32)
-    return np.ascontiguousarray(shown.transpose(1, 0, 2)).reshape(len(out), -1)
+    by_node = np.where(out < 0, 0, np.stack(features)).astype(np.float32).transpose(1, 0, 2)
+    return np.ascontiguousarray(by_node).reshape(len(out), -1)

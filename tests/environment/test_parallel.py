@@ -220,3 +220,15 @@ def test_one_agent_may_act_for_all_nodes():
     row = single.unwrapped.problem.task.routes.directions[:, 0].tolist().index(3)
     single.step(ExactRebalance(row=row, amount_msat=1_000))
     assert [(one.route, one.amount_msat) for one in single.unwrapped.interventions()] == [((3,), 1_000)]
+
+
+def test_infos_may_be_flat_numbers():
+    env = lnsim_gym.parallel_env(ID, info="flat")
+    _, first = env.reset(seed=0)
+    *_, later = env.step({"bob": 1})
+    for infos in (first, later):
+        assert infos["bob"].keys() == first["alice"].keys()
+        assert not any(isinstance(value, dict | str) for value in infos["bob"].values())
+    assert later["bob"]["rebalance.requested_sat"] > 0
+    with pytest.raises(ConfigError, match="info must be one of"):
+        lnsim_gym.parallel_env(ID, info="some")

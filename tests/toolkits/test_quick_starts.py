@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,8 @@ def test_sb3_contrib():
 @pytest.mark.parametrize("agent", ["ppo", "dqn"])
 def test_rl_baselines3_zoo_trains_evaluates_and_plays_exported_recipes(agent, tmp_path):
     pytest.importorskip("rl_zoo3")
-    printed = CliRunner().invoke(make_app(), ["train", agent, "--zoo", str(tmp_path / "zoo.py")]).output.split()
+    said = CliRunner().invoke(make_app(), ["train", agent, "--zoo", str(tmp_path / "zoo.py")]).output
+    printed = shlex.split(said)
     small = {"ppo": ["n_envs:2", "n_steps:64", "batch_size:64"], "dqn": ["n_envs:2", "learning_starts:100"]}[agent]
     folder = tmp_path / "logs"
     environ = {**os.environ, "PYTHONPATH": str(Path(lnsim_gym.__file__).parents[1])}
@@ -72,7 +74,7 @@ def test_rl_baselines3_zoo_trains_evaluates_and_plays_exported_recipes(agent, tm
 
     assert printed[:3] == ["python", "-m", "rl_zoo3.train"]
     short = ("-n", 600, "--eval-freq", 300, "--eval-episodes", 1, "--hyperparams", *small, "-f", folder)
-    assert "Eval num_timesteps" in zoo(*(part.strip("'") for part in printed[1:]), *short)
+    assert "Eval num_timesteps" in zoo(*printed[1:], *short)
     played = zoo(
         "-m",
         "rl_zoo3.enjoy",
@@ -127,17 +129,11 @@ def test_tianshou():
     from tianshou.trainer import OffPolicyTrainerParams
     from tianshou.utils.net.common import Net
 
-    class OfObservation(Net):
-        def forward(self, obs, state=None, info=None):
-            return super().forward(obs.obs, state, info)
-
     env = gym.make(ID, mask_in_observation="tianshou")
     made = lambda: gym.make(ID, mask_in_observation="tianshou")  # noqa: E731
     training = tianshou.env.DummyVectorEnv([made for _ in range(4)])
     testing = tianshou.env.DummyVectorEnv([made for _ in range(2)])
-    net = OfObservation(
-        state_shape=env.observation_space["obs"].shape, action_shape=env.action_space.n, hidden_sizes=[64]
-    )
+    net = Net(state_shape=env.observation_space["obs"].shape, action_shape=env.action_space.n, hidden_sizes=[64])
     policy = DiscreteQLearningPolicy(model=net, action_space=env.action_space, eps_training=0.1)
     algorithm = DQN(policy=policy, optim=AdamOptimizerFactory(lr=1e-3), gamma=0.9, target_update_freq=100)
     result = algorithm.run_training(
@@ -210,7 +206,7 @@ def test_torchrl():
     pytest.importorskip("torchrl")
     import torch
     from tensordict.nn import TensorDictModule
-    from torchrl.collectors import SyncDataCollector
+    from torchrl.collectors import Collector
     from torchrl.envs import ActionMask, GymEnv, TransformedEnv
     from torchrl.modules import MaskedCategorical, ProbabilisticActor
 
@@ -222,7 +218,7 @@ def test_torchrl():
         in_keys={"logits": "logits", "mask": "action_mask"},
         distribution_class=MaskedCategorical,
     )
-    collector = SyncDataCollector(env, policy, frames_per_batch=50, total_frames=100)
+    collector = Collector(env, policy, frames_per_batch=50, total_frames=100)
     for batch in collector:
         assert batch["action_mask"].gather(-1, batch["action"][..., None]).all()
         assert batch["next", "reward"].shape == (50, 1)
@@ -234,7 +230,7 @@ def test_pettingzoo_wrappers_of_other_toolkits():
     pytest.importorskip("torchrl")
     from torchrl.envs import PettingZooWrapper
 
-    env = PettingZooWrapper(lnsim_gym.parallel_env(ID, mask_in_observation=True), use_mask=False)
+    env = PettingZooWrapper(lnsim_gym.parallel_env(ID, info="flat"))
     assert env.rollout(5).batch_size == (5,)
 
 

@@ -50,7 +50,7 @@ def evaluate_on_cluster(
     return [Tally.joined(ray.get(tallies)).score(name) for name, tallies in parts.items()]
 
 
-@ray.remote(max_retries=RETRIES)
+@ray.remote(max_retries=RETRIES)  # type: ignore[untyped-decorator]
 def _play(agent: Agent, seeds: range, steps: int, chance: int) -> Tally:
     """Play a share of the seeds."""
     return play_episodes(agent, seeds, steps, chance=chance)

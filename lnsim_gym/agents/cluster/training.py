@@ -41,7 +41,7 @@ def train_on_cluster(
         yield from ray.get(ready)
 
 
-@ray.remote(max_retries=RETRIES)
+@ray.remote(max_retries=RETRIES)  # type: ignore[untyped-decorator]
 def _train(
     name: str, recipe: TrainedRecipe, seed: int, folder: TrainingFolder, options: Mapping[str, Any]
 ) -> TrainingReport | None:

@@ -178,4 +178,5 @@ class EveryNodeTask(LiquidityTask):
 
     def _by_node(self, source: Int64, values: Float64) -> Float64:
         """Return the sums of values by sender, shape (nodes,)."""
-        return np.bincount(source, values, minlength=len(self.topology.nodes))
+        sums: Float64 = np.bincount(source, values, minlength=len(self.topology.nodes)).astype(np.float64)
+        return sums

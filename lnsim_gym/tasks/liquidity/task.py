@@ -50,7 +50,7 @@ class LiquidityTask(Task):
 
     name = "liquidity"
     Config = LiquidityConfig
-    decision = ("row", "amount_msat")
+    decision: tuple[str, ...] = ("row", "amount_msat")
     terms = TERMS
     meanings = MEANINGS
 
