@@ -41,6 +41,7 @@ NAV: Final[dict[str, list[str]]] = {
         "gossip.md",
         "many.md",
         "toolkits.md",
+        "clusters.md",
         "dashboard.md",
         "streaming.md",
         "equals_lnd.md",

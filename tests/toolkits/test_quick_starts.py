@@ -12,10 +12,12 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import lnsim_gym
 from lnsim_gym.cli import make_app
+from tests.blocks import ALL, CHECKOUT, marked
 
 pytestmark = pytest.mark.slow
 
@@ -253,3 +255,37 @@ def test_single_files_train(script, small, capsys):
     assert 0 < reached <= 1
     assert "in 10 new episodes" in capsys.readouterr().out
     assert np.isfinite(reached)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(each, id=each.id) for each in ALL if each.mark == "toolkits" and each.language == "python"],
+)
+def test_what_the_page_of_toolkits_shows_runs(block, tmp_path):
+    for library in re.findall(r"^(?:from|import) (\w+)", block.code, re.MULTILINE):
+        pytest.importorskip(library)
+    code = block.code.replace("100_000", "8_192")
+    environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_data_sets_are_written_and_read_as_the_page_of_toolkits_says(tmp_path, monkeypatch):
+    pytest.importorskip("minari")
+    pytest.importorskip("jax")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    command = shlex.split(marked("data sets").code.replace("0:100", "0:2"))
+    assert CliRunner().invoke(make_app(), command[1:]).exit_code == 0
+    names: dict[str, object] = {}
+    exec(marked("data set read").code, names)
+    assert names["data"].total_episodes == 2
+
+
+@pytest.mark.parametrize("line", [line for each in ALL if each.mark == "cluster" for line in each.code.splitlines()])
+def test_commands_of_the_page_of_clusters_are_understood(line):
+    program, name, *arguments = shlex.split(line, comments=True)
+    if program == "lnsim":
+        group = typer.main.get_command(make_app())
+        command = group.get_command(None, name)
+        assert command.make_context(name, arguments).params["ray"]
