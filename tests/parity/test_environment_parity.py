@@ -13,6 +13,7 @@ import psutil
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 
+from lnsim_gym import parallel_env
 from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.environment.recording import RecordEpisodes
@@ -187,3 +188,24 @@ def test_a_fresh_trace_of_an_unseen_network_is_replayed_by_the_simulator(live_la
     differences = replay(trace, SimulatorBackend(trace.topology, payment))
     assert [str(each) for each in differences if each.step not in left_to_chance] == []
     assert len(left_to_chance) <= 1
+
+
+def test_every_node_acts_on_real_nodes_as_in_the_simulator(live_launcher):
+    pytest.importorskip("pettingzoo", reason="needs the extra 'pettingzoo'")
+    simulated = parallel_env("LightningNet-v0", **LIVELY)
+    live = parallel_env("LightningNet-v0", backend="lnd", lnd={"launcher": live_launcher}, **LIVELY)
+    with contextlib.closing(simulated), contextlib.closing(live):
+        (expected, infos), (got, _) = simulated.reset(seed=8), live.reset(seed=8)
+        assert data_equivalence(expected, got)
+        for number, agent in enumerate(simulated.agents):
+            simulated.action_space(agent).seed(number)
+        for _ in range(4):
+            deeds = {
+                agent: simulated.action_space(agent).sample(infos[agent]["action_mask"]) for agent in simulated.agents
+            }
+            *expected, infos = simulated.step(deeds)
+            *got, live_infos = live.step(deeds)
+            assert data_equivalence(tuple(expected), tuple(got))
+            assert all(data_equivalence(comparable(infos[agent]), comparable(live_infos[agent])) for agent in infos)
+            np.testing.assert_array_equal(simulated.network.balances_msat(), live.network.balances_msat())
+        assert sum(info["rebalance"]["applied_sat"] > 0 for info in infos.values()) > 1
