@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args, get_type_hints
 
 import gymnasium as gym
 
@@ -26,15 +26,15 @@ CHECKOUT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = CHECKOUT / "lnsim_gym" / "docs"
 NOTEBOOKS: Final = CHECKOUT / "notebooks"
 NAV: Final[dict[str, list[str]]] = {
-    "": ["index.md"],
+    "Start": ["index.md"],
     "Tutorials": [
         "tutorials/first_episode.md",
         "tutorials/train.md",
         "tutorials/real_nodes.md",
         "tutorials/outside_model.md",
         "tutorials/operator.md",
-        "notebooks/*",
     ],
+    "Notebooks": ["notebooks/*"],
     "Environments": ["environments/index.md", "environments/*"],
     "Guides": [
         "networks.md",
@@ -58,7 +58,7 @@ def on_config(config: Any) -> Any:
     """Order the pages that there are."""
     pages = {path.relative_to(PAGES).as_posix() for path in PAGES.rglob("*.md")} | made_pages().keys()
     sections = {name: list(_expanded(listed, sorted(pages))) for name, listed in NAV.items()}
-    config.nav = [*sections.pop(""), *({name: found} for name, found in sections.items() if found)]
+    config.nav = [{name: found} for name, found in sections.items() if found]
     return config
 
 
@@ -137,7 +137,7 @@ def environment_page(file: EnvironmentFile) -> str:
     lines = [f"# {file.id}", "", f"{file.description}.", ""]
     if (PAGES / picture).is_file():
         lines += [f"![The first steps of an episode](../{picture})", ""]
-    lines += ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
+    lines += ["| what | value |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items()), ""]
     lines += [
         "What actions and observations mean, entry by entry, stands with",
         "[`LightningNetEnv`](../api.md#lnsim_gym.environment.LightningNetEnv).",
@@ -180,12 +180,22 @@ def _given(file: EnvironmentFile) -> Iterator[tuple[str, str]]:
             if defaults[("", name)] != as_toml(value):
                 yield name, f"`{as_toml(value)}`"
             continue
+        if defaults[("", name)] in ('"topology"', "none"):
+            yield name, f"`{_inline(value)}`"
+            continue
         table = f'{name}, kind "{value["kind"]}"' if "kind" in value else name
         inner = {key: one for key, one in value.items() if key != "kind" or one != "drift"}
         for key, one in inner.items():
             default = defaults.get((table, key), "")
             if default.replace("_", "") != as_toml(one) and not _equal(default, one):
-                yield f"{name}.{key}", f"`{as_toml(one) if not isinstance(one, dict) else json.dumps(one)}`"
+                yield f"{name}.{key}", f"`{_inline(one)}`"
+
+
+def _inline(value: Any) -> str:
+    """Return a value as TOML writes it in one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_inline(one)}" for key, one in value.items()) + " }"
+    return as_toml(value)
 
 
 def _equal(default: str, value: Any) -> bool:
@@ -260,7 +270,7 @@ def messages(kinds: Iterable[type]) -> str:
     lines: list[str] = []
     inside: dict[str, type] = {}
     for kind in kinds:
-        names = " or ".join(f"`{name}`" for name in _types_of(kind))
+        names = " or ".join(f"`{name}`" for name in types_of(kind))
         lines += [f"### {names}", "", *_message(kind), ""]
         for field in fields_of(kind):
             inside |= {each.__name__: each for each in field.inside}
@@ -274,10 +284,9 @@ def messages(kinds: Iterable[type]) -> str:
     return "\n".join(lines)
 
 
-def _types_of(kind: type) -> tuple[str, ...]:
+def types_of(kind: type) -> tuple[str, ...]:
     """Return the values of ``type`` that name a message."""
-    annotation = vars(kind)["__annotations__"]["type"]
-    return tuple(re.findall(r'"(\w+)"', str(annotation)))
+    return get_args(get_type_hints(kind)["type"])
 
 
 def _message(kind: type) -> list[str]:
