@@ -77,7 +77,7 @@ def figures_of(run: ParityRun, load_before: float) -> ParityFigures:
         load_before: What ``system_load`` returned before it.
     """
     described = circumstances(load_before, "numpy", "numba")
-    described["versions"] |= {"lnd": run.lnd_version} if run.lnd_version else {}
+    described["versions"] |= {"lnd": run.lnd_version.split()[0]} if run.lnd_version else {}
     return ParityFigures(
         seed=run.seed,
         date=datetime.now(UTC).date().isoformat(),
