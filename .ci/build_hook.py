@@ -29,6 +29,7 @@ for task in CONFIGS:
     environment = gym.make("LightningNet-v0", task=task)
     environment.reset(seed=0)
     environment.step(environment.action_space.sample())
+    environment.unwrapped.last_outcomes()
 """
 """Makes what most use; payments in parts, and networks with links, would take an installation twice as long."""
 

@@ -109,7 +109,7 @@ def play_stream(server, client, folder):
     with subprocess.Popen(lnsim, cwd=folder) as stream:
         try:
             wait_until(lambda: stream.poll() is not None or listens(int(port)), deadline_s=120)
-            said = run([*client, f"ws://127.0.0.1:{port}"], folder, timeout_s=120)
+            said = run([*client, f"ws://127.0.0.1:{port}"], folder, timeout_s=500)
             assert stream.wait(timeout=60) == 0
         finally:
             stream.kill()

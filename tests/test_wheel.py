@@ -20,6 +20,7 @@ import lnsim_gym
 environment = gym.make("LightningNet-v0")
 environment.reset(seed=0)
 environment.step(0)
+environment.unwrapped.last_outcomes()
 print("stepped")
 """
 
