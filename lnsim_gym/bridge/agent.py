@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,9 @@ from lnsim_gym.tasks.liquidity.actions import ExactRebalance
 
 __all__ = ["BridgeAgent"]
 
+PLAYING_S: Final = 1.0
+"""Seconds that a model which answered the last request has for the next, whatever the pace."""
+
 
 class BridgeAgent(Agent):
     """Turns suggestions into actions: that of highest confidence first, one per step.
@@ -30,7 +34,8 @@ class BridgeAgent(Agent):
         problem: The problem of the environment it acts on; its operation must be ``push``.
         bridge: Where the models are; it takes suggestions from now on.
         fallback: The agent that acts when nothing came; by default no action is taken.
-        deadline_s: Seconds to wait for an answer in each step, in lock-step with the models; 0 does not wait.
+        deadline_s: Seconds to wait for an answer in each step, in lock-step with the models. With 0 only models that
+            answered the request before, and new clients, are waited for, a second at most.
     """
 
     def __init__(
@@ -45,7 +50,33 @@ class BridgeAgent(Agent):
         self.fallback = fallback or NoOp(problem)
         self.deadline_s = deadline_s
         self._bridge = bridge
+        self._answers = bridge.suggestions.answers
+        self._plays_along = False
+        """Whether a model answered since it was asked the time before, or a client came that was not asked yet."""
+        self._audience = 0
+        self._asked_s: float | None = None
+        """When clients were asked for the coming step; None when they were not."""
         bridge.suggestions.open()
+
+    def ask_ahead(self) -> None:
+        """Ask clients for the coming step, unless they were asked already or a suggestion waits.
+
+        What plays at a pace calls it after each step, so that models have until the next one to answer.
+        """
+        suggestions = self._bridge.suggestions
+        if self._asked_s is not None or suggestions.any_fresh:
+            return
+        answers = suggestions.answers
+        audience = self._bridge.audience
+        self._plays_along = answers > self._answers or audience > self._audience  # newcomers get a chance
+        self._answers = answers
+        self._audience = audience
+        if self._bridge.request_suggestions(self.deadline_s):
+            self._asked_s = time.monotonic()
+
+    def _patience_s(self) -> float:
+        """Return how long after it was asked for an answer is waited for."""
+        return max(self.deadline_s, PLAYING_S if self._plays_along else 0.0)
 
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
         """Choose the next action of the one network that the bridge is for; see ``Agent.act``.
@@ -59,9 +90,12 @@ class BridgeAgent(Agent):
         networks = len(info["action_mask"])
         if networks != 1:
             raise ConfigError(f"the bridge agent acts on one network, got {networks}: use a single environment")
+        self.ask_ahead()
         bridge = self._bridge
-        deadline_s = self.deadline_s
-        bridge.suggestions.wait(lambda: bridge.request_suggestions(deadline_s), lambda: bridge.has_audience, deadline_s)
+        if self._asked_s is not None:
+            patience_s = self._asked_s + self._patience_s() - time.monotonic()
+            bridge.suggestions.wait(self._answers, lambda: bridge.has_audience, patience_s)
+        self._asked_s = None
         suggestion = bridge.take()
         if suggestion is None:
             return self.fallback.act(observation, info, rng)

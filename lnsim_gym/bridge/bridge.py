@@ -104,6 +104,11 @@ class Bridge:
         return not self.paused and self._server.audience > 0
 
     @property
+    def audience(self) -> int:
+        """How many clients there are."""
+        return self._server.audience
+
+    @property
     def seq(self) -> int:
         """Number of the last message of the episodes."""
         return self._encoder.seq

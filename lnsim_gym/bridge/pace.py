@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from lnsim_gym.agents import Agent
+from lnsim_gym.bridge.agent import BridgeAgent
 from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.controls import Choose, Command, Controls, Reset, Step
 from lnsim_gym.errors import BackendError, ConfigError, InvalidAction, LnsimError
@@ -101,6 +102,7 @@ class _Table:
             self._rng = np.random.default_rng(seed)
         self._observation, self._info = self._env.reset(seed=seed)
         self._over = False
+        self._ask_ahead()
 
     def step(self, action: Any) -> tuple[float, dict[str, Any]]:
         """Make a step of an action of a client, or of the agent; the agent's begins an episode where none is on."""
@@ -111,7 +113,14 @@ class _Table:
         chosen = self._chosen() if action is None else _as_action(self._env, action)
         self._observation, reward, terminated, truncated, self._info = self._env.step(chosen)
         self._over = terminated or truncated
+        if not self._over:
+            self._ask_ahead()
         return float(reward), self._info
+
+    def _ask_ahead(self) -> None:
+        """Give models the time until the next step for their suggestions."""
+        if isinstance(self._player, BridgeAgent):
+            self._player.ask_ahead()
 
     def _chosen(self) -> Any:
         """Return the action of the agent."""

@@ -10,8 +10,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
 from lnsim_gym.arrays import Int64
 from lnsim_gym.bridge.channels import ChannelBook
 from lnsim_gym.bridge.encoder import describe_payments
@@ -59,8 +57,8 @@ class RecentSteps:
     def __init__(self, names: WireNames, steps: int) -> None:
         self.lock = threading.Lock()
         """Held while a client joins, and while the stepping thread finds out whether a client listens."""
-        nothing = np.zeros((len(names.topology.channels), 2), np.int64)
-        self.moment = Moment(0, -1, -1, 0, lambda: (None, None, nothing), None, names.topology)
+        start_msat = names.topology.start_balances_msat()
+        self.moment = Moment(0, -1, -1, 0, lambda: (None, None, start_msat), None, names.topology)
         self.made: deque[Moment] = deque(maxlen=steps)
         """The last steps, each as the moment after it."""
         self._names = names

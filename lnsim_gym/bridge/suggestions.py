@@ -173,21 +173,29 @@ class SuggestionQueue:
         self._refuse(expired, self._expired)
         return best
 
-    def wait(self, ask: Callable[[], bool], any_left: Callable[[], bool], deadline_s: float) -> None:
-        """Ask for suggestions and wait until a model answers, but not when some are waiting already.
+    @property
+    def answers(self) -> int:
+        """How often models have said all they had to say."""
+        return self._answers
+
+    @property
+    def any_fresh(self) -> bool:
+        """Whether something waits that has not expired."""
+        with self._change:
+            return bool(self._fresh())
+
+    def wait(self, answers: int, any_left: Callable[[], bool], patience_s: float) -> None:
+        """Wait until a model answers, but not when some suggestions are waiting already.
 
         Args:
-            ask: Asks, and returns whether any client was asked.
+            answers: ``answers`` when the models were asked.
             any_left: Returns whether any client is left that could answer.
-            deadline_s: Seconds to wait at most.
+            patience_s: Seconds to wait at most.
         """
         with self._change:
-            if self._fresh():
-                return
-            answers = self._answers
-        if ask() and deadline_s:
-            with self._change:
-                self._change.wait_for(lambda: self._answers > answers or not any_left(), deadline_s)
+            self._change.wait_for(
+                lambda: self._answers > answers or bool(self._fresh()) or not any_left(), max(0.0, patience_s)
+            )
 
     def waiting(self) -> list[SuggestionFields]:
         """Return what waits, best first."""

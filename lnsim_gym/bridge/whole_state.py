@@ -27,7 +27,7 @@ def state_parts(
         takes_suggestions: Whether suggestions are taken.
     """
     timestamp, episode, steps = place
-    parts = list(book.parts_json(STATE_ENDS)) if steps >= 0 else [b"{}"]
+    parts = list(book.parts_json(STATE_ENDS))
     return [
         StateData(
             channels=msgspec.Raw(channels),  # type: ignore[arg-type]

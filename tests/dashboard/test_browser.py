@@ -172,9 +172,8 @@ def test_a_node_is_found_and_read_with_the_keyboard_alone(browser, stream):
         page.keyboard.press("Escape")
         until(page, "document.getElementById('push').hidden")
         unnamed = page.evaluate(
-            "[...document.querySelectorAll('button, input, select')]"
-            ".filter((one) => !one.disabled && one.offsetParent && "
-            "!one.textContent.trim() && !one.getAttribute('aria-label') && !one.closest('label')).length"
+            "[...document.querySelectorAll('button, input, select')].filter((one) => !one.disabled && one.offsetParent"
+            " && !one.textContent.trim() && !one.getAttribute('aria-label') && !one.closest('label')).length"
         )
         assert unnamed == 0
 
