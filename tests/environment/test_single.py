@@ -167,7 +167,7 @@ def test_averages_follow_the_flows_of_each_step():
         np.testing.assert_allclose(got[14:].reshape(5, 24), expected, atol=1e-6)
         assert got in averaged.observation_space
     assert expected[1:].any(axis=1).all()
-    with pytest.raises(ConfigError, match="numbers of steps"):
+    with pytest.raises(ConfigError, match="observation_averages must lie in 2"):
         make(observation="averages", observation_averages=[1])
 
 
