@@ -27,7 +27,7 @@ export class NetworkView {
     this.frames = 0;
     this.readColours();
     this.#sigma = new Sigma(new MultiDirectedGraph(), box, {
-      nodeReducer: (key) => (key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint(Number(key.slice(1)))),
+      nodeReducer: (key, data) => ({ ...data, ...(key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint()) }),
       edgeReducer: (key) => this.#piece(Number(key.slice(1))),
       allowInvalidContainer: true, zIndex: true, minEdgeThickness: 0.3, labelFont: "system-ui, DejaVu Sans, sans-serif",
       labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 40,
@@ -55,7 +55,7 @@ export class NetworkView {
     this.radius = count <= 12 ? 21 : count <= 40 ? 15 : count <= 150 ? 9 : 7;
     this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
     this.aside = parallelOffsets(network);
-    this.#sigma.setGraph(makeGraph(network));
+    this.#sigma.setGraph(makeGraph(network, (channel) => this.#parting(channel)));
     this.#sigma.setSetting("labelRenderedSizeThreshold", count <= 40 ? 0 : count <= 150 ? 5.5 : 5);
     this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
     this.#sigma.refresh();
@@ -65,21 +65,20 @@ export class NetworkView {
   /** Draw what a step changed, and let its payments flow for a while. */
   step(activity, durationMs) {
     const changed = activity.balances_sat.map(([channel]) => channel);
-    const partialGraph = {
-      nodes: changed.map((channel) => `j${channel}`), edges: changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]),
-    };
-    try {
-      this.#sigma.refresh({ partialGraph, skipIndexation: true, schedule: true });
-    } catch {
-      this.#sigma.refresh({ schedule: true }); // the box has changed its size, and nothing was drawn since
-    }
+    const graph = this.#sigma.getGraph();
+    changed.forEach((channel) => graph.mergeNodeAttributes(`j${channel}`, this.#parting(channel)));
+    const edges = changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]);
+    this.#sigma.refresh({ partialGraph: { edges }, schedule: true });
     this.#flow(activity, durationMs);
   }
 
   /** Draw all balances again. */
   redraw() {
     this.readColours();
-    if (this.episode) this.#sigma.refresh();
+    if (!this.episode) return;
+    const graph = this.#sigma.getGraph();
+    graph.updateEachNodeAttributes((key, data) => (key[0] === "j" ? { ...data, ...this.#parting(Number(key.slice(1))) } : data), { attributes: ["x", "y"] });
+    this.#sigma.refresh();
   }
 
   select(node) {
@@ -137,11 +136,10 @@ export class NetworkView {
   /** How a node is drawn. */
   #node(node) {
     const { network } = this.episode;
-    const [x, y] = network.positions[node];
     const near = this.selected === null || node === this.selected || network.between(node, this.selected).length > 0;
     const own = node === this.selected ? this.#colours.initiator : this.#colours.node;
     return {
-      x, y, label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
+      label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
       color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected,
     };
   }
@@ -150,16 +148,18 @@ export class NetworkView {
     return this.radius * (0.3 + 0.7 * Math.sqrt(this.episode.network.size[node] / this.biggest));
   }
 
-  /** Where the funds of a channel part. */
-  #joint(channel) {
+  /** How the point is drawn where the funds of a channel part: not at all. */
+  #joint() {
+    return { size: 0.01, color: this.#colours.card, label: null };
+  }
+
+  /** Where the funds of a channel part; sigma takes places from the graph alone. */
+  #parting(channel) {
     const { network } = this.episode;
     const [a, b] = [2 * channel, 2 * channel + 1].map((end) => network.positions[network.source[end]]);
     const share = Math.min(1 - SHORTEST_PIECE, Math.max(SHORTEST_PIECE, this.episode.share(2 * channel)));
     const aside = this.aside[channel];
-    return {
-      x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]),
-      size: 0.01, color: this.#colours.card, label: null,
-    };
+    return { x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]) };
   }
 
   /** How the piece of a channel that belongs to an end is drawn. */
@@ -350,11 +350,11 @@ export class NetworkView {
 }
 
 /** A graph of the nodes and, for each channel, of two edges that meet in a node of its own. */
-function makeGraph(network) {
+function makeGraph(network, parting) {
   const graph = new MultiDirectedGraph();
   network.positions.forEach(([x, y], node) => graph.addNode(`n${node}`, { x, y }));
   for (let channel = 0; channel < network.channels; channel++) {
-    graph.addNode(`j${channel}`, { x: 0, y: 0 });
+    graph.addNode(`j${channel}`, parting(channel));
     for (const end of [2 * channel, 2 * channel + 1])
       graph.addDirectedEdgeWithKey(`e${end}`, `n${network.source[end]}`, `j${channel}`);
   }
