@@ -207,7 +207,7 @@ def test_skrl(tmp_path):
 def test_torchrl():
     pytest.importorskip("torchrl")
     import torch
-    from tensordict.nn import TensorDictModule
+    from tensordict.nn import TensorDictModule, TensorDictSequential
     from torchrl.collectors import Collector
     from torchrl.envs import ActionMask, GymEnv, TransformedEnv
     from torchrl.modules import MaskedCategorical, ProbabilisticActor
@@ -215,9 +215,11 @@ def test_torchrl():
     env = TransformedEnv(GymEnv(ID, mask_in_observation=True, categorical_action_encoding=True), ActionMask())
     size = env.observation_spec["observation"].shape[-1]
     net = torch.nn.Linear(size, env.action_spec.space.n)
+    values = TensorDictModule(net, in_keys=["observation"], out_keys=["logits"])
+    mask = TensorDictModule(torch.Tensor.bool, in_keys=["action_mask"], out_keys=["mask"])
     policy = ProbabilisticActor(
-        TensorDictModule(net, in_keys=["observation"], out_keys=["logits"]),
-        in_keys={"logits": "logits", "mask": "action_mask"},
+        TensorDictSequential(values, mask),
+        in_keys=["logits", "mask"],
         distribution_class=MaskedCategorical,
     )
     collector = Collector(env, policy, frames_per_batch=50, total_frames=100)
