@@ -28,8 +28,9 @@ from lnsim_gym.tasks.config import CONFIGS
 for task in CONFIGS:
     environment = gym.make("LightningNet-v0", task=task)
     environment.reset(seed=0)
-    environment.step(environment.action_space.sample())
-    environment.unwrapped.last_outcomes()
+    for _ in range(50):  # until some payment fails, whose attempts are then counted
+        environment.step(environment.action_space.sample())
+        environment.unwrapped.last_outcomes()
 """
 """Makes what most use; payments in parts, and networks with links, would take an installation twice as long."""
 

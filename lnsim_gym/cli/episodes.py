@@ -289,13 +289,13 @@ def _render_mode(render: RenderMode | None, film: Path | None) -> str | None:
 
 
 def _compile(environment: gym.Env[Any, Any], agent: Agent) -> None:
-    """Make a step as it is made later, so that what is compiled for it is compiled now."""
+    """Make steps as they are made later, up to a payment that fails, so that what they need is compiled now."""
     from lnsim_gym.agents.play import play
     from lnsim_gym.environment.recording import RecordEpisodes
 
-    inner: Any = environment.unwrapped
-    for _ in play(RecordEpisodes(environment, []), agent, 1, seed=0):
-        inner.last_outcomes()
+    for _, info in play(RecordEpisodes(environment, []), agent, 20, seed=0):
+        if info["succeeded"] < info["payments"]:
+            break
 
 
 def _parse_settings(settings: list[str]) -> dict[str, Any]:
