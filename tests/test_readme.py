@@ -28,6 +28,7 @@ ELSEWHERE = {
     *(SET_UP, TESTS, "quick test", "torch"),  # run by the check script, from nothing
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
+    "parity",  # a small piece is run by the tests of the comparison with real nodes
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
 PORT = "6789"

@@ -141,7 +141,7 @@ def test_episodes_follow_one_another_until_the_steps_are_done(lnsim):
         (("eval", "noop", "--env", "CartPole-v1"), "such as LightningNet-v0"),
         (("eval", "noop", "--env", "LightningNett-v0"), "Did you mean: `LightningNet`"),
         (("eval", "noop", "tageted", "--seeds", "0:2"), "Did you mean 'targeted'"),
-        (("eval", "noop", "--seeds", "0:2", "--out", "scores.txt"), ".json, .csv or .md"),
+        (("eval", "noop", "--seeds", "0:2", "--out", "scores.txt"), ".json, .csv, .md, .png or .svg"),
         *((("eval", "noop", "--seeds", bad), "A:B") for bad in ("5", "a:b", "3:3", "7:2", "-4:2", "0:9:2")),
         (("bench", "simulator", "7"), "5, 100, 1000, 10000"),
     ],

@@ -108,7 +108,8 @@ def test_a_whole_episode_is_shown_and_adds_up(browser):
             """() => lnsim.connection.on("episode_end", ({ data }) => {
                 const { episode } = lnsim.live;
                 if (data.steps === episode.steps && episode.payments.length === 20 * data.steps)
-                    window.whole = { sums: episode.sums, told: data, balances: episode.balances.reduce((a, b) => a + b) };
+                    window.whole =
+                        { sums: episode.sums, told: data, balances: episode.balances.reduce((a, b) => a + b) };
             })"""
         )
         whole = until(page, "window.whole")

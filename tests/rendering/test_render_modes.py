@@ -198,7 +198,7 @@ def test_networks_behind_any_backend_are_rendered():
     episodes.seed(0, 9)
     episodes.begin(everyone)
     for renderer, env in zip(renderers, reference, strict=True):
-        renderer.began(everyone)
+        renderer.began(everyone, env.get_wrapper_attr("spec").max_episode_steps)
         env.reset(seed=9)
     for action in (5, 0):
         episodes.step_one(problem.task.actions.decode_one(action))

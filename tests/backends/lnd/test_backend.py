@@ -36,7 +36,7 @@ def test_calls_on_a_closed_backend_say_what_to_do(topology):
 
 @pytest.mark.parametrize("field", ["bring_up", "rpc", "idle", "probe", "quiet"])
 def test_deadlines_must_be_positive(field):
-    with pytest.raises(ConfigError, match=f"{field}_timeout_s must be positive, got 0"):
+    with pytest.raises(ConfigError, match=f"{field}_timeout_s must be above 0, got 0"):
         LndSettings(**{f"{field}_timeout_s": 0})
 
 
