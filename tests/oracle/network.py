@@ -190,6 +190,8 @@ class OracleNetwork:
         self.remember = remember
         self.max_attempts = max_attempts
         self.memories = {}
+        self.carried_by = ()
+        """Directions that the last settled rebalance went over."""
         self.ties = 0
         """Pairs of equally good ways met so far: LND takes the one that its maps happen to list first."""
 
@@ -283,6 +285,7 @@ class OracleNetwork:
             known = shard.failure == "TEMPORARY_CHANNEL_FAILURE"
             return RebalanceReason.TEMPORARY_CHANNEL_FAILURE if known else RebalanceReason.OTHER, 0, shard.refused
         self._settle(shard)
+        self.carried_by = tuple(shard.route)
         self._interpret_success(mission_control, route, amounts, len(route))
         return RebalanceReason.NONE, shard.fee, -1
 

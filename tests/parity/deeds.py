@@ -74,8 +74,9 @@ def possible_outcomes(deed: Deed, options: PaymentOptions) -> set[Outcome] | Non
 
 def _by_oracle(deed: Deed, oracle: OracleNetwork, options: PaymentOptions) -> Outcome:
     if deed.route:
-        reason, fee_msat, _ = oracle.send_over(list(deed.route), deed.amount_msat)
-        return Outcome(reason.name, 0, fee_msat, (), balance_pairs(oracle.balances_msat()))
+        reason, fee_msat, position = oracle.send_over(list(deed.route), deed.amount_msat)
+        parts = () if reason else ((deed.amount_msat, oracle.carried_by),)
+        return Outcome(reason.name, position, fee_msat, parts, balance_pairs(oracle.balances_msat()))
     limit_msat = fee_limit_msat(options, deed.amount_msat)
     payment = oracle.pay(deed.source, deed.destination, deed.amount_msat, limit_msat)
     parts = tuple(sorted((amount, tuple(route)) for amount, route in payment.parts))
