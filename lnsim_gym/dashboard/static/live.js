@@ -205,7 +205,9 @@ export class Live {
       form.hidden = true;
       this.#push(from, to, Number(amount.value));
     };
-    form.onkeydown = (event) => event.key === "Escape" && (form.hidden = true);
+    form.onkeydown = (event) => {
+      if (event.key === "Escape") form.hidden = true;
+    };
     form.hidden = false;
     amount.focus();
     amount.select();
