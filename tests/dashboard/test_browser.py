@@ -68,7 +68,9 @@ def watching(*arguments, port=0):
 @contextmanager
 def opened(browser, address, **options):
     """Open a page of its own, on which nothing may go wrong."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    # Without a graphics card every frame takes long: what moves is drawn once, unless asked otherwise.
+    settings = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce", **options}
+    context = browser.new_context(**settings)
     page = context.new_page()
     page.set_default_timeout(1000 * PATIENCE_S)
     wrong = []
@@ -102,8 +104,13 @@ def stream():
 
 def test_a_whole_episode_is_shown_and_adds_up(browser):
     settings = ("--steps-per-second", "2", "--set", "max_episode_steps=10")
-    with watching(*settings) as address, opened(browser, address) as page:
+    with watching(*settings) as address, opened(browser, address, reduced_motion="no-preference") as page:
         until(page, f"!!{EPISODE}")
+        page.click("#pause")
+        until(page, "document.getElementById('status').textContent === 'paused'")
+        page.fill("#seed", "7")
+        page.click("#reset")
+        until(page, f"{EPISODE}.seed === 7 && {EPISODE}.steps === 0")
         page.evaluate(
             """() => lnsim.connection.on("episode_end", ({ data }) => {
                 const { episode } = lnsim.live;
@@ -112,6 +119,7 @@ def test_a_whole_episode_is_shown_and_adds_up(browser):
                         { sums: episode.sums, told: data, balances: episode.balances.reduce((a, b) => a + b) };
             })"""
         )
+        page.click("#pause")  # go on
         whole = until(page, "window.whole")
         assert [one["payments"] for one in whole["sums"]] == [20] * 10
         assert sum(one["succeeded"] for one in whole["sums"]) == whole["told"]["succeeded"]
