@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
-from minari import DataCollector, MinariDataset, list_local_datasets
+from minari import DataCollector, MinariDataset, StepDataCallback, list_local_datasets
 
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.errors import ConfigError
@@ -64,7 +64,7 @@ def write_dataset(
         ConfigError: There is a data set of that name.
     """
     require_new_dataset(name)
-    collector = DataCollector(env, record_infos=True, data_format=data_format)
+    collector = DataCollector(env, _SameKeys, record_infos=True, data_format=data_format)
     try:
         for done, seed in enumerate(seeds, 1):
             _play_episode(collector, agent, seed)
@@ -84,6 +84,15 @@ def write_dataset(
             )
     finally:
         collector.close()
+
+
+class _SameKeys(StepDataCallback):
+    """Leaves out what time limits of some versions of Gymnasium add to the last info: Minari wants all keys in each."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        step = super().__call__(*arguments, **named)
+        step["info"] = {key: value for key, value in step["info"].items() if key != "TimeLimit.truncated"}
+        return step
 
 
 def _play_episode(env: gym.Env[Any, Any], agent: Agent, seed: int) -> None:
