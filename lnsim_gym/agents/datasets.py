@@ -86,7 +86,7 @@ def write_dataset(
         collector.close()
 
 
-class _SameKeys(StepDataCallback):
+class _SameKeys(StepDataCallback):  # type: ignore[misc]  # Minari has no types
     """Leaves out what time limits of some versions of Gymnasium add to the last info: Minari wants all keys in each."""
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
