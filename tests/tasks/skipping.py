@@ -14,6 +14,7 @@ from lnsim_gym.tasks.loop import conclude_first, pay_in_parts, pay_in_whole, pay
 
 class SkippingConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     failure_cost: float = 2.0
+    """What a failed payment costs."""
 
 
 class SendOrNot(ActionScheme):
