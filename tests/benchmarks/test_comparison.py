@@ -7,6 +7,7 @@ import pytest
 from lnsim_gym.benchmarks.checkout import THIS, Checkout
 from lnsim_gym.benchmarks.comparison import Compared, compare_simulators
 from lnsim_gym.benchmarks.first_step import first_step
+from lnsim_gym.compiled.cache import SHIPPED
 from lnsim_gym.errors import ConfigError, LnsimError
 
 
@@ -53,6 +54,7 @@ def test_a_checkout_whose_benchmark_fails_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_first_step_takes_longer_with_an_empty_cache_than_with_a_full_one():
+def test_the_first_step_takes_longer_with_an_empty_cache_unless_the_installation_brings_machine_code():
     figures = first_step(THIS, warm_runs=1)
-    assert figures.cold_s > 2 * figures.warm_s > 0
+    assert figures.warm_s > 0
+    assert (figures.cold_s > 2 * figures.warm_s) is not SHIPPED.is_dir()
