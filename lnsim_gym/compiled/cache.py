@@ -60,7 +60,8 @@ def _fingerprint(package: Path) -> str:
     digest.update(repr(versions).encode())
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()
-        if name.startswith(tuple(f"{room}/" for room in ABOVE_KERNELS)):
+        # Wheels bring recipes and single files of agents as data, which a checkout has elsewhere.
+        if name.startswith(tuple(f"{room}/" for room in (*ABOVE_KERNELS, "data"))):
             continue
         digest.update(f"\n{name}\n".encode())
         digest.update(path.read_bytes())
