@@ -12,7 +12,16 @@ from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.routes import earn, hop_amounts_msat
 from lnsim_gym.payments import RebalanceResult
 
-__all__ = ["Intervention", "PolicyChange", "Rebalance", "balances_after", "earnings", "settle", "topology_after"]
+__all__ = [
+    "BalanceChange",
+    "Intervention",
+    "PolicyChange",
+    "Rebalance",
+    "balances_after",
+    "earnings",
+    "settle",
+    "topology_after",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +55,17 @@ class PolicyChange:
     """The policy from now on."""
 
 
-Intervention = Rebalance | PolicyChange
+@dataclass(frozen=True, slots=True)
+class BalanceChange:
+    """A balance of a channel between others, moved by what is not simulated."""
+
+    channel: int
+    """Channel index."""
+    initiator_msat: int
+    """What its initiator has from now on; its peer has the rest."""
+
+
+Intervention = Rebalance | PolicyChange | BalanceChange
 
 
 def balances_after(topology: Topology, balances_msat: Int64, interventions: tuple[Intervention, ...]) -> Int64:
@@ -61,6 +80,9 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
     for done in interventions:
         if isinstance(done, PolicyChange):
             topology = topology_after(topology, (done,))
+        elif isinstance(done, BalanceChange):
+            total_msat = after[done.channel].sum()
+            after[done.channel] = done.initiator_msat, total_msat - done.initiator_msat
         elif done.result.applied_msat:
             hop_msat = done.hop_msat(topology)
             settle(topology, after.reshape(-1), done.carried_by, done.result.applied_msat, hop_msat)
@@ -81,7 +103,7 @@ def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int
     for done in interventions:
         if isinstance(done, PolicyChange):
             topology = topology_after(topology, (done,))
-        elif done.result.applied_msat:
+        elif isinstance(done, Rebalance) and done.result.applied_msat:
             earn(topology, earned_msat, done.route, done.hop_msat(topology))
     return earned_msat
 

@@ -12,6 +12,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks import EnvironmentConfig, Task, task_type
 from lnsim_gym.tasks.config import StartBalances
+from lnsim_gym.traffic import DriftTraffic
 from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.models import compile_traffic
 from lnsim_gym.traffic.source import draw_start_balances
@@ -50,18 +51,20 @@ class Problem:
     @classmethod
     def _of_variant(cls, config: EnvironmentConfig, topology: Topology) -> Problem:
         """Work out one variant."""
+        kind = task_type(config)
         return cls(
             config=config,
             topology=topology,
-            traffic=compile_traffic(config.traffic, topology),
-            task=task_type(config)(config, topology),
+            # One that draws its own payments has another traffic stand in for the loop's, which draws none.
+            traffic=compile_traffic(DriftTraffic() if kind.draws_payments else config.traffic, topology),
+            task=kind(config, topology),
         )
 
     @property
     def is_linked(self) -> bool:
-        """Whether networks have links (see ``backends.simulator.layout``): one is not plain, or changes spread late."""
+        """Whether networks have links (see ``backends.simulator.layout``): one is not plain, changes spread late, or so."""
         spreads = self.config.gossip_options is not None and self.task.changes_policies
-        return spreads or not all(variant.topology.is_plain for variant in self.variants)
+        return spreads or self.task.needs_links or not all(variant.topology.is_plain for variant in self.variants)
 
     def require_same_channels(self, who: str) -> None:
         """Refuse variants whose nodes or channels differ, on behalf of what takes their names from the first.
@@ -93,6 +96,7 @@ class Problem:
             self.topology.arrays.reserve_msat,
             start.low,
             start.high,
+            start.skew,
             np.uint64(seed % 2**64),
             episode,
             balances_msat.ravel(),

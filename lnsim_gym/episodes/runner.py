@@ -124,9 +124,12 @@ class Episodes(ABC):
         return lambda: kept
 
     def interventions(self, network: int) -> tuple[Intervention, ...]:
-        """Return what the task did to one network in its last step, before the payments."""
-        columns = self.columns
-        return self.problem.task.interventions(columns.decision[network], columns.ledger[network])
+        """Return what others and the task did to one network in its last step, before the payments."""
+        columns, places = self.columns, self.places
+        task = self.problem.variants[int(places.variant[network])].task
+        place = int(places.seeds[network]), int(places.episodes[network]), int(places.steps[network]) - 1
+        done = task.interventions(columns.decision[network], columns.ledger[network])
+        return (*task.happened(*place), *done) if place[-1] >= 0 else done
 
     def save_state(self) -> list[npt.NDArray[Any]]:
         """Return a copy of everything that episodes are in the middle of, for ``restore_state``.

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.backends.interventions import Intervention, PolicyChange, Rebalance
+from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance
 from lnsim_gym.errors import RecordError, did_you_mean
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import (
@@ -113,16 +113,26 @@ class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     policy: Policy
 
 
+class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A balance between others that was moved by what is not simulated."""
+
+    channel: int
+    """Channel index."""
+    initiator_msat: int
+    """What its initiator has from then on."""
+
+
 class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One of the things that were done to the network in a step; one field is set."""
 
     rebalance: RebalanceRecord | None = None
     policy_change: PolicyRecord | None = None
+    balance_change: BalanceRecord | None = None
 
     def __post_init__(self) -> None:
         """Refuse none and several."""
-        if (self.rebalance is None) == (self.policy_change is None):
-            raise RecordError("expected an intervention to be either a rebalance or a policy_change")
+        if [self.rebalance, self.policy_change, self.balance_change].count(None) != 2:
+            raise RecordError("expected an intervention to be one of rebalance, policy_change and balance_change")
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, omit_defaults=True):
@@ -249,6 +259,9 @@ def intervention_record(done: Intervention) -> InterventionRecord:
     """Return an intervention with its result."""
     if isinstance(done, PolicyChange):
         return InterventionRecord(policy_change=PolicyRecord(direction=int(done.direction), policy=done.policy))
+    if isinstance(done, BalanceChange):
+        moved = BalanceRecord(channel=int(done.channel), initiator_msat=int(done.initiator_msat))
+        return InterventionRecord(balance_change=moved)
     return InterventionRecord(rebalance=rebalance_record(done))
 
 

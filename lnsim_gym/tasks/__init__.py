@@ -8,6 +8,7 @@ from lnsim_gym.tasks.base import ActionScheme, ObservationScheme, Task, TaskKern
 from lnsim_gym.tasks.columns import StepColumns
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.liquidity import LiquidityTask
+from lnsim_gym.tasks.operator import OperatorTask
 from lnsim_gym.tasks.registry import register_task, task_type
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "EnvironmentConfig",
     "LiquidityTask",
     "ObservationScheme",
+    "OperatorTask",
     "StepColumns",
     "Task",
     "TaskKernels",

@@ -209,6 +209,18 @@ class Task(ABC):
     """
     counts_earnings: ClassVar[bool] = False
     """Whether the forwarding fees that each node earns are counted."""
+    draws_payments: ClassVar[bool] = False
+    """Whether the kernels draw payments of their own (``loop.step_range_of``) rather than those of the traffic model."""
+    needs_links: ClassVar[bool] = False
+    """Whether the kernels are for networks with links, and plain ones are laid out likewise; see ``TaskKernels``."""
+    watched: int | None = None
+    """Node whose forwards are counted by channel, in ``StepColumns.forwards``; see ``backends.simulator.forwards``."""
+    warm_up_steps: int = 0
+    """Steps with ``idle_decision`` that are done before an episode begins; its clock runs on from there."""
+    idle_decision: Int64
+    """The decision that leaves a network as it is, where there are such steps, shape (len(decision),)."""
+    kept: tuple[str, ...] = ()
+    """What each number means that kernels keep from step to step in ``StepColumns.kept``, int64; 0 after a reset."""
 
     pays_success_rate: bool = False
     """Whether the reward is the share of payments that settled, and nothing else."""
@@ -257,6 +269,16 @@ class Task(ABC):
     @abstractmethod
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
+
+    def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:  # noqa: ARG002
+        """Return what others did at the begin of a step, whatever the agent decided; by default nothing.
+
+        Args:
+            seed: Seed of the environment; its low 64 bits count.
+            episode: Index of the episode since that seed.
+            step: Index of the step within the episode.
+        """
+        return ()
 
     def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
         """Add to the info of a step what it says of the task: by default the terms of the reward, as ``rewards``.

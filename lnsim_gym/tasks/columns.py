@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64
+from lnsim_gym.backends.simulator.forwards import FORWARD_COUNTS
 from lnsim_gym.compiled.memory import zeros
 from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.base import Task
@@ -68,6 +69,9 @@ class Sizes(NamedTuple):
     ledger: int
     earners: int
     """Nodes whose earnings are counted: all or none."""
+    watched_channels: int
+    """Channels of the node whose forwards are counted; none without one."""
+    kept: int
     hop_amounts: int
     """Hops of a part whose amounts are kept: all in networks where they do not follow from the route, or none."""
 
@@ -91,6 +95,10 @@ class Sizes(NamedTuple):
             terms=len(task.terms),
             ledger=len(task.ledger),
             earners=nodes if task.counts_earnings else 0,
+            watched_channels=0
+            if task.watched is None
+            else len(np.flatnonzero(task.topology.arrays.source == task.watched)),
+            kept=len(task.kept),
             hop_amounts=MAX_ROUTE_HOPS if linked else 0,
         )
 
@@ -123,6 +131,8 @@ class StepColumns:
 
     counts: Int64  # (networks, len(COUNTS) + len(Task.ledger))
     earned_msat: Int64  # (networks, nodes) forwarding fees by node; (networks, 0) when the task does not count them
+    forwards: Int64  # (networks, channels, FORWARD_COUNTS) of the task's watched node; (networks, 0, ..) without one
+    kept: Int64  # (networks, len(Task.kept)) what the task keeps from step to step
 
     @classmethod
     def zeros(cls, sizes: Sizes, networks: int) -> Self:
@@ -149,6 +159,8 @@ class StepColumns:
             "part_hop_msat": column(payments, max_parts, sizes.hop_amounts),
             "counts": column(LEDGER + sizes.ledger),
             "earned_msat": column(sizes.earners),
+            "forwards": column(sizes.watched_channels, len(FORWARD_COUNTS)),
+            "kept": column(sizes.kept),
         }
         return cls(**shapes)
 

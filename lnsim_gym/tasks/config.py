@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 import msgspec
 
+from lnsim_gym.compiled.elementary import log
 from lnsim_gym.errors import ConfigError, UnknownSetting, did_you_mean
 from lnsim_gym.fields import Range, check_ranges, described
 from lnsim_gym.network import Topology
@@ -33,17 +34,26 @@ C = TypeVar("C", bound="EnvironmentConfig")
 
 @described
 class StartBalances(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Random start balances: the initiator of each channel gets a uniform share of what both sides own."""
+    """Random start balances: the initiator of each channel gets a share of what both sides own, uniform or depleted."""
 
     low: Annotated[float, Range(0, 1)] = 0.2
     """Least share of the initiator."""
     high: Annotated[float, Range(0, 1)] = 0.8
     """Greatest share of the initiator, at least ``low``."""
+    depleted_share: Annotated[float, Range(0.4, 0.99)] | None = None
+    """Share of channels with more than four fifths of the range at one end; by default all shares are equally likely,
+    and 0.4 of the channels are so. Of channels that carry net flows two thirds and more are."""
 
     def __post_init__(self) -> None:
         """Refuse an empty or impossible range."""
         if not 0 <= self.low <= self.high <= 1:
             raise ConfigError(f"start_balances needs 0 <= low <= high <= 1, got low {self.low}, high {self.high}")
+        check_ranges(self, "start_balances.")
+
+    @property
+    def skew(self) -> float:
+        """The power that drives uniform shares to both ends; see ``traffic.kernels.draw_balance_msat``."""
+        return 1.0 if self.depleted_share is None else float(log(0.4) / log(self.depleted_share))
 
 
 @described
@@ -93,7 +103,7 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     start_balances: StartBalances | Literal["topology"] = "topology"
     """Balances at reset where the topology gives none: everything to the initiator, or a random share."""
     traffic: TrafficModel = msgspec.field(default_factory=DriftTraffic)
-    """Traffic model: its kind by name, or a table of settings (kind ``drift`` unless it names another)."""
+    """Traffic model: its kind by name, or a table of settings (of the default's kind unless it names another)."""
     payments_per_step: Annotated[int, Range(1, 1_000_000)] = 20
     """Payments made in each step."""
     payment: PaymentOptions = PaymentOptions()
@@ -138,8 +148,15 @@ class EnvironmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         if isinstance(traffic, str):
             given["traffic"] = {"kind": traffic}
         elif isinstance(traffic, dict):
-            given["traffic"] = {"kind": "drift", **traffic}
+            given["traffic"] = {"kind": _default_traffic(kind), **traffic}
         return convert(given, kind, "the environment")
+
+
+def _default_traffic(kind: type[EnvironmentConfig]) -> str:
+    """Return the kind of traffic that an environment has unless it names another."""
+    field = next(field for field in msgspec.structs.fields(kind) if field.name == "traffic")
+    model = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+    return str(model.__struct_config__.tag)
 
 
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

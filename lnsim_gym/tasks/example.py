@@ -19,6 +19,6 @@ def example_state() -> LoopState:
     data = {"nodes": ["a", "b"], "channels": [{"initiator": "a", "peer": "b", "capacity_sat": 100_000}]}
     topology = Topology.from_dict(data)
     config = EnvironmentConfig(payments_per_step=1)
-    columns = StepColumns.zeros(Sizes(2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0), 1)
+    columns = StepColumns.zeros(Sizes(2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0), 1)
     variants = make_variants(config, [topology], [compile_traffic(config.traffic, topology)], linked=False)
     return make_state(config, variants, columns, Places.zeros(1), own_policies=False)

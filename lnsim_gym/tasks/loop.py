@@ -20,7 +20,8 @@ end      steps, variant, now_ms                              steps, stepped_vari
 ======== =================================================== ========================================================
 
 Time is simulated: ms since the episode began, in ``columns.now_ms`` for what a task does at the begin of a step, in
-``columns.time_ms`` for each payment. Here payments follow each other ``payment_ms`` apart, and so do the steps.
+``columns.time_ms`` for each payment. Payments of a traffic model follow each other ``payment_ms`` apart, and so do the
+steps; a task that draws its own payments (``step_range_of``) says when they are and how long a step is.
 """
 
 from __future__ import annotations
@@ -58,10 +59,13 @@ __all__ = [
     "pay_in_parts",
     "pay_in_whole",
     "pay_linked",
+    "pay_linked_in_whole",
     "read",
     "reset_range",
+    "reset_range_after",
     "set_policy",
     "step_range",
+    "step_range_of",
 ]
 
 read = reader(example_state())
@@ -70,9 +74,17 @@ read = reader(example_state())
 
 @inlined
 def reset_range(observe: Any, address: Any, task: Any, begin: Any, end: Any) -> None:
+    """Do what ``reset_range_after`` does where the start of an episode is all there is before it."""
+    reset_range_after(_go_on, observe, address, task, begin, end)
+
+
+@inlined
+def reset_range_after(prepare: Any, observe: Any, address: Any, task: Any, begin: Any, end: Any) -> None:
     """Start an episode on the marked networks of a range, as their entries of ``seeds`` and ``episodes`` say.
 
     Args:
+        prepare: The task's compiled function ``(address, task, index)`` that does what comes before the first step,
+            on a network with its start balances.
         observe: The task's compiled function ``(address, task, index)`` that fills observation and allowed options.
         address: Address of the table of a ``LoopState``.
         task: Address of the table of the task's own state.
@@ -83,6 +95,7 @@ def reset_range(observe: Any, address: Any, task: Any, begin: Any, end: Any) -> 
     for index in range(begin, end):
         if which[index]:
             _start(address, index)
+            prepare(address, task, index)
             observe(address, task, index)
 
 
@@ -90,11 +103,21 @@ def reset_range(observe: Any, address: Any, task: Any, begin: Any, end: Any) -> 
 def step_range(
     apply: Any, pay_all: Any, measure: Any, observe: Any, address: Any, task: Any, begin: Any, end: Any
 ) -> None:
+    """Do what ``step_range_of`` does with the payments of the traffic model."""
+    step_range_of(_draw_traffic, apply, pay_all, measure, observe, address, task, begin, end)
+
+
+@inlined
+def step_range_of(
+    draw: Any, apply: Any, pay_all: Any, measure: Any, observe: Any, address: Any, task: Any, begin: Any, end: Any
+) -> None:
     """Do one step on the marked networks of a range.
 
     Args:
+        draw: Compiled function ``(address, task, index)`` that fills in the payments of the step and their times,
+            lowers ``columns.due`` where they are fewer than there is room for, and returns the length of the step in ms.
         apply: The task's compiled function ``(address, task, index)`` that carries out the decision.
-        pay_all: ``pay_in_whole``, ``pay_in_parts`` or ``pay_linked``.
+        pay_all: ``pay_in_whole``, ``pay_in_parts``, ``pay_linked`` or ``pay_linked_in_whole``.
         measure: The task's compiled function ``(address, task, index)`` that fills terms and reward.
         observe: As for ``reset_range``.
         address: As for ``reset_range``.
@@ -110,13 +133,13 @@ def step_range(
             apply(address, task, index)
             _copy(read(address, "columns.balances_msat")[index], read(address, "columns.served_from_msat")[index])
             read(address, "columns.served_draws")[index] = read(address, "memories.draws")[index, 0]
-            _draw(address, index)
+            step_ms = draw(address, task, index)
             pay_all(address, index)
             _count(address, index)
             measure(address, task, index)
             observe(address, task, index)
             read(address, "columns.steps")[index] += 1
-            read(address, "columns.now_ms")[index] += _step_ms(address, index)
+            read(address, "columns.now_ms")[index] += step_ms
             read(address, "columns.stepped_variant")[index] = read(address, "columns.variant")[index]
 
 
@@ -169,13 +192,6 @@ def set_policy(address: Any, index: Any, direction: Any, terms: Any) -> None:
 
 
 @inlined
-def _step_ms(address: Any, index: Any) -> Any:
-    """Return how long a step of a network takes, in ms of simulated time."""
-    payment_ms = read(address, "programs.payment_ms")[read(address, "columns.variant")[index]]
-    return payment_ms * read(address, "columns.time_ms").shape[1]
-
-
-@inlined
 def note_spendable(address: Any, index: Any) -> Any:
     """Fill in and return what each channel end of a network can spend, in msat, shape (directions,)."""
     balances, free = read(address, "columns.balances_msat")[index], read(address, "columns.spendable_msat")[index]
@@ -205,6 +221,7 @@ def _start(address: Any, index: Any) -> None:
     read(address, "columns.now_ms")[index] = 0
     read(address, "columns.regime")[index] = -1
     read(address, "columns.observation")[index, :] = 0
+    read(address, "columns.kept")[index, :] = 0
     balances, given = read(address, "columns.balances_msat")[index], read(address, "columns.given_msat")[index]
     if given[0] >= 0:
         _copy(given, balances)
@@ -215,7 +232,8 @@ def _start(address: Any, index: Any) -> None:
         given_msat = read(address, "starts.given_msat")[variant]
         owned_msat = read(address, "starts.owned_total_msat")[variant]
         reserve_msat = read(address, "starts.reserve_msat")[variant]
-        draw_start_balances(given_msat, owned_msat, reserve_msat, low[variant], high[variant], seed, episode, balances)
+        shares = low[variant], high[variant], read(address, "starts.skew")[variant]
+        draw_start_balances(given_msat, owned_msat, reserve_msat, *shares, seed, episode, balances)
     read(address, "memories.first")[index, :] = 0
     read(address, "memories.used")[index, 0] = 0
     read(address, "memories.draws")[index, 0] = stream(seed, episode, np.int64(0), PURPOSE_FORWARD)
@@ -230,15 +248,24 @@ def _copy(source: Any, target: Any) -> None:
 
 @inlined
 def _forget_earnings(address: Any, index: Any) -> None:
-    """Start to count what nodes earn in a step from 0."""
+    """Start to count what nodes earn in a step, and what comes through the watched one, from 0."""
+    forwards = read(address, "columns.forwards")[index]
+    for row in range(forwards.shape[0]):
+        for column in range(forwards.shape[1]):
+            forwards[row, column] = 0
     earned_msat = read(address, "columns.earned_msat")[index]
     for node in range(earned_msat.shape[0]):
         earned_msat[node] = 0
 
 
+@inlined
+def _go_on(address: Any, task: Any, index: Any) -> None:
+    """Do nothing before an episode."""
+
+
 @outlined
-def _draw(address: Any, index: Any) -> None:
-    """Draw the payments of a step."""
+def _draw_traffic(address: Any, task: Any, index: Any) -> Any:  # noqa: ARG001 - tasks may draw their own
+    """Draw the payments of a step from the traffic model, one each ``payment_ms``; return how long the step is."""
     program = program_at(read(address, "programs"), read(address, "columns.variant")[index])
     seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
     step, regimes = read(address, "columns.steps")[index], read(address, "columns.regime")
@@ -254,6 +281,7 @@ def _draw(address: Any, index: Any) -> None:
     time_ms = read(address, "columns.time_ms")[index]
     for payment in range(time_ms.shape[0]):
         time_ms[payment] = read(address, "columns.now_ms")[index] + payment * program.payment_ms
+    return program.payment_ms * time_ms.shape[0]
 
 
 @outlined
@@ -266,6 +294,12 @@ def pay_in_whole(address: Any, index: Any) -> None:
 def pay_in_parts(address: Any, index: Any) -> None:
     """Make the payments of a step, in several parts where they may be."""
     _pay_all(pay, network_of, address, index)
+
+
+@outlined
+def pay_linked_in_whole(address: Any, index: Any) -> None:
+    """Make the payments of a step on a network with links, in one part each."""
+    _pay_all(pay_whole, linked_network_of, address, index)
 
 
 @outlined
@@ -302,6 +336,8 @@ def _outcomes_at(address: Any, index: Any) -> Any:
         read(address, "columns.part_route")[index],
         read(address, "columns.part_hop_msat")[index],
         read(address, "columns.earned_msat")[index],
+        read(address, "columns.forwards")[index],
+        read(address, "columns.watched")[index],
     )
 
 

@@ -69,6 +69,7 @@ class Starts(NamedTuple):
     balances_msat: Int64  # (variants, directions) start balances unless they are drawn
     low: Float64  # (variants,) smallest share of the initiator, or -1 when start balances are not drawn
     high: Float64  # (variants,)
+    skew: Float64  # (variants,) see ``traffic.kernels.draw_balance_msat``
     policy: Records  # (variants, directions) POLICY
     inbound: Records  # (variants, directions) INBOUND; (variants, 0) without links
     disabled: UInt8  # (variants, directions); (variants, 0) without links
@@ -121,6 +122,9 @@ class Columns(NamedTuple):
     part_hop_msat: Int64  # (networks, payments, max_parts, hops); (networks, payments, max_parts, 0) without links
     counts: Int64  # (networks, counts)
     earned_msat: Int64  # (networks, nodes or 0)
+    forwards: Int64  # (networks, channels of the watched node or 0, FORWARD_COUNTS)
+    watched: Int64  # (networks,) the watched node
+    kept: Int64  # (networks, numbers)
 
 
 class LoopState(NamedTuple):
@@ -178,7 +182,7 @@ def make_state(
         starts=variants.starts,
         memories=make_memory(networks, config.payment, count),
         scratch=make_scratch(networks),
-        settings=_settings(config.payment, channels),
+        settings=_settings(config.payment, channels, watches=columns.forwards.shape[1] > 0),
         own_policies=int(own_policies),
         columns=Columns(
             which=zeros(count, np.bool_),
@@ -193,6 +197,7 @@ def make_state(
             spendable_msat=zeros((count, directions), np.int64),
             served_from_msat=zeros((count, directions), np.int64),
             served_draws=zeros(count, np.uint64),
+            watched=zeros(count, np.int64),
             **shared,
         ),
     )
@@ -203,7 +208,7 @@ def with_scratch(state: LoopState) -> LoopState:
     return state._replace(scratch=make_scratch(state.networks))
 
 
-def _settings(options: PaymentOptions, channels: int) -> Settings:
+def _settings(options: PaymentOptions, channels: int, *, watches: bool) -> Settings:
     """Return how payments are sent: unroutable ones without attempts, unless something depends on these.
 
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
@@ -211,18 +216,18 @@ def _settings(options: PaymentOptions, channels: int) -> Settings:
     those: time for half as many attempts again as there are channels is taken to be enough, and so is time for
     ``ENOUGH_ATTEMPTS`` in large networks, where what keeps a payment from its receiver lies near one of the two. (It
     need not be where dozens of routes, each cheaper than the one before, lead on from the same channel end; there a
-    payment that would have run out of time counts as one without a route.)
+    payment that would have run out of time counts as one without a route.) A watched node sees every attempt.
     """
     settings = make_settings(options)
     enough = min(1.5 * channels, ENOUGH_ATTEMPTS)
-    if options.mission_control == "per_payment" and settings.max_attempts >= enough:
+    if not watches and options.mission_control == "per_payment" and settings.max_attempts >= enough:
         return settings._replace(counts_attempts=0)
     return settings
 
 
 def _starts(topologies: Sequence[Topology], start: StartBalances | str, networks: Network) -> Starts:
     """Stack how episodes begin on each topology."""
-    low, high = (start.low, start.high) if isinstance(start, StartBalances) else (-1.0, -1.0)
+    low, high, skew = (start.low, start.high, start.skew) if isinstance(start, StartBalances) else (-1.0, -1.0, 1.0)
 
     def column(*values: npt.NDArray[Any]) -> Int64:
         return copied(np.stack(values), np.int64)
@@ -234,6 +239,7 @@ def _starts(topologies: Sequence[Topology], start: StartBalances | str, networks
         balances_msat=column(*(topology.start_balances_msat().ravel() for topology in topologies)),
         low=filled(len(topologies), low, np.float64),
         high=filled(len(topologies), high, np.float64),
+        skew=filled(len(topologies), skew, np.float64),
         policy=networks.policy,
         inbound=networks.links.inbound,
         disabled=networks.links.disabled,

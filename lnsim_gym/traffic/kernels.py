@@ -24,9 +24,13 @@ __all__ = [
     "KIND_WEIGHTED",
     "TABLE_CELLS",
     "TrafficProgram",
+    "between",
+    "draw_balance_msat",
     "draw_payments",
     "draw_start_balances",
     "draw_weights",
+    "pick",
+    "quantile",
 ]
 
 KIND_WEIGHTED: Final = 0
@@ -66,7 +70,7 @@ class TrafficProgram(NamedTuple):
 
 
 @fused
-def _quantile(table: Any, unit: Any) -> Any:
+def quantile(table: Any, unit: Any) -> Any:
     """Read a quantile table at a uniform number, with linear interpolation."""
     place = unit * TABLE_CELLS
     cell = np.int64(place)
@@ -74,7 +78,7 @@ def _quantile(table: Any, unit: Any) -> Any:
 
 
 @fused
-def _pick(cumulative: Any, target: Any) -> Any:
+def pick(cumulative: Any, target: Any) -> Any:
     """Return the first index whose cumulative weight exceeds the target."""
     last = cumulative.shape[0] - 1
     if last < SCAN_NODES:
@@ -94,7 +98,7 @@ def _pick(cumulative: Any, target: Any) -> Any:
 
 
 @fused
-def _between(least: Any, value: Any, most: Any) -> Any:
+def between(least: Any, value: Any, most: Any) -> Any:
     """Return a number raised to the least and then cut to the most allowed."""
     raised = least if value < least else value
     return most if raised > most else raised
@@ -126,7 +130,7 @@ def draw_weights(program: Any, seed: Any, episode: Any, regime: Any, cumulative:
                 cumulative[row, node] = program.node_capacity_sat[node]
             else:
                 cumulative[row, node] = compiled_exp(
-                    program.weight_spread * _quantile(program.normal_table, uniform(state))
+                    program.weight_spread * quantile(program.normal_table, uniform(state))
                 )
                 state = advance(state)
     received = 0.0
@@ -149,7 +153,7 @@ def _receiver_but(cumulative: Any, unit: Any, sender: Any) -> Any:
     target = unit * (cumulative[1, cumulative.shape[1] - 1] - own)
     if target >= before:
         target += own
-    receiver = _pick(cumulative[1], target)
+    receiver = pick(cumulative[1], target)
     if receiver == sender:  # only by rounding at the very edge of the sender's share
         receiver = sender + 1 if sender + 1 < cumulative.shape[1] else sender - 1
     return receiver
@@ -202,7 +206,7 @@ def _pair_amount_sat(program: Any, unit: Any, sender: Any, receiver: Any) -> Any
         twice = 2.0 * (compiled_log(limit) - log_mean)
         log_sd = math.sqrt(twice) if twice > 0.0 else 0.0
     # Equal to mu = 2 ln m - ln l when sigma^2 = 2 (ln l - ln m): the mean stays m.
-    return compiled_exp(log_mean - 0.5 * log_sd * log_sd + log_sd * _quantile(program.amount_table, unit))
+    return compiled_exp(log_mean - 0.5 * log_sd * log_sd + log_sd * quantile(program.amount_table, unit))
 
 
 @outlined
@@ -239,7 +243,7 @@ def draw_payments(
             receiver = _classic_receiver(program, state, sender)
             state = advance(state)
         else:
-            sender = _pick(cumulative[0], uniform(state) * total)
+            sender = pick(cumulative[0], uniform(state) * total)
             state = advance(state)
             receiver = _receiver_but(cumulative, uniform(state), sender)
         state = advance(state)
@@ -247,13 +251,34 @@ def draw_payments(
         if program.kind == KIND_SIMLN:
             amount_sat = _pair_amount_sat(program, unit, sender, receiver)
         else:
-            amount_sat = _quantile(program.amount_table, unit)
+            amount_sat = quantile(program.amount_table, unit)
         source[payment] = sender
         destination[payment] = receiver
-        amount_msat[payment] = 1000 * _between(np.int64(1), np.int64(amount_sat), program.max_amount_sat)
+        amount_msat[payment] = 1000 * between(np.int64(1), np.int64(amount_sat), program.max_amount_sat)
         # The low bits that the 53-bit uniform leaves unused, so no further word is drawn.
         description[payment] = np.int64(((word(state) & _MASK_16) * np.uint64(DESCRIPTION_COUNT)) >> _SHIFT_16)
         state = advance(state)
+
+
+@fused
+def draw_balance_msat(owned_total_msat: Any, reserve_msat: Any, low: Any, high: Any, skew: Any, unit: Any) -> Any:
+    """Return what the initiator of a channel has, whole sat in msat, at a uniform number.
+
+    Args:
+        owned_total_msat: What both sides own together.
+        reserve_msat: Channel reserve; neither side has less.
+        low: Smallest share of the initiator.
+        high: Largest share of the initiator.
+        skew: 1.0 where all shares are equally likely; a power above it that drives them to both ends.
+        unit: Uniform number in [0, 1).
+    """
+    if skew != 1.0:
+        near = 2.0 * unit if unit < 0.5 else 2.0 * (1.0 - unit)
+        end = 0.5 * compiled_exp(skew * compiled_log(near)) if near > 0.0 else 0.0
+        unit = end if unit < 0.5 else 1.0 - end
+    share = low + (high - low) * unit
+    initiator_msat = 1000 * np.int64(share * (owned_total_msat // 1000))
+    return between(reserve_msat, initiator_msat, owned_total_msat - reserve_msat)
 
 
 @outlined
@@ -263,11 +288,12 @@ def draw_start_balances(
     reserve_msat: Any,
     low: Any,
     high: Any,
+    skew: Any,
     seed: Any,
     episode: Any,
     balances_msat: Any,
 ) -> None:
-    """Draw the start balances of one episode: each initiator gets what is given, else a uniform share.
+    """Draw the start balances of one episode: each initiator gets what is given, else a share that is drawn.
 
     Args:
         given_msat: Start balance of each initiator where one is given, else -1, shape (channels,).
@@ -275,17 +301,17 @@ def draw_start_balances(
         reserve_msat: Channel reserves, shape (channels,); neither side starts below it.
         low: Smallest share of the initiator.
         high: Largest share of the initiator.
+        skew: See ``draw_balance_msat``.
         seed: Seed of the environment, uint64.
         episode: Index of the episode since that seed.
         balances_msat: Filled with whole sat, in msat, in direction order, shape (directions,).
     """
     state = stream(seed, episode, np.int64(0), PURPOSE_START)
     for channel in range(owned_total_msat.shape[0]):
-        share = low + (high - low) * uniform(state)
+        initiator_msat = draw_balance_msat(
+            owned_total_msat[channel], reserve_msat[channel], low, high, skew, uniform(state)
+        )
         state = advance(state)
-        initiator_msat = 1000 * np.int64(share * (owned_total_msat[channel] // 1000))
-        reserve = reserve_msat[channel]
-        initiator_msat = _between(reserve, initiator_msat, owned_total_msat[channel] - reserve)
         if given_msat[channel] >= 0:
             initiator_msat = given_msat[channel]
         balances_msat[2 * channel] = initiator_msat

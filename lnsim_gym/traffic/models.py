@@ -22,7 +22,9 @@ from lnsim_gym.traffic.normal import normal_table
 __all__ = [
     "CardTraffic",
     "ClassicTraffic",
+    "Demand",
     "DriftTraffic",
+    "MarketTraffic",
     "SimlnTraffic",
     "TrafficModel",
     "compile_traffic",
@@ -124,17 +126,69 @@ class SimlnTraffic(
     """Fixed sigma for all pairs; mu follows so that the mean stays m."""
 
 
-TrafficModel = DriftTraffic | CardTraffic | ClassicTraffic | SimlnTraffic
+@described
+class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kind of demand."""
+
+    weight: Annotated[float, Range(0)] = 1.0
+    """Its payments as a share of those of all kinds together, when all pairs are active."""
+    median_amount_sat: Amount = 40_000.0
+    """Median amount of a payment."""
+    amount_log_sd: Annotated[float, Range(0, 10)] = 1.2
+    """Standard deviation of the logarithm of amounts."""
+    active_share: Annotated[float, Range(0, 1, above=True)] = 1.0
+    """Share of the time that a pair pays at all."""
+    spell_hours: Annotated[float, Range(0.1, 100_000)] = 240.0
+    """How long a pair stays active or not."""
+
+
+@described
+class MarketTraffic(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="market"
+):
+    """Payments of pairs that could pay through the own node: retail, merchants, and exchanges in bursts.
+
+    Retail pays from anyone to anyone, merchants are paid by anyone, and exchanges pay and are paid in large amounts.
+    Medians are those of operators' reports (47,298 sat over 10 BTC a month; 20,000 to 50,000 sat elsewhere).
+    """
+
+    payments_per_day: Annotated[float, Range(0.01, 10_000_000)] = 400.0
+    """Payments a day of all such pairs, on average."""
+    pairs: Annotated[int, Range(1, 1_000_000)] = 300
+    """Pairs of nodes that pay, at most; as many as there are where there are fewer."""
+    weight_spread: Annotated[float, Range(0, 10)] = 1.8
+    """Standard deviation of the logarithm of how much pairs of one kind pay."""
+    retail: Demand = Demand(weight=0.5, median_amount_sat=30_000, active_share=0.5, spell_hours=360)
+    """Pairs of any nodes."""
+    merchants: Demand = Demand(weight=0.35, median_amount_sat=60_000, active_share=0.7, spell_hours=480)
+    """Pairs of any node and one of a few receivers."""
+    exchanges: Demand = Demand(weight=0.15, median_amount_sat=500_000, active_share=0.15, spell_hours=8)
+    """Pairs of the largest nodes with any others, either way."""
+    merchant_share: Share = 0.04
+    """Share of the nodes that are merchants."""
+    exchange_share: Share = 0.01
+    """Share of the nodes that are exchanges: the largest ones."""
+    day_swing: Share = 0.5
+    """How much busier noon is than the mean of the day, as a share of it."""
+    max_amount_sat: Annotated[int, Range(1, MAX_AMOUNT_SAT)] = 5_000_000
+    """Larger draws are cut to this."""
+    seed: Annotated[int, Range(0)] = 0
+    """Decides which pairs pay, and how much."""
+
+
+TrafficModel = DriftTraffic | CardTraffic | ClassicTraffic | SimlnTraffic | MarketTraffic
 
 
 def compile_traffic(model: TrafficModel, topology: Topology) -> TrafficProgram:
     """Compile a model for a topology.
 
     Raises:
-        ConfigError: A setting is out of range.
+        ConfigError: A setting is out of range, or the model needs a node of one's own.
     """
     check_ranges(model, "traffic: ")
     match model:
+        case MarketTraffic():
+            raise ConfigError("traffic 'market' is the demand around one's own node: it needs task='operator'")
         case DriftTraffic():
             return _weighted(topology, model, model.median_amount_sat)
         case CardTraffic():

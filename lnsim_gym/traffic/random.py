@@ -14,9 +14,12 @@ import numpy as np
 from lnsim_gym.compiled import fused, kernel
 
 __all__ = [
+    "PURPOSE_ACTIVITY",
+    "PURPOSE_FLOWS",
     "PURPOSE_FORWARD",
     "PURPOSE_GOSSIP",
     "PURPOSE_PAYMENTS",
+    "PURPOSE_OTHERS",
     "PURPOSE_START",
     "PURPOSE_VARIANT",
     "PURPOSE_WEIGHTS",
@@ -41,6 +44,12 @@ PURPOSE_FORWARD: Final = np.uint64(5)
 """Stream of the choices among parallel channels in one episode."""
 PURPOSE_GOSSIP: Final = np.uint64(6)
 """Stream of the delays of gossip in one episode."""
+PURPOSE_FLOWS: Final = np.uint64(7)
+"""Stream of the payments of one step of a market."""
+PURPOSE_ACTIVITY: Final = np.uint64(8)
+"""Stream of when the flows of a market are active in one episode."""
+PURPOSE_OTHERS: Final = np.uint64(9)
+"""Stream of what other nodes do in one step."""
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)

@@ -30,12 +30,13 @@ def draw_start_balances(
     reserve_msat: Any,
     low: Any,
     high: Any,
+    skew: Any,
     seed: Any,
     episode: Any,
     balances_msat: Any,
 ) -> None:
     """Draw start balances; see ``kernels.draw_start_balances``."""
-    start_balances_into(given_msat, owned_total_msat, reserve_msat, low, high, seed, episode, balances_msat)
+    start_balances_into(given_msat, owned_total_msat, reserve_msat, low, high, skew, seed, episode, balances_msat)
 
 
 @kernel

@@ -72,6 +72,7 @@ def test_an_agent_that_cannot_act_there_is_left_out_with_a_note():
     assert "2 episodes" in out
 
 
+@pytest.mark.slow
 def test_reward_and_profit_are_shown_where_the_reward_is_not_the_success_rate(tmp_path):
     few = ("--set", "max_episode_steps=2", "--set", "payments_per_step=3")
     assert "profit" not in lnsim("eval", "noop", "--seeds", "0:2", *few)

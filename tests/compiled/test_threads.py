@@ -48,7 +48,7 @@ def test_threads_change_nothing_where_senders_and_variants_share_hop_rows(monkey
     assert_threads_change_nothing(problem)
 
 
-@pytest.mark.parametrize("max_parts", [1, 16])
+@pytest.mark.parametrize("max_parts", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_threads_change_nothing_where_the_senders_memory_is_full(monkeypatch, max_parts):
     monkeypatch.setattr(prepare, "RECORDS_PER_SENDER", 2)
     payment = {"mission_control": "per_episode", "max_parts": max_parts}

@@ -14,6 +14,7 @@ from tests.oracle.engine import first_payment
 from tests.oracle.network import OracleNetwork, SeededChoice
 from tests.oracle.scenarios import random_topology
 
+pytestmark = pytest.mark.slow  # networks with links take half a minute to be compiled
 SEED = 5
 PAYMENT_MS = 5_000
 TRAFFIC = {"kind": "drift", "median_amount_sat": 200_000.0, "seconds_per_payment": PAYMENT_MS / 1000}

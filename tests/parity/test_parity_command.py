@@ -56,6 +56,7 @@ def deeds_of_the_simulator(seed, count):
         yield replace(deed, seen=simulated.outcome(deed, rng.getrandbits(64)))
 
 
+@pytest.mark.slow
 def test_what_the_simulator_gives_is_possible_and_a_msat_beside_it_is_not():
     several = 0
     for deed in deeds_of_the_simulator(4, 60):

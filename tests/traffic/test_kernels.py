@@ -169,7 +169,7 @@ def test_start_balances_are_whole_sat_above_the_reserve(seed, low, width):
     high = min(1.0, low + width)
     owned_msat, reserve_msat = topology.owned_total_msat, topology.arrays.reserve_msat
     given_msat = topology.given_initiator_msat
-    draw_start_balances(given_msat, owned_msat, reserve_msat, low, high, np.uint64(seed), 0, balances.ravel())
+    draw_start_balances(given_msat, owned_msat, reserve_msat, low, high, 1.0, np.uint64(seed), 0, balances.ravel())
     topology.check_balances_msat(balances)
     assert (balances[:, 0] % 1000 == 0).all()
     assert (balances >= topology.arrays.reserve_msat[:, None]).all()

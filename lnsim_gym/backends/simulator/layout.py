@@ -340,6 +340,8 @@ class Outcomes(NamedTuple):
     part_route: Int32  # (payments, max_parts, MAX_ROUTE_HOPS)
     part_hop_msat: Int64  # (payments, max_parts, MAX_ROUTE_HOPS); (payments, max_parts, 0) without links
     earned_msat: Int64  # (nodes,) forwarding fees by node, added to; (0,) when earnings are not counted
+    forwards: Int64  # (channels of the watched node, FORWARD_COUNTS) see ``forwards``; without rows where none is
+    watched: Any  # the node whose forwards are counted, an integer
 
 
 class OutcomeRow(NamedTuple):

@@ -21,6 +21,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.channels import can_add, hold, release
 from lnsim_gym.backends.simulator.forwarding import PASSED, TEMPORARY_CHANNEL_FAILURE, forward
+from lnsim_gym.backends.simulator.forwards import note_forward
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.search import find_route_called, survey
 from lnsim_gym.backends.simulator.settling import (
@@ -248,6 +249,7 @@ def _finish(network: Any, balances: Any, scratch: Any, count: Any, outcome: Any,
         learn_carried(network.source, network.links, scratch.work.knowledge, route, sent, hops)
         if settled:
             settle(network.source, balances, outcomes.earned_msat, route, sent, hops)
+            note_forward(network, outcomes, route, sent, hops, np.int64(0), np.int64(PASSED))
             outcomes.fee_msat[index] += sent[0] - sent[hops - 1]
             write_part(network.links, outcomes, index, part, sent[hops - 1], route, sent, hops)
     if settled:
@@ -314,5 +316,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         remaining += part
         if parts.refused[back] > 0:  # the sender's own channel teaches nothing
             learn_refusal(network, network.links, work.knowledge, route, sent, refusal, now)
+            hops, at = np.int64(parts.hops[back]), np.int64(refusal[0])
+            note_forward(network, outcome.columns, route, sent, hops, at, np.int64(refusal[1]))
         _forget_part(parts, back, count)
         count -= 1

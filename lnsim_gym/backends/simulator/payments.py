@@ -13,6 +13,7 @@ import numpy as np
 
 from lnsim_gym.backends.simulator.estimator import forget, recall, remember
 from lnsim_gym.backends.simulator.forwarding import begin_draws, first_refusal
+from lnsim_gym.backends.simulator.forwards import note_forward
 from lnsim_gym.backends.simulator.gossip import forget_unheard, has_heard_all, note_unheard
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
@@ -82,6 +83,7 @@ def _pay_at_once(
         attempts += 1
         outcome.columns.attempts[outcome.index] = attempts
         refusal = first_refusal(network, network.links, balances, work, scratch.work, hops)
+        note_forward(network, outcome.columns, work.route, work.sent, hops, np.int64(refusal[0]), np.int64(refusal[1]))
         if refusal[0] == 0:
             _settle_single(network, balances, work, amount, hops, outcome)
             if limits.remembers:

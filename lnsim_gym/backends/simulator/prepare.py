@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Int64, Records
 from lnsim_gym.backends.simulator.bounds import build_hop_rows, most_hops
+from lnsim_gym.backends.simulator.forwards import FORWARD_COUNTS
 from lnsim_gym.backends.simulator.gossip import change_policy_now
 from lnsim_gym.backends.simulator.layout import (
     CHANGE,
@@ -415,7 +416,15 @@ def make_settings(options: PaymentOptions) -> Settings:
     )
 
 
-def make_outcomes(payments: int, max_parts: int, *, earners: int = 0, linked: bool = False) -> Outcomes:
+def make_outcomes(
+    payments: int,
+    max_parts: int,
+    *,
+    earners: int = 0,
+    linked: bool = False,
+    watched: int = 0,
+    watched_channels: int = 0,
+) -> Outcomes:
     """Make the columns that payments fill.
 
     Args:
@@ -423,6 +432,8 @@ def make_outcomes(payments: int, max_parts: int, *, earners: int = 0, linked: bo
         max_parts: Most parts of one.
         earners: Nodes whose earnings are counted: all or none.
         linked: Whether the network has links.
+        watched: A node whose forwards are counted, see ``forwards``.
+        watched_channels: How many channels it has; 0 where nothing is counted.
     """
     return Outcomes(
         succeeded=zeros(payments, np.bool_),
@@ -434,13 +445,16 @@ def make_outcomes(payments: int, max_parts: int, *, earners: int = 0, linked: bo
         part_route=filled((payments, max_parts, MAX_ROUTE_HOPS), -1, np.int32),
         part_hop_msat=zeros((payments, max_parts, MAX_ROUTE_HOPS if linked else 0), np.int64),
         earned_msat=zeros(earners, np.int64),
+        forwards=zeros((watched_channels, len(FORWARD_COUNTS)), np.int64),
+        watched=watched,
     )
 
 
 def payment_outcomes(outcomes: Outcomes) -> PaymentOutcomes:
     """Return filled columns as the result that every backend gives."""
     columns = outcomes._asdict()
-    del columns["earned_msat"]
+    for name in ("earned_msat", "forwards", "watched"):
+        del columns[name]
     if outcomes.part_hop_msat.size == 0:
         columns["part_hop_msat"] = None
     return PaymentOutcomes(**columns, duration_s=np.zeros(len(outcomes.succeeded)))

@@ -1,0 +1,107 @@
+"""What one node sees of the HTLCs that come through it, counted by channel: LND's ``SubscribeHtlcEvents``.
+
+The node whose view is taken is ``Outcomes.watched``. Its channels are counted in the order of its incoming directions in
+``Network.incoming``, one row of ``Outcomes.forwards`` each.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from lnsim_gym.backends.simulator.forwarding import FEE_INSUFFICIENT, PASSED, TEMPORARY_CHANNEL_FAILURE
+from lnsim_gym.compiled import outlined
+
+__all__ = [
+    "FAILED_AFTERWARDS",
+    "FAILED_FEE",
+    "FAILED_LIQUIDITY",
+    "FAILED_OTHERWISE",
+    "FEE_EARNED_MSAT",
+    "FEE_SOURCED_MSAT",
+    "FORWARDED_IN",
+    "FORWARDED_IN_MSAT",
+    "FORWARDED_OUT",
+    "FORWARDED_OUT_MSAT",
+    "FORWARD_COUNTS",
+    "forward_row",
+    "note_forward",
+]
+
+FORWARD_COUNTS: Final = (
+    "forwarded_in",  # HTLCs that came in over the channel and settled
+    "forwarded_in_msat",
+    "forwarded_out",  # HTLCs that went out over the channel and settled
+    "forwarded_out_msat",
+    "fee_earned_msat",  # fees of those that went out
+    "fee_sourced_msat",  # fees of those that came in: the same money, seen from the other leg
+    "failed_liquidity",  # refused here, as the channel that was to carry them on could not
+    "failed_fee",  # refused here, as the sender did not know the channel's policy
+    "failed_otherwise",  # refused here for any other reason
+    "failed_afterwards",  # sent on over the channel, and refused by another node
+)
+"""Meaning of the columns of ``Outcomes.forwards``."""
+FORWARDED_IN: Final = FORWARD_COUNTS.index("forwarded_in")
+FORWARDED_IN_MSAT: Final = FORWARD_COUNTS.index("forwarded_in_msat")
+FORWARDED_OUT: Final = FORWARD_COUNTS.index("forwarded_out")
+FORWARDED_OUT_MSAT: Final = FORWARD_COUNTS.index("forwarded_out_msat")
+FEE_EARNED_MSAT: Final = FORWARD_COUNTS.index("fee_earned_msat")
+FEE_SOURCED_MSAT: Final = FORWARD_COUNTS.index("fee_sourced_msat")
+FAILED_LIQUIDITY: Final = FORWARD_COUNTS.index("failed_liquidity")
+FAILED_FEE: Final = FORWARD_COUNTS.index("failed_fee")
+FAILED_OTHERWISE: Final = FORWARD_COUNTS.index("failed_otherwise")
+FAILED_AFTERWARDS: Final = FORWARD_COUNTS.index("failed_afterwards")
+
+
+@outlined
+def forward_row(network: Any, node: Any, direction: Any) -> Any:
+    """Return the place of a direction among those into a node."""
+    first = np.int64(network.first_incoming[node])
+    for place in range(first, np.int64(network.first_incoming[node + 1])):
+        if np.int64(network.incoming[place]) == direction:
+            return place - first
+    return np.int64(0)
+
+
+@outlined
+def note_forward(network: Any, columns: Any, route: Any, sent: Any, hops: Any, refused: Any, failure: Any) -> None:
+    """Count an HTLC that the watched node was asked to forward.
+
+    Args:
+        network: ``Network``.
+        columns: ``Outcomes``.
+        route: Directions of the route.
+        sent: Amounts in msat over each of them.
+        hops: How many of them count.
+        refused: Position of the forwarder that refused it, or 0 where it settled.
+        failure: Why it did; see ``forwarding``.
+    """
+    forwards, node = columns.forwards, columns.watched
+    if forwards.shape[0] == 0:
+        return
+    for hop in range(1, hops):
+        if np.int64(network.source[route[hop]]) != node:
+            continue
+        if 0 < refused < hop:
+            return
+        into, out = (
+            forward_row(network, node, np.int64(route[hop - 1])),
+            forward_row(network, node, np.int64(route[hop]) ^ 1),
+        )
+        if failure == PASSED:
+            fee = sent[hop - 1] - sent[hop]
+            forwards[into, FORWARDED_IN] += 1
+            forwards[into, FORWARDED_IN_MSAT] += sent[hop - 1]
+            forwards[into, FEE_SOURCED_MSAT] += fee
+            forwards[out, FORWARDED_OUT] += 1
+            forwards[out, FORWARDED_OUT_MSAT] += sent[hop]
+            forwards[out, FEE_EARNED_MSAT] += fee
+        elif refused > hop:
+            forwards[out, FAILED_AFTERWARDS] += 1
+        elif failure == TEMPORARY_CHANNEL_FAILURE:
+            forwards[out, FAILED_LIQUIDITY] += 1
+        elif failure == FEE_INSUFFICIENT:
+            forwards[out, FAILED_FEE] += 1
+        else:
+            forwards[out, FAILED_OTHERWISE] += 1

@@ -1,0 +1,87 @@
+"""What the operator's task notes of a step: its money, its changes of policy, its rebalances and its swaps."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lnsim_gym.payments import MAX_ROUTE_HOPS
+
+__all__ = [
+    "ANNOUNCED",
+    "CHAIN_FEE",
+    "FEE_CHANGES",
+    "FEE_CHANGES_REFUSED",
+    "FUNDS",
+    "INCOME",
+    "MONEY",
+    "POLICY_NUMBERS",
+    "REBALANCE_FEE",
+    "REBALANCE_NAMES",
+    "SWAP_FEE",
+    "SWAP_NAMES",
+    "WALLET",
+    "names",
+    "rebalances_at",
+    "swaps_at",
+]
+
+MONEY: Final = (
+    "funds_msat",  # own ends of all channels and the wallet, after the step
+    "wallet_msat",  # money on the chain, after the step
+    "income_msat",  # fees earned by forwarding
+    "rebalance_fee_msat",  # paid for circular rebalances
+    "swap_fee_msat",  # paid to swap services, and for the off-chain way to them
+    "chain_fee_msat",  # paid for transactions
+    "fee_changes",  # policies announced
+    "fee_changes_refused",  # policies that came too soon after others
+)
+"""Meaning of the first entries."""
+FUNDS: Final = MONEY.index("funds_msat")
+WALLET: Final = MONEY.index("wallet_msat")
+INCOME: Final = MONEY.index("income_msat")
+REBALANCE_FEE: Final = MONEY.index("rebalance_fee_msat")
+SWAP_FEE: Final = MONEY.index("swap_fee_msat")
+CHAIN_FEE: Final = MONEY.index("chain_fee_msat")
+FEE_CHANGES: Final = MONEY.index("fee_changes")
+FEE_CHANGES_REFUSED: Final = MONEY.index("fee_changes_refused")
+
+POLICY_NUMBERS: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_msat")
+"""What an agent sets of a channel's policy, in the order of decisions and of the ledger."""
+ANNOUNCED: Final = len(POLICY_NUMBERS)
+"""Behind the numbers of a channel's policy: 1 where it was announced in this step."""
+REBALANCE_NAMES: Final = (
+    "asked_msat",
+    "applied_msat",
+    "fee_msat",
+    "reason",  # RebalanceReason
+    "failure_index",  # position on the route of the node that failed it, or -1
+    *(f"direction_{hop}" for hop in range(MAX_ROUTE_HOPS)),  # of the last route tried, -1 beyond its end
+)
+"""Meaning of the entries of each rebalance."""
+SWAP_NAMES: Final = (
+    "direction",  # out of the own node for a swap out, into it for a swap in, -1 for none
+    "asked_msat",
+    "sent_msat",  # moved over the channel; 0 where it was refused
+    "reason",  # RebalanceReason
+)
+"""Meaning of the entries of each swap."""
+
+
+def names(channels: int, rebalances: int, swaps: int) -> tuple[str, ...]:
+    """Return the meaning of every entry."""
+    return (
+        *MONEY,
+        *(f"channel_{place}_{name}" for place in range(channels) for name in (*POLICY_NUMBERS, "announced")),
+        *(f"rebalance_{place}_{name}" for place in range(rebalances) for name in REBALANCE_NAMES),
+        *(f"swap_{place}_{name}" for place in range(swaps) for name in SWAP_NAMES),
+    )
+
+
+def rebalances_at(channels: int) -> int:
+    """Return where the entries of rebalances begin."""
+    return len(MONEY) + (ANNOUNCED + 1) * channels
+
+
+def swaps_at(channels: int, rebalances: int) -> int:
+    """Return where the entries of swaps begin."""
+    return rebalances_at(channels) + len(REBALANCE_NAMES) * rebalances

@@ -1,0 +1,304 @@
+"""The operator's task: run one node of a network for profit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.backends.base import Backend
+from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance
+from lnsim_gym.backends.simulator.engine import compile_network
+from lnsim_gym.compiled.memory import copied
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Policy, Topology
+from lnsim_gym.payments import REASON_NAMES, PaymentBatch, RebalanceReason, RebalanceResult
+from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
+from lnsim_gym.tasks.config import StartBalances
+from lnsim_gym.tasks.operator import ledger
+from lnsim_gym.tasks.operator.actions import OperatorActions, make_actions
+from lnsim_gym.tasks.operator.config import OperatorConfig, swap_terms
+from lnsim_gym.tasks.operator.features import KEPT
+from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
+from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
+from lnsim_gym.tasks.registry import register_task
+from lnsim_gym.traffic.flows import FlowProgram, batch_of
+from lnsim_gym.traffic.market import compile_market
+
+__all__ = ["OperatorTask"]
+
+HOUR_MS = 3_600_000
+
+
+@register_task
+class OperatorTask(Task):
+    """One own node among others: announce fees, rebalance and swap at real cost, and be paid what its funds gain.
+
+    **Step.** A span of simulated time (``step_hours``). At its begin others act (``config.OthersOptions``), then the
+    decision is carried out: policies are announced, circular rebalances sent, swaps made. Then the payments of the
+    market arrive (``traffic.market``), each routed and retried as LND does; senders hear of new policies by gossip.
+
+    **Observation.** Only what the own node knows; see ``features.CHANNEL_FEATURES`` and ``features.NODE_FEATURES``.
+
+    **Action.** What ``levers`` switch on, in one of three forms; see ``actions``. Others take a few changes of a
+    channel's policy in a row, then one a day; more are refused and counted in ``info["ledger"]``.
+
+    **Reward.** What the own funds gained in the step, in sat: own ends of channels and wallet. Commitment fees and
+    anchors do not change, and no HTLC is pending between steps, so that to the millisatoshi
+
+        funds gained = income - rebalance fees - swap fees - chain fees,
+
+    each of which stands in ``info["ledger"]``. What is left in channels at the end counts at par.
+    """
+
+    name = "operator"
+    Config = OperatorConfig
+    terms = ("income_sat", "rebalance_fees_sat", "swap_fees_sat", "chain_fees_sat")
+    meanings = {  # noqa: RUF012 - read only, as the base says
+        "income_sat": "fees earned by forwarding, in sat",
+        "rebalance_fees_sat": "fees paid for circular rebalances, in sat",
+        "swap_fees_sat": "fees paid to swap services and for the off-chain way to them, in sat",
+        "chain_fees_sat": "fees paid for transactions on the chain, in sat",
+    }
+    changes_policies = True
+    counts_earnings = True
+    draws_payments = True
+    needs_links = True
+
+    actions: OperatorActions
+    observations: OperatorObservations
+    config: OperatorConfig
+
+    def __init__(self, config: OperatorConfig, topology: Topology) -> None:
+        super().__init__(config, topology)
+        arrays = topology.arrays
+        if config.own_node not in topology.node_index:
+            raise ConfigError(
+                f"own_node={config.own_node!r} is no node of the topology: name one of it, or let a generator add one "
+                '("public(own_channels = 18)")'
+            )
+        self.own = topology.node_index[config.own_node]
+        """Index of the own node."""
+        self.out: Int64 = np.flatnonzero(arrays.source == self.own).astype(np.int64)
+        """Directions out of it, one for each own channel, in the order of the channels."""
+        if len(self.out) < 2:
+            raise ConfigError(f"own_node={config.own_node!r} has {len(self.out)} channels, and needs at least 2")
+        self.watched = self.own
+        self.warm_up_steps = config.warm_up_steps
+        capacity_msat = 1000 * arrays.capacity_sat[self.out // 2].astype(np.int64)
+        self.actions = make_actions(config, capacity_msat)
+        limits = self.actions.limits
+        self.decision = limits.decision
+        self.idle_decision = self.actions.idle(1).whole[0]
+        self.ledger = ledger.names(len(self.out), limits.rebalances, limits.swaps)
+        kind = DictObservations if config.observation == "dict" else FlatObservations
+        self.observations = kind(len(self.out))
+        self.options = self.actions.options
+        self.kept = (
+            *KEPT,
+            *(f"channel_{place}_{name}" for place in range(len(self.out)) for name in ("credit_ms", "changed_ms")),
+        )
+
+    @cached_property
+    def flows(self) -> FlowProgram:
+        """The market around the own node."""
+        return compile_market(self.config.traffic, self.topology, self.own, self.config.step_ms)  # type: ignore[arg-type]
+
+    @cached_property
+    def others(self) -> Others:
+        """What others do."""
+        start = self.config.start_balances
+        law = start if isinstance(start, StartBalances) else StartBalances(low=0.0, high=1.0, depleted_share=0.67)
+        return others_of(self.config, self.topology, self.own, (law.low, law.high, law.skew))
+
+    @property
+    def kernels(self) -> TaskKernels:
+        """See ``Task.kernels``."""
+        from lnsim_gym.tasks.operator import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
+
+        one = kernels.step_in_parts if self.config.payment.max_parts > 1 else kernels.step
+        return TaskKernels(kernels.example(), kernels.reset, one, one, one, kernels.observe, kernels.conclude)
+
+    def compiled_state(self, variants: Sequence[OperatorTask]) -> tuple[Any, ...]:
+        """See ``Task.compiled_state``."""
+        from lnsim_gym.tasks.operator.kernels import OperatorState  # noqa: PLC0415 - see ``kernels``
+
+        config, swap, limits = self.config, swap_terms(self.config.swap), self.actions.limits
+        change_ms = round(HOUR_MS * config.fee_change_hours)
+        return OperatorState(
+            own=copied(np.array([task.own for task in variants]), np.int64),
+            out=copied(np.stack([task.out for task in variants]), np.int64),
+            flows=_stacked(_of_one_length([task.flows for task in variants])),
+            others=_stacked([task.others for task in variants]),
+            step_ms=config.step_ms,
+            rebalances=limits.rebalances,
+            rebalance_attempts=config.rebalance_attempts,
+            swaps=limits.swaps,
+            least_change=float(config.least_change),
+            burst_ms=config.fee_changes_burst * change_ms,
+            change_ms=change_ms,
+            wallet_msat=1000 * config.wallet_sat,
+            swap_out_ppm=swap.out_fee_ppm,
+            swap_in_ppm=swap.in_fee_ppm,
+            swap_routing_ppm=swap.routing_fee_ppm,
+            swap_vbytes=swap.transaction_vbytes,
+            swap_min_msat=1000 * swap.min_sat,
+            swap_max_msat=1000 * swap.max_sat,
+            sat_per_vbyte=float(config.chain.sat_per_vbyte),
+            spike_share=float(config.chain.spike_share),
+            spike_factor=float(config.chain.spike_factor),
+        )
+
+    def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
+        """See ``Task.apply``.
+
+        Raises:
+            ConfigError: Always: the task plays on simulated networks only.
+        """
+        raise ConfigError("task 'operator' plays on backend 'simulator' only so far")
+
+    def batch(self, seed: int, episode: int, step: int) -> PaymentBatch:
+        """Return the payments of a step of an episode, as the market has them."""
+        span = self.config.warm_up_steps + step
+        return batch_of(self.flows, self.config.payments_per_step, seed, episode, span)[0]
+
+    def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:
+        """See ``Task.happened``."""
+        bits, span = np.uint64(seed % 2**64), self.config.warm_up_steps + step
+        initiator_msat = np.empty(len(self.topology.channels), np.int64)
+        restored(self.others, bits, episode, span, initiator_msat)
+        moved = np.flatnonzero(initiator_msat >= 0).tolist()
+        balances = [BalanceChange(channel, int(initiator_msat[channel])) for channel in moved]
+        return (*balances, *self._competitors(bits, episode, span))
+
+    def _competitors(self, bits: Any, episode: int, span: int) -> list[Intervention]:
+        """Return the policies that changed at the begin of a span."""
+        network, first = self._plain_network, span == 0
+        now = (network.policy.copy(), network.links.disabled.copy())
+        before = (network.policy.copy(), network.links.disabled.copy())
+        places, usual = (network.first_incoming, network.incoming), (network.policy, network.links.disabled)
+        competitors_at(self.others, places, *usual, bits, episode, span * self.config.step_ms, now)
+        if not first:
+            competitors_at(self.others, places, *usual, bits, episode, (span - 1) * self.config.step_ms, before)
+        changed = np.flatnonzero((now[0]["fee_rate_ppm"] != before[0]["fee_rate_ppm"]) | (now[1] != before[1])).tolist()
+        return [
+            PolicyChange(
+                direction,
+                self._policy(
+                    direction, fee_rate_ppm=int(now[0]["fee_rate_ppm"][direction]), disabled=bool(now[1][direction])
+                ),
+            )
+            for direction in changed
+        ]
+
+    @cached_property
+    def _plain_network(self) -> Any:
+        """The network as the engine reads it, with the topology's policies."""
+        return compile_network(self.topology, linked=True)
+
+    def _policy(self, direction: int, **changes: Any) -> Policy:
+        """Return the topology's policy of a direction with some numbers changed."""
+        both = self.topology.policies[direction // 2]
+        usual = both.initiator if direction % 2 == 0 else both.peer
+        return Policy(**{name: getattr(usual, name) for name in usual.__struct_fields__} | changes)
+
+    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
+        """See ``Task.interventions``."""
+        done: list[Intervention] = []
+        first = len(ledger.MONEY)
+        for place, direction in enumerate(self.out.tolist()):
+            *numbers, announced = noted[first + 5 * place : first + 5 * (place + 1)].tolist()
+            if announced:
+                changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
+                done.append(PolicyChange(direction, self._policy(direction, **changes)))
+        limits = self.actions.limits
+        at = ledger.rebalances_at(len(self.out))
+        for entries in noted[at:][: limits.rebalances * len(ledger.REBALANCE_NAMES)].reshape(
+            limits.rebalances, len(ledger.REBALANCE_NAMES)
+        ):
+            asked_msat, applied_msat, fee_msat, reason, failure_index, *route = entries.tolist()
+            if asked_msat:
+                result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
+                route = tuple(direction for direction in route if direction >= 0)
+                done.append(Rebalance(route, asked_msat, result))
+        at = ledger.swaps_at(len(self.out), limits.rebalances)
+        for entries in noted[at:].reshape(limits.swaps, len(ledger.SWAP_NAMES)):
+            direction, asked_msat, sent_msat, reason = entries.tolist()
+            if direction >= 0:
+                result = RebalanceResult(sent_msat, 0, RebalanceReason(reason), -1)
+                done.append(Rebalance((direction,), asked_msat, result))
+        return tuple(done)
+
+    def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
+        """See ``Task.add_info``."""
+        info["ledger"] = dict(zip(ledger.MONEY, noted, strict=False))
+        info["rebalances"] = [self._told(entries) for entries in self._rebalances(np.array(noted))]
+        super().add_info(info, noted, terms)
+
+    def _rebalances(self, noted: Int64) -> Int64:
+        """Return the entries of rebalances, shape (..., rebalances, len(REBALANCE_NAMES)); a view."""
+        count, at = self.actions.limits.rebalances, ledger.rebalances_at(len(self.out))
+        entries = noted[..., at : at + count * len(ledger.REBALANCE_NAMES)]
+        return entries.reshape(*noted.shape[:-1], count, len(ledger.REBALANCE_NAMES))
+
+    @staticmethod
+    def _told(entries: Int64) -> dict[str, Any]:
+        """Return what became of a rebalance, as an info says it."""
+        asked_msat, applied_msat, fee_msat, reason = entries[:4].tolist()
+        return {
+            "requested_sat": asked_msat // 1000,
+            "applied_sat": applied_msat // 1000,
+            "fee_msat": fee_msat,
+            "refused": reason != 0,
+            "reason": REASON_NAMES[reason],
+        }
+
+    def step_infos(self, noted: Int64, terms: npt.NDArray[np.float64], which: Bool) -> dict[str, Any]:
+        """See ``Task.step_infos``."""
+        money = {name: np.ascontiguousarray(noted[:, place]) for place, name in enumerate(ledger.MONEY)}
+        return {"ledger": money, **super().step_infos(noted, terms, which)}
+
+    def rebalance_tally(self, noted: Int64) -> RebalanceTally:
+        """See ``Task.rebalance_tally``."""
+        entries = self._rebalances(noted)
+        asked = entries[..., 0] > 0
+        return RebalanceTally(
+            asked=asked.sum(axis=-1),
+            refused=(asked & (entries[..., 3] != 0)).sum(axis=-1),
+            applied_msat=entries[..., 1].sum(axis=-1),
+            fee_msat=entries[..., 2].sum(axis=-1),
+        )
+
+    def require_same_shape(self, other: Any, index: int) -> None:
+        """See ``Task.require_same_shape``."""
+        if len(other.out) != len(self.out):
+            raise ConfigError(
+                f"variant {index} has {len(other.out)} own channels, the first one {len(self.out)}: expected as many"
+            )
+
+
+def _of_one_length(programs: list[FlowProgram]) -> list[FlowProgram]:
+    """Return markets with as many flows each; those behind a market's own have no weight."""
+    longest = max(len(program.source) for program in programs)
+
+    def padded(program: FlowProgram, name: str, filler: str) -> FlowProgram:
+        values = getattr(program, name)
+        end = values[-1] if filler == "last" else 1
+        more = np.full(longest - len(values), end, values.dtype)
+        return program._replace(**{name: np.concatenate([values, more])})
+
+    done = []
+    for program in programs:
+        for name in ("source", "destination", "median_sat", "log_sd", "active_share", "spell_ms"):
+            program = padded(program, name, "one")
+        done.append(padded(program, "cumulative", "last"))
+    return done
+
+
+def _stacked(rows: Sequence[Any]) -> Any:
+    """Stack named tuples of arrays and numbers, numbers as arrays."""
+    return type(rows[0])(*(copied(np.stack(field)) for field in zip(*rows, strict=True)))

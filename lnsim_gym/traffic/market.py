@@ -1,0 +1,214 @@
+"""The demand around one node: who would pay whom if they could, as far as that node could have a part in it.
+
+Of the millions of payments of a public network a node of some dozen channels sees a few hundred a day: those whose
+cheapest route leads through it or nearly so. Only such pairs of nodes are drawn. A pair *could pay through the node* if
+its cheapest route would do so, were the node's own fees nothing; what the best route around the node costs more than
+that is the most that the pair would pay it (its reservation fee), so that the node's income answers to its prices in
+steps. Cheapest is meant as LND's senders see it (routing/pathfind.go): fees, 15 billionths of the amount for each block
+of time lock, and for each hop what its chance to fail costs by the default attempt cost (100 sat and 0.1 %) and the
+a-priori probability of 60 %. All other demand is left out; what it does to the balances of others is drawn
+(``tasks.operator``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from lnsim_gym.arrays import Bool, Float64, Int64
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.fields import check_ranges
+from lnsim_gym.network import Topology
+from lnsim_gym.traffic.flows import DAY_MS, FlowProgram
+from lnsim_gym.traffic.kernels import TABLE_CELLS
+from lnsim_gym.traffic.models import Demand, MarketTraffic
+from lnsim_gym.traffic.normal import normal_table
+
+__all__ = ["Flows", "compile_market", "draw_flow_pairs"]
+
+HOUR_MS: Final = 3600 * 1000
+RISK_PER_BLOCK: Final = 15e-9
+"""LND's ``DefaultRiskFactorBillionths``."""
+ATTEMPT_COST_MSAT: Final = 100_000
+ATTEMPT_COST_SHARE: Final = 0.001
+"""LND's ``DefaultAttemptCost`` and ``DefaultAttemptCostPPM``."""
+APRIORI_PROBABILITY: Final = 0.6
+_DESTINATIONS: Final = 150
+"""Receivers of each kind of demand that routes are looked for to: enough to fill the pairs."""
+_MOST_HOPS: Final = 20
+
+
+class Flows(NamedTuple):
+    """Pairs of nodes that could pay through a node."""
+
+    source: Int64  # (flows,)
+    destination: Int64  # (flows,)
+    reservation_msat: Float64  # (flows,) what they would pay the node at most for their median amount
+    weight: Float64  # (flows,) share of all payments while all are active
+    kind: Int64  # (flows,) place among ``_kinds``
+
+
+def compile_market(model: MarketTraffic, topology: Topology, own: int, step_ms: int) -> FlowProgram:
+    """Compile the demand around a node.
+
+    Args:
+        model: Settings.
+        topology: The network.
+        own: The node.
+        step_ms: Length of a step in ms of simulated time.
+
+    Raises:
+        ConfigError: No pair could pay through the node.
+    """
+    check_ranges(model, "traffic: ")
+    flows = draw_flow_pairs(model, topology, own)
+    kinds = [_kinds(model)[index] for index in flows.kind.tolist()]
+    active = np.array([kind.active_share for kind in kinds])
+    mean_share = float((active * flows.weight).sum() / flows.weight.sum())
+    return FlowProgram(
+        source=flows.source,
+        destination=flows.destination,
+        cumulative=np.cumsum(flows.weight),
+        median_sat=np.array([kind.median_amount_sat for kind in kinds], np.float64),
+        log_sd=np.array([kind.amount_log_sd for kind in kinds], np.float64),
+        active_share=active,
+        spell_ms=np.array([max(1, round(HOUR_MS * kind.spell_hours)) for kind in kinds], np.int64),
+        normal_table=normal_table(TABLE_CELLS).copy(),
+        arrivals_per_ms=model.payments_per_day / mean_share * (1.0 + model.day_swing) / DAY_MS,
+        day_swing=float(model.day_swing),
+        max_amount_sat=model.max_amount_sat,
+        step_ms=step_ms,
+    )
+
+
+def _kinds(model: MarketTraffic) -> tuple[Demand, ...]:
+    """Return the kinds of demand, in the order of ``Flows.kind``."""
+    return model.retail, model.merchants, model.exchanges
+
+
+def draw_flow_pairs(model: MarketTraffic, topology: Topology, own: int) -> Flows:
+    """Draw the pairs that could pay through a node, and how much they pay.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    rng = np.random.default_rng([model.seed, own])
+    nodes = len(topology.nodes)
+    capacity_sat = np.bincount(topology.arrays.source, np.repeat(topology.arrays.capacity_sat, 2), minlength=nodes)
+    sends, receives = np.sqrt(capacity_sat), np.sqrt(capacity_sat)
+    merchants = _some(rng, nodes, model.merchant_share)
+    exchanges = np.zeros(nodes, np.bool_)
+    exchanges[np.argsort(-capacity_sat, kind="stable")[: max(1, round(model.exchange_share * nodes))]] = True
+    everyone = np.ones(nodes, np.bool_)
+    parties = ((everyone, everyone), (everyone, merchants), (exchanges, everyone), (everyone, exchanges))
+    drawn: list[Flows] = []
+    for place, (senders, receivers) in enumerate(parties):
+        kind = min(place, 2)
+        demand = _kinds(model)[kind]
+        share = demand.weight / (2 if kind == 2 else 1)
+        if share == 0:
+            continue
+        pairs = max(1, round(model.pairs * share / sum(each.weight for each in _kinds(model))))
+        found = _pairs_through(
+            topology, own, demand.median_amount_sat, sends * senders, receives * receivers, pairs, rng
+        )
+        weight = np.exp(model.weight_spread * rng.standard_normal(len(found[0])))
+        weight *= share / max(weight.sum(), 1e-300)
+        drawn.append(Flows(*found, weight, np.full(len(weight), kind)))
+    flows = Flows(*(np.concatenate(column) for column in zip(*drawn, strict=True))) if drawn else None
+    if flows is None or not len(flows.source):
+        raise ConfigError(
+            f"no pair of nodes would pay through {topology.nodes[own]!r}, even if it asked for nothing: "
+            "give it channels to more, and larger, peers"
+        )
+    return flows
+
+
+def _some(rng: np.random.Generator, nodes: int, share: float) -> Bool:
+    """Mark a share of the nodes at random, at least one."""
+    marked = np.zeros(nodes, np.bool_)
+    marked[rng.choice(nodes, max(1, round(share * nodes)), replace=False)] = True
+    return marked
+
+
+def _pairs_through(
+    topology: Topology,
+    own: int,
+    amount_sat: float,
+    sends: Float64,
+    receives: Float64,
+    pairs: int,
+    rng: np.random.Generator,
+) -> tuple[Int64, Int64, Float64]:
+    """Draw pairs that could pay an amount through a node: senders, receivers, and their reservation fees in msat."""
+    receives = receives.copy()
+    receives[own] = 0
+    candidates = np.flatnonzero(receives)
+    count = min(_DESTINATIONS, len(candidates))
+    weight = receives[candidates]
+    destinations = np.sort(rng.choice(candidates, count, replace=False, p=weight / weight.sum()))
+    around = _cost_msat(topology, destinations, amount_sat, without=own)
+    through = _cost_msat(topology, destinations, amount_sat, free=own)
+    with np.errstate(invalid="ignore"):
+        gain = around - through
+    gain[~np.isfinite(through)] = 0
+    chance = sends[None, :] * receives[destinations][:, None] * (gain > 0)
+    chance[:, own] = 0
+    chance[np.arange(count), destinations] = 0
+    offered = np.flatnonzero(chance.ravel())
+    if not len(offered):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    likely = chance.ravel()[offered]
+    chosen = rng.choice(offered, min(pairs, len(offered)), replace=False, p=likely / likely.sum())
+    row, source = np.divmod(chosen, len(sends))
+    return source, destinations[row], gain.ravel()[chosen]
+
+
+def _cost_msat(
+    topology: Topology, destinations: Int64, amount_sat: float, *, without: int | None = None, free: int | None = None
+) -> Float64:
+    """Return what an amount costs from every node to some, shape (destinations, nodes), infinite where nothing leads.
+
+    Args:
+        topology: The network.
+        destinations: Node indices.
+        amount_sat: The amount, in sat; fees upon fees are left out.
+        without: A node that is not passed through.
+        free: A node that charges nothing.
+    """
+    arrays, nodes = topology.arrays, len(topology.nodes)
+    amount_msat = 1000 * amount_sat
+    policies = [policy for both in topology.policies for policy in (both.initiator, both.peer)]
+    fee_msat = np.array([policy.fee_base_msat + amount_msat * policy.fee_rate_ppm / 1e6 for policy in policies])
+    lock = np.array([policy.time_lock_delta for policy in policies])
+    most_msat = np.array([policy.max_htlc_msat or 2**62 for policy in policies])
+    least_msat = np.array([policy.min_htlc_msat for policy in policies])
+    closed = np.array([policy.disabled for policy in policies])
+    capacity_msat = 1000 * np.repeat(arrays.capacity_sat, 2)
+    closed |= (np.minimum(most_msat, capacity_msat) < amount_msat) | (least_msat > amount_msat)
+    closed &= arrays.source != free
+    hop_msat = (ATTEMPT_COST_MSAT + ATTEMPT_COST_SHARE * amount_msat) * (1 / APRIORI_PROBABILITY - 1)
+    first_hop = np.where(closed, np.inf, np.full(len(lock), hop_msat))
+    if free is not None:
+        fee_msat[arrays.source == free] = 0
+    onward = first_hop + fee_msat + RISK_PER_BLOCK * amount_msat * lock
+    if without is not None:
+        onward[(arrays.source == without) | (arrays.destination == without)] = np.inf
+        first_hop = np.where(np.isinf(onward), np.inf, first_hop)
+    order = np.argsort(arrays.source, kind="stable")
+    senders, starts = np.unique(arrays.source[order], return_index=True)
+    target = arrays.destination[order]
+    cost = np.full((len(destinations), nodes), np.inf)
+    at_end = np.arange(len(destinations)), destinations
+    cost[at_end] = 0
+    for _ in range(_MOST_HOPS):
+        reached = np.minimum.reduceat(cost[:, target] + onward[order], starts, axis=1)
+        better = np.minimum(cost[:, senders], reached)
+        if np.array_equal(better, cost[:, senders]):
+            break
+        cost[:, senders] = better
+    sent = np.full_like(cost, np.inf)
+    sent[:, senders] = np.minimum.reduceat(cost[:, target] + first_hop[order], starts, axis=1)
+    sent[at_end] = 0
+    return sent
