@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def is_linked(self) -> bool:
-        """Whether networks have links (see ``backends.simulator.layout``): one is not plain, changes spread late, or so."""
+        """Whether networks have links (see ``backends.simulator.layout``): one is not plain, or changes spread late."""
         spreads = self.config.gossip_options is not None and self.task.changes_policies
         return spreads or self.task.needs_links or not all(variant.topology.is_plain for variant in self.variants)
 

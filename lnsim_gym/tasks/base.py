@@ -210,7 +210,7 @@ class Task(ABC):
     counts_earnings: ClassVar[bool] = False
     """Whether the forwarding fees that each node earns are counted."""
     draws_payments: ClassVar[bool] = False
-    """Whether the kernels draw payments of their own (``loop.step_range_of``) rather than those of the traffic model."""
+    """Whether the kernels draw payments of their own (``loop.step_range_of``), not those of the traffic model."""
     needs_links: ClassVar[bool] = False
     """Whether the kernels are for networks with links, and plain ones are laid out likewise; see ``TaskKernels``."""
     watched: int | None = None
@@ -270,7 +270,7 @@ class Task(ABC):
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
 
-    def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:  # noqa: ARG002
+    def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:
         """Return what others did at the begin of a step, whatever the agent decided; by default nothing.
 
         Args:

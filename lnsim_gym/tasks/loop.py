@@ -115,7 +115,7 @@ def step_range_of(
 
     Args:
         draw: Compiled function ``(address, task, index)`` that fills in the payments of the step and their times,
-            lowers ``columns.due`` where they are fewer than there is room for, and returns the length of the step in ms.
+            sets ``columns.due`` where they are fewer than there is room for, and returns how long the step is in ms.
         apply: The task's compiled function ``(address, task, index)`` that carries out the decision.
         pay_all: ``pay_in_whole``, ``pay_in_parts``, ``pay_linked`` or ``pay_linked_in_whole``.
         measure: The task's compiled function ``(address, task, index)`` that fills terms and reward.

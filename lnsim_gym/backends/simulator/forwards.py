@@ -1,7 +1,7 @@
 """What one node sees of the HTLCs that come through it, counted by channel: LND's ``SubscribeHtlcEvents``.
 
-The node whose view is taken is ``Outcomes.watched``. Its channels are counted in the order of its incoming directions in
-``Network.incoming``, one row of ``Outcomes.forwards`` each.
+The node whose view is taken is ``Outcomes.watched``. Each of its channels has a row of ``Outcomes.forwards``, in the
+order of its incoming directions in ``Network.incoming``.
 """
 
 from __future__ import annotations

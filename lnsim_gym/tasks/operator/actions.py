@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Float64, Int8, Int64
+from lnsim_gym.arrays import Float64, Int8, Int64
 from lnsim_gym.compiled.elementary import exp, log
 from lnsim_gym.errors import InvalidAction
 from lnsim_gym.tasks.base import ActionScheme, as_array
@@ -23,7 +23,7 @@ RATE_LEVELS_PPM: Final = (0, 10, 25, 50, 100, 150, 250, 400, 700, 1_200, 2_500)
 BASE_LEVELS_MSAT: Final = (0, 1_000)
 INBOUND_LEVELS_PPM: Final = (0, -25, -100, -250, -500, -1_000)
 HTLC_LEVELS: Final = (1.0, 0.5, 0.2, 0.05, 0.01)
-"""What ``multidiscrete`` actions set: fee rates, base fees and inbound fees, and greatest HTLCs as shares of capacity."""
+"""What ``multidiscrete`` actions set: fee rates, base and inbound fees, greatest HTLCs as shares of the capacity."""
 AMOUNT_LEVELS: Final = (0.02, 0.05, 0.1, 0.2)
 """Amounts of their rebalances and swaps, as shares of the capacity of the channel that they leave."""
 LIMIT_LEVELS_PPM: Final = (50, 200, 500, 1_500)
@@ -117,11 +117,12 @@ class OperatorActions(ActionScheme):
 class BoxActions(OperatorActions):
     """``Box(-1, 1)``: numbers of each channel's policy, then of each rebalance, then of each swap.
 
-    A channel has, as its levers are on: its fee rate (``(1 + max_fee_rate_ppm) ** u - 1`` with u from 0 to 1), base fee
-    (``u * max_fee_base_msat``), inbound discount (u of the fee rate, to be taken off), and greatest HTLC
-    (``capacity * 1000 ** (u - 1)``). A rebalance has the channel to leave and the one to come back by (u of all, in their
-    order), the amount (u of a fifth of the capacity of the channel that it leaves, none below u = 0.05) and the fee limit
-    (as fee rates). A swap has its channel and an amount (from -1 to 1 of its capacity, in to out, none within 0.05).
+    With u from 0 to 1 for a number from -1 to 1, a channel has, as its levers are on, its fee rate
+    (``(1 + max_fee_rate_ppm) ** u - 1``), base fee (``u * max_fee_base_msat``), inbound discount (as fee rates, taken
+    off), and greatest HTLC (``capacity * 1000 ** (u - 1)``). A rebalance has the channel to leave and the one to come
+    back by (u of all, in their order), the amount (u of a fifth of the capacity of the channel that it leaves, none
+    below u = 0.05) and the fee limit (as fee rates). A swap has its channel, and the amount itself as a share of its
+    capacity, in below 0 and out above, none within 0.05.
     """
 
     space: gym.spaces.Box
@@ -175,7 +176,8 @@ class BoxActions(OperatorActions):
 
     def _rate_ppm(self, unit: Float64) -> npt.NDArray[Any]:
         """Return fee rates, evenly spread by their logarithms."""
-        return np.rint(exp(log(1.0 + self.limits.max_fee_rate_ppm) * unit) - 1)
+        rates: npt.NDArray[Any] = np.rint(exp(log(1.0 + self.limits.max_fee_rate_ppm) * unit) - 1)
+        return rates
 
     def _channel(self, unit: Float64) -> Int64:
         """Return places of channels."""
@@ -188,10 +190,10 @@ def _whole_sat(amount_msat: npt.NDArray[Any]) -> Int64:
 
 
 class MultiDiscreteActions(OperatorActions):
-    """``MultiDiscrete``: for each number of each channel's policy 0 to keep it or a level; then rebalances, and swaps.
+    """``MultiDiscrete``: each number of a channel's policy, 0 to keep it or a level; then rebalances, and swaps.
 
-    Levels stand in this module. A rebalance is the channel to leave (0 for none), the one to come back by, and levels of
-    amount and fee limit; a swap is its channel (0 for none), out or in, and a level of amount.
+    Levels stand in this module. A rebalance is the channel to leave (0 for none), the one to come back by, and levels
+    of amount and fee limit; a swap is its channel (0 for none), out or in, and a level of amount.
     """
 
     space: gym.spaces.MultiDiscrete
@@ -318,7 +320,7 @@ class DictActions(OperatorActions):
 
     def _part(self, actions: Mapping[str, Any], name: str) -> Int64:
         """Return one entry of actions, stacked."""
-        space = self.space[name]
+        space = cast("gym.spaces.Box", self.space[name])
         values = as_array(actions.get(name))
         fits = values.dtype.kind in "iu" and values.shape[1:] == space.shape
         if not fits or not ((values >= space.low) & (values <= space.high)).all():

@@ -8,10 +8,10 @@ import msgspec
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.fields import Range, check_ranges, described
-from lnsim_gym.network.public import OWN_NODE
 from lnsim_gym.network.gossip import GossipOptions
-from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
+from lnsim_gym.network.public import OWN_NODE
 from lnsim_gym.payments import PaymentOptions
+from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.traffic import MarketTraffic, TrafficModel
 
 __all__ = ["LEVERS", "ChainOptions", "Lever", "OperatorConfig", "OthersOptions", "SwapOptions", "swap_terms"]
@@ -51,7 +51,7 @@ _SWAP_PRESETS: Final = {
         out_fee_ppm=5_000, in_fee_ppm=1_000, routing_fee_ppm=1_000, transaction_vbytes=300, min_sat=100_000
     ),
 }
-"""Terms of known services: Loop's example of 1 M sat (3,260 sat to the server, 2,524 sat off-chain), Boltz' of July 2025."""
+"""Terms of services: Loop's example of 1 M sat (3,260 sat to the server, 2,524 sat off-chain), Boltz' of July 2025."""
 
 
 def swap_terms(swap: SwapOptions | str) -> SwapOptions:

@@ -14,7 +14,7 @@ KEPT: Final = ("funds_msat", "wallet_msat")
 """What is kept from step to step besides two numbers for each channel: see ``kernels``."""
 PER_CHANNEL: Final = len(POLICY_NUMBERS)
 PER_REBALANCE: Final = 4
-"""Numbers of a decision about a rebalance: the channels it leaves and comes back by, amount in msat, fee limit in ppm."""
+"""Numbers of a decision about a rebalance: channels to leave and to come back by, amount in msat, fee limit in ppm."""
 PER_SWAP: Final = 2
 """Numbers of a decision about a swap: channel, and amount in msat, negative for a swap in."""
 

@@ -78,6 +78,7 @@ class OperatorState(NamedTuple):
 
     own: Int64  # (variants,)
     out: Int64  # (variants, channels) directions out of the own node
+    most_msat: Int64  # (variants, channels) greatest HTLC that LND lets them announce
     flows: FlowProgram  # stacked over variants
     others: Others  # stacked over variants
     step_ms: int
@@ -105,16 +106,31 @@ def example() -> OperatorState:
     """Return a state with the types that every state has."""
     whole, real = np.zeros((1, 1), np.int64), np.zeros((1, 1))
     one, unit = np.zeros(1, np.int64), np.zeros(1)
+    flows: Any = (whole, whole, real, real, real, real, whole, real, unit, unit, one, one)
+    others: Any = (np.zeros((1, 1), np.uint8), whole, whole, whole, real, unit, unit, unit, unit, one, unit, unit)
     return OperatorState(
         own=one,
         out=whole,
-        flows=FlowProgram(whole, whole, real, real, real, real, whole, real, unit, unit, one, one),
-        others=Others(np.zeros((1, 1), np.uint8), whole, whole, whole, real, unit, unit, unit, unit, one, unit, unit),
-        **dict.fromkeys(("step_ms", "rebalances", "rebalance_attempts", "swaps"), 0),
+        most_msat=whole,
+        flows=FlowProgram(*flows),
+        others=Others(*others),
+        step_ms=0,
+        rebalances=0,
+        rebalance_attempts=0,
+        swaps=0,
         least_change=0.0,
-        **dict.fromkeys(("burst_ms", "change_ms", "wallet_msat", "swap_out_ppm", "swap_in_ppm", "swap_routing_ppm"), 0),
-        **dict.fromkeys(("swap_vbytes", "swap_min_msat", "swap_max_msat"), 0),
-        **dict.fromkeys(("sat_per_vbyte", "spike_share", "spike_factor"), 0.0),
+        burst_ms=0,
+        change_ms=0,
+        wallet_msat=0,
+        swap_out_ppm=0,
+        swap_in_ppm=0,
+        swap_routing_ppm=0,
+        swap_vbytes=0,
+        swap_min_msat=0,
+        swap_max_msat=0,
+        sat_per_vbyte=0.0,
+        spike_share=0.0,
+        spike_factor=0.0,
     )
 
 
@@ -140,13 +156,13 @@ def step_in_parts(address: int, task: int, begin: int, end: int) -> None:
 
 
 @kernel
-def observe(address: int, task: int, begin: int, end: int) -> None:
+def observe(address: int, task: int, begin: int, end: int) -> None:  # noqa: ARG001 - the first network
     """See ``TaskKernels.observe``."""
     _observe(address, task, begin)
 
 
 @kernel
-def conclude(address: int, task: int, begin: int, end: int) -> None:
+def conclude(address: int, task: int, begin: int, end: int) -> None:  # noqa: ARG001 - the first network
     """See ``TaskKernels.conclude``."""
     conclude_first(_measure, _observe, address, task)
 
@@ -299,7 +315,8 @@ def _announce(address: Any, task: Any, index: Any, channel: Any) -> None:
     rate_ppm = _wanted(asked[0], policy.fee_rate_ppm, least)
     base_msat = _wanted(asked[1], policy.fee_base_msat, 0.0)
     inbound_ppm = _wanted(asked[2], inbound.fee_rate_ppm, least)
-    highest_msat = max(_wanted(asked[3], policy.max_htlc_msat, least), policy.min_htlc_msat)
+    most_msat = _mine(task, "most_msat")[_variant(address, index), channel]
+    highest_msat = max(min(_wanted(asked[3], policy.max_htlc_msat, least), most_msat), policy.min_htlc_msat)
     kept, noted, change_ms = _kept_of(address, index, channel), _ledger(address, index), _mine(task, "change_ms")
     kept[CREDIT] = min(kept[CREDIT] + _mine(task, "step_ms"), _mine(task, "burst_ms"))
     same = rate_ppm == policy.fee_rate_ppm and base_msat == policy.fee_base_msat

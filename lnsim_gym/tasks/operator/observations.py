@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -12,6 +12,9 @@ from lnsim_gym.tasks.base import ObservationScheme
 from lnsim_gym.tasks.operator.features import CHANNEL_FEATURES, NODE_FEATURES
 
 __all__ = ["DictObservations", "FlatObservations", "OperatorObservations"]
+
+MOST: Final = 1e7
+"""Bound of all numbers: the greatest fee rate that can be announced, in thousand ppm, lies below it."""
 
 
 class OperatorObservations(ObservationScheme):
@@ -44,7 +47,7 @@ class FlatObservations(OperatorObservations):
     @property
     def space(self) -> gym.spaces.Box:
         """See ``ObservationScheme.space``."""
-        return gym.spaces.Box(-np.inf, np.inf, (self.size,), np.float32)
+        return gym.spaces.Box(-MOST, MOST, (self.size,), np.float32)
 
 
 class DictObservations(OperatorObservations):
@@ -55,7 +58,7 @@ class DictObservations(OperatorObservations):
         """See ``ObservationScheme.space``."""
         shapes = {"channels": (self.channels, len(CHANNEL_FEATURES)), "node": (len(NODE_FEATURES),)}
         return gym.spaces.Dict(
-            {name: gym.spaces.Box(-np.inf, np.inf, shape, np.float32) for name, shape in shapes.items()}
+            {name: gym.spaces.Box(-MOST, MOST, shape, np.float32) for name, shape in shapes.items()}
         )
 
     def present(self, rows: Float32) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A pure function of (seed, episode, span of time), so that it is the same whateve
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def others_of(config: OperatorConfig, topology: Topology, own: int, law: tuple[f
 
 @fused
 def fresh_balance_msat(others: Any, seed: Any, episode: Any, span: Any, channel: Any) -> Any:
-    """Return what the initiator of a foreign channel has from a span of time on, in msat, or -1 where nothing moves it."""
+    """Return what the initiator of a foreign channel has from a span on, in msat, or -1 where nothing moves it."""
     state = fork(stream(seed, episode, span, PURPOSE_OTHERS), channel)
     if others.foreign[channel] == 0 or uniform(state) >= others.restore_chance:
         return np.int64(-1)
@@ -174,7 +174,7 @@ def set_competitors(
 def competitors_at(
     others: Any, network: Any, usual: Any, usually_disabled: Any, seed: Any, episode: Any, clock_ms: Any, changed: Any
 ) -> None:
-    """Do what ``set_competitors`` does, for calls from Python; ``changed`` holds the policies and disabled directions."""
+    """Do what ``set_competitors`` does, for calls from Python; ``changed`` are policies and disabled directions."""
     set_competitors(
         others, network[0], network[1], usual, usually_disabled, seed, episode, clock_ms, changed[0], changed[1]
     )

@@ -16,6 +16,7 @@ from lnsim_gym.backends.simulator.engine import compile_network
 from lnsim_gym.compiled.memory import copied
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy, Topology
+from lnsim_gym.network.limits import max_value_in_flight_msat
 from lnsim_gym.payments import REASON_NAMES, PaymentBatch, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.config import StartBalances
@@ -89,6 +90,8 @@ class OperatorTask(Task):
             raise ConfigError(f"own_node={config.own_node!r} has {len(self.out)} channels, and needs at least 2")
         self.watched = self.own
         self.warm_up_steps = config.warm_up_steps
+        self.most_msat: Int64 = max_value_in_flight_msat(arrays.capacity_sat[self.out // 2]).astype(np.int64)
+        """Greatest HTLC that LND lets each channel announce, in msat."""
         capacity_msat = 1000 * arrays.capacity_sat[self.out // 2].astype(np.int64)
         self.actions = make_actions(config, capacity_msat)
         limits = self.actions.limits
@@ -132,6 +135,7 @@ class OperatorTask(Task):
         return OperatorState(
             own=copied(np.array([task.own for task in variants]), np.int64),
             out=copied(np.stack([task.out for task in variants]), np.int64),
+            most_msat=copied(np.stack([task.most_msat for task in variants]), np.int64),
             flows=_stacked(_of_one_length([task.flows for task in variants])),
             others=_stacked([task.others for task in variants]),
             step_ms=config.step_ms,
@@ -153,7 +157,12 @@ class OperatorTask(Task):
             spike_factor=float(config.chain.spike_factor),
         )
 
-    def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
+    def apply(
+        self,
+        backend: Backend,  # noqa: ARG002
+        decision: Int64,  # noqa: ARG002
+        noted: Int64,  # noqa: ARG002
+    ) -> tuple[tuple[Intervention, ...], int]:
         """See ``Task.apply``.
 
         Raises:
@@ -206,7 +215,7 @@ class OperatorTask(Task):
         usual = both.initiator if direction % 2 == 0 else both.peer
         return Policy(**{name: getattr(usual, name) for name in usual.__struct_fields__} | changes)
 
-    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
+    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:  # noqa: ARG002 - noted tells all
         """See ``Task.interventions``."""
         done: list[Intervention] = []
         first = len(ledger.MONEY)
@@ -284,19 +293,15 @@ class OperatorTask(Task):
 def _of_one_length(programs: list[FlowProgram]) -> list[FlowProgram]:
     """Return markets with as many flows each; those behind a market's own have no weight."""
     longest = max(len(program.source) for program in programs)
+    return [_padded(program, longest - len(program.source)) for program in programs]
 
-    def padded(program: FlowProgram, name: str, filler: str) -> FlowProgram:
-        values = getattr(program, name)
-        end = values[-1] if filler == "last" else 1
-        more = np.full(longest - len(values), end, values.dtype)
-        return program._replace(**{name: np.concatenate([values, more])})
 
-    done = []
-    for program in programs:
-        for name in ("source", "destination", "median_sat", "log_sd", "active_share", "spell_ms"):
-            program = padded(program, name, "one")
-        done.append(padded(program, "cumulative", "last"))
-    return done
+def _padded(program: FlowProgram, more: int) -> FlowProgram:
+    """Return a market with flows behind its own that never pay."""
+    columns: dict[str, Any] = program._asdict()
+    for name in ("source", "destination", "cumulative", "median_sat", "log_sd", "active_share", "spell_ms"):
+        columns[name] = np.pad(columns[name], (0, more), mode="edge")
+    return FlowProgram(**columns)
 
 
 def _stacked(rows: Sequence[Any]) -> Any:
