@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,34 +77,42 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
         interventions: What was done, in order.
     """
     after = balances_msat.copy()
-    for done in interventions:
-        if isinstance(done, PolicyChange):
-            topology = topology_after(topology, (done,))
-        elif isinstance(done, BalanceChange):
+    for done, now in _moves(topology, interventions):
+        if isinstance(done, BalanceChange):
             total_msat = after[done.channel].sum()
             after[done.channel] = done.initiator_msat, total_msat - done.initiator_msat
         elif done.result.applied_msat:
-            hop_msat = done.hop_msat(topology)
-            settle(topology, after.reshape(-1), done.carried_by, done.result.applied_msat, hop_msat)
+            settle(now, after.reshape(-1), done.carried_by, done.result.applied_msat, done.hop_msat(now))
     return after
+
+
+def _moves(
+    topology: Topology, interventions: Sequence[Intervention]
+) -> Iterator[tuple[Rebalance | BalanceChange, Topology]]:
+    """Yield what moved balances, with the network as it then was; policies matter to rebalances only."""
+    changes: dict[int, Policy] = {}
+    for done in interventions:
+        if isinstance(done, PolicyChange):
+            changes[done.direction] = done.policy
+            continue
+        if isinstance(done, Rebalance) and changes:
+            topology, changes = topology.with_policies(changes), {}
+        yield done, topology
 
 
 def topology_after(topology: Topology, interventions: tuple[Intervention, ...]) -> Topology:
     """Return a topology with the policies that it has after interventions; the same one when none changed."""
-    for done in interventions:
-        if isinstance(done, PolicyChange):
-            topology = topology.with_policy(done.direction, done.policy)
-    return topology
+    return topology.with_policies(
+        {done.direction: done.policy for done in interventions if isinstance(done, PolicyChange)}
+    )
 
 
 def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int64:
     """Return what each node earned by forwarding rebalances, in msat, shape (nodes,); ``topology`` as it was before."""
     earned_msat = np.zeros(len(topology.nodes), np.int64)
-    for done in interventions:
-        if isinstance(done, PolicyChange):
-            topology = topology_after(topology, (done,))
-        elif isinstance(done, Rebalance) and done.result.applied_msat:
-            earn(topology, earned_msat, done.route, done.hop_msat(topology))
+    for done, now in _moves(topology, interventions):
+        if isinstance(done, Rebalance) and done.result.applied_msat:
+            earn(now, earned_msat, done.route, done.hop_msat(now))
     return earned_msat
 
 

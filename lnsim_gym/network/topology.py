@@ -254,12 +254,25 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             InvalidAction: There is no such direction.
             TopologyError: A field of the policy is out of LND's limits.
         """
-        checked = self.checked_policy(direction, policy)
-        index, side = divmod(direction, 2)
-        both = msgspec.structs.replace(self.policies[index], **{("initiator", "peer")[side]: checked})
+        return self.with_policies({direction: policy})
+
+    def with_policies(self, policies: Mapping[int, Policy]) -> Topology:
+        """Return this network with other policies of some directions.
+
+        Raises:
+            InvalidAction: There is no such direction.
+            TopologyError: A field of a policy is out of LND's limits.
+        """
         channels = list(self.channels)
-        channels[index] = msgspec.structs.replace(channels[index], policies=both)
-        return msgspec.structs.replace(self, channels=tuple(channels))
+        changed: dict[int, ChannelPolicies] = {}
+        for direction, policy in policies.items():
+            checked = self.checked_policy(direction, policy)
+            index, side = divmod(direction, 2)
+            both = changed.get(index, self.policies[index])
+            changed[index] = msgspec.structs.replace(both, **{("initiator", "peer")[side]: checked})
+        for index, both in changed.items():
+            channels[index] = msgspec.structs.replace(channels[index], policies=both)
+        return msgspec.structs.replace(self, channels=tuple(channels)) if changed else self
 
     def find_node(self, text: str) -> int:
         """Return the index of a node by its name, its public key or its alias.

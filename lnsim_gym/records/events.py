@@ -73,12 +73,17 @@ class StepEvents:
         """Yield each rebalance with the balances before and after it, shape (channels, 2)."""
         topology = self.topology_before
         before_msat = self.balances_before_msat
+        others: list[Intervention] = []
         for done in self.interventions:
+            if not isinstance(done, Rebalance):
+                others.append(done)
+                continue
+            before_msat = balances_after(topology, before_msat, tuple(others))
+            topology = topology_after(topology, tuple(others))
             after_msat = balances_after(topology, before_msat, (done,))
-            topology = topology_after(topology, (done,))
-            if isinstance(done, Rebalance):
-                yield done, before_msat, after_msat
+            yield done, before_msat, after_msat
             before_msat = after_msat
+            others.clear()
 
     @property
     def intervening_s(self) -> float:

@@ -16,6 +16,7 @@ from lnsim_gym.rendering.text import scene_text
 from lnsim_gym.rendering.window import Window
 
 if TYPE_CHECKING:
+    from lnsim_gym.rendering.own_node import OwnNodePicture
     from lnsim_gym.rendering.picture import Picture
 
 __all__ = ["RENDER_FPS", "RENDER_MODES", "Renderer"]
@@ -48,7 +49,7 @@ class Renderer:
         self._metadata = metadata
         self._episodes = episodes
         self._watchers = [Watcher(episodes, network) for network in range(episodes.networks)]
-        self._pictures: list[Picture] = []
+        self._pictures: list[Picture | OwnNodePicture] = []
         self._window: Window | None = None
         self._length: int | None = None
 
@@ -111,14 +112,16 @@ class Renderer:
         scene = watcher.scene(self._length)
         return scene_text(scene) if self._mode == "ansi" else self._picture(scene).draw(scene)
 
-    def _picture(self, scene: Scene) -> Picture:
+    def _picture(self, scene: Scene) -> Picture | OwnNodePicture:
         """Return what draws the scene's topology: one picture serves all networks that are on it."""
+        from lnsim_gym.rendering.own_node import OwnNodePicture  # noqa: PLC0415 - Matplotlib is an extra
         from lnsim_gym.rendering.picture import Picture  # noqa: PLC0415 - Matplotlib is an extra
 
         for picture in self._pictures:
             if picture.shows(scene.topology):
                 return picture
-        self._pictures.append(Picture(scene.topology, tile=len(self._watchers) > 1))
+        kind = Picture if scene.own is None else OwnNodePicture
+        self._pictures.append(kind(scene.topology, tile=len(self._watchers) > 1))
         return self._pictures[-1]
 
 

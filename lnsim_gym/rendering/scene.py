@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ _WHY: Final = {
     RebalanceReason.FEE_LIMIT_EXCEEDED: "its fees exceed the limit",
     RebalanceReason.TEMPORARY_CHANNEL_FAILURE: "{failing} lacks the balance to forward it",
     RebalanceReason.OTHER: "{detail}",
+    RebalanceReason.NO_ROUTE: "no route leads around within the fee limit",
 }
 
 
@@ -68,7 +69,24 @@ class Scene:
     length: int | None = None
     """Steps of the whole episode; None where that is unknown."""
     policy_changes: tuple[str, ...] = ()
-    """Routing policies that the last step changed, in words."""
+    """Routing policies that the last step changed, in words; of an own node only its own."""
+    own: int | None = None
+    """The own node, where the task has one."""
+    money: npt.NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros((0, 1))
+    )  # (steps, terms) of an own node: income, then each kind of cost, in sat
+
+    @property
+    def profit_sat(self) -> npt.NDArray[np.float64]:
+        """What each step brought the own node, shape (steps,)."""
+        profit: npt.NDArray[np.float64] = self.money[:, 0] - self.money[:, 1:].sum(axis=1)
+        return profit
+
+    def own_channels(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the directions out of the own node, and what it and its peers hold there, in sat."""
+        out = np.flatnonzero(self.topology.arrays.source == self.own)
+        balances_sat = self.balances_sat.ravel()
+        return out, balances_sat[out], balances_sat[out ^ 1]
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
@@ -100,6 +118,7 @@ class History(NamedTuple):
     sent: tuple[int, ...] = ()
     succeeded: tuple[int, ...] = ()
     done: tuple[interventions.Intervention, ...] = ()
+    money: tuple[tuple[float, ...], ...] = ()
 
 
 class Watcher:
@@ -116,17 +135,20 @@ class Watcher:
         self._sent: list[int] = []
         self._succeeded: list[int] = []
         self._done: tuple[interventions.Intervention, ...] = ()
+        self._money: list[tuple[float, ...]] = []
+        self._own = episodes.problem.task.watched
 
     @property
     def history(self) -> History:
         """What happened in the episode so far; set it to go on from there."""
-        return History(tuple(self._sent), tuple(self._succeeded), self._done)
+        return History(tuple(self._sent), tuple(self._succeeded), self._done, tuple(self._money))
 
     @history.setter
     def history(self, history: History) -> None:
         self._sent = list(history.sent)
         self._succeeded = list(history.succeeded)
         self._done = history.done
+        self._money = list(history.money)
 
     def began(self) -> None:
         """Forget the episode before."""
@@ -138,6 +160,8 @@ class Watcher:
         self._sent.append(int(columns.due[self._network]))
         self._succeeded.append(int(columns.counts[self._network, SUCCEEDED]))
         self._done = self._episodes.interventions(self._network)
+        if self._own is not None:
+            self._money.append(tuple(columns.terms[self._network].tolist()))
 
     def scene(self, length: int | None = None) -> Scene:
         """Return the network as it is now, in an episode of a number of steps."""
@@ -157,8 +181,13 @@ class Watcher:
             rebalance=rebalances[0] if rebalances else None,
             length=length,
             policy_changes=tuple(
-                _in_words(topology, one) for one in done if isinstance(one, interventions.PolicyChange)
+                _in_words(topology, one)
+                for one in done
+                if isinstance(one, interventions.PolicyChange)
+                and self._own in (None, topology.arrays.source[one.direction])
             ),
+            own=self._own,
+            money=np.array(self._money, np.float64).reshape(len(self._money), len(episodes.problem.task.terms)),
         )
 
 

@@ -42,6 +42,10 @@ def _header(scene: Scene) -> Iterator[str]:
         yield f"success rate  {scene.rates_so_far[-1]:.1%}, {last} in the last step  {rates}"
     yield f"rebalance     {rebalance_text(scene.rebalance)}"
     yield from (f"new policy    {change}" for change in scene.policy_changes)
+    if scene.own is not None:
+        in_last_sat = scene.profit_sat[-1:].sum()
+        yield f"profit        {scene.profit_sat.sum():,.0f} sat, {in_last_sat:,.0f} in the last step"
+        return
     yield f"dry ends      {scene.dry_ends:,} of {scene.balances_sat.size:,} below {DRY:.0%}"
 
 
@@ -50,7 +54,10 @@ def _channels(scene: Scene) -> Iterator[str]:
     topology = scene.topology
     shares = scene.shares
     shown = np.arange(len(shares))
-    if len(shares) > MOST_CHANNELS:
+    if scene.own is not None:
+        out, local_sat, remote_sat = scene.own_channels()
+        shown = out[np.argsort(-local_sat / (local_sat + remote_sat), kind="stable")] // 2
+    elif len(shares) > MOST_CHANNELS:
         touched = [direction >> 1 for direction in scene.rebalance.route] if scene.rebalance else []
         one_sided = np.abs(shares - 0.5)
         one_sided[touched] = 1.0

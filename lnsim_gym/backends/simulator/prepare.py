@@ -235,9 +235,9 @@ def with_policies(topology: Topology, network: Network) -> Topology:
         changed |= links.disabled != arrays.disabled
         changed |= links.inbound["fee_base_msat"] != arrays.inbound_fee_base_msat
         changed |= links.inbound["fee_rate_ppm"] != arrays.inbound_fee_rate_ppm
-    for direction in np.flatnonzero(changed).tolist():
-        topology = topology.with_policy(direction, _policy(network, direction))
-    return topology
+    return topology.with_policies(
+        {direction: _policy(network, direction) for direction in np.flatnonzero(changed).tolist()}
+    )
 
 
 def _policy(network: Network, direction: int) -> Policy:

@@ -102,15 +102,20 @@ class OperatorActions(ActionScheme):
 
     def idle(self, batch: int) -> Parts:
         """Return decisions that leave everything as it is."""
+        whole = np.full((batch, len(self.limits.decision)), -1, np.int64)
+        whole[:, : PER_CHANNEL * self.limits.channels] = KEEP
+        return self.parts_of(whole)
+
+    def parts_of(self, decisions: Int64) -> Parts:
+        """Return decisions by what they are about, shape (batch, len(Limits.decision))."""
         channels, rebalances, swaps = self.limits.channels, self.limits.rebalances, self.limits.swaps
-        first, second = PER_CHANNEL * channels, PER_CHANNEL * channels + PER_REBALANCE * rebalances
-        whole = np.full((batch, second + PER_SWAP * swaps), -1, np.int64)
-        whole[:, :first] = KEEP
+        batch, first = len(decisions), PER_CHANNEL * channels
+        second = first + PER_REBALANCE * rebalances
         return Parts(
-            whole,
-            whole[:, :first].reshape(batch, channels, PER_CHANNEL),
-            whole[:, first:second].reshape(batch, rebalances, PER_REBALANCE),
-            whole[:, second:].reshape(batch, swaps, PER_SWAP),
+            decisions,
+            decisions[:, :first].reshape(batch, channels, PER_CHANNEL),
+            decisions[:, first:second].reshape(batch, rebalances, PER_REBALANCE),
+            decisions[:, second:].reshape(batch, swaps, PER_SWAP),
         )
 
 

@@ -57,9 +57,7 @@ class DictObservations(OperatorObservations):
     def space(self) -> gym.spaces.Dict:
         """See ``ObservationScheme.space``."""
         shapes = {"channels": (self.channels, len(CHANNEL_FEATURES)), "node": (len(NODE_FEATURES),)}
-        return gym.spaces.Dict(
-            {name: gym.spaces.Box(-MOST, MOST, shape, np.float32) for name, shape in shapes.items()}
-        )
+        return gym.spaces.Dict({name: gym.spaces.Box(-MOST, MOST, shape, np.float32) for name, shape in shapes.items()})
 
     def present(self, rows: Float32) -> dict[str, Any]:
         """See ``ObservationScheme.present``."""

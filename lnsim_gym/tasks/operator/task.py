@@ -215,7 +215,7 @@ class OperatorTask(Task):
         usual = both.initiator if direction % 2 == 0 else both.peer
         return Policy(**{name: getattr(usual, name) for name in usual.__struct_fields__} | changes)
 
-    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:  # noqa: ARG002 - noted tells all
+    def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """See ``Task.interventions``."""
         done: list[Intervention] = []
         first = len(ledger.MONEY)
@@ -225,15 +225,14 @@ class OperatorTask(Task):
                 changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
                 done.append(PolicyChange(direction, self._policy(direction, **changes)))
         limits = self.actions.limits
-        at = ledger.rebalances_at(len(self.out))
-        for entries in noted[at:][: limits.rebalances * len(ledger.REBALANCE_NAMES)].reshape(
-            limits.rebalances, len(ledger.REBALANCE_NAMES)
-        ):
+        asked = self.actions.parts_of(decision[None]).rebalances[0]
+        for (leave, back, *_), entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
             asked_msat, applied_msat, fee_msat, reason, failure_index, *route = entries.tolist()
             if asked_msat:
                 result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
-                route = tuple(direction for direction in route if direction >= 0)
-                done.append(Rebalance(route, asked_msat, result))
+                legs = int(self.out[leave]), int(self.out[back]) ^ 1  # all there is where no route was found
+                taken = tuple(direction for direction in route if direction >= 0)
+                done.append(Rebalance(taken or legs, asked_msat, result))
         at = ledger.swaps_at(len(self.out), limits.rebalances)
         for entries in noted[at:].reshape(limits.swaps, len(ledger.SWAP_NAMES)):
             direction, asked_msat, sent_msat, reason = entries.tolist()
