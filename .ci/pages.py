@@ -165,7 +165,8 @@ def environment_page(file: EnvironmentFile) -> str:
 def film_command(file: EnvironmentFile) -> list[str]:
     """Return the command that makes the picture of an environment's page."""
     steps = "60" if file.id == "LightningNet-v0" else "12"
-    agent = "dpi" if file.id == "LightningNet-v0" else "targeted"
+    agents = {"LightningNet-v0": "dpi", "LightningOperator-v0": "random", "LightningOperatorFees-v0": "random"}
+    agent = agents.get(file.id, "targeted")
     path = f"lnsim_gym/docs/pictures/{file.id}.gif"
     command = ["lnsim", "run", "--env", file.id, "--agent", agent, "--steps", steps, "--film", path]
     return [*command, "--backend", "simulator"] if file.settings["backend"] != "simulator" else command
