@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gymnasium as gym
 import numpy as np
 
 from lnsim_gym.episodes import Problem
@@ -43,6 +44,14 @@ SETTINGS = [
         "traffic": "classic",
         "payments_per_step": 10,
     },
+    {
+        "task": "operator",
+        "action": "multidiscrete",
+        "topology": "public(nodes = 40, own_channels = 5, own_capacity_sat = 15_000_000)",
+        "traffic": {"payments_per_day": 80, "pairs": 30},
+        "payments_per_step": 40,
+        "warm_up_days": 0.5,
+    },
 ]
 """One of everything: tasks, operations, observations, traffic models, parts, memory, variants, and 2 to 2,500 nodes."""
 
@@ -66,7 +75,7 @@ def drive_problem(problem, networks=5, threads=1, steps=6, seed=0, apart=1):
     runner.begin(everyone)
     for step in range(steps):
         which = everyone if step % 3 else rng.random(networks) < 0.7
-        runner.step(which, problem.task.actions.decode(rng.integers(problem.task.actions.space.n, size=networks)))
+        runner.step(which, problem.task.actions.decode(draw_actions(problem, networks, rng)))
         results += [array.copy() for array in runner._living()]
         if step % 2:
             kept = runner.keep_step(step % networks)
@@ -75,10 +84,18 @@ def drive_problem(problem, networks=5, threads=1, steps=6, seed=0, apart=1):
         if step == steps // 2:
             runner.begin(rng.random(networks) < 0.5)
     if networks == 1:
-        runner.step_one(problem.task.actions.decode_one(0))
+        runner.step_one(problem.task.actions.decode_one(0 * draw_actions(problem, 1, rng)[0]))
         results += [array.copy() for array in runner._living()]
     runner.close()
     return results
+
+
+def draw_actions(problem, networks, rng):
+    """Draw actions of a discrete space, or of one of several discrete numbers."""
+    space = problem.task.actions.space
+    if isinstance(space, gym.spaces.MultiDiscrete):
+        return rng.integers(space.nvec, size=(networks, len(space.nvec)))
+    return rng.integers(space.n, size=networks)
 
 
 def fields(value):
