@@ -20,6 +20,7 @@ from lnsim_gym.cli.options import (
     LauncherChoice,
     LauncherOption,
     Network,
+    PlayerName,
     Seed,
     Settings,
     Steps,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from lnsim_gym.records import Recorder
     from lnsim_gym.records.trace import Trace
 
-__all__ = ["app", "environment_overrides", "environment_spec", "make_environment", "writing"]
+__all__ = ["app", "environment_overrides", "environment_spec", "make_environment", "usual_agent", "writing"]
 
 app = typer.Typer()
 
@@ -52,7 +53,7 @@ class RenderMode(StrEnum):
 def run(
     env: EnvironmentId = "LightningNet-v0",
     backend: BackendOption = None,
-    agent: AgentName = "targeted",
+    agent: PlayerName = None,
     steps: Steps = 100,
     seed: Seed = 0,
     record: Annotated[Path | None, typer.Option("--record", "-r", help="Folder for CSV and Parquet files.")] = None,
@@ -81,6 +82,7 @@ def run(
     from lnsim_gym.rendering import RENDER_FPS
     from lnsim_gym.rendering.film import Film
 
+    agent = agent or usual_agent(env)
     mode = _render_mode(render, film)
     filming = None if film is None else Film(film, RENDER_FPS)
     shown = [] if mode is None else [f'render_mode = "{mode}"']
@@ -260,6 +262,15 @@ def environment_spec(env: str) -> EnvSpec:
     if not isinstance(kind, type) or not issubclass(kind, LightningNetEnv):
         raise ConfigError(f"expected an environment over a Lightning network, such as LightningNet-v0, got {env!r}")
     return spec
+
+
+def usual_agent(env: str) -> str:
+    """Return the agent that plays an environment unless another is named: a simple rule, or none on a node of one's own.
+
+    Raises:
+        ConfigError: There is no such environment.
+    """
+    return "noop" if environment_spec(env).kwargs.get("task") == "operator" else "targeted"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 __all__ = [
     "AgentName",
+    "PlayerName",
     "BackendChoice",
     "BackendOption",
     "EnvironmentId",
@@ -50,6 +51,12 @@ Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, 
 Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
 AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
+PlayerName = Annotated[
+    str | None,
+    typer.Option(
+        "--agent", "-a", help="Name of an agent, or a recipe file; by default targeted, and noop for one's own node."
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", "-s", help="A setting of the environment, as KEY=VALUE in TOML.")
 ]

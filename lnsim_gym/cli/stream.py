@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lnsim_gym.cli.episodes import make_environment
+from lnsim_gym.cli.episodes import make_environment, usual_agent
 from lnsim_gym.cli.options import (
-    AgentName,
     BackendOption,
     EnvironmentId,
     LauncherChoice,
     LauncherOption,
     Network,
+    PlayerName,
     Seed,
     Settings,
     Topology,
@@ -80,6 +80,7 @@ def stream(
         raise ConfigError(f"expected --deadline and --fallback with the agent 'bridge' only, got the agent {agent!r}")
     acting = fallback if agent == "bridge" else agent
     make = partial(make_environment, env, backend, launcher, network, topology, settings)
+    agent = agent or usual_agent(env)
     show = _Show(env, agent, steps, steps_per_second, seed, wait=wait)
     _play(make, acting, options, partial(_agent, deadline_s=deadline, fallback=fallback), show)
 
@@ -91,7 +92,7 @@ def watch(
     ] = None,
     env: EnvironmentId = "LightningNet-v0",
     backend: BackendOption = None,
-    agent: AgentName = "targeted",
+    agent: PlayerName = None,
     port: Annotated[int, typer.Option("--port", "-p", min=0, max=65_535, help="Port of the page.")] = 6789,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps to do; by default until Ctrl-C.")] = None,
     steps_per_second: Annotated[float, typer.Option(min=0, help="Pace; 0 is full speed.")] = 1.0,
