@@ -265,7 +265,7 @@ def environment_spec(env: str) -> EnvSpec:
 
 
 def usual_agent(env: str) -> str:
-    """Return the agent that plays an environment unless another is named: a simple rule, or none on a node of one's own.
+    """Return the agent that plays an environment unless another is named: a simple rule, or none for an own node.
 
     Raises:
         ConfigError: There is no such environment.

@@ -80,7 +80,6 @@ def stream(
         raise ConfigError(f"expected --deadline and --fallback with the agent 'bridge' only, got the agent {agent!r}")
     acting = fallback if agent == "bridge" else agent
     make = partial(make_environment, env, backend, launcher, network, topology, settings)
-    agent = agent or usual_agent(env)
     show = _Show(env, agent, steps, steps_per_second, seed, wait=wait)
     _play(make, acting, options, partial(_agent, deadline_s=deadline, fallback=fallback), show)
 
@@ -112,6 +111,7 @@ def watch(
         if not path.exists():
             raise ConfigError(f"expected a trace or a folder of Parquet files, got {path}: there is no such file")
     make = partial(make_environment, env, backend, launcher, network, topology, settings)
+    agent = agent or usual_agent(env)
     show = _Show(env, agent, steps, steps_per_second, seed, recordings=recordings or [], browser=browser)
     _play(make, agent, {"port": port}, _agent_or_hand, show)
 
