@@ -30,6 +30,9 @@ REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|test_readme\.py|test_notebook
 """Modules with tests of real nodes, which look at what is left on the machine: another network would disturb them."""
 
 
+HEAVY = re.compile(r"max_parts'?[:=] ?(?!1\b)\d|'found'|'operator'|LightningOperator")
+"""Parameters with which kernels of their own are compiled for half a minute: payments in parts, routes that are found,
+and the operator's task."""
 READABLE = 80
 """Characters of a parameter that still name a test."""
 
@@ -47,7 +50,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, where several processes share the tests."""
+    """Mark what is slow by its parameters; begin with what takes longest, where several processes share the tests."""
+    for item in items:
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and HEAVY.search(repr(item.callspec.params)):
+            item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:
         items.sort(key=lambda item: REAL_NODES.search(item.nodeid) is None)
 

@@ -76,9 +76,8 @@ def test_seeds_train_one_after_another_and_the_first_can_be_played(recipe, tmp_p
     assert "payments" in lnsim("run", "--agent", out / "mine.toml", "--steps", 3)
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_request_to_stop_leaves_a_checkpoint_from_which_the_same_command_goes_on(number, status, recipe, tmp_path):
     out = tmp_path / "out"
     code = "from lnsim_gym.cli import main; main()"

@@ -77,7 +77,8 @@ def problem_of(name):
     return Problem.of(EnvironmentConfig.of({**gym.spec("LightningNet-v0").kwargs, **view_of(name)}))
 
 
-@pytest.mark.parametrize("algo", [pytest.param(algo, marks=[pytest.mark.slow] * (algo != "dpi")) for algo in SMALL])
+@pytest.mark.slow
+@pytest.mark.parametrize("algo", SMALL)
 def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_path, small_fit):
     recipe = small_recipe(algo)
     whole, parts, other = (new_folder(tmp_path / name) for name in ("whole", "parts", "other"))

@@ -35,9 +35,8 @@ from tests.compiled.allocators import Guards
 from tests.compiled.episodes import SETTINGS, assert_same, drive
 from tests.oracle.scenarios import random_balances, random_payment, random_topology
 
-SLOW = ("pricing", "max_parts", "operator")  # what is compiled for these takes half a minute
 CASES = [
-    pytest.param(case, threads, id=f"{case}-{threads}", marks=[pytest.mark.slow] * any(map(str(case).count, SLOW)))
+    pytest.param(case, threads, id=f"{case}-{threads}", marks=[pytest.mark.slow] * ("pricing" in case.values()))
     for case in SETTINGS
     for threads in (1, 3)
 ]

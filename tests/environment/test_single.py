@@ -30,22 +30,19 @@ VARIATIONS = [
     {"mask_in_observation": True, "observation": "dict"},
 ]
 
-# Payments in parts are compiled on their own, which takes half a minute.
-MARKED = [pytest.param(each, marks=[pytest.mark.slow] * ("max_parts" in str(each))) for each in VARIATIONS]
-
 
 def make(**overrides):
     return gym.make("LightningNet-v0", **{**SIMULATED, **overrides})
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_gymnasiums_checker_finds_nothing(variation):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(make(**variation).unwrapped)
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_stable_baselines3s_checker_finds_nothing(variation):
     checker = pytest.importorskip("stable_baselines3.common.env_checker", reason="needs the extra 'train'")
     with warnings.catch_warnings():
@@ -91,7 +88,7 @@ def assert_equal(left, right):
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_a_seed_fixes_everything(variation):
     first, again, other = (rollout(make(max_episode_steps=7, **variation), seed, 20) for seed in (11, 11, 12))
     assert_equal(first, again)
@@ -100,7 +97,7 @@ def test_a_seed_fixes_everything(variation):
     )
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_a_pickled_environment_plays_the_same_episodes(variation):
     env = make(**variation)
     assert_equal(rollout(pickle.loads(pickle.dumps(env)), 4, 10), rollout(env, 4, 10))
@@ -110,7 +107,7 @@ def keys_and_types(info):
     return {key: keys_and_types(value) if isinstance(value, dict) else type(value) for key, value in info.items()}
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_info_has_the_same_keys_and_types_at_every_reset_and_step(variation):
     steps = [info for *_, info in rollout(make(max_episode_steps=15, **variation), 0, 40)]
     assert all(keys_and_types(info) == keys_and_types(steps[0]) for info in steps)
@@ -120,7 +117,7 @@ def test_info_has_the_same_keys_and_types_at_every_reset_and_step(variation):
     assert set(steps[0]["failures"]) == {reason.name for reason in FailureReason} - {"NONE"}
 
 
-@pytest.mark.parametrize("variation", MARKED, ids=str)
+@pytest.mark.parametrize("variation", VARIATIONS, ids=str)
 def test_counts_add_up_and_money_is_conserved(variation):
     env = make(**variation)
     network = env.unwrapped

@@ -141,6 +141,7 @@ def test_payments_in_parts_over_such_networks_equal_the_oracle(rng, max_parts):
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
 def test_senders_that_remember_such_networks_equal_the_oracle(rng, max_parts, step_ms):

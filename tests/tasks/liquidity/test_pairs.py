@@ -64,6 +64,7 @@ def test_masks_have_the_length_that_the_space_asks_for(name):
     assert not none.all()
 
 
+@pytest.mark.slow
 def test_rows_are_pairs_of_channels_of_one_node_that_counts():
     pairs = ChannelPairs(TOPOLOGY, own_node=0)
     known = set(every_pair(pairs))
