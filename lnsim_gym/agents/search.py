@@ -90,7 +90,7 @@ def recipe_text(recipe: RuleRecipe | TrainedRecipe, comment: str) -> str:
     """Return a recipe as the text of a TOML file that begins with a comment."""
     plain: dict[str, Any] = msgspec.to_builtins(recipe)
     if isinstance(recipe, RuleRecipe):
-        plain = {"policy": plain["policy"], **plain["settings"], "view": plain["view"]}
+        plain = {"policy": plain["policy"], **plain["settings"], "view": plain["view"], "views": plain["views"]}
     plain = {key: value for key, value in plain.items() if value is not None and value != {}}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for table, entries in plain.items():
