@@ -61,7 +61,7 @@ def search(
         threads: Threads that share the networks.
 
     Returns:
-        Combinations with their scores, highest success rate first.
+        Combinations with their scores, best objective first.
 
     Raises:
         ConfigError: A setting is unknown, or the rule refuses every combination.
@@ -83,7 +83,7 @@ def search(
         trials.append(Trial(variant, evaluate(name, rule, seeds, steps, threads=threads)))
         if progress is not None:
             progress(len(trials), len(accepted))
-    return sorted(trials, key=lambda trial: -trial.score.success_rate)
+    return sorted(trials, key=lambda trial: -trial.score.objective)
 
 
 def recipe_text(recipe: RuleRecipe | TrainedRecipe, comment: str) -> str:

@@ -54,10 +54,10 @@ class StaticFees(OperatorRule):
 
 
 class ChargeLnd(OperatorRule):
-    """Charges more the less is left to sell: from ``min_fee_ppm`` where all is local to ``max_fee_ppm`` where nothing is.
+    """Charges more the less is left to sell, from ``min_fee_ppm`` to ``max_fee_ppm``.
 
-    Source: charge-lnd's strategy ``proportional`` (accumulator/charge-lnd 17039cd) with ``sum_peer_chans``; the bounds
-    are those of its documentation. Changes by less than 10 ppm are left out.
+    Source: charge-lnd's strategy ``proportional`` (accumulator/charge-lnd 17039cd) with ``sum_peer_chans``; the
+    bounds are those of its documentation. Changes by less than 10 ppm are left out.
 
     Args:
         problem: See ``OperatorRule``.
@@ -85,9 +85,9 @@ class ChargeLnd(OperatorRule):
 class Feelancer(OperatorRule):
     """Trades margin and spread: fee rate = margin + spread, inbound fee rate = -spread, the spread by a controller.
 
-    Source: feelancer (feelancer21/feelancer 6534fbc, ``docs/concept.md`` and ``pid/analytics.py``). The error of a peer
-    is how far its inbound share lies from that of the whole node, from -0.5 to 0.5. The spread grows by a trend, in
-    proportion to the error, to its exponentially weighted average, and to its decaying change; all of it taken as
+    Source: feelancer (feelancer21/feelancer 6534fbc, ``docs/concept.md`` and ``pid/analytics.py``). The error of a
+    peer is how far its inbound share lies from that of the whole node, from -0.5 to 0.5. The spread grows by a trend,
+    in proportion to the error, to its exponentially weighted average, and to its decaying change; all of it taken as
     linear between two steps. New numbers are announced at most once a day, where they change by 10 ppm.
 
     Args:
@@ -152,10 +152,11 @@ class Feelancer(OperatorRule):
 class LndgFees(OperatorRule):
     """Moves fee rates by steps once a day, as what is local and what was forwarded in a week have it.
 
-    Source: LNDg's auto-fees (cryptosharks131/lndg bd75f83, ``af.py``), for each peer. A nearly empty channel that refused
-    more than 25 HTLCs a day for lack of balance, and took none in, charges more; one without any flow in a week less;
-    one that sold more than once its capacity, on balance, more; a nearly full one that only takes in less. Inbound
-    discounts move the other way, down to ``max_cost`` of the fee rate. Forwards of less than 1,000 sat count too.
+    Source: LNDg's auto-fees (cryptosharks131/lndg bd75f83, ``af.py``), for each peer. A nearly empty channel that
+    refused more than 25 HTLCs a day for lack of balance, and took none in, charges more; one without any flow in a
+    week less; one that sold more than once its capacity, on balance, more; a nearly full one that only takes in less.
+    Inbound discounts move the other way, down to ``max_cost`` of the fee rate. Forwards of less than 1,000 sat count
+    too.
 
     Args:
         problem: See ``OperatorRule``.
@@ -235,9 +236,9 @@ class LndgFees(OperatorRule):
 class FeeAdjuster(OperatorRule):
     """Charges what others pay to reach the peer, times a factor of how much is local.
 
-    Source: the plugin feeadjuster of Core Lightning (lightningd/plugins c0b768f): the median of the peer's incoming fee
-    rates (or ``global_ppm`` where none lies in 0..5,000) times ``base ** (0.5 - local)``, anew after a forward that
-    moved the local share by more than ``threshold``.
+    Source: the plugin feeadjuster of Core Lightning (lightningd/plugins c0b768f): the median of the peer's incoming
+    fee rates (or ``global_ppm`` where none lies in 0..5,000) times ``base ** (0.5 - local)``, anew after a forward
+    that moved the local share by more than ``threshold``.
 
     Args:
         problem: See ``OperatorRule``.
@@ -277,9 +278,9 @@ class FeeAdjuster(OperatorRule):
 class Lndmanage(OperatorRule):
     """Steers each peer's outgoing flow to a target by weekly changes of its fee rate.
 
-    Source: lndmanage (bitromortac/lndmanage, ``update-fees``): ppm times ``1 + c (r / target - 1)``, r what was forwarded
-    out a day, within a floor and 1.5; the floor is 0.5 where all is local, 1 at one half, and 1.05 below 500,000 sat
-    local. Fee rates start at 2,500 ppm.
+    Source: lndmanage (bitromortac/lndmanage, ``update-fees``): ppm times ``1 + c (r / target - 1)``, r what was
+    forwarded out a day, within a floor and 1.5; the floor is 0.5 where all is local, 1 at one half, and 1.05 below
+    500,000 sat local. Fee rates start at 2,500 ppm.
 
     Args:
         problem: See ``OperatorRule``.
@@ -325,8 +326,8 @@ class Autofees(OperatorRule):
     """Lowers fee rates of channels that sell less than the best peers do, and raises those that sell more.
 
     Source: Lightning Terminal's Autofees, of its documentation and an open re-make (Primexz/recharge-lnd,
-    ``internal/fees/autofees.go``). The target is the mean throughput of the best earning peers; each three days a small
-    step towards it, a larger one up where the channel is nearly drained. Fee rates start high.
+    ``internal/fees/autofees.go``). The target is the mean throughput of the best earning peers; each three days a
+    small step towards it, a larger one up where the channel is nearly drained. Fee rates start high.
 
     Args:
         problem: See ``OperatorRule``.
@@ -376,10 +377,10 @@ class Autofees(OperatorRule):
 class BrlnAutofee(OperatorRule):
     """Follows what others pay to reach the peer in small steps, with a surcharge where little is left.
 
-    Source: brln-autofee (jvxis/brln-autofee 0f34703): the target is the 65th percentile of the peer's incoming fee rates
-    plus 25 ppm, 2 % higher below 5 % local and lower above 20 %; where little stays local, 5 % more with each round up
-    to 25 %. Steps are 5 % at most, or 15 ppm where that is more: smaller ones, or of less than 4 %, are not announced.
-    Its floors by what was paid and sold, and its brake, are left out.
+    Source: brln-autofee (jvxis/brln-autofee 0f34703): the target is the 65th percentile of the peer's incoming fee
+    rates plus 25 ppm, 2 % higher below 5 % local and lower above 20 %; where little stays local, 5 % more with each
+    round up to 25 %. Steps are 5 % at most, or 15 ppm where that is more: smaller ones, or of less than 4 %, are not
+    announced. Its floors by what was paid and sold, and its brake, are left out.
 
     Args:
         problem: See ``OperatorRule``.
@@ -431,10 +432,11 @@ class BrlnAutofee(OperatorRule):
 class Clboss(OperatorRule):
     """Starts from what others charge towards the peer, and tries higher and lower price levels, two days each.
 
-    Source: CLBOSS' fee modders (ksedgwic/clboss 49ffd76): the median fee rate of the peer's other channels towards it,
-    times ``exp(ln 50 (0.5 - local))``, times the price level, ``1.2 ** p`` above and ``0.8 ** -p`` below. Levels are
-    the cards of a shuffled deck, the centre and two on each side; when it is played the best earner becomes the
-    centre. The factor for the size of the node is left out; balances count in tenths, so that fee rates do not tell them.
+    Source: CLBOSS' fee modders (ksedgwic/clboss 49ffd76): the median fee rate of the peer's other channels towards
+    it, times ``exp(ln 50 (0.5 - local))``, times the price level, ``1.2 ** p`` above and ``0.8 ** -p`` below. Levels
+    are the cards of a shuffled deck, the centre and two on each side; when it is played the best earner becomes the
+    centre. The factor for the size of the node is left out; balances count in tenths, so that fee rates do not tell
+    them.
 
     Args:
         problem: See ``OperatorRule``.

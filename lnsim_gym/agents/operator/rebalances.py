@@ -25,12 +25,12 @@ MOST_FAILURES = 5
 
 
 class OperatorLndg(LndgFees):
-    """LNDg's auto-fees, and its auto-rebalancer: fills the emptiest channels from the fullest, at a share of their fees.
+    """LNDg's auto-fees and its auto-rebalancer: fills the emptiest channels, for a share of what they charge.
 
-    Source: LNDg (cryptosharks131/lndg bd75f83, ``rebalancer.py``): sources keep a local share of ``outbound`` after the
-    move, targets have a remote share of at least ``inbound``, the emptiest first. The fee limit is ``max_cost`` of the
-    target's own fee rate, at most ``max_fee_ppm``, and must lie above the peer's. Amounts begin with ``amount`` of the
-    target's capacity, grow by 21 % after a success and halve after a failure, down to 69,420 sat.
+    Source: LNDg (cryptosharks131/lndg bd75f83, ``rebalancer.py``): sources keep a local share of ``outbound`` after
+    the move, targets have a remote share of at least ``inbound``, the emptiest first. The fee limit is ``max_cost``
+    of the target's own fee rate, at most ``max_fee_ppm``, and must lie above the peer's. Amounts begin with
+    ``amount`` of the target's capacity, grow by 21 % after a success and halve after a failure, down to 69,420 sat.
 
     Args:
         problem: See ``OperatorRule``.
@@ -77,12 +77,13 @@ class OperatorLndg(LndgFees):
 class LnOperator(OperatorRule):
     """Prices by what is local and by whether anything sells, and refills at what the last refill cost.
 
-    Source: ln-operator (lnbright/ln-operator, 2026). Fee rate = max(sigmoid (1 + m), floor): the sigmoid falls from 250
-    to 25 ppm with the local share; m rises by 0.15 a night after a forward and falls after 3 silent days, and jumps by
-    0.4 where a nearly empty channel refused an HTLC; the floor is 1.1 times the price of the last refill, and halves its
-    distance every 3 days once the channel is idle for as long. Channels below 20 % local are filled to one half from
-    those above 80 %, at what the last refill cost and 20 % more for each failure since, at most 1.25 times what the
-    channel sold for, once it sold 2 M sat. Amounts halve with each failure; after five the channel is given up.
+    Source: ln-operator (lnbright/ln-operator, 2026). Fee rate = max(sigmoid (1 + m), floor): the sigmoid falls from
+    250 to 25 ppm with the local share; m rises by 0.15 a night after a forward and falls after 3 silent days, and
+    jumps by 0.4 where a nearly empty channel refused an HTLC; the floor is 1.1 times the price of the last refill,
+    and halves its distance every 3 days once the channel is idle for as long. Channels below 20 % local are filled to
+    one half from those above 80 %, at what the last refill cost and 20 % more for each failure since, at most 1.25
+    times what the channel sold for, once it sold 2 M sat. Amounts halve with each failure; after five the channel is
+    given up.
 
     Args:
         problem: See ``OperatorRule``.
@@ -157,8 +158,8 @@ class LnOperator(OperatorRule):
         limit_ppm = np.where(paid_ppm > 0, paid_ppm, FIRST_LIMIT_PPM) * (1 + 0.2 * failures)
         worth_ppm = 1.25e6 * earned_sat / np.maximum(sold_sat, 1)
         most_ppm = np.where(sold_sat >= SOLD_ENOUGH_SAT, worth_ppm, self.max_ppm)
-        limit_ppm = np.minimum(np.minimum(limit_ppm, most_ppm), self.max_ppm)
-        return limit_ppm
+        allowed_ppm: Float64 = np.minimum(np.minimum(limit_ppm, most_ppm), self.max_ppm)
+        return allowed_ppm
 
     def _refill(self, seen: Seen, plan: Plan, local: Float64, limit_ppm: Float64, failures: Float64) -> None:
         """Plan refills of nearly empty channels from nearly full ones."""
@@ -172,11 +173,11 @@ class LnOperator(OperatorRule):
 
 
 class OperatorRegolancer(OperatorRule):
-    """Moves between two random channels, one short of inbound and one short of outbound, at a share of what the latter earns.
+    """Moves between two random channels, for a share of what the one that takes charges.
 
-    Source: regolancer (rkfg/regolancer, ``channels.go``): channels whose remote share is below ``pfrom`` may give, those
-    whose local share is below ``pto`` may take; neither comes out on the other side of one half. The fee limit is
-    ``econ_ratio`` of the taker's fee rate, less the giver's where profit that it loses counts.
+    Source: regolancer (rkfg/regolancer, ``channels.go``): channels whose remote share is below ``pfrom`` may give,
+    those whose local share is below ``pto`` may take; neither comes out on the other side of one half. The fee limit
+    is ``econ_ratio`` of the taker's fee rate, less the giver's where profit that it loses counts.
 
     Args:
         problem: See ``OperatorRule``.
@@ -219,9 +220,9 @@ class OperatorRegolancer(OperatorRule):
 class OperatorRebalanceLnd(OperatorRule):
     """Evens out the channel that lacks most from the one that has most to spare, for less than that gains.
 
-    Source: rebalance-lnd (C-Otto/rebalance-lnd, ``rebalance.py``): takers have a local share below ``ratio``, givers one
-    above ``1 - ratio``; the amount makes the two sides of one of them equal, up to 4,294,967 sat. The fee limit is what
-    the amount earns at the taker less what it would earn at the giver, times ``fee_factor``.
+    Source: rebalance-lnd (C-Otto/rebalance-lnd, ``rebalance.py``): takers have a local share below ``ratio``, givers
+    one above ``1 - ratio``; the amount makes the two sides of one of them equal, up to 4,294,967 sat. The fee limit
+    is what the amount earns at the taker less what it would earn at the giver, times ``fee_factor``.
 
     Args:
         problem: See ``OperatorRule``.
