@@ -46,7 +46,9 @@ class Agent(ABC):
         return as_liquidity(self.problem.task, type(self).__name__)
 
     @abstractmethod
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    def act(
+        self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator
+    ) -> npt.NDArray[Any] | list[dict[str, Any]]:
         """Choose an action for each network.
 
         Args:
@@ -55,7 +57,7 @@ class Agent(ABC):
             rng: Source of any randomness.
 
         Returns:
-            Actions stacked along a first axis of length n.
+            Actions stacked along a first axis of length n; a list of n where an action is a dict.
         """
 
     def act_one(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> Any:

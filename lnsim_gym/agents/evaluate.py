@@ -16,13 +16,38 @@ from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.tasks.base import RebalanceTally
 from lnsim_gym.tasks.columns import COUNTS, SUCCEEDED
+from lnsim_gym.tasks.operator import OperatorTask
+from lnsim_gym.tasks.operator.ledger import FUNDS
 from lnsim_gym.tasks.presentation import Presentation
 
-__all__ = ["Score", "Tally", "behind", "bootstrap", "evaluate", "play_episodes"]
+__all__ = ["NodeScore", "Score", "Tally", "behind", "bootstrap", "evaluate", "play_episodes"]
 
 
 RESAMPLES = 2_000
 """Resamples of a bootstrap interval."""
+
+
+class NodeScore(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator's own node gained, in sat a day, means over episodes."""
+
+    net_sat_per_day: float
+    """Income less all costs: the reward."""
+    net_sat_per_day_low: float
+    """Lower end of its 95 % bootstrap interval over episodes."""
+    net_sat_per_day_high: float
+    """Upper end."""
+    net_sat_per_day_per_100m_sat: float
+    """The same for 100 M sat of own funds at the start, in channels and wallet."""
+    income_sat_per_day: float
+    """Fees earned by forwarding."""
+    rebalance_fees_sat_per_day: float
+    """Fees paid for circular rebalances."""
+    swap_fees_sat_per_day: float
+    """Fees paid to swap services, and for the off-chain way to them."""
+    chain_fees_sat_per_day: float
+    """Fees paid for transactions."""
+    net_sat_per_day_of_episodes: tuple[float, ...]
+    """Income less all costs in each episode, in the order of the seeds."""
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +75,25 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Share of rebalances that were refused."""
     success_rates: tuple[float, ...]
     """Share of payments that settled in each episode, in the order of the seeds."""
+    node: NodeScore | None = None
+    """What the own node gained, where the agent is its operator."""
+
+    @property
+    def objective(self) -> float:
+        """What agents are compared by: the own node's net sat a day if there is one, else the success rate."""
+        return self.success_rate if self.node is None else self.node.net_sat_per_day
+
+    @property
+    def objectives(self) -> tuple[float, ...]:
+        """The same of each episode."""
+        return self.success_rates if self.node is None else self.node.net_sat_per_day_of_episodes
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the interval of the objective."""
+        if self.node is None:
+            return self.success_rate_low, self.success_rate_high
+        return self.node.net_sat_per_day_low, self.node.net_sat_per_day_high
 
     @property
     def profit_sat(self) -> float:
@@ -107,7 +151,7 @@ def play_episodes(
     agent.threads = max(agent.threads, threads)
     episodes = open_episodes(agent.problem, at_once, threads)
     rng = np.random.default_rng(seeds[0] if chance is None else chance)
-    tally = Tally.zeros(len(seeds))
+    tally = Tally.zeros(len(seeds), len(agent.problem.task.terms))
     try:
         for first in range(0, len(seeds), at_once):
             for network, seed in enumerate(seeds[first : first + at_once]):
@@ -124,14 +168,14 @@ def play_episodes(
 
 
 def behind(score: Score, best: Score) -> tuple[float, float, float]:
-    """Compare two agents that played the same seeds, episode by episode.
+    """Compare the objectives of two agents that played the same seeds, episode by episode.
 
     What makes an episode hard is hard for both, so that the interval is much narrower than those of the two means.
 
     Returns:
-        How much higher the success rate of ``best`` is, and the ends of the 95 % bootstrap interval of that.
+        How much higher that of ``best`` is, and the ends of the 95 % bootstrap interval of that.
     """
-    differences = np.array(best.success_rates) - np.array(score.success_rates)
+    differences = np.array(best.objectives) - np.array(score.objectives)
     return float(differences.mean()), *bootstrap(differences)
 
 
@@ -163,15 +207,24 @@ class Tally:
     """Shape (episodes, len(RebalanceTally._fields))."""
     reward: Float64
     """Shape (episodes,)."""
+    terms: Float64
+    """Terms of the reward, shape (episodes, terms)."""
+    days: Float64
+    """Simulated days with the operator's task, 0 with others, shape (episodes,)."""
+    funds_sat: Float64
+    """Own funds at the start with the operator's task, shape (episodes,)."""
 
     @classmethod
-    def zeros(cls, episodes: int) -> Self:
-        """Begin with a number of episodes."""
+    def zeros(cls, episodes: int, terms: int) -> Self:
+        """Begin with a number of episodes, and of terms of the reward."""
         return cls(
             sent=np.zeros(episodes, np.int64),
             counts=np.zeros((episodes, len(COUNTS)), np.int64),
             rebalances=np.zeros((episodes, len(RebalanceTally._fields)), np.int64),
             reward=np.zeros(episodes),
+            terms=np.zeros((episodes, terms)),
+            days=np.zeros(episodes),
+            funds_sat=np.zeros(episodes),
         )
 
     @classmethod
@@ -187,6 +240,12 @@ class Tally:
         self.counts[which] += columns.counts[:, : len(COUNTS)]
         self.rebalances[which] += np.stack(episodes.problem.task.rebalance_tally(columns.ledger), axis=1)
         self.reward[which] += columns.reward
+        self.terms[which] += columns.terms
+        task = episodes.problem.task
+        if isinstance(task, OperatorTask):
+            if not self.days[which].any():
+                self.funds_sat[which] = columns.ledger[:, FUNDS] / 1000 - columns.reward
+            self.days[which] += task.config.step_hours / 24
 
     def score(self, name: str) -> Score:
         """Return the means over episodes."""
@@ -207,6 +266,24 @@ class Tally:
             rebalance_fees_sat=float(rebalanced.fee_msat) / 1000,
             refused=float(rebalanced.refused / rebalanced.asked) if rebalanced.asked else 0.0,
             success_rates=tuple(rates.tolist()),
+            node=self._node_score() if self.days.any() else None,
+        )
+
+    def _node_score(self) -> NodeScore:
+        """Return what an operator's own node gained."""
+        net = self.reward / self.days
+        income, rebalances, swaps, chain = (self.terms / self.days[:, None]).mean(axis=0).tolist()
+        low, high = bootstrap(net)
+        return NodeScore(
+            net_sat_per_day=float(net.mean()),
+            net_sat_per_day_low=low,
+            net_sat_per_day_high=high,
+            net_sat_per_day_per_100m_sat=float(1e8 * net.mean() / self.funds_sat.mean()),
+            income_sat_per_day=income,
+            rebalance_fees_sat_per_day=rebalances,
+            swap_fees_sat_per_day=swaps,
+            chain_fees_sat_per_day=chain,
+            net_sat_per_day_of_episodes=tuple(net.tolist()),
         )
 
 

@@ -1,6 +1,6 @@
 """Recipes: the TOML files in ``agents/`` that name an agent, its settings, and how it sees the environment.
 
-The recipe of a rule has its ``policy``, the settings of that policy, and perhaps a ``[view]``::
+The recipe of a rule has its ``policy``, the settings of that policy, and perhaps a ``[view]``, or ``[views.TASK]``::
 
     policy = "targeted"
     low = 0.3
@@ -38,6 +38,7 @@ from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
 from lnsim_gym.schema import convert
 from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.liquidity import LiquidityTask
 from lnsim_gym.tasks.liquidity.config import ActionName
 from lnsim_gym.tasks.liquidity.observations import ObservationName
 
@@ -64,10 +65,10 @@ FeaturesName = Literal["demand", "channels"]
 class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings of an environment that only concern what an agent sees of it, and how its actions are written."""
 
-    observation: ObservationName | msgspec.UnsetType = msgspec.UNSET
+    observation: ObservationName | Literal["flat"] | msgspec.UnsetType = msgspec.UNSET
     observation_history: int | msgspec.UnsetType = msgspec.UNSET
     observation_averages: tuple[int, ...] | msgspec.UnsetType = msgspec.UNSET
-    action: ActionName | msgspec.UnsetType = msgspec.UNSET
+    action: ActionName | Literal["dict"] | msgspec.UnsetType = msgspec.UNSET
     action_sizes: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -79,6 +80,8 @@ class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     settings: dict[str, Any]
     """Arguments of the agent's class."""
     view: View = View()
+    views: dict[str, View] = msgspec.field(default_factory=dict)
+    """Views for tasks by name, in place of ``view``, where an agent plays several."""
 
 
 class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,7 +119,12 @@ class TrainedRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def view(self) -> View:
         """What the environment it trains on shows, in full, so that it sees the same in any other."""
         config = self.config
-        return View(**{field: getattr(config, field) for field in View.__struct_fields__})
+        return View(**{field: getattr(config, field) for field in View.__struct_fields__ if hasattr(config, field)})
+
+    @property
+    def views(self) -> dict[str, View]:
+        """See ``RuleRecipe.views``: it has learnt one task."""
+        return {}
 
     @property
     def config(self) -> EnvironmentConfig:
@@ -193,21 +201,24 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
     if not policy:
         raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
     view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
-    return RuleRecipe(policy=policy, settings=data, view=view)
+    views = convert(data.pop("views", {}), dict[str, View], f"agent {name!r}, views,")
+    return RuleRecipe(policy=policy, settings=data, view=view, views=views)
 
 
-def view_of(name: str) -> dict[str, Any]:
+def view_of(name: str, task: str = LiquidityTask.name) -> dict[str, Any]:
     """Return the settings of an environment that an agent needs, to see it and to act in its own way.
 
     They take precedence over the environment's own settings.
 
     Args:
         name: Name of a recipe that ships with the package, or path of a TOML file.
+        task: The environment's task, by name.
 
     Raises:
         ConfigError: There is no such recipe, or it does not have the form of one.
     """
-    view: dict[str, Any] = msgspec.to_builtins(read_recipe(name).view)
+    recipe = read_recipe(name)
+    view: dict[str, Any] = msgspec.to_builtins(recipe.views.get(task, recipe.view))
     return view
 
 

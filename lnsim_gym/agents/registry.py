@@ -11,6 +11,25 @@ from typing import Any, Final, get_type_hints
 import msgspec
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.operator import (
+    Autofees,
+    BoltzAutoswap,
+    BrlnAutofee,
+    ChargeLnd,
+    Clboss,
+    FeeAdjuster,
+    Feelancer,
+    LndgFees,
+    Lndmanage,
+    LnOperator,
+    OperatorAutoloop,
+    OperatorLndg,
+    OperatorRebalanceLnd,
+    OperatorRegolancer,
+    Sling,
+    StaticFees,
+    SwapOut,
+)
 from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.policy_file import NetworkAgent
 from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe, read_recipe, recipe_path
@@ -49,6 +68,23 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "forecast": Forecast,
     "planner": Planner,
     "planner_oracle": PlannerOracle,
+    "static": StaticFees,
+    "charge_lnd": ChargeLnd,
+    "feelancer": Feelancer,
+    "lndg_fees": LndgFees,
+    "operator_lndg": OperatorLndg,
+    "ln_operator": LnOperator,
+    "feeadjuster": FeeAdjuster,
+    "lndmanage": Lndmanage,
+    "autofees": Autofees,
+    "brln_autofee": BrlnAutofee,
+    "clboss": Clboss,
+    "operator_regolancer": OperatorRegolancer,
+    "operator_rebalance_lnd": OperatorRebalanceLnd,
+    "sling": Sling,
+    "swap_out": SwapOut,
+    "operator_autoloop": OperatorAutoloop,
+    "boltz_autoswap": BoltzAutoswap,
 }
 """Agents by the ``policy`` of a recipe."""
 

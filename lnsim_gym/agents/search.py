@@ -61,7 +61,7 @@ def search(
         threads: Threads that share the networks.
 
     Returns:
-        Combinations with their scores, highest success rate first.
+        Combinations with their scores, best objective first.
 
     Raises:
         ConfigError: A setting is unknown, or the rule refuses every combination.
@@ -83,14 +83,14 @@ def search(
         trials.append(Trial(variant, evaluate(name, rule, seeds, steps, threads=threads)))
         if progress is not None:
             progress(len(trials), len(accepted))
-    return sorted(trials, key=lambda trial: -trial.score.success_rate)
+    return sorted(trials, key=lambda trial: -trial.score.objective)
 
 
 def recipe_text(recipe: RuleRecipe | TrainedRecipe, comment: str) -> str:
     """Return a recipe as the text of a TOML file that begins with a comment."""
     plain: dict[str, Any] = msgspec.to_builtins(recipe)
     if isinstance(recipe, RuleRecipe):
-        plain = {"policy": plain["policy"], **plain["settings"], "view": plain["view"]}
+        plain = {"policy": plain["policy"], **plain["settings"], "view": plain["view"], "views": plain["views"]}
     plain = {key: value for key, value in plain.items() if value is not None and value != {}}
     lines = [f"{key} = {_toml(value)}" for key, value in plain.items() if not isinstance(value, dict)]
     for table, entries in plain.items():

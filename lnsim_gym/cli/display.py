@@ -255,7 +255,9 @@ def score_cells(scores: Sequence[Score], paid: bool = False) -> list[list[str]]:
     """
     from lnsim_gym.agents.evaluate import behind
 
-    best = max(scores, key=lambda score: score.success_rate)
+    best = max(scores, key=lambda score: score.objective)
+    if all(score.node is not None for score in scores):
+        return _node_cells(scores, best)
     header = [
         "agent",
         "success rate",
@@ -283,6 +285,43 @@ def score_cells(scores: Sequence[Score], paid: bool = False) -> list[list[str]]:
         ]
         for score in scores
     ]
+
+
+def _node_cells(scores: Sequence[Score], best: Score) -> list[list[str]]:
+    """Return a table of what operators' own nodes gained, as ``score_cells`` does."""
+    from lnsim_gym.agents.evaluate import behind
+
+    header = [
+        "agent",
+        "net (sat/day)",
+        "95 % interval",
+        "behind the best, paired",
+        "per 100 M sat",
+        "income (sat/day)",
+        "rebalances (sat/day)",
+        "swaps (sat/day)",
+        "chain (sat/day)",
+        "refused",
+    ]
+    rows = []
+    for score in scores:
+        node = score.node
+        assert node is not None
+        rows.append(
+            [
+                score.agent,
+                f"{node.net_sat_per_day:,.1f}",
+                f"{node.net_sat_per_day_low:,.1f} .. {node.net_sat_per_day_high:,.1f}",
+                "" if score is best else "{:,.1f} ({:,.1f} .. {:,.1f})".format(*behind(score, best)),
+                f"{node.net_sat_per_day_per_100m_sat:,.1f}",
+                f"{node.income_sat_per_day:,.1f}",
+                f"{node.rebalance_fees_sat_per_day:,.1f}",
+                f"{node.swap_fees_sat_per_day:,.1f}",
+                f"{node.chain_fees_sat_per_day:,.1f}",
+                f"{score.refused:.1%}",
+            ]
+        )
+    return [header, *rows]
 
 
 def print_scores(scores: Sequence[Score], paid: bool = False) -> None:

@@ -220,7 +220,9 @@ def environment_overrides(
     """
     from lnsim_gym.agents import view_of
 
-    overrides = {**view_of(agent), **_parse_settings(settings or [])}
+    own = _parse_settings(settings or [])
+    task = {**environment_spec(env).kwargs, **own}.get("task", "liquidity")
+    overrides = {**view_of(agent, task), **own}
     if backend is not None:
         overrides["backend"] = backend.value
     if topology is not None:

@@ -169,9 +169,16 @@ def tune(
             found = search(recipe, grid, problem, chosen, length, partial(report, agent), threads)
     print_scores([trial.score for trial in found[:SHOWN_TRIALS]], not problem.task.pays_success_rate)
     best = found[0]
-    reached = f"success rate {best.score.success_rate:.4f} on seeds {chosen.start}:{chosen.stop} of {env}"
+    reached = f"{_objective_text(best.score)} on seeds {chosen.start}:{chosen.stop} of {env}"
     out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
     typer.echo(f"written to {out}")
+
+
+def _objective_text(score: Score) -> str:
+    """Return what agents are compared by, in words."""
+    if score.node is None:
+        return f"success rate {score.success_rate:.4f}"
+    return f"net {score.node.net_sat_per_day:,.1f} sat/day"
 
 
 def _tuned(
@@ -291,17 +298,21 @@ def _write(scores: list[Score], out: Path, paid: bool) -> None:
         import csv
 
         with out.open("w", newline="", encoding="utf-8") as file:
-            columns = [column for column in rows[0] if column != "success_rates"]
+            flat = [{**row, **(row.get("node") or {})} for row in rows]
+            columns = [
+                column for column, value in flat[0].items() if column != "node" and not isinstance(value, list | tuple)
+            ]
             writer = csv.DictWriter(file, columns, extrasaction="ignore")
             writer.writeheader()
-            writer.writerows(rows)
+            writer.writerows(flat)
     elif out.suffix in (".png", ".svg"):
         from lnsim_gym.rendering.charts import draw_comparison
 
         draw_comparison(
             out,
-            {score.agent: score.success_rates for score in scores},
-            {score.agent: (score.success_rate_low, score.success_rate_high) for score in scores},
+            {score.agent: score.objectives for score in scores},
+            {score.agent: score.interval for score in scores},
+            is_share=all(score.node is None for score in scores),
         )
     else:
         from lnsim_gym.cli.display import score_cells

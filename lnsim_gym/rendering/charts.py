@@ -16,10 +16,16 @@ __all__ = ["CHART_SUFFIXES", "draw_comparison", "draw_curve"]
 CHART_SUFFIXES: Final = (".png", ".svg")
 """Endings of files that charts are written to."""
 AXIS: Final = "payments that settle (%)"
+"""What charts show of agents of everybody's liquidity."""
+NET_AXIS: Final = "net profit (sat a day)"
+"""What they show of operators of one node."""
 
 
 def draw_comparison(
-    path: Path, rates: Mapping[str, Sequence[float]], interval: Mapping[str, tuple[float, float]]
+    path: Path,
+    rates: Mapping[str, Sequence[float]],
+    interval: Mapping[str, tuple[float, float]],
+    is_share: bool = True,
 ) -> None:
     """Draw how the episodes of each agent went, as a violin, with the mean and its interval.
 
@@ -27,21 +33,23 @@ def draw_comparison(
         path: File to write, of a kind in ``CHART_SUFFIXES``.
         rates: Share of payments that settled in each episode, by agent.
         interval: Ends of the interval of the mean.
+        is_share: Whether it is that share, or an operator's net profit in sat a day.
     """
+    unit = 100 if is_share else 1
     figure, axes = _figure(width_in=1.5 + 1.1 * len(rates))
     places = np.arange(1, 1 + len(rates))
-    percent = [100 * np.asarray(own, np.float64) for own in rates.values()]
-    spread = [place for place, own in zip(places, percent, strict=True) if np.ptp(own) > 0]
+    values = [unit * np.asarray(own, np.float64) for own in rates.values()]
+    spread = [place for place, own in zip(places, values, strict=True) if np.ptp(own) > 0]
     if spread:
-        axes.violinplot([percent[place - 1] for place in spread], spread, widths=0.8, showextrema=False)
-    means = np.array([own.mean() for own in percent])
-    low, high = 100 * np.array([interval[name] for name in rates]).T
+        axes.violinplot([values[place - 1] for place in spread], spread, widths=0.8, showextrema=False)
+    means = np.array([own.mean() for own in values])
+    low, high = unit * np.array([interval[name] for name in rates]).T
     axes.errorbar(places, means, yerr=np.maximum([means - low, high - means], 0), fmt="o", color="black", capsize=4)
     for place, mean in zip(places, means, strict=True):
         axes.annotate(f"{mean:.1f}", (place, mean), xytext=(8, 0), textcoords="offset points", va="center")
     axes.set_xticks(places, list(rates), rotation=20 if len(rates) > 3 else 0)
     axes.set_xlim(0.4, len(rates) + 0.8)
-    axes.set_ylabel(AXIS)
+    axes.set_ylabel(AXIS if is_share else NET_AXIS)
     _save(figure, path)
 
 

@@ -57,7 +57,7 @@ def search_on_cluster(
         tell: Called after each trial with the number of those done, and of those to do.
 
     Returns:
-        Trials that could be played, highest success rate first.
+        Trials that could be played, best objective first.
 
     Raises:
         ConfigError: None could be played.
@@ -73,7 +73,7 @@ def search_on_cluster(
             objective,
             param_space={setting: _domain(setting, values) for setting, values in space.items()},
             tune_config=tune.TuneConfig(
-                search_alg=OptunaSearch(metric="success_rate", mode="max", sampler=optuna.samplers.TPESampler(seed=0)),
+                search_alg=OptunaSearch(metric="objective", mode="max", sampler=optuna.samplers.TPESampler(seed=0)),
                 num_samples=trials,
             ),
             run_config=tune.RunConfig(
@@ -94,7 +94,7 @@ def search_on_cluster(
             Trial(with_settings(recipe, metrics["config"]), msgspec.convert(metrics["score"], Score))
             for metrics in scored
         ),
-        key=lambda trial: -trial.score.success_rate,
+        key=lambda trial: -trial.score.objective,
     )
 
 
@@ -123,8 +123,8 @@ def _play_trial(
         else:
             score = _trained_score(called, tried, seeds, training_steps)
     except ConfigError as refused:
-        return {"success_rate": 0.0, "score": None, "refusal": str(refused)}
-    return {"success_rate": score.success_rate, "score": msgspec.to_builtins(score), "refusal": ""}
+        return {"objective": 0.0, "score": None, "refusal": str(refused)}
+    return {"objective": score.objective, "score": msgspec.to_builtins(score), "refusal": ""}
 
 
 def _trained_score(called: str, recipe: TrainedRecipe, seeds: range, training_steps: int | None) -> Score:

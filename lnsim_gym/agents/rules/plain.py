@@ -9,17 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.operator import Plan, as_operator
 from lnsim_gym.episodes import Problem
 from lnsim_gym.tasks.liquidity.routes import NO_OP
+from lnsim_gym.tasks.operator.task import OperatorTask
 
 __all__ = ["NoOp", "RandomActions"]
 
 
 class NoOp(Agent):
-    """Never rebalances."""
+    """Does nothing: no rebalance, no swap, no change of a fee."""
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    def act(
+        self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator
+    ) -> npt.NDArray[Any] | list[dict[str, Any]]:
         """See ``Agent.act``."""
+        if isinstance(self.problem.task, OperatorTask):
+            task = as_operator(self.problem.task, "noop")
+            return Plan(len(info["step"]), task).actions(task)
         idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
         return self.liquidity.actions.encode(idle, np.zeros(len(idle), np.int64))
 

@@ -1,0 +1,49 @@
+"""Rules for a node of one's own: what published programs set, rebalance and swap, as baselines for anything learned.
+
+A family to a module: ``fees``, ``rebalances``, ``swaps``.
+"""
+
+from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen, as_operator
+from lnsim_gym.agents.operator.fees import (
+    Autofees,
+    BrlnAutofee,
+    ChargeLnd,
+    Clboss,
+    FeeAdjuster,
+    Feelancer,
+    LndgFees,
+    Lndmanage,
+    StaticFees,
+)
+from lnsim_gym.agents.operator.rebalances import (
+    LnOperator,
+    OperatorLndg,
+    OperatorRebalanceLnd,
+    OperatorRegolancer,
+    Sling,
+)
+from lnsim_gym.agents.operator.swaps import BoltzAutoswap, OperatorAutoloop, SwapOut
+
+__all__ = [
+    "Autofees",
+    "BoltzAutoswap",
+    "BrlnAutofee",
+    "ChargeLnd",
+    "Clboss",
+    "FeeAdjuster",
+    "Feelancer",
+    "LnOperator",
+    "LndgFees",
+    "Lndmanage",
+    "OperatorAutoloop",
+    "OperatorLndg",
+    "OperatorRebalanceLnd",
+    "OperatorRegolancer",
+    "OperatorRule",
+    "Plan",
+    "Seen",
+    "Sling",
+    "StaticFees",
+    "SwapOut",
+    "as_operator",
+]
