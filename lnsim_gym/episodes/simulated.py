@@ -102,7 +102,7 @@ class SimulatedEpisodes(Episodes):
                 self._state.columns.given_msat[which] = start_balances_msat.reshape(self.networks, -1)[which]
             self._run(self._reset_networks)
             for _ in range(self.problem.task.warm_up_steps):
-                self._decision[:] = self.problem.task.idle_decision
+                self._decision[which] = self.problem.task.idle_decision
                 self._run(self._step_networks)
             self.steps[which] = 0
         return _ASSIGNED
