@@ -145,6 +145,9 @@ def _pairs_through(
     receives = receives.copy()
     receives[own] = 0
     candidates = np.flatnonzero(receives)
+    nobody = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    if not len(candidates):
+        return nobody
     count = min(_DESTINATIONS, len(candidates))
     weight = receives[candidates]
     destinations = np.sort(rng.choice(candidates, count, replace=False, p=weight / weight.sum()))
@@ -158,7 +161,7 @@ def _pairs_through(
     chance[np.arange(count), destinations] = 0
     offered = np.flatnonzero(chance.ravel())
     if not len(offered):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+        return nobody
     likely = chance.ravel()[offered]
     chosen = rng.choice(offered, min(pairs, len(offered)), replace=False, p=likely / likely.sum())
     row, source = np.divmod(chosen, len(sends))

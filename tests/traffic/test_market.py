@@ -1,0 +1,132 @@
+"""The demand around one node: who could pay through it, how much, and when."""
+
+import heapq
+
+import numpy as np
+import pytest
+
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.network.public import public
+from lnsim_gym.traffic import DriftTraffic, MarketTraffic
+from lnsim_gym.traffic.flows import DAY_MS, batch_of
+from lnsim_gym.traffic.market import ATTEMPT_COST_MSAT, ATTEMPT_COST_SHARE, compile_market, draw_flow_pairs
+from lnsim_gym.traffic.models import compile_traffic
+
+TOPOLOGY = public(nodes=120, own_channels=8, own_capacity_sat=30_000_000, seed=2)
+OWN = len(TOPOLOGY.nodes) - 1
+STEP_MS = DAY_MS // 4
+HOP_MSAT = 1 / 0.6 - 1
+
+
+def cheapest_msat(source, destination, amount_sat, through_own):
+    """Return what an amount costs at least, its sender's own channels being free: Dijkstra's search from the end."""
+    amount_msat, arrays = 1000 * amount_sat, TOPOLOGY.arrays
+    hop_msat = HOP_MSAT * (ATTEMPT_COST_MSAT + ATTEMPT_COST_SHARE * amount_msat)
+    best, queue = {}, [(0.0, destination, 0.0)]
+    at_source = []
+    while queue:
+        cost, node, _ = heapq.heappop(queue)
+        if node in best:
+            continue
+        best[node] = cost
+        for direction in np.flatnonzero(arrays.destination == node).tolist():
+            sender, both = int(arrays.source[direction]), TOPOLOGY.policies[direction // 2]
+            policy = (both.initiator, both.peer)[direction % 2]
+            fits = (
+                policy.min_htlc_msat
+                <= amount_msat
+                <= min(policy.max_htlc_msat, 1000 * arrays.capacity_sat[direction // 2])
+            )
+            own = OWN in (sender, node)
+            if not fits or (policy.disabled and not (through_own and sender == OWN)) or (own and not through_own):
+                continue
+            fee_msat = policy.fee_base_msat + amount_msat * policy.fee_rate_ppm / 1e6
+            lock_msat = 15e-9 * amount_msat * policy.time_lock_delta
+            if sender == source:
+                at_source.append(cost + hop_msat)
+            charged = lock_msat if through_own and sender == OWN else fee_msat + lock_msat
+            heapq.heappush(queue, (cost + hop_msat + charged, sender, 0.0))
+    return min(at_source, default=np.inf)
+
+
+@pytest.fixture(scope="module")
+def flows():
+    return draw_flow_pairs(MarketTraffic(pairs=60), TOPOLOGY, OWN)
+
+
+def test_pairs_would_pay_the_node_what_the_way_around_costs_more(flows):
+    amounts_sat = (30_000, 60_000, 500_000)
+    for index in range(0, len(flows.source), 3):
+        pair = int(flows.source[index]), int(flows.destination[index])
+        amount_sat = amounts_sat[flows.kind[index]]
+        around, through = (cheapest_msat(*pair, amount_sat, through_own) for through_own in (False, True))
+        assert around > through
+        assert flows.reservation_msat[index] == pytest.approx(around - through)
+
+
+def test_the_node_itself_neither_pays_nor_is_paid(flows):
+    assert OWN not in flows.source
+    assert OWN not in flows.destination
+    assert (flows.source != flows.destination).all()
+    assert (flows.reservation_msat > 0).all()
+    assert set(flows.kind.tolist()) == {0, 1, 2}
+
+
+def test_payments_arrive_as_often_as_asked_in_order_and_by_day_more_than_by_night():
+    program = compile_market(MarketTraffic(payments_per_day=200, day_swing=0.8), TOPOLOGY, OWN, STEP_MS)
+    counts, hours = [], []
+    for seed in range(25):
+        for step in range(32):
+            batch, time_ms = batch_of(program, 500, seed, 0, step)
+            assert (np.diff(time_ms) >= 0).all()
+            assert ((time_ms >= step * STEP_MS) & (time_ms < (step + 1) * STEP_MS)).all()
+            assert (batch.amount_msat % 1000 == 0).all()
+            assert (batch.amount_msat >= 1000).all()
+            counts.append(len(time_ms))
+            hours += (time_ms % DAY_MS / DAY_MS * 24).tolist()
+    assert 0.9 < np.mean(counts) * 4 / 200 < 1.1
+    noon = np.mean([9 <= hour < 15 for hour in hours])
+    night = np.mean([hour < 3 or hour >= 21 for hour in hours])
+    assert 2.5 < noon / night < 4.5  # 1.4 times the mean around noon, 0.4 times around midnight
+
+
+def test_a_step_is_the_same_whenever_it_is_drawn_and_room_for_payments_bounds_it():
+    program = compile_market(MarketTraffic(payments_per_day=200), TOPOLOGY, OWN, STEP_MS)
+    batch, time_ms = batch_of(program, 500, 3, 1, 7)
+    again, _ = batch_of(program, 500, 3, 1, 7)
+    fewer, fewer_ms = batch_of(program, 10, 3, 1, 7)
+    assert all(np.array_equal(one, other) for one, other in zip(batch, again, strict=True))
+    assert len(fewer_ms) == 10
+    assert np.array_equal(fewer_ms, time_ms[:10])
+    assert np.array_equal(fewer.amount_msat, batch.amount_msat[:10])
+    assert not np.array_equal(batch_of(program, 500, 4, 1, 7)[1], time_ms)
+
+
+def test_pairs_that_are_active_a_tenth_of_the_time_pay_in_bursts():
+    bursts = {
+        "retail": {"active_share": 0.1, "spell_hours": 48},
+        "merchants": {"weight": 0},
+        "exchanges": {"weight": 0},
+    }
+    steady = {"retail": {"active_share": 1.0}, "merchants": {"weight": 0}, "exchanges": {"weight": 0}}
+    spread = {}
+    for name, kinds in (("bursts", bursts), ("steady", steady)):
+        model = MarketTraffic(**{kind: type(MarketTraffic().retail)(**of) for kind, of in kinds.items()}, pairs=5)
+        program = compile_market(model, TOPOLOGY, OWN, STEP_MS)
+        counts = [len(batch_of(program, 2000, seed, 0, step)[1]) for seed in range(10) for step in range(0, 80, 8)]
+        spread[name] = np.std(counts) / np.mean(counts)
+    assert spread["bursts"] > 2 * spread["steady"]
+
+
+def test_a_node_that_nobody_could_pay_through_is_refused():
+    channels = [{"initiator": "a", "peer": "b", "capacity_sat": 1_000_000}] * 2
+    line = Topology.from_dict({"nodes": ["a", "b"], "channels": channels})
+    with pytest.raises(ConfigError, match="no pair of nodes would pay through 'a'"):
+        draw_flow_pairs(MarketTraffic(), line, 0)
+
+
+def test_other_tasks_have_no_market():
+    with pytest.raises(ConfigError, match="needs task='operator'"):
+        compile_traffic(MarketTraffic(), TOPOLOGY)
+    assert compile_traffic(DriftTraffic(), TOPOLOGY).nodes == len(TOPOLOGY.nodes)
