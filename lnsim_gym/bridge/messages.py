@@ -736,6 +736,8 @@ class PlayedStep(_Part, kw_only=True):
     """Those of them that settled."""
     reward: float
     """As the environment returned it."""
+    dry: int
+    """Channel ends that held less than a tenth of their channel's funds after it."""
 
 
 class DashboardData(_Part, kw_only=True):
