@@ -8,7 +8,7 @@ import { visible } from "./text.js";
 const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
 const MOST_FLOWS = 60;
 const ROOMY_PX = 640; // side of a box from which on everything has its full size
-const HUBS = 8; // nodes of a large network that are always named
+const HUBS = 8; // biggest nodes of a large network, which are named before others
 // By the number of nodes at most: radius of the biggest node and of the least, width of large channels, of the least,
 // and of dry ends at least, in pixels.
 const SIZES = [[12, [21, 6, 13, 3, 4]], [40, [16, 5, 8, 1.6, 3.5]], [150, [12, 3, 4, 1, 2.6]], [Infinity, [10, 1.4, 2, 1, 2.2]]];
@@ -60,7 +60,7 @@ export class NetworkView {
     const [radius, least, widest, thinnest, dry] = SIZES.find(([most]) => count <= most)[1];
     Object.assign(this, { radius, least, widest, thinnest, dryWidth: dry, few: count <= 40 });
     const bySize = network.size.map((size, node) => [size, node]).sort(([one], [other]) => other - one);
-    this.hubs = new Set(bySize.slice(0, this.few ? 0 : HUBS).map(([, node]) => node));
+    this.hubs = new Set(bySize.slice(0, this.few ? count : HUBS).map(([, node]) => node));
     this.fading = Math.min(0.9, network.channels / 500); // of the least channel
     this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
     this.aside = parallelOffsets(network);
