@@ -292,7 +292,7 @@ def types_of(kind: type) -> tuple[str, ...]:
 
 def _message(kind: type) -> list[str]:
     """Return what a message or a part of one is, and its fields but those of the envelope."""
-    said = " ".join((kind.__doc__ or "").split()).replace("``", "`")
+    said = _said(kind)
     rows = ["| field | type | meaning |", "| --- | --- | --- |"]
     for field in fields_of(kind):
         if field.name in ("type", "event_type", "schema", "seq", "timestamp"):
@@ -300,8 +300,13 @@ def _message(kind: type) -> list[str]:
         names = ", ".join(each.__name__ for each in field.inside)
         shown = field.kind.replace("table", names or "object").replace("text, object or object", "any")
         optional = f"; `{field.default}` unless given" if field.default else ""
-        rows.append(f"| `{field.name}` | {_cell(shown)}{optional} | {_cell(field.meaning)} |")
+        rows.append(f"| `{field.name}` | {_cell(shown)}{optional} | {_cell(field.meaning or _said(*field.inside))} |")
     return [said, "", *(rows if len(rows) > 2 else [])]
+
+
+def _said(*kinds: type) -> str:
+    """Return what the docstrings of messages or parts of them say."""
+    return " ".join(" ".join((kind.__doc__ or "").split()) for kind in kinds).replace("``", "`")
 
 
 def version() -> str:

@@ -30,7 +30,7 @@ ROOMS = """
     backends
     traffic
     network
-    payments compiled arrays schema fields errors paths version
+    payments compiled arrays schema fields errors paths lazy version
 """
 """Rooms from top to bottom. A room imports rooms of lower lines, and of its own line as long as none comes back."""
 

@@ -60,6 +60,7 @@ def test_every_setting_and_message_is_in_the_reference(pages):
         for kind in kinds:
             heading = " or ".join(f"`{name}`" for name in pages.types_of(kind))
             assert f"\n### {heading}\n" in f"\n{text}"
+        assert re.findall(r"^\|.*\| +\|$", text, re.MULTILINE) == [], "fields without a meaning"
     assert "### ChannelEnd" in sent
     assert "### InboundSuggestion" in taken
 

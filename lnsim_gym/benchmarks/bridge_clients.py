@@ -13,7 +13,7 @@ import selectors
 import socket
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from websockets.asyncio.client import connect
@@ -57,7 +57,7 @@ async def _take_messages(port: int, clients: int) -> dict[str, object]:
 def _sent_s(raw: bytes) -> float:
     """Return the timestamp of a message, in seconds since the epoch."""
     start = raw.index(b'"timestamp":"') + 13
-    return datetime.fromisoformat(raw[start : start + 26].decode()).replace(tzinfo=UTC).timestamp()
+    return datetime.fromisoformat(raw[start : start + 27].decode()).timestamp()
 
 
 def _quantile(ordered: list[float], share: float) -> float:

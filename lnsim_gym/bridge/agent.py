@@ -16,7 +16,7 @@ from lnsim_gym.bridge.suggestions import Suggestion
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.liquidity import as_liquidity
-from lnsim_gym.tasks.liquidity.actions import ExactRebalance
+from lnsim_gym.tasks.liquidity.actions import ExactRebalance, ListedActions
 
 __all__ = ["BridgeAgent"]
 
@@ -31,7 +31,7 @@ class BridgeAgent(Agent):
     amount that the action space offers becomes that action, any other an ``ExactRebalance``.
 
     Args:
-        problem: The problem of the environment it acts on; its operation must be ``push``.
+        problem: The problem of the environment it acts on; its task must be the rebalancing of ``liquidity``.
         bridge: Where the models are; it takes suggestions from now on.
         fallback: The agent that acts when nothing came; by default no action is taken.
         deadline_s: Seconds to wait for an answer in each step, in lock-step with the models. With 0 only models that
@@ -42,9 +42,7 @@ class BridgeAgent(Agent):
         self, problem: Problem, bridge: Bridge, fallback: Agent | None = None, deadline_s: float = 0.0
     ) -> None:
         super().__init__(problem)
-        operation = as_liquidity(problem.task, "the bridge agent").config.operation
-        if operation != "push":
-            raise ConfigError(f"the bridge agent needs operation 'push', got {operation!r}")
+        routes = as_liquidity(problem.task, "the bridge agent").actions.routes
         if not 0 <= deadline_s < float("inf"):
             raise ConfigError(f"the bridge agent needs a deadline of 0 s or more, got {deadline_s}")
         self.fallback = fallback or NoOp(problem)
@@ -56,7 +54,7 @@ class BridgeAgent(Agent):
         self._audience = 0
         self._asked_s: float | None = None
         """When clients were asked for the coming step; None when they were not."""
-        bridge.suggestions.open()
+        bridge.suggestions.open(routes)
 
     def ask_ahead(self) -> None:
         """Ask clients for the coming step, unless they were asked already or a suggestion waits.
@@ -104,11 +102,11 @@ class BridgeAgent(Agent):
     def _action(self, suggestion: Suggestion) -> npt.NDArray[Any]:
         """Return the action that is a suggestion, in an array of its own."""
         actions = self.liquidity.actions
-        row = suggestion.direction  # with push, rows of the routes are directions
-        sizes = np.flatnonzero(actions.amounts_msat[row] == suggestion.amount_msat)
-        if len(sizes):
-            encoded = actions.encode(np.array([row]), sizes[:1])
-            if actions.decode_one(encoded[0]).tolist() == [row, suggestion.amount_msat]:
+        row = suggestion.row
+        if isinstance(actions, ListedActions):  # amounts of pairs of channels are those of no one pair
+            sizes = np.flatnonzero(actions.amounts_msat[row] == suggestion.amount_msat)
+            encoded = actions.encode(np.full(len(sizes[:1]), row), sizes[:1])
+            if len(encoded) and actions.decode_one(encoded[0]).tolist() == [row, suggestion.amount_msat]:
                 return encoded
         exact = np.empty(1, object)
         exact[0] = ExactRebalance(row, suggestion.amount_msat)

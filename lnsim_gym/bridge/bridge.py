@@ -4,13 +4,13 @@ Agent, wrapper and bridge follow one protocol about suggestions, all on the thre
 
 1. The agent opens the queue once (``suggestions.open``), and calls ``take`` before each step. What it takes is *under
    way*; what was under way before is answered ("another was taken").
-2. The wrapper calls ``stepping`` when the step begins. From then on the push may have been sent.
+2. The wrapper calls ``stepping`` when the step begins. From then on the amount may have been sent.
 3. The wrapper calls ``stepped`` when the step was made. What is under way is answered with what became of it:
    "applied", "refused" or "failed", and "refused" when the agent made another step than the suggested one.
 
 A step that never ends leaves out 3: the suggestion is answered by whatever comes next, ``take``, ``began``, ``ended``
 with a lost backend, or ``close``. The answer is "refused" before 2, and "failed" after it, because then it is not
-known whether the push was sent. Every suggestion is answered exactly once.
+known whether anything was sent. Every suggestion is answered exactly once.
 """
 
 from __future__ import annotations
@@ -272,7 +272,9 @@ class Bridge:
             return
         route, requested_msat, result = self._network.last_rebalance()
         status, why = rebalance_status(route, result.applied_msat, result.reason, result.detail)
-        if route != (suggestion.direction,) or requested_msat != suggestion.amount_msat:
+        routes = self.suggestions.routes
+        row = routes.row_of(route) if routes else None
+        if row != suggestion.row or requested_msat != suggestion.amount_msat:
             status = "refused"
             why = "the agent chose another action"
         moved = result.applied_msat // 1000 if status == "applied" else None

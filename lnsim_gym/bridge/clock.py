@@ -9,8 +9,8 @@ __all__ = ["Clock", "now"]
 
 
 def now() -> str:
-    """Return the time as messages write it: UTC, ISO 8601 with six decimals, no offset."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+    """Return the time as messages write it: ISO 8601 with six decimals, UTC, ending with ``Z``."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 class Clock:
@@ -31,4 +31,4 @@ class Clock:
             second = us // 1_000_000
             self._second_ends_us = 1_000_000 * (second + 1)
             self._prefix = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.").encode()
-        return b"%b%06d" % (self._prefix, us % 1_000_000)
+        return b"%b%06dZ" % (self._prefix, us % 1_000_000)

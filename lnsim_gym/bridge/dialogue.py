@@ -188,7 +188,9 @@ class Dialogue:
         """Queue a suggestion or refuse it, and say so."""
         try:
             fitted = _fit(given, InboundSuggestion)
-            suggestion = check_suggestion(self._names, fitted, session.number, next(self._numbers))
+            suggestion = check_suggestion(
+                self._names, self._suggestions.routes, fitted, session.number, next(self._numbers)
+            )
             self._suggestions.put(suggestion)
         except (_Misfit, Refused) as problem:
             session.reply(SuggestionAck, data=_refusal(given, str(problem)))

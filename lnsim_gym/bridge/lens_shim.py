@@ -6,8 +6,9 @@ it imports nothing of it:
     python lens_shim.py CHECKOUT --uri ws://127.0.0.1:6789
 
 The working directory takes the log files and data that the client writes; the checkout itself is only read. The
-coercions are: timestamps become datetimes before they reach the learner (``.dt`` is used on them), ``capacity`` is
-kept among the features from which suggestions are made, and ``websocket`` is set as soon as there is a connection.
+coercions are: timestamps become datetimes before they reach the learner (``.dt`` is used on them), without a zone as
+its own are, ``capacity`` is kept among the features from which suggestions are made, and ``websocket`` is set as soon
+as there is a connection.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _coerce_timestamps(learner: Any) -> None:
     add = learner.add_transaction
 
     def add_transaction(record: dict[str, Any]) -> bool:
-        return bool(add({**record, "timestamp": to_datetime(record["timestamp"])}))
+        return bool(add({**record, "timestamp": to_datetime(record["timestamp"].removesuffix("Z"))}))
 
     learner.add_transaction = add_transaction
 

@@ -103,32 +103,47 @@ class _Envelope(_Part, kw_only=True):
     seq: int
     """Number of the message among those of the episodes; a message of another kind repeats the last one."""
     timestamp: str
-    """UTC, ISO 8601 with six decimals; strictly increasing over the messages of the episodes."""
+    """ISO 8601 with six decimals, UTC, ending with ``Z``; strictly increasing over the messages of the episodes."""
 
 
 class ChannelEnd(_Part, kw_only=True):
     """One end of a channel, seen from its node."""
 
     channel_id: str
+    """Name of the end: the node, and the first 8 hex digits of the peer's public key."""
     remote_pubkey: str
+    """The peer's public key, in hex."""
     remote_alias: str
+    """The peer's name, as nodes are called in all messages."""
     capacity: int
+    """Of the channel."""
     local_balance: int
+    """What the node can at most send over it: its balance."""
     remote_balance: int
+    """The peer's balance."""
 
 
 class Payment(_Part, kw_only=True):
     """A payment and what became of it."""
 
     sender: str
+    """Node that pays."""
     receiver: str
+    """Node that is paid."""
     amount: int
+    """What arrives, without fees, rounded down."""
     success: bool
+    """Whether it was settled."""
     description: str
+    """What it is for, as the traffic model says."""
     amount_msat: int
+    """What arrives, without fees."""
     fee_msat: int
+    """Routing fees, 0 when it failed."""
     hops: int
+    """Channels on its way, 0 when it failed."""
     attempts: int
+    """Routes that were tried."""
     failure_reason: str
     """LND's failure reason, empty when it succeeded."""
     duration_ms: float
@@ -136,20 +151,30 @@ class Payment(_Part, kw_only=True):
     payment_hash: str
     """Empty when simulated."""
     step: int
+    """Number of its step in the episode, from 0."""
     episode: int
+    """Number of the episode, from 0."""
     seed: int
+    """Seed of the episode."""
 
 
 class _FlatEnd(_Envelope, kw_only=True):
     """A channel end at the top level, with its payments so far."""
 
     node: str
+    """Node whose end it is."""
     channel_id: str
+    """See ``ChannelEnd``; so are those that follow."""
     remote_pubkey: str
+    """The peer's public key, in hex."""
     capacity: int
+    """Of the channel."""
     local_balance: int
+    """The node's balance."""
     remote_balance: int
+    """The peer's balance."""
     balance_ratio: float
+    """``local_balance`` as a share of the capacity, in 0..1."""
     tx_count: int
     """Payments reported since the bridge was made whose first hop was this end."""
     success_rate: float
@@ -168,7 +193,9 @@ class Transaction(_FlatEnd, kw_only=True):
     event_type: Literal["transaction"] = "transaction"
     data: Payment
     transaction: Payment
+    """The same as ``data``."""
     channels: Channels
+    """All ends of the sender and of the receiver, by node."""
 
 
 class ChannelUpdate(_FlatEnd, kw_only=True):
@@ -177,16 +204,22 @@ class ChannelUpdate(_FlatEnd, kw_only=True):
     type: Literal["channel_update"] = "channel_update"
     event_type: Literal["channel_state"] = "channel_state"
     data: Channels
+    """The same as ``channels``."""
     channels: Channels
+    """Ends of the node, by its name."""
 
 
 class ResetData(_Part, kw_only=True):
     """An episode began."""
 
     episode: int
+    """Number of the episode, from 0."""
     seed: int
+    """Its seed."""
     observation: Any
+    """As in ``StepData``."""
     info: dict[str, Any]
+    """As the environment returns it, as JSON."""
 
 
 class Reset(_Envelope, kw_only=True):
@@ -201,12 +234,15 @@ class RebalanceSummary(_Part, kw_only=True):
     """The rebalance of a step."""
 
     status: RebalanceStatus
+    """What became of it."""
     route: list[str]
     """Nodes in order, empty when no rebalance was asked for."""
     amount: int
     """Asked for."""
     applied: int
+    """What arrived."""
     fee_msat: int
+    """Fees that were paid for it."""
     why: str
     """Why it was refused or failed."""
 
@@ -215,6 +251,7 @@ class StepData(_Part, kw_only=True):
     """A step was made."""
 
     episode: int
+    """Number of the episode, from 0."""
     step: int
     """Number of the step in its episode, from 0."""
     action: Any
@@ -224,9 +261,13 @@ class StepData(_Part, kw_only=True):
     """Numbers, or an object of lists of numbers, as the environment's observation; null for lists that are very long,
     here and in the action and the info."""
     reward: float
+    """As the environment returns it."""
     terminated: bool
+    """Whether the episode ended by itself."""
     truncated: bool
+    """Whether it was ended, by its time limit or a lost backend."""
     info: dict[str, Any]
+    """As the environment returns it, as JSON."""
 
 
 class Step(_Envelope, kw_only=True):
@@ -241,13 +282,21 @@ class EpisodeEndData(_Part, kw_only=True):
     """An episode ended."""
 
     episode: int
+    """Number of the episode, from 0."""
     steps: int
+    """Steps that were made."""
     total_reward: float
+    """Sum of their rewards."""
     payments: int
+    """Payments that were tried."""
     succeeded: int
+    """Those of them that settled."""
     success_rate: float
+    """Share that settled; 0 without payments."""
     terminated: bool
+    """Whether it ended by itself."""
     truncated: bool
+    """Whether it was ended, by its time limit or a lost backend."""
     backend_error: str
     """Why the backend was lost, empty when it was not."""
 
@@ -261,13 +310,20 @@ class EpisodeEnded(_Envelope, kw_only=True):
 
 
 class SuggestionFields(_Part, kw_only=True):
-    """A suggested push over the channel that two nodes share."""
+    """A suggested rebalance."""
 
     from_node: str
+    """Node that pays."""
     to_node: str
+    """Node that is paid; the same when it goes around."""
+    route: list[int]
+    """Directions in order from the paying node; of a pair of channels whose route is yet to be found, those two."""
     amount: int
+    """Sat that are to arrive."""
     confidence: float
+    """In 0..1; the highest goes first."""
     reason: str
+    """The sender's own words."""
     id: str
     """The sender's own, or one given by the bridge; repeated in every acknowledgement."""
 
@@ -276,7 +332,9 @@ class RequestData(_Part, kw_only=True):
     """The step that a suggestion is wanted for."""
 
     episode: int
+    """Number of the episode, from 0."""
     step: int
+    """Number of the coming step in it, from 0."""
     deadline_s: float
     """Seconds the episode waits for an answer; 0 when it does not."""
 
@@ -296,6 +354,7 @@ class SuggestionEcho(_Envelope, kw_only=True):
     event_type: Literal["rebalance_suggestion"] = "rebalance_suggestion"
     data: SuggestionFields
     suggestion: SuggestionFields
+    """The same as ``data``."""
 
 
 class StateData(_Part, kw_only=True):
@@ -305,13 +364,17 @@ class StateData(_Part, kw_only=True):
     """
 
     channels: Channels
+    """Ends of channels by node."""
     transactions: list[Payment]
     """Oldest first; all in the first part."""
     last_update: str | None
+    """Time of the last step or reset; null before the first reset."""
     episode: int
+    """Number of the episode, from 0."""
     step: int
     """Steps done in the episode; -1 before the first reset."""
     takes_suggestions: bool
+    """Whether an agent plays that does what clients suggest."""
     part: int = 1
     """Number of this part, from 1."""
     parts: int = 1
@@ -333,9 +396,13 @@ class ConnectionData(_Part, kw_only=True):
     """A connection stands."""
 
     status: Literal["connected"] = "connected"
+    """Always so."""
     client_id: int
+    """Number of this client."""
     server_time: str
+    """Time of the connection."""
     message: str
+    """A greeting, for people."""
 
 
 class ConnectionStatus(_Envelope, kw_only=True):
@@ -350,12 +417,17 @@ class Acknowledgement(_Part, kw_only=True):
     """What became of a suggestion so far."""
 
     id: str
+    """As in the suggestion, or as given by the bridge."""
     status: Literal["queued", "applied", "refused", "failed"]
+    """How far it has come."""
     from_node: str
+    """Node that pays."""
     to_node: str
+    """Node that is paid; the same when it goes around."""
     amount: int
     """Asked for; what was moved when applied."""
     fee_msat: int
+    """Fees that were paid for it; 0 unless applied."""
     why: str
     """Why it was refused, or LND's reason for its failure; empty otherwise."""
 
@@ -374,13 +446,16 @@ class QueuedSuggestions(_Envelope, kw_only=True):
     type: Literal["rebalance_suggestions"] = "rebalance_suggestions"
     event_type: Literal["rebalance_suggestions"] = "rebalance_suggestions"
     suggestions: list[SuggestionFields]
+    """At most 100 of them."""
 
 
 class RegisteredData(_Part, kw_only=True):
     """A client said who it is."""
 
     client: str
+    """The name it gave."""
     client_id: int
+    """Number of this client."""
 
 
 class Registered(_Envelope, kw_only=True):
@@ -395,6 +470,7 @@ class SubscribedData(_Part, kw_only=True):
     """What a client receives from now on."""
 
     kinds: list[str]
+    """Types of published messages."""
 
 
 class Subscribed(_Envelope, kw_only=True):
@@ -423,7 +499,9 @@ class EchoData(_Part, kw_only=True):
     """What came, and when."""
 
     received_at: str
+    """When it came."""
     echo_data: Any
+    """What stood under ``data``."""
 
 
 class ConnectionTestResponse(_Envelope, kw_only=True):
@@ -459,6 +537,7 @@ class NetworkNode(_Part, kw_only=True):
     alias: str
     """What the node calls itself, for showing only: text of strangers. Its plain name where it has none."""
     public_key: str
+    """In hex; of a simulated node without one a stand-in made from its name."""
 
 
 class NetworkChannels(_Part, kw_only=True):
@@ -470,7 +549,9 @@ class NetworkChannels(_Part, kw_only=True):
     initiator: list[int]
     """Places of the nodes in ``nodes``."""
     peer: list[int]
+    """The same of the other nodes."""
     capacity_sat: list[int]
+    """What both sides hold together, reserves and fees of the chain included."""
     reserve_sat: list[int]
     """What each side must keep."""
     balances_sat: list[tuple[int, int]]
@@ -478,12 +559,19 @@ class NetworkChannels(_Part, kw_only=True):
     fee_base_msat: list[tuple[int, int]]
     """What each side asks for forwarding into the channel; so are all that follow."""
     fee_rate_ppm: list[tuple[int, int]]
+    """Share of the amount in millionths."""
     time_lock_delta: list[tuple[int, int]]
+    """In blocks."""
     min_htlc_msat: list[tuple[int, int]]
+    """Least amount that it forwards."""
     max_htlc_msat: list[tuple[int, int]]
+    """Greatest amount that it forwards."""
     inbound_fee_base_msat: list[tuple[int, int]]
+    """For what comes in over the channel; negative for a discount."""
     inbound_fee_rate_ppm: list[tuple[int, int]]
+    """The same as a share, in millionths."""
     disabled: list[tuple[bool, bool]]
+    """Whether it forwards nothing into the channel."""
 
 
 class NetworkData(_Part, kw_only=True):
@@ -492,18 +580,23 @@ class NetworkData(_Part, kw_only=True):
     environment: str
     """Id of the environment, empty when it has none."""
     backend: str
+    """``simulator`` or ``lnd``."""
     episode: int
+    """Number of the episode, from 0."""
     step: int
     """Steps done in the episode; -1 before the first reset."""
     seed: int
+    """Its seed."""
     nodes: list[NetworkNode]
     """All of them, in every part."""
     first_channel: int
     """Number of the first channel of this part."""
     channels: NetworkChannels
+    """Those of this part."""
     part: int
     """Number of this part, from 1."""
     parts: int
+    """Number of parts that together hold all channels."""
 
 
 class Network(_Envelope, kw_only=True):
@@ -529,14 +622,21 @@ class ActivityPayment(_Part, kw_only=True):
     sender: int
     """Place of the node in the network's ``nodes``."""
     receiver: int
+    """The same of the node that is paid."""
     amount_msat: int
+    """What arrives, without fees."""
     fee_msat: int
+    """Routing fees, 0 when it failed."""
     success: bool
+    """Whether it was settled."""
     failure_reason: str
     """LND's failure reason, empty when it succeeded."""
     attempts: int
+    """Routes that were tried."""
     description: str
+    """What it is for, as the traffic model says."""
     duration_ms: float
+    """Wall time, 0 when simulated."""
     parts: list[ActivityPart]
     """Empty when it failed."""
 
@@ -545,35 +645,47 @@ class ActivityRebalance(_Part, kw_only=True):
     """A rebalance and the way that it took."""
 
     status: RebalanceStatus
+    """What became of it."""
     route: list[int]
     """Directions in order from the paying node."""
     amount_msat: int
     """Asked for."""
     applied_msat: int
+    """What arrived."""
     fee_msat: int
+    """Fees that were paid for it."""
     why: str
+    """Why it was refused or failed; empty otherwise."""
 
 
 class ActivityPolicy(_Part, kw_only=True):
     """A routing policy that was changed."""
 
     direction: int
+    """Direction that it is for."""
     fee_base_msat: int
+    """New base fee."""
     fee_rate_ppm: int
+    """New rate, in millionths of the amount."""
     time_lock_delta: int
+    """New time lock delta, in blocks."""
 
 
 class ActivityData(_Part, kw_only=True):
     """Everything that moved in a step, in few bytes."""
 
     episode: int
+    """Number of the episode, from 0."""
     step: int
     """Number of the step in its episode, from 0."""
     reward: float | None
     """None where a record does not hold it."""
     rebalances: list[ActivityRebalance]
+    """In the order in which they were done, before the payments."""
     policies: list[ActivityPolicy]
+    """Changes of routing policies."""
     payments: list[ActivityPayment]
+    """In the order of the batch."""
     balances_sat: list[tuple[int, int, int]]
     """Channels whose balance changed by a sat or more, with what initiator and peer hold after the step."""
 
@@ -590,9 +702,11 @@ class ControlsData(_Part, kw_only=True):
     """How the episodes are being played, and whether this client may change it."""
 
     paused: bool
+    """Whether the episodes rest."""
     steps_per_second: float
     """Pace; 0 is full speed."""
     agent: str
+    """Agent that plays."""
     agents: list[str]
     """Agents that may be chosen."""
     allowed: bool | None
@@ -613,10 +727,17 @@ class PlayedStep(_Part, kw_only=True):
     """The sums of a step that was played."""
 
     episode: int
+    """Number of the episode, from 0."""
     step: int
+    """Number of the step in it, from 0."""
     payments: int
+    """Payments that were tried."""
     succeeded: int
+    """Those of them that settled."""
     reward: float
+    """As the environment returned it."""
+    dry: int
+    """Channel ends that held less than a tenth of their channel's funds after it."""
 
 
 class DashboardData(_Part, kw_only=True):
@@ -648,6 +769,7 @@ class FieldDifference(_Part, kw_only=True):
     payment: int | None
     """Payment of the step; None for its rebalance and for balances."""
     field: str
+    """What differs, as in the trace."""
     expected: Any
     """What the trace has."""
     got: Any
@@ -662,11 +784,15 @@ class RecordingData(_Part, kw_only=True):
     panes: int
     """Panes that are shown beside each other."""
     title: str
+    """What it shows."""
     network: NetworkData
+    """As it stood when the episode began."""
     positions: list[tuple[float, float]]
+    """As in ``DashboardData``."""
     episodes: list[int]
     """Numbers of all episodes of the record, to choose from."""
     steps: list[ActivityData]
+    """All steps of the episode."""
     differences: list[FieldDifference]
     """Against the first pane, where that is a trace and this its simulation."""
 
@@ -683,6 +809,7 @@ class ErrorData(_Part, kw_only=True):
     """Why a message was not accepted."""
 
     reason: str
+    """What was expected and what came."""
 
 
 class ErrorReply(_Envelope, kw_only=True):
@@ -724,12 +851,21 @@ OUTBOUND: Final = (
 class InboundSuggestion(msgspec.Struct, kw_only=True):
     """A suggestion as models send it; other fields are allowed and ignored."""
 
-    from_node: str
-    to_node: str
+    from_node: str = ""
+    """Node that pays, by its name with or without ``lnd-``."""
+    to_node: str = ""
+    """Node that is paid, over the channel that the two share."""
+    route: list[int] = []
+    """In place of the two nodes, and for rebalances around: directions in order from the paying node; where routes are
+    found when they are taken, that by which the amount leaves the node and that by which it comes back."""
     amount: int
+    """Sat that are to arrive, at most the capacity of the smallest channel."""
     confidence: float = 0.5
+    """In 0..1; the highest goes first, the oldest among equals."""
     reason: str = ""
+    """For people; the first 200 characters are kept."""
     id: str | int | None = None
+    """Comes back in every answer; one is given where there is none."""
 
 
 class InRebalanceSuggestion(msgspec.Struct, kw_only=True):
@@ -737,7 +873,9 @@ class InRebalanceSuggestion(msgspec.Struct, kw_only=True):
 
     type: Literal["rebalance_suggestion"]
     suggestion: InboundSuggestion | None = None
+    """The suggestion."""
     data: InboundSuggestion | None = None
+    """The same, where ``suggestion`` is not given."""
 
 
 class InSuggestions(msgspec.Struct, kw_only=True):
@@ -745,7 +883,9 @@ class InSuggestions(msgspec.Struct, kw_only=True):
 
     type: Literal["suggestions", "rebalance_suggestions"]
     suggestions: list[InboundSuggestion] | None = None
+    """At most 100 suggestions."""
     data: list[InboundSuggestion] | None = None
+    """The same, where ``suggestions`` is not given."""
 
 
 class InSubscribe(msgspec.Struct, kw_only=True):
@@ -765,6 +905,7 @@ class InSubscribe(msgspec.Struct, kw_only=True):
             "controls",
         ]
     ]
+    """Types of published messages; an empty list is for none."""
 
 
 class InRegister(msgspec.Struct, kw_only=True):
@@ -772,6 +913,7 @@ class InRegister(msgspec.Struct, kw_only=True):
 
     type: Literal["register"]
     client: str = ""
+    """Its name."""
 
 
 class InReset(msgspec.Struct, kw_only=True):
@@ -779,6 +921,7 @@ class InReset(msgspec.Struct, kw_only=True):
 
     type: Literal["reset"]
     seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Seed of the episode; by default the next of the sequence."""
 
 
 class InStep(msgspec.Struct, kw_only=True):
@@ -800,6 +943,7 @@ class InSetSpeed(msgspec.Struct, kw_only=True):
 
     type: Literal["set_speed"]
     steps_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)]
+    """At most so many."""
 
 
 class InChooseAgent(msgspec.Struct, kw_only=True):
@@ -807,6 +951,7 @@ class InChooseAgent(msgspec.Struct, kw_only=True):
 
     type: Literal["choose_agent"]
     agent: str
+    """Its name."""
 
 
 class InDashboard(msgspec.Struct, kw_only=True):
@@ -820,8 +965,11 @@ class InCompare(msgspec.Struct, kw_only=True):
 
     type: Literal["compare"]
     agents: Annotated[list[str], msgspec.Meta(min_length=1, max_length=2)]
+    """Names out of ``dashboard``, each with a pane of its own."""
     seed: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Seed of the episode."""
     steps: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
+    """Steps of the episode."""
 
 
 class InOpenRecording(msgspec.Struct, kw_only=True):
@@ -829,6 +977,7 @@ class InOpenRecording(msgspec.Struct, kw_only=True):
 
     type: Literal["open_recording"]
     name: str
+    """Its name."""
     episode: int | None = None
     """By default the first."""
     simulate: bool = False
@@ -840,6 +989,7 @@ class InSimple(msgspec.Struct, kw_only=True):
 
     type: Literal["request_suggestions", "request_network", "request_controls", "heartbeat", "ping", "connection_test"]
     data: Any = None
+    """Sent back by ``connection_test``, ignored otherwise."""
 
 
 INBOUND: Final = (

@@ -1,7 +1,7 @@
 """Suggestions of outside models: checked against the network, queued, taken by the agent, and answered.
 
-The server's thread puts them in, the thread that steps the environment takes them out. A suggestion is a push of an
-amount over the one channel that two nodes share.
+The server's thread puts them in, the thread that steps the environment takes them out. A suggestion is an amount over
+one of the routes of the environment's rebalances; a push may name the two nodes of its channel instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final, Literal
 from lnsim_gym.bridge.messages import Acknowledgement, InboundSuggestion, SuggestionFields
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.errors import did_you_mean
+from lnsim_gym.tasks.liquidity.routes import ChannelPairs, RebalanceRoutes
 
 __all__ = ["Refused", "Suggestion", "SuggestionQueue", "check_suggestion"]
 
@@ -28,6 +29,10 @@ MAX_HINTED: Final = 200
 MAX_TEXT: Final = 200
 """Longest ``id`` or ``reason`` kept, in characters."""
 
+MAX_ROUTE: Final = 20
+"""Most directions of a route that an error repeats."""
+
+Routes = RebalanceRoutes | ChannelPairs
 Status = Literal["queued", "applied", "refused", "failed"]
 
 
@@ -42,14 +47,14 @@ class Suggestion:
     client: int
     """Number of the client that is told what became of it."""
     fields: SuggestionFields
-    direction: int
-    """Direction index of the push."""
+    row: int
+    """Its row of the environment's routes."""
     received_s: float
     """When it came, on the monotonic clock."""
 
     @property
     def amount_msat(self) -> int:
-        """Amount to push in msat."""
+        """Amount to send in msat."""
         return 1000 * self.fields.amount
 
     def answer(self, status: Status, why: str = "", *, amount: int | None = None, fee_msat: int = 0) -> Acknowledgement:
@@ -66,41 +71,64 @@ class Suggestion:
         )
 
 
-def check_suggestion(names: WireNames, given: InboundSuggestion, client: int, number: int) -> Suggestion:
+def check_suggestion(
+    names: WireNames, routes: Routes | None, given: InboundSuggestion, client: int, number: int
+) -> Suggestion:
     """Check a suggestion against the network.
 
     Args:
         names: The names of the network.
+        routes: The routes of the environment's rebalances; None while no agent takes suggestions.
         given: What a model sent.
         client: Who sent it.
         number: Makes the id of a suggestion that has none.
 
     Raises:
-        Refused: A node is unknown, the two share no channel, or the amount or confidence is impossible.
+        Refused: No agent takes suggestions, a node is unknown, the two share no channel, the environment does not
+            offer the route, or the amount or confidence is impossible.
     """
-    source, destination = (_node(names, given, end) for end in ("from_node", "to_node"))
-    direction = names.direction(source, destination)
-    if direction is None:
-        raise Refused(f"{given.from_node} and {given.to_node} share no channel: name the two ends of one")
-    capacity = names.ends[direction].capacity
+    if routes is None:
+        raise Refused("no agent takes suggestions here: stream with the agent 'bridge'")
+    route = _route(names, given)
+    row = routes.row_of(route)
+    if row is None:
+        raise Refused(f"expected as the route of a rebalance here {routes.offered}, got {route[:MAX_ROUTE]}")
+    capacity = int(routes.unit_sat(row))
     if not 1 <= given.amount <= capacity:
         raise Refused(f"expected an amount in 1..{capacity} sat, the capacity of the channel, got {given.amount}")
     if not (math.isfinite(given.confidence) and 0 <= given.confidence <= 1):
         raise Refused(f"expected a confidence in 0..1, got {given.confidence}")
+    arrays = names.topology.arrays
     fields = SuggestionFields(
-        from_node=names.nodes[source],
-        to_node=names.nodes[destination],
+        from_node=names.nodes[arrays.source[route[0]]],
+        to_node=names.nodes[arrays.destination[route[-1]]],
+        route=route,
         amount=given.amount,
         confidence=given.confidence,
         reason=given.reason[:MAX_TEXT],
         id=str(number if given.id is None else given.id)[:MAX_TEXT],
     )
-    return Suggestion(client, fields, direction, time.monotonic())
+    return Suggestion(client, fields, row, time.monotonic())
+
+
+def _route(names: WireNames, given: InboundSuggestion) -> list[int]:
+    """Return the directions of a suggestion, those between its two nodes where it names these."""
+    if given.route:
+        if given.from_node or given.to_node:
+            raise Refused("expected from_node and to_node, or a route, got both")
+        return given.route
+    source, destination = (_node(names, given, end) for end in ("from_node", "to_node"))
+    direction = names.direction(source, destination)
+    if direction is None:
+        raise Refused(f"{given.from_node} and {given.to_node} share no channel: name the two ends of one")
+    return [direction]
 
 
 def _node(names: WireNames, given: InboundSuggestion, end: str) -> int:
     """Return the index of a node that a suggestion names."""
     name = getattr(given, end)
+    if not name:
+        raise Refused(f"expected from_node and to_node, or a route, got no {end}")
     index = names.node_index(name)
     if index is None:
         name = name[:MAX_TEXT]
@@ -118,7 +146,7 @@ class SuggestionQueue:
     """
 
     def __init__(self, expiry_s: float, on_answer: Callable[[Suggestion, Acknowledgement], None]) -> None:
-        self._is_open = False
+        self._routes: Routes | None = None
         self._expiry_s = expiry_s
         self._expired = f"expired after {expiry_s:g} s"
         self._on_answer = on_answer
@@ -129,21 +157,28 @@ class SuggestionQueue:
     @property
     def is_open(self) -> bool:
         """Whether an agent takes suggestions; until one does, all are refused."""
-        return self._is_open
+        return self._routes is not None
 
-    def open(self) -> None:
-        """Accept suggestions from now on, because an agent takes them."""
-        self._is_open = True
+    @property
+    def routes(self) -> Routes | None:
+        """What may be suggested: the routes of the environment's rebalances; None while the queue is closed."""
+        return self._routes
+
+    def open(self, routes: Routes) -> None:
+        """Accept suggestions from now on, because an agent takes them.
+
+        Args:
+            routes: The routes of the environment's rebalances.
+        """
+        self._routes = routes
 
     def put(self, suggestion: Suggestion) -> None:
         """Queue a suggestion.
 
         Raises:
-            Refused: No agent takes suggestions, or too many wait.
+            Refused: Too many wait.
         """
         with self._change:
-            if not self._is_open:
-                raise Refused("no agent takes suggestions here: stream with the agent 'bridge'")
             expired = self._take_expired()
             own = sum(waiting.client == suggestion.client for waiting in self._waiting)
             full = own >= MAX_QUEUED_EACH or len(self._waiting) >= MAX_QUEUED

@@ -43,11 +43,12 @@ def up(
     every other network gets free ports. `lnsim status` shows how to connect.
     """
     from lnsim_gym.backends.lnd import LndSettings, named
+    from lnsim_gym.backends.lnd.nodes.folders import find_named
     from lnsim_gym.cli.display import spinner
     from lnsim_gym.network.load import load_topology
 
     wanted = None if topology is None else load_topology(topology)
-    if wanted is None and named.find_named(name) is None:
+    if wanted is None and find_named(name) is None:
         wanted = load_topology("default")
     with spinner(f"bringing the network {name} up"):
         record = named.up(name, wanted, launcher.value, LndSettings())
@@ -72,9 +73,10 @@ def down(
     Harmless when there is no such network. A built Docker image and built programs stay.
     """
     from lnsim_gym.backends.lnd import named
+    from lnsim_gym.backends.lnd.nodes.folders import find_named
     from lnsim_gym.cli.display import spinner
 
-    record = named.find_named(name)
+    record = find_named(name)
     if record is not None and backup is not None:
         typer.echo(f"{name}: copied to {named.back_up(record, backup, recordings)}")
     with spinner(f"taking the network {name} down"):
@@ -197,7 +199,6 @@ def _record(name: str) -> NetworkRecord:
     Raises:
         ConfigError: There is none of that name.
     """
-    from lnsim_gym.backends.lnd.named import find_named
-    from lnsim_gym.backends.lnd.nodes.folders import find_record
+    from lnsim_gym.backends.lnd.nodes.folders import find_named, find_record
 
     return find_named(name) or find_record(name)

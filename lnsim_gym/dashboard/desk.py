@@ -11,6 +11,7 @@ from typing import Any, Final
 import gymnasium as gym
 import msgspec
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.bridge.desk import Answer, Page, Refusal
 from lnsim_gym.bridge.messages import (
     Dashboard as DashboardMessage,
@@ -32,6 +33,7 @@ from lnsim_gym.dashboard.recordings import open_recording
 from lnsim_gym.dashboard.site import find_page
 from lnsim_gym.errors import LnsimError
 from lnsim_gym.network import Topology
+from lnsim_gym.rendering.scene import count_dry_ends
 
 __all__ = ["Dashboard"]
 
@@ -75,8 +77,14 @@ class Dashboard:
         self._busy = threading.Lock()
         self._closed = threading.Event()
 
-    def note(self, reward: float, info: Mapping[str, Any]) -> None:
-        """Keep the sums of a step that was made."""
+    def note(self, reward: float, info: Mapping[str, Any], balances_msat: Int64) -> None:
+        """Keep the sums of a step that was made.
+
+        Args:
+            reward: Its reward.
+            info: Its info.
+            balances_msat: Balances after it, shape (channels, 2).
+        """
         self._history.append(
             PlayedStep(
                 episode=int(info["episode_number"]),
@@ -84,6 +92,7 @@ class Dashboard:
                 payments=int(info["payments"]),
                 succeeded=int(info["succeeded"]),
                 reward=reward,
+                dry=count_dry_ends(balances_msat),
             )
         )
 

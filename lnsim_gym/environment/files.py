@@ -10,7 +10,6 @@ import msgspec
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.paths import data_folder
-from lnsim_gym.tasks.config import EnvironmentConfig
 
 __all__ = ["EnvironmentFile", "environment_files", "read_environment"]
 
@@ -27,22 +26,21 @@ class EnvironmentFile(msgspec.Struct, frozen=True, kw_only=True):
     nondeterministic: bool
     """Whether equal seeds and actions may give different episodes."""
     settings: dict[str, Any]
-    """Keyword arguments of the environment, fit for JSON."""
+    """Keyword arguments of the environment, fit for JSON; the environment itself checks them."""
 
 
 def read_environment(path: Path) -> EnvironmentFile:
     """Read one environment file.
 
     Raises:
-        ConfigError: It is no TOML, or a setting is unknown or wrong; the text names the file.
+        ConfigError: It is no TOML, or lacks a key; the text names the file.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
         registration = {key: data.pop(key) for key in ("description", "max_episode_steps", "nondeterministic")}
-        EnvironmentConfig.of(data)
     except KeyError as missing:
         raise ConfigError(f"{path.name}: the key {missing} is missing") from None
-    except (tomllib.TOMLDecodeError, ConfigError) as problem:
+    except tomllib.TOMLDecodeError as problem:
         raise ConfigError(f"{path.name}: {problem}") from None
     return EnvironmentFile(id=path.stem, settings=data, **registration)
 

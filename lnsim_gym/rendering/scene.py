@@ -14,7 +14,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.payments import RebalanceReason
 from lnsim_gym.tasks.columns import SUCCEEDED
 
-__all__ = ["DRY", "History", "Rebalance", "Scene", "Watcher"]
+__all__ = ["DRY", "History", "Rebalance", "Scene", "Watcher", "count_dry_ends"]
 
 DRY: Final = 0.1
 """Share of a channel's funds below which an end is dry."""
@@ -97,8 +97,7 @@ class Scene:
     @property
     def dry_ends(self) -> int:
         """How many channel ends hold less than a tenth of their channel's funds."""
-        shares = self.shares
-        return int((shares < DRY).sum() + (shares > 1 - DRY).sum())
+        return count_dry_ends(self.balances_sat)
 
     @property
     def rates(self) -> npt.NDArray[np.float64]:
@@ -207,3 +206,12 @@ def _in_words(topology: Topology, done: interventions.PolicyChange) -> str:
     """Return a change of policy as one phrase."""
     source, destination = (topology.nodes[node] for node in topology.nodes_of((done.direction,)))
     return f"{source} → {destination}: {done.policy.fee_base_msat:,} msat + {done.policy.fee_rate_ppm:,} ppm"
+
+
+def count_dry_ends(balances: npt.NDArray[np.int64]) -> int:
+    """Return how many channel ends hold less than a tenth of their channel's funds.
+
+    Args:
+        balances: In any unit, shape (channels, 2).
+    """
+    return int((balances < DRY * balances.sum(axis=1, keepdims=True)).sum())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import itertools
-from datetime import datetime
+from datetime import UTC, datetime
 
 import gymnasium as gym
 import numpy as np
@@ -125,7 +125,7 @@ def test_numbers_are_numbers_and_timestamps_of_a_channel_strictly_increase(recor
                 assert type(message[name]) is int
             assert message["balance_ratio"] == message["local_balance"] / message["capacity"]
             timestamp = datetime.fromisoformat(message["timestamp"])
-            assert timestamp > last.get(message["channel_id"], datetime.min)
+            assert timestamp > last.get(message["channel_id"], datetime.min.replace(tzinfo=UTC))
             last[message["channel_id"]] = timestamp
         for ends in message.get("channels", {}).values():
             assert all(type(end[name]) is int for end in ends for name in ("capacity", "local_balance"))

@@ -26,6 +26,7 @@ from lnsim_gym.bridge.controls import Controls
 from lnsim_gym.bridge.pace import play_controlled
 from lnsim_gym.bridge.reference import DepletionModel, play_along
 from lnsim_gym.errors import BackendLost, ConfigError
+from lnsim_gym.network import Topology
 from tests.bridge.clients import Client, readme_client, streamed
 from tests.waiting import wait_until
 
@@ -65,6 +66,7 @@ def acknowledged(client, message):
         {"type": "rebalance_suggestions", "suggestions": [GOOD]},
         {"type": "rebalance_suggestions", "data": [GOOD]},
         {"type": "suggestions", "suggestions": [{**GOOD, "from_node": "alice", "to_node": "bob", "confidence": 1}]},
+        {"type": "suggestions", "suggestions": [{"route": [0], "amount": 40_000}]},
     ],
 )
 def test_a_suggestion_in_every_form_is_queued_told_to_all_and_applied_to_the_sat(driven, message):
@@ -95,6 +97,11 @@ def test_a_suggestion_in_every_form_is_queued_told_to_all_and_applied_to_the_sat
         ({"confidence": -0.1}, "0..1"),
         ({"confidence": "high"}, "Expected `float`"),
         ({"to_node": None}, "Expected `str`"),
+        ({"to_node": ""}, "or a route, got no to_node"),
+        ({"route": [0]}, "or a route, got both"),
+        ({"from_node": "", "to_node": "", "route": [14]}, "one channel, got [14]"),
+        ({"from_node": "", "to_node": "", "route": [0, 2]}, "one channel, got [0, 2]"),
+        ({"from_node": "", "to_node": "", "route": [2**80]}, "one channel, got"),
     ],
 )
 def test_an_impossible_suggestion_is_refused_with_the_reason_and_never_reaches_the_agent(driven, change, why):
@@ -367,17 +374,55 @@ def test_polling_over_http_returns_what_waits(driven):
     acknowledged(client, {"type": "rebalance_suggestion", "data": {**GOOD, "confidence": 0.3, "id": 9}})
     with urllib.request.urlopen(address) as response:
         assert response.headers["Content-Type"] == "application/json"
-        assert json.load(response) == [{**GOOD, "confidence": 0.3, "reason": "", "id": "9"}]
+        assert json.load(response) == [{**GOOD, "route": [0], "confidence": 0.3, "reason": "", "id": "9"}]
 
 
-def test_the_bridge_agent_is_for_pushes_on_one_network(driven):
+def test_the_bridge_agent_is_for_one_network(driven):
     env, _, _ = driven
     agent = BridgeAgent(env.bridge.problem, env.bridge)
     with pytest.raises(ConfigError, match="one network"):
         agent.act(np.zeros((2, 14)), {"action_mask": np.ones((2, 43))}, np.random.default_rng(0))
-    circular = gym.make("LightningNet-v0", backend="simulator", operation="circular").unwrapped.problem
-    with pytest.raises(ConfigError, match="operation 'push'"):
-        BridgeAgent(circular, env.bridge)
+
+
+@pytest.mark.parametrize("routes", ["listed", "found"])
+def test_a_rebalance_around_is_suggested_by_its_directions_and_applied_to_the_msat(routes):
+    around = gym.make("LightningNet-v0", operation="circular", circular_routes=routes, action="dict")
+    with StreamEpisodes(around, port=0) as env, Client(env) as client:
+        agent = BridgeAgent(env.bridge.problem, env.bridge)
+        observation, info = env.reset(seed=5, options={"balances_msat": EVEN})
+        cycle = _cycle_of_three(env.unwrapped.topology)
+        suggested = cycle if routes == "listed" else [cycle[0], cycle[-1]]
+        for amount, reason in ((43_210, ""), (900_000, "INSUFFICIENT_LOCAL_BALANCE")):
+            client.send({"type": "rebalance_suggestion", "data": {"route": suggested, "amount": amount}})
+            assert client.until("suggestion_ack")["data"]["status"] == "queued"
+            told = client.until("rebalance_suggestion")["data"]
+            payer = env.bridge.names.nodes[env.unwrapped.topology.arrays.source[cycle[0]]]
+            assert (told["from_node"], told["to_node"], told["route"]) == (payer, payer, suggested)
+            action = agent.act_one(observation, info, np.random.default_rng(0))
+            observation, _, _, _, info = env.step(action)
+            route, _, result = env.unwrapped.last_rebalance()
+            answer = client.until("suggestion_ack")["data"]
+            if reason:
+                assert (answer["status"], result.applied_msat) == ("refused", 0)
+            else:
+                assert (route[0], route[-1]) == (cycle[0], cycle[-1])
+                assert (answer["status"], answer["amount"]) == ("applied", 43_210)
+                assert answer["fee_msat"] == result.fee_msat > 0
+        client.send({"type": "rebalance_suggestion", "data": GOOD})
+        refused = client.until("suggestion_ack")["data"]
+        assert refused["status"] == "refused"
+        assert "got [0]" in refused["why"]
+
+
+def _cycle_of_three(topology: Topology) -> list[int]:
+    """Return the directions of a cycle of three channels."""
+    ends = list(zip(topology.arrays.source.tolist(), topology.arrays.destination.tolist(), strict=True))
+    return next(
+        list(cycle)
+        for cycle in itertools.permutations(range(len(ends)), 3)
+        if len({direction >> 1 for direction in cycle}) == 3
+        and all(ends[one][1] == ends[other][0] for one, other in zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+    )
 
 
 def test_the_reference_model_learns_who_will_be_depleted_from_other_things():

@@ -33,12 +33,16 @@ def played(recordings=(), paused=True, **settings):
     with streamed(payments_per_step=5, **settings) as env:
         problem = env.bridge.problem
         controls = Controls("noop", ["noop", "targeted"], 0.0, paused=paused)
-        env.bridge.add_desk(Dashboard(problem.topology, ["noop", "targeted"], make, recordings))
+        dashboard = Dashboard(problem.topology, ["noop", "targeted"], make, recordings)
+        env.bridge.add_desk(dashboard)
         env.bridge.take_controls(controls)
         ended = threading.Event()
 
         def play():
-            for _ in play_controlled(env, env.bridge, controls, lambda name: make_agent(name, problem), None, 7):
+            for reward, info in play_controlled(
+                env, env.bridge, controls, lambda name: make_agent(name, problem), None, 7
+            ):
+                dashboard.note(reward, info, env.unwrapped.balances_msat())
                 if ended.is_set():
                     return
 
@@ -81,6 +85,21 @@ def recorded(tmp_path_factory):
             observation, *_, info = env.step(action)
     list(open_recording(trace.path, None, simulate=True))  # compiles once what the simulation needs
     return trace.path, parquet.path
+
+
+def test_a_page_that_comes_later_is_told_of_the_steps_before():
+    with played() as (env, client):
+        for _ in range(3):
+            client.ask({"type": "step"}, "activity")
+        history = client.ask({"type": "request_dashboard"}, "dashboard")["data"]["history"]
+        while len(history) < 3:  # the last step is told before it is noted
+            history = client.ask({"type": "request_dashboard"}, "dashboard")["data"]["history"]
+        balances = env.unwrapped.balances_msat()
+        dry = int((balances < 0.1 * balances.sum(axis=1, keepdims=True)).sum())
+        assert [(one["episode"], one["step"], one["payments"]) for one in history] == [
+            (0, step, 5) for step in range(3)
+        ]
+        assert history[-1]["dry"] == dry
 
 
 def test_a_client_can_drive_episodes_in_lock_step():

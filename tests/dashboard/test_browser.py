@@ -287,4 +287,6 @@ def test_a_thousand_nodes_are_drawn(browser):
         until(page, f"{EPISODE}?.network.nodes.length === 1000 && !!{EPISODE}.last")
         steps = page.evaluate(f"{EPISODE}.steps")
         until(page, f"{EPISODE}.steps > {steps} + 2")
+        assert page.evaluate(f"{EPISODE}.sums.every((sum) => sum.dry !== null)")
+        page.evaluate("document.getElementById('log').scrollIntoView()")  # tables are made when they are seen
         until(page, "document.querySelectorAll('#log tbody tr').length > 10")

@@ -44,7 +44,7 @@ def test_the_page_is_served_with_a_strict_policy_at_the_address_of_the_bridge(se
         assert page.headers["Content-Type"].startswith("text/html")
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
-        assert b'<script type="module" src="/app.js">' in page.read()
+        assert b'<script src="/begin.js">' in page.read()
     with Client(served) as client:
         assert client.receive()["type"] == "state_update"
 

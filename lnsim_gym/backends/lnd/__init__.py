@@ -5,7 +5,18 @@ From top to bottom: ``named`` (networks that outlive a program) and ``passthroug
 (speaking to one lnd). Each knows only those below it.
 """
 
-from lnsim_gym.backends.lnd.backend import LndBackend
-from lnsim_gym.backends.lnd.settings import LndSettings
+from typing import TYPE_CHECKING
+
+from lnsim_gym.lazy import imported_when_used
+
+if TYPE_CHECKING:
+    from lnsim_gym.backends.lnd.backend import LndBackend
+    from lnsim_gym.backends.lnd.settings import LndSettings
 
 __all__ = ["LndBackend", "LndSettings"]
+
+# Looking at a network, or talking to one of its nodes, needs none of what playing on it does.
+__getattr__ = imported_when_used(
+    __name__,
+    {"LndBackend": "lnsim_gym.backends.lnd.backend", "LndSettings": "lnsim_gym.backends.lnd.settings"},
+)

@@ -32,25 +32,11 @@ from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
 
-__all__ = ["DEFAULT_NAME", "back_up", "find_named", "reset", "take_down", "up"]
+__all__ = ["DEFAULT_NAME", "back_up", "reset", "take_down", "up"]
 
 DEFAULT_NAME: Final = "default"
 """Name of the network that uses the well-known container names and ports."""
 _EVERY_LINE: Final = 10_000_000
-
-
-def find_named(name: str) -> NetworkRecord | None:
-    """Return the record of a named network, or None when there is none.
-
-    Raises:
-        ConfigError: The name is none that a network can have.
-    """
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", name):
-        raise ConfigError(
-            "expected a network name of at most 30 lower-case letters, digits, - and _, "
-            f"beginning with a letter or digit, got {name!r}"
-        )
-    return next((record for record in folders.records() if record.name == name and record.owner_pid == 0), None)
 
 
 def up(name: str, topology: Topology | None, launcher: LauncherName, settings: LndSettings) -> NetworkRecord:
@@ -69,7 +55,7 @@ def up(name: str, topology: Topology | None, launcher: LauncherName, settings: L
         ConfigError: It exists with another topology or launcher, or another program uses it.
         BringUpError: It did not become ready. What was new is removed; what was there before stays.
     """
-    old = find_named(name)
+    old = folders.find_named(name)
     if old is None:
         if topology is None:
             raise ConfigError(f"expected a topology for the new network {name!r}, got none")
@@ -168,7 +154,7 @@ def take_down(name: str, *, keep: bool = False) -> bool:
     Returns:
         Whether there was one.
     """
-    record = find_named(name)
+    record = folders.find_named(name)
     if record is None:
         remove_leftovers(name)
         return False

@@ -8,8 +8,7 @@ const byId = (id) => document.getElementById(id);
 const VIEWS = ["live", "compare", "replay"];
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
-let theme = localStorage.getItem("theme") ?? (dark.matches ? "dark" : "light");
-document.documentElement.dataset.theme = theme;
+let { theme } = document.documentElement.dataset;
 
 const connection = new Connection();
 const live = new Live(connection);

@@ -3,12 +3,13 @@
 import uPlot from "./vendor/uplot.js";
 
 const HEIGHT = 128;
+const WHOLE = [1, 2, 5].flatMap((digit) => [0, 1, 2, 3, 4, 5, 6, 7].map((zeros) => digit * 10 ** zeros)).sort((one, other) => one - other);
 
 /** A chart of some lines by step. */
 export class Chart {
-  /** @param {{label: string, colour: string, width?: number, fill?: boolean, dots?: boolean}[]} lines colours as names of the style sheet */
-  constructor(box, lines, { range = null, format = (value) => `${value}` } = {}) {
-    Object.assign(this, { box, lines, range, format, data: [[], ...lines.map(() => [])] });
+  /** @param {{label: string, colour: string, width?: number, fill?: boolean, dots?: boolean, dash?: number[]}[]} lines colours as names of the style sheet */
+  constructor(box, lines, { range = null, whole = false, format = (value) => `${value}` } = {}) {
+    Object.assign(this, { box, lines, range, whole, format, data: [[], ...lines.map(() => [])] });
     new ResizeObserver(() => this.#fit()).observe(box);
     this.redraw();
   }
@@ -31,9 +32,9 @@ export class Chart {
     this.plot = new uPlot({
       width: this.box.clientWidth || 280, height: HEIGHT, cursor: { y: false, points: { size: 6 } }, legend: { show: false },
       scales: { x: { time: false }, y: this.range ? { range: this.range } : { range: (_, low, high) => padded(low, high) } },
-      axes: [{ ...axis, size: 22, space: 44 }, { ...axis, size: 44, space: 26, values: (_, values) => values.map(this.format) }],
+      axes: [{ ...axis, size: 22, space: 44, incrs: WHOLE }, { ...axis, size: 44, space: 26, ...(this.whole && { incrs: WHOLE }), values: (_, values) => values.map(this.format) }],
       series: [{}, ...this.lines.map((line) => ({
-        label: line.label, stroke: colour(line.colour), width: line.width ?? 2, spanGaps: true,
+        label: line.label, stroke: colour(line.colour), width: line.width ?? 2, dash: line.dash, spanGaps: true,
         points: { show: Boolean(line.dots), size: 4, fill: colour(line.colour) },
         paths: line.dots ? () => null : undefined, fill: line.fill ? `${colour(line.colour)}22` : undefined,
       }))],
@@ -45,7 +46,7 @@ export class Chart {
   }
 }
 
-const padded = (low, high) => (low === high || low === null ? [(low ?? 0) - 1, (high ?? 0) + 1] : [Math.min(low, 0), high + 0.05 * (high - low)]);
+const padded = (low, high) => [Math.min(low ?? 0, 0), Math.max((high ?? 0) + 0.05 * (high - low), low < 0 ? 0 : 1)];
 
 /** The columns that the charts show of an episode. */
 export function columns(episode) {

@@ -110,7 +110,7 @@ export class Episode {
   recall(history) {
     for (const one of history)
       if (one.episode === this.number && one.step < this.steps)
-        this.sums[one.step] = { payments: one.payments, succeeded: one.succeeded, reward: one.reward, dry: null };
+        this.sums[one.step] = { payments: one.payments, succeeded: one.succeeded, reward: one.reward, dry: one.dry };
   }
 
   /** Payments and successes of the whole episode, as far as they are known. */

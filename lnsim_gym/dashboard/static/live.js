@@ -26,7 +26,7 @@ export class Live {
     this.log = new Log(byId("log"), (node) => this.select(node, true));
     this.success = new Chart(byId("chart-success"), [{ label: "in the step", colour: "neutral", dots: true }, { label: "so far", colour: "initiator", width: 2.5 }], { range: [0, 1], format: share });
     this.reward = new Chart(byId("chart-reward"), [{ label: "reward", colour: "applied", fill: true }]);
-    this.dry = new Chart(byId("chart-dry"), [{ label: "dry ends", colour: "dry", fill: true }]);
+    this.dry = new Chart(byId("chart-dry"), [{ label: "dry ends", colour: "dry", fill: true }], { whole: true });
     byId("legend").replaceChildren(...[["initiator", "initiator's funds"], ["peer", "peer's funds"], ["dry", "dry end"], ["applied", "payment, rebalance"], ["refused", "failed"]].map(([key, text]) => {
       const patch = h("i");
       patch.style.background = `var(--${key})`;

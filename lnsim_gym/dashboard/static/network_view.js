@@ -7,6 +7,11 @@ import { visible } from "./text.js";
 
 const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
 const MOST_FLOWS = 60;
+const ROOMY_PX = 640; // side of a box from which on everything has its full size
+const HUBS = 8; // biggest nodes of a large network, which are named before others
+// By the number of nodes at most: radius of the biggest node and of the least, width of large channels, of the least,
+// and of dry ends at least, in pixels.
+const SIZES = [[12, [21, 6, 13, 3, 4]], [40, [16, 5, 8, 1.6, 3.5]], [150, [12, 3, 4, 1, 2.6]], [Infinity, [10, 1.4, 2, 1, 2.2]]];
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class NetworkView {
@@ -15,6 +20,7 @@ export class NetworkView {
   #flows = [];
   #marks = [];
   #drag = null;
+  #labels = []; // boxes of the names that are drawn
   #frame = 0;
   #colours = {};
 
@@ -29,7 +35,7 @@ export class NetworkView {
     this.#sigma = new Sigma(new MultiDirectedGraph(), box, {
       nodeReducer: (key, data) => ({ ...data, ...(key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint()) }),
       edgeReducer: (key) => this.#piece(Number(key.slice(1))),
-      allowInvalidContainer: true, zIndex: true, minEdgeThickness: 0.3, labelFont: "system-ui, DejaVu Sans, sans-serif",
+      allowInvalidContainer: true, zIndex: true, minEdgeThickness: 1, labelFont: "system-ui, DejaVu Sans, sans-serif",
       labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 40,
       minCameraRatio: 0.02, maxCameraRatio: 3, defaultDrawNodeHover: (...drawn) => this.#drawHover(...drawn),
       defaultDrawNodeLabel: (...drawn) => this.#drawLabel(...drawn),
@@ -49,14 +55,17 @@ export class NetworkView {
     const count = network.nodes.length;
     this.#flows = [];
     this.#marks = [];
-    this.largest = Math.max(...network.capacity, 1);
+    this.large = Math.max(1, network.capacity.toSorted((one, other) => one - other)[Math.floor(0.95 * (network.channels - 1))]);
     this.biggest = Math.max(...network.size, 1);
-    this.widest = count <= 12 ? 13 : count <= 40 ? 7 : count <= 150 ? 3.6 : 1.6;
-    this.radius = count <= 12 ? 21 : count <= 40 ? 15 : count <= 150 ? 9 : 7;
+    const [radius, least, widest, thinnest, dry] = SIZES.find(([most]) => count <= most)[1];
+    Object.assign(this, { radius, least, widest, thinnest, dryWidth: dry, few: count <= 40 });
+    const bySize = network.size.map((size, node) => [size, node]).sort(([one], [other]) => other - one);
+    this.hubs = new Set(bySize.slice(0, this.few ? count : HUBS).map(([, node]) => node));
+    this.fading = Math.min(0.9, network.channels / 500); // of the least channel
     this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
     this.aside = parallelOffsets(network);
     this.#sigma.setGraph(makeGraph(network, (channel) => this.#parting(channel)));
-    this.#sigma.setSetting("labelRenderedSizeThreshold", count <= 40 ? 0 : count <= 150 ? 5.5 : 5);
+    this.#sigma.setSetting("labelRenderedSizeThreshold", this.few ? 0 : 6);
     this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
     this.#sigma.refresh();
     this.#fit();
@@ -140,12 +149,13 @@ export class NetworkView {
     const own = node === this.selected ? this.#colours.initiator : this.#colours.node;
     return {
       label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
-      color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected,
+      color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected || this.hubs.has(node),
     };
   }
 
   #size(node) {
-    return this.radius * (0.3 + 0.7 * Math.sqrt(this.episode.network.size[node] / this.biggest));
+    const weight = Math.sqrt(this.episode.network.size[node] / this.biggest);
+    return this.room * (this.least + (this.radius - this.least) * weight);
   }
 
   /** How the point is drawn where the funds of a channel part: not at all. */
@@ -165,13 +175,13 @@ export class NetworkView {
   /** How the piece of a channel that belongs to an end is drawn. */
   #piece(end) {
     const { network } = this.episode;
-    const weight = Math.sqrt(network.capacity[end >> 1] / this.largest);
+    const weight = Math.min(1, Math.sqrt(network.capacity[end >> 1] / this.large));
     const chosen = this.selected === null ? null : [network.source[end], network.destination[end]].includes(this.selected);
     const dry = this.episode.share(end) < DRY;
     const own = dry ? this.#colours.dry : mix(this.#colours[end % 2 ? "peer" : "initiator"], this.#colours.neutral, this.calm);
-    const strength = chosen === false ? 0.12 : dry || chosen ? 1 : 1 - 0.75 * this.calm * (1 - weight);
+    const strength = chosen === false ? 0.12 : dry || chosen ? 1 : 1 - this.fading * (1 - weight);
     return {
-      size: Math.max(0.5, this.widest * weight) * (dry ? 1.25 : 1) * (chosen ? 1.4 : 1),
+      size: this.room * Math.max(dry ? this.dryWidth : this.thinnest, this.widest * weight * (dry ? 1.25 : 1)) * (chosen ? 1.4 : 1),
       color: mix(this.#colours.card, own, strength), zIndex: chosen ? 3 : dry ? 2 : 1,
     };
   }
@@ -180,8 +190,12 @@ export class NetworkView {
   #drawLabel(context, data, settings) {
     if (!data.label) return;
     context.font = `${settings.labelWeight} ${settings.labelSize}px ${settings.labelFont}`;
-    const x = data.x - context.measureText(data.label).width / 2;
+    const { width } = context.measureText(data.label);
+    const x = data.x - width / 2;
     const y = data.y + data.size + settings.labelSize;
+    const hidden = this.#labels.some((box) => x < box.x + box.width && box.x < x + width && Math.abs(y - box.y) < settings.labelSize);
+    if (hidden && !this.few && data.key !== `n${this.selected}`) return;
+    this.#labels.push({ x, y, width });
     context.lineJoin = "round";
     context.lineWidth = 4;
     context.strokeStyle = this.#colours.card;
@@ -221,7 +235,8 @@ export class NetworkView {
     sigma.getTouchCaptor().on("touchmove", (event) => event.touches[0] && this.#dragTo(event, event.touches[0]));
     sigma.getMouseCaptor().on("mouseup", () => this.#drop());
     sigma.getTouchCaptor().on("touchup", () => this.#drop());
-    sigma.on("afterRender", () => this.#wake());
+    sigma.on("beforeRender", () => (this.#labels = []));
+    sigma.on("afterRender", () => this.#draw()); // in the same frame, or what flows would lag behind a moving camera
   }
 
   #dragTo(event, place = event) {
@@ -266,6 +281,7 @@ export class NetworkView {
     const scale = devicePixelRatio || 1;
     this.#overlay.width = Math.max(1, this.box.clientWidth * scale);
     this.#overlay.height = Math.max(1, this.box.clientHeight * scale);
+    this.room = Math.min(1, Math.max(0.5, Math.min(this.box.clientWidth, this.box.clientHeight) / ROOMY_PX));
     this.#fit();
     this.#wake();
   }
@@ -277,6 +293,7 @@ export class NetworkView {
   }
 
   #draw() {
+    cancelAnimationFrame(this.#frame);
     this.#frame = 0;
     this.frames += 1;
     const context = this.#overlay.getContext("2d");
@@ -312,15 +329,9 @@ export class NetworkView {
     if (time < 0) return;
     const points = this.#points(way);
     if (!points.length) points.push(this.at(sender));
-    // One that failed stops halfway over the channel that lacked the balance.
-    const hops = Math.max(0, points.length - 1) - (failed && points.length > 1 ? 0.5 : 0);
-    const gone = Math.min(1, time) * hops;
-    const hop = Math.min(Math.max(0, points.length - 2), Math.floor(gone));
-    const [one, two] = [points[hop], points[hop + 1] ?? points[hop]];
-    const x = one.x + (gone - hop) * (two.x - one.x);
-    const y = one.y + (gone - hop) * (two.y - one.y);
+    const { x, y } = along(points, Math.min(1, time) * reached(points, failed));
     context.fillStyle = context.strokeStyle = failed ? this.#colours.refused : this.#colours.applied;
-    if (failed && time >= 1) return cross(context, x, y, 6);
+    if (failed && time >= 1) return cross(context, x, y, this.few ? 6 : 4);
     context.beginPath();
     context.arc(x, y, size, 0, 2 * Math.PI);
     context.fill();
@@ -331,13 +342,16 @@ export class NetworkView {
 
   #drawWay(context, { way, failed, sender }) {
     const points = this.#points(way);
+    if (!points.length) points.push(this.at(sender));
+    const end = along(points, reached(points, failed));
     context.strokeStyle = failed ? this.#colours.refused : this.#colours.applied;
     context.lineWidth = 1.5;
+    context.globalAlpha = this.few ? 0.8 : 0.45;
     context.beginPath();
-    points.forEach(({ x, y }, place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
+    [...(failed ? points.slice(0, -1) : points), end].forEach(({ x, y }, place) => (place ? context.lineTo(x, y) : context.moveTo(x, y)));
     context.stroke();
-    const last = points.at(-1) ?? this.at(sender);
-    if (failed) cross(context, last.x, last.y, 6);
+    context.globalAlpha = 1;
+    if (failed) cross(context, end.x, end.y, this.few ? 6 : 4);
   }
 
   #drawDrag(context) {
@@ -371,6 +385,16 @@ function parallelOffsets(network) {
     seen.set(pair, before + 1);
     return 0.05 * Math.ceil(before / 2) * (before % 2 ? 1 : -1) * (one < other ? 1 : -1);
   });
+}
+
+/** How many hops a payment gets: one that failed stops halfway over the channel that lacked the balance. */
+const reached = (points, failed) => Math.max(0, points.length - 1) - (failed && points.length > 1 ? 0.5 : 0);
+
+/** The place after so many hops of a way. */
+function along(points, gone) {
+  const hop = Math.min(Math.max(0, points.length - 2), Math.floor(gone));
+  const [one, two] = [points[hop], points[hop + 1] ?? points[hop]];
+  return { x: one.x + (gone - hop) * (two.x - one.x), y: one.y + (gone - hop) * (two.y - one.y) };
 }
 
 function cross(context, x, y, arm) {

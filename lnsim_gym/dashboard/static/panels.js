@@ -11,7 +11,7 @@ export function showNumbers(box, episode) {
   const numbers = [
     ["step", `${episode.steps}`], ["payments", sat(payments)], ["success rate", percent(succeeded / payments)],
     ["in the last step", last ? percent(last.succeeded / last.payments) : "–"],
-    ["reward, summed up", last && last.reward === null ? "not recorded" : reward.toFixed(2)],
+    ["reward so far", last && last.reward === null ? "not recorded" : reward.toFixed(2)],
     ["dry ends", `${dry} of ${episode.balances.length}`], ["episode, seed", `${episode.number}, ${episode.seed}`],
   ];
   box.replaceChildren(...numbers.map(([label, value]) =>
@@ -24,7 +24,7 @@ export function showDecision(box, episode) {
   const { network } = episode;
   const [first] = done;
   box.dataset.status = first?.status ?? "none";
-  if (!episode.last) return box.replaceChildren("no step yet");
+  if (!episode.last) return box.replaceChildren(episode.steps ? `after step ${episode.steps}` : "no step yet");
   if (!first) return box.replaceChildren(episode.last.policies.length ? `${episode.last.policies.length} fees changed` : "no rebalance in this step");
   const route = first.route.length ? [network.source[first.route[0]], ...first.route.map((end) => network.destination[end])] : [];
   const names = route.flatMap((node, place) => [place ? " → " : "", name(network.names[node], 18)]);

@@ -8,6 +8,7 @@ import { Log } from "./tables.js";
 import { h, sat, toast, visible } from "./text.js";
 
 const STEP_MS = 700;
+const LINES = [{ colour: "initiator" }, { colour: "peer", dash: [8, 5] }]; // of the panes, in the chart that they share
 
 export class Recorded {
   #panes = [];
@@ -104,10 +105,10 @@ export class Recorded {
         h("div", { class: "stage" }, pane.graph, pane.decision), pane.node))),
       h("div", { class: "time card" }, this.play, h("button", { type: "button", "aria-label": "One step back", onclick: () => this.seek(this.#step - 1) }, "‹"),
         h("div", { class: "track" }, this.slider, this.#differing()), h("button", { type: "button", "aria-label": "One step on", onclick: () => this.seek(this.#step + 1) }, "›"), this.place),
-      this.#differences(), h("div", { class: "card chart" }, h("h2", {}, "Success rate so far"), chart), log);
+      this.#differences() ?? "", h("div", { class: "card chart" }, h("h2", {}, "Success rate so far ", this.#panes.map((pane, place) => h("span", { class: `line ${LINES[place].colour}` }, visible(pane.data.title, 40)))), chart), log);
     for (const pane of this.#panes)
       pane.view = new NetworkView(pane.graph, { onSelect: (node) => this.#select(pane, node) });
-    this.chart = new Chart(chart, this.#panes.map((pane, place) => ({ label: visible(pane.data.title), colour: place ? "peer" : "initiator" })), { range: [0, 1], format: share });
+    this.chart = new Chart(chart, this.#panes.map((pane, place) => ({ label: visible(pane.data.title), ...LINES[place] })), { range: [0, 1], format: share });
     const all = this.#panes.map((pane) => columns(pane.whole));
     this.chart.show(all.reduce((longest, one) => (one.steps.length > longest.length ? one.steps : longest), []), ...all.map((one) => one.soFar));
     this.log = new Log(log, (node) => this.#select(this.#panes[0], node), ["payments", "decisions", "channels"]);

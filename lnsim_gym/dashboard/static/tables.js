@@ -10,6 +10,9 @@ export class Log {
   #kind = "payments";
   #text = "";
   #outcome = "all";
+  #made = new WeakMap(); // rows of what does not change any more
+  #seen = false;
+  #stale = false;
 
   /** @param {(node: number) => void} onSelect */
   constructor(box, onSelect, kinds = ["payments", "decisions", "suggestions", "channels"]) {
@@ -22,20 +25,38 @@ export class Log {
     const search = h("input", { type: "search", placeholder: "Filter by node or text", "aria-label": "Filter the table", oninput: (event) => this.#filter({ text: event.target.value }) });
     box.replaceChildren(h("div", { class: "tabs" }, this.tabs, h("span", { class: "filters" }, this.note, this.filter, search)), this.body);
     this.#choose(this.#kind);
+    new IntersectionObserver((changes) => this.#see(changes.at(-1).isIntersecting)).observe(this.body);
   }
 
-  /** Show what happened in an episode so far. */
+  /** Show what happened in an episode so far, once the table is on the screen. */
   show(episode) {
+    if (episode.network !== this.episode?.network) this.#made = new WeakMap();
     this.episode = episode;
+    this.#stale = !this.#seen;
+    if (this.#seen) this.#draw();
+  }
+
+  #see(seen) {
+    this.#seen = seen;
+    if (seen && this.#stale) this.show(this.episode);
+  }
+
+  #draw() {
     const rows = this[`_${this.#kind}`]();
     const text = this.#text.toLowerCase();
-    const chosen = rows.filter((row) => (this.#outcome === "all" || row.outcome === this.#outcome) && (!text || row.text.toLowerCase().includes(text)));
+    const chosen = rows.filter((row) => (this.#outcome === "all" || row.outcome === this.#outcome) && (!text || row.text().toLowerCase().includes(text)));
     const [head] = this.#columns();
     this.note.textContent = chosen.length > MOST_ROWS ? `the last ${MOST_ROWS} of ${sat(chosen.length)}` : `${sat(chosen.length)} rows`;
     this.body.replaceChildren(chosen.length
       ? h("table", {}, h("thead", {}, h("tr", {}, head.map((label) => h("th", {}, label)))),
-        h("tbody", {}, chosen.slice(0, MOST_ROWS).map((row) => h("tr", {}, row.cells()))))
+        h("tbody", {}, chosen.slice(0, MOST_ROWS).map((row) => this.#row(row))))
       : h("p", { class: "empty" }, `no ${this.#kind} to show`));
+  }
+
+  #row({ lasts, cells }) {
+    const made = this.#made.get(lasts) ?? h("tr", {}, cells());
+    if (lasts) this.#made.set(lasts, made);
+    return made;
   }
 
   #choose(kind) {
@@ -44,13 +65,13 @@ export class Log {
     this.tabs.forEach((tab) => tab.classList.toggle("primary", tab.textContent === kind));
     this.#outcome = "all";
     this.filter.replaceChildren(...["all", ...this.#columns()[1]].map((outcome) => h("option", {}, outcome)));
-    if (this.episode) this.show(this.episode);
+    if (this.episode) this.#draw();
   }
 
   #filter({ text = this.#text, outcome = this.#outcome }) {
     this.#text = text;
     this.#outcome = outcome;
-    this.show(this.episode);
+    if (this.episode) this.#draw();
   }
 
   #columns() {
@@ -74,8 +95,8 @@ export class Log {
   _payments() {
     const { network, payments } = this.episode;
     return payments.toReversed().map((payment) => ({
-      outcome: payment.success ? "settled" : "failed",
-      text: `${network.names[payment.sender]} ${network.names[payment.receiver]} ${payment.description} ${inWords(payment.failure_reason)}`,
+      lasts: payment, outcome: payment.success ? "settled" : "failed",
+      text: () => `${network.names[payment.sender]} ${network.names[payment.receiver]} ${payment.description} ${inWords(payment.failure_reason)}`,
       cells: () => [
         h("td", {}, `${payment.step + 1}`), h("td", {}, this.#node(payment.sender)), h("td", {}, this.#node(payment.receiver)),
         h("td", { class: "right" }, msat(payment.amount_msat)), h("td", { class: "right" }, msat(payment.fee_msat)),
@@ -102,8 +123,8 @@ export class Log {
   _decisions() {
     const { network, decisions } = this.episode;
     return decisions.filter((one) => one.status !== "none").toReversed().map((one) => ({
-      outcome: one.status,
-      text: `${this.#way(one.route).map((node) => network.names[node]).join(" ")} ${inWords(one.why)}`,
+      lasts: one, outcome: one.status,
+      text: () => `${this.#way(one.route).map((node) => network.names[node]).join(" ")} ${inWords(one.why)}`,
       cells: () => [
         h("td", {}, `${one.step + 1}`), h("td", {}, this.#way(one.route).flatMap((node, place) => [place ? " → " : "", this.#node(node, 14)])),
         h("td", { class: "right" }, sat(one.amount_msat / 1000)), h("td", { class: "right" }, sat(one.applied_msat / 1000)), h("td", { class: "right" }, msat(one.fee_msat)),
@@ -115,7 +136,7 @@ export class Log {
   _suggestions() {
     return this.suggestions.toReversed().map((one) => ({
       outcome: one.status,
-      text: `${one.from_node} ${one.to_node} ${one.reason} ${one.why}`,
+      text: () => `${one.from_node} ${one.to_node} ${one.reason} ${one.why}`,
       cells: () => [
         h("td", {}, name(one.from_node)), h("td", {}, name(one.to_node)), h("td", { class: "right" }, sat(one.amount)),
         h("td", { class: "right" }, one.confidence === undefined ? "" : `${one.confidence}`), h("td", {}, visible(one.reason ?? "", 80)),
@@ -130,7 +151,7 @@ export class Log {
       const [one, other] = [2 * channel, 2 * channel + 1];
       const lowest = Math.min(this.episode.share(one), this.episode.share(other));
       return {
-        lowest, outcome: lowest < DRY ? "dry" : "", text: `${network.names[network.source[one]]} ${network.names[network.destination[one]]}`,
+        lowest, outcome: lowest < DRY ? "dry" : "", text: () => `${network.names[network.source[one]]} ${network.names[network.destination[one]]}`,
         cells: () => [
           h("td", {}, this.#node(network.source[one])), h("td", {}, bar(this.episode, one)), h("td", {}, this.#node(network.destination[one])),
           h("td", { class: "right" }, sat(balances[one])), h("td", { class: "right" }, sat(balances[other])), h("td", { class: "right" }, sat(network.capacity[channel])),

@@ -28,6 +28,7 @@ export function h(tag, attributes = {}, ...children) {
 export const name = (text, most) => h("bdi", { title: visible(text, 200) }, visible(text, most));
 
 const whole = new Intl.NumberFormat("en");
+const decimals = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
 
 /** Show an amount in sat. */
 export const sat = (amount) => whole.format(Math.round(amount));
@@ -42,7 +43,7 @@ export function shortSat(amount) {
 }
 
 /** Show an amount in msat as sat, with the decimals that it has. */
-export const msat = (amount) => new Intl.NumberFormat("en", { maximumFractionDigits: 3 }).format(amount / 1000);
+export const msat = (amount) => decimals.format(amount / 1000);
 
 export const percent = (share) => (Number.isFinite(share) ? `${(100 * share).toFixed(1)} %` : "–");
 

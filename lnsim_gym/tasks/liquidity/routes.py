@@ -7,7 +7,7 @@ than can be listed, but no more pairs than channels squared, and none of them ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -56,9 +56,25 @@ class RebalanceRoutes:
         """What a row is, for errors."""
         return f"a row in 0..{len(self.hops) - 1}"
 
+    @property
+    def offered(self) -> str:
+        """What the routes are, for errors about others."""
+        longest = self.directions.shape[1]
+        if longest == 1:
+            return "one channel"
+        return f"a cycle of at most {longest} channels, its directions in order from the paying node"
+
     def has(self, row: int) -> bool:
         """Whether there is such a row."""
         return 0 <= row < len(self.hops)
+
+    def row_of(self, route: Sequence[int]) -> int | None:
+        """Return the row of a route given by its direction indices, None when it is none of these."""
+        hops = len(route)
+        if not 0 < hops <= self.directions.shape[1]:
+            return None
+        fits = (self.hops == hops) & (self.directions[:, :hops] == list(route)).all(axis=1)
+        return int(fits.argmax()) if fits.any() else None
 
     def unit_sat(self, row: Any) -> Any:
         """Return the capacity that sizes are shares of, in sat, for a row or an array of rows."""
@@ -106,6 +122,21 @@ class ChannelPairs:
     def what(self) -> str:
         """What a row is, for errors."""
         return f"leaving direction * {self.directions} + returning direction of two channels of one node as the row"
+
+    @property
+    def offered(self) -> str:
+        """What the routes are, for errors about others."""
+        return "two directions, that by which an amount leaves a node and that by which it comes back to it"
+
+    def row_of(self, route: Sequence[int]) -> int | None:
+        """Return the row of a route given by its direction indices, of which the first and the last one count.
+
+        None when they are no such pair.
+        """
+        if len(route) < 2 or not all(0 <= leg < self.directions for leg in (route[0], route[-1])):
+            return None
+        row = int(self.row(route[0], route[-1] ^ 1))
+        return row if self.has(row) else None
 
     def row(self, leave: Any, back: Any) -> Any:
         """Return the row of two channels of a node, both given by the direction out of it; for numbers and arrays."""

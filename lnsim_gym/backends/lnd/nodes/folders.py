@@ -7,6 +7,7 @@ room, because lnd waits for the disk on every update. Who starts and stops daemo
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -26,6 +27,7 @@ from lnsim_gym.errors import ConfigError, did_you_mean
 
 __all__ = [
     "disk_root",
+    "find_named",
     "find_record",
     "is_orphan",
     "make_folder",
@@ -130,6 +132,20 @@ def find_record(name: str, override: str | None = None) -> NetworkRecord:
             f"Known: {', '.join(known) or 'none'}; start one with `lnsim up`"
         )
     return known[name]
+
+
+def find_named(name: str) -> NetworkRecord | None:
+    """Return the record of a named network, or None when there is none.
+
+    Raises:
+        ConfigError: The name is none that a network can have.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", name):
+        raise ConfigError(
+            "expected a network name of at most 30 lower-case letters, digits, - and _, "
+            f"beginning with a letter or digit, got {name!r}"
+        )
+    return next((record for record in records() if record.name == name and record.owner_pid == 0), None)
 
 
 def is_orphan(record: NetworkRecord) -> bool:
