@@ -182,8 +182,14 @@ def frame_display(render: Callable[[], str], fps: float) -> Iterator[Callable[[M
         yield report
 
 
-def print_statistics(statistics: Statistics, reward: float | None = None) -> None:
-    """Print the sums of a run as tables, with the sum of rewards where it is not None."""
+def print_statistics(statistics: Statistics, reward: float | None = None, *, own_node: bool = False) -> None:
+    """Print the sums of a run as tables.
+
+    Args:
+        statistics: The sums.
+        reward: Sum of rewards; shown unless it is None.
+        own_node: Whether the reward is the profit of an own node; else the profit is that of all nodes together.
+    """
     console = make_console()
     table = Table("", Column("", justify="right"), title="run", show_header=False)
     failures = ", ".join(f"{count} {reason}" for reason, count in statistics.failures.items()) or "none"
@@ -200,7 +206,9 @@ def print_statistics(statistics: Statistics, reward: float | None = None) -> Non
         "lost networks": f"{statistics.backend_errors:,}",
         "runtime": f"{statistics.runtime_s:.2f} s ({statistics.payments_per_minute / 60:,.0f} payments/second)",
     }
-    if reward is not None:
+    if reward is not None and own_node:
+        rows["profit of the own node (sat)"] = f"{reward:,.3f}"
+    elif reward is not None:
         profit_msat = statistics.fees_msat - statistics.rebalance_fees_msat
         rows |= {"reward": f"{reward:,.3f}", "profit (sat)": f"{profit_msat / 1000:,.3f}"}
     for name, value in rows.items():

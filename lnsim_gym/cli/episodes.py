@@ -110,7 +110,9 @@ def run(
                     filming.add(inner.render())
     finally:
         environment.close()
-    print_statistics(statistics.statistics(), None if inner.problem.task.pays_success_rate else earned)
+    task = inner.problem.task
+    reward = None if task.pays_success_rate else earned
+    print_statistics(statistics.statistics(), reward, own_node=task.watched is not None)
     if record is not None:
         typer.echo(f"recorded in {record}")
     if filming is not None:
