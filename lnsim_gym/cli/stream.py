@@ -165,7 +165,7 @@ def _play(
         player(show.agent)
         dashboard = Dashboard(bridge.problem.topology, _comparable(), make, show.recordings)
         controls = Controls(
-            show.agent, _playable(show.agent, acting), show.steps_per_second, paused=bool(show.recordings)
+            show.agent, _playable(show.agent, acting, bridge.problem.task.name), show.steps_per_second, paused=bool(show.recordings)
         )
         bridge.add_desk(dashboard)
         bridge.take_controls(controls)
@@ -192,12 +192,12 @@ def _play(
             typer.echo(f"{lens} took {sent:,} records, refused {refused:,}; {dropped:,} were dropped", err=True)
 
 
-def _playable(agent: str, acting: str) -> list[str]:
+def _playable(agent: str, acting: str, task: str) -> list[str]:
     """Return the agents that see an environment as the one that acts in it does, and those two."""
     from lnsim_gym.agents import known_agents, view_of
 
-    view = view_of(acting)
-    return list(dict.fromkeys([agent, "bridge", *(name for name in known_agents() if view_of(name) == view)]))
+    view = view_of(acting, task)
+    return list(dict.fromkeys([agent, "bridge", *(name for name in known_agents() if view_of(name, task) == view)]))
 
 
 def _comparable() -> list[str]:

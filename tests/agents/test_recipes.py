@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lnsim_gym.agents import known_agents, make_agent, view_of
+from lnsim_gym.agents.operator import OperatorRule
 from lnsim_gym.agents.recipe import View
 from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.agents.rules import RandomActions, Targeted
@@ -17,13 +18,15 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
 
 PROBLEM = Problem.of(EnvironmentConfig.of({}))
+OPERATOR = {"task": "operator", "topology": "public(nodes = 60, own_channels = 6, own_capacity_sat = 20_000_000)"}
 
 
 def test_every_rule_and_every_planner_ships_as_a_recipe():
     assert set(POLICIES) <= set(known_agents())
     for name, kind in POLICIES.items():
         operation = "circular" if name in ("lndg", "regolancer", "rebalance_lnd") else "push"
-        problem = Problem.of(EnvironmentConfig.of({"operation": operation, **view_of(name)}))
+        settings = OPERATOR if issubclass(kind, OperatorRule) else {"operation": operation}
+        problem = Problem.of(EnvironmentConfig.of({**settings, **view_of(name)}))
         assert type(make_agent(name, problem)) is kind
 
 
@@ -73,6 +76,13 @@ def test_an_agent_sees_the_environment_in_the_way_its_recipe_says(tmp_path):
     (tmp_path / "mine.toml").write_text('policy = "targeted"\nview = { observation = "dict", action = "box" }\n')
     assert view_of("targeted") == {}
     assert view_of(str(tmp_path / "mine.toml")) == {"observation": "dict", "action": "box"}
+
+
+def test_an_agent_that_plays_several_tasks_has_a_view_for_each(tmp_path):
+    (tmp_path / "mine.toml").write_text('policy = "noop"\n[views.operator]\naction = "dict"\n')
+    assert view_of(str(tmp_path / "mine.toml")) == {}
+    assert view_of(str(tmp_path / "mine.toml"), "operator") == view_of("noop", "operator") == {"action": "dict"}
+    assert view_of("static", "operator") == {"observation": "dict", "action": "dict"}
 
 
 def test_a_trained_agent_sees_in_full_what_it_was_trained_on(tmp_path):

@@ -327,7 +327,7 @@ class OperatorRule(Agent):
             leave, back = np.unravel_index(left.reshape(len(left), -1).argmax(axis=1), urgency.shape[1:])
             some = left[networks, leave, back] > NEVER
             amount, limit = amount_sat[networks, leave, back], limit_ppm[networks, leave, back]
-            chosen = np.stack([leave, back, np.trunc(amount), np.trunc(limit)], axis=1).astype(np.int64)
+            chosen = np.stack([leave, back, np.rint(amount), np.trunc(limit)], axis=1).astype(np.int64)
             plan.rebalance[some, slot] = chosen[some]
             for channel in (leave, back):
                 left[networks, channel, :] = NEVER
@@ -353,7 +353,7 @@ class OperatorRule(Agent):
         for slot in range(plan.swap.shape[1]):
             channel = left.argmax(axis=1)
             some = left[networks, channel] > NEVER
-            chosen = np.stack([channel, np.trunc(amount_sat[networks, channel])], axis=1).astype(np.int64)
+            chosen = np.stack([channel, np.rint(amount_sat[networks, channel])], axis=1).astype(np.int64)
             plan.swap[some, slot] = chosen[some]
             left[networks, channel] = NEVER
 
