@@ -84,6 +84,12 @@ class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Views for tasks by name, in place of ``view``, where an agent plays several."""
 
 
+class _Views(msgspec.Struct, frozen=True):
+    """Views by task, as they stand in the file of a rule."""
+
+    views: dict[str, View]
+
+
 class Trained(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What came out of training."""
 
@@ -201,8 +207,8 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
     if not policy:
         raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
     view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
-    views = convert(data.pop("views", {}), dict[str, View], f"agent {name!r}, views,")
-    return RuleRecipe(policy=policy, settings=data, view=view, views=views)
+    by_task = convert({"views": data.pop("views", {})}, _Views, f"agent {name!r},")
+    return RuleRecipe(policy=policy, settings=data, view=view, views=by_task.views)
 
 
 def view_of(name: str, task: str = LiquidityTask.name) -> dict[str, Any]:

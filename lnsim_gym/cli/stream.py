@@ -164,9 +164,8 @@ def _play(
 
         player(show.agent)
         dashboard = Dashboard(bridge.problem.topology, _comparable(), make, show.recordings)
-        controls = Controls(
-            show.agent, _playable(show.agent, acting, bridge.problem.task.name), show.steps_per_second, paused=bool(show.recordings)
-        )
+        playable = _playable(show.agent, acting, bridge.problem.task.name)
+        controls = Controls(show.agent, playable, show.steps_per_second, paused=bool(show.recordings))
         bridge.add_desk(dashboard)
         bridge.take_controls(controls)
         host = bridge.settings.host

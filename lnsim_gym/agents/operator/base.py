@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.arrays import Bool, Float64, Int64
+from lnsim_gym.arrays import Bool, Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks import Task
@@ -85,7 +85,7 @@ class Seen(NamedTuple):
         return np.maximum(self.remote_sat - RESERVE_SHARE * self.capacity_sat, 0)
 
     @classmethod
-    def of(cls, channels: Float64, node: Float64) -> Seen:
+    def of(cls, channels: Float32, node: Float32) -> Seen:
         """Bring observations into plain units.
 
         Args:
@@ -365,7 +365,8 @@ class OperatorRule(Agent):
     @property
     def same_peer(self) -> Bool:
         """Which own channels lead to the same peer, shape (n, channels, channels)."""
-        return self._same_peer[self._variant]
+        same: Bool = self._same_peer[self._variant]
+        return same
 
     def by_peer(self, values: Float64) -> Float64:
         """Return the sums of values over the channels to the same peer, shape (n, channels)."""
@@ -395,7 +396,8 @@ class OperatorRule(Agent):
     def _same_peer(self) -> Bool:
         """For each variant which own channels lead to the same peer."""
         peers = np.stack([task.topology.arrays.destination[task.out] for task in self._tasks])
-        return peers[:, :, None] == peers[:, None, :]
+        same: Bool = peers[:, :, None] == peers[:, None, :]
+        return same
 
     def _variants(self, info: Mapping[str, Any]) -> Int64:
         """Return the variant of the problem that each network is on, shape (n,)."""

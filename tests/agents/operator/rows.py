@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.agents.operator.base import Seen
+from lnsim_gym.agents.registry import POLICIES
 from lnsim_gym.episodes import Problem
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.features import CHANNEL_FEATURES

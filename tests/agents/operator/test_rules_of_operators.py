@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tests.agents.operator.rows import CHANNELS, Board, problem_of
 
 from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.operator import FeeAdjuster
-from lnsim_gym.errors import ConfigError
 from lnsim_gym.episodes import Problem
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
+from tests.agents.operator.rows import CHANNELS, Board, problem_of
 
 KEEP = [-1] * CHANNELS
 NO_REBALANCE = [-1, 0, 0, 0]
@@ -62,7 +62,7 @@ def test_feelancer_integrates_the_error_of_the_inbound_share():
     assert action["fee_rate_ppm"] == KEEP  # by less than 10 ppm in a day
     for _ in range(12):
         action = board.act(local=[0.0, 1.0, 0.5, 0.5], fee_rate=200)
-    # The error stays: its average is 0.5 - 12.5 + fade * (average + 12.5 - 0) after a day, and drifts to 0.5 from there.
+    # The error stays: the average is 0.5 - 12.5 + fade * (average + 12.5 - 0) after a day, and drifts to 0.5
     assert action["fee_rate_ppm"][0] > 209
     assert action["inbound_fee_rate_ppm"][0] == -(action["fee_rate_ppm"][0] - 50)
     assert action["fee_rate_ppm"][2:] == [-1, -1]
@@ -273,7 +273,9 @@ def test_what_is_offline_is_left_alone():
 
 
 def test_an_agent_of_another_task_is_refused_with_one_clear_error():
-    with pytest.raises(ConfigError, match="StaticFees needs an environment with task 'operator'.*got task 'liquidity'"):
+    with pytest.raises(
+        ConfigError, match=r"StaticFees needs an environment with task 'operator'.*got task 'liquidity'"
+    ):
         make_agent("static", Problem.of(EnvironmentConfig.of({})))
     with pytest.raises(ConfigError, match="Targeted needs an environment with task 'liquidity', got task 'operator'"):
         make_agent("targeted", problem_of())
