@@ -76,11 +76,13 @@ class BridgeAgent(Agent):
         """Return how long after it was asked for an answer is waited for."""
         return max(self.deadline_s, PLAYING_S if self._plays_along else 0.0)
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    def act(
+        self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator
+    ) -> npt.NDArray[Any] | list[dict[str, Any]]:
         """Choose the next action of the one network that the bridge is for; see ``Agent.act``.
 
         Returns:
-            One action or ``ExactRebalance``, in an array of shape (1,) or (1, action length).
+            One action or ``ExactRebalance``, in an array of shape (1,) or (1, action length), or what another chose.
 
         Raises:
             ConfigError: Actions for several networks are asked for.

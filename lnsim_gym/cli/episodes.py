@@ -111,8 +111,8 @@ def run(
     finally:
         environment.close()
     task = inner.problem.task
-    reward = None if task.pays_success_rate else earned
-    print_statistics(statistics.statistics(), reward, own_node=task.watched is not None)
+    shown_reward = None if task.pays_success_rate else earned
+    print_statistics(statistics.statistics(), shown_reward, own_node=task.watched is not None)
     if record is not None:
         typer.echo(f"recorded in {record}")
     if filming is not None:

@@ -158,6 +158,7 @@ def _play(
         environment = StreamEpisodes(environment, **options)
         bridge = environment.bridge
         streamed = environment
+        network: Any = environment.unwrapped
 
         def player(name: str) -> Agent:
             return make_player(name, streamed)
@@ -179,7 +180,7 @@ def _play(
                 wait_for_clients(bridge)
         with step_progress(f"{show.env}, {show.agent}", show.steps) as report:
             for reward, info in play_controlled(environment, bridge, controls, player, show.steps, show.seed):
-                dashboard.note(reward, info, streamed.unwrapped.balances_msat())
+                dashboard.note(reward, info, network.balances_msat())
                 report(info)
     finally:
         if dashboard is not None:

@@ -66,10 +66,8 @@ def measure(browser: Any) -> None:
                 before, steps = script_s(session), page.evaluate(f"{EPISODE}.steps")
                 frames = page.evaluate(FRAMES, 1000 * MEASURED_S)
                 spent, made = script_s(session) - before, page.evaluate(f"{EPISODE}.steps") - steps
-            print(
-                f"{frames / MEASURED_S:.0f} frames/s ({most:.0f}), {1000 * spent / made:.1f} ms of script a step",
-                flush=True,
-            )
+            rate, script_ms = frames / MEASURED_S, 1000 * spent / made
+            print(f"{rate:.0f} frames/s ({most:.0f}), {script_ms:.1f} ms of script a step", flush=True)
 
 
 def first_paint(browser: Any, address: str) -> float:
