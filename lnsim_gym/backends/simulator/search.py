@@ -39,6 +39,7 @@ from lnsim_gym.backends.simulator.estimator import (
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.gossip import show, show_all
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
+from lnsim_gym.backends.simulator.reach import is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
@@ -461,6 +462,10 @@ def find_route(
         bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit)
         reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
+            break
+        if is_hopeless(
+            network, balances, work, sender, target, amount, amount + fee_limit, MIN_PROBABILITY, now
+        ):
             break
         limit = FAR
     show_all(network, network.links, work.knowledge)
