@@ -62,6 +62,10 @@ ONE_HOP: Final = 2**32
 """One hop in the ``lock`` of a label."""
 BLOCKS: Final = 2**32 - 1
 """Mask of the blocks in the ``lock`` of a label."""
+NO_PLACE: Final = -1
+"""Stands for the place of a direction that there is not."""
+LOOK_UP_COST: Final = 8
+"""How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
 FIRST_GUESS: Final = 1.1
@@ -357,6 +361,44 @@ def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
 
 
 @fused
+def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
+    """Return what to go through for the neighbours of a node within a reach, and whether to look places up.
+
+    That is its incoming directions; or, where only neighbours of the sender and the sender itself are within reach and
+    they are far fewer, the incoming directions of the sender and one step more, which stands for the sender.
+    """
+    first, last = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
+    if reach <= 1:
+        own_first, own_last = np.int64(network.first_incoming[sender]), np.int64(network.first_incoming[sender + 1])
+        if last - first > LOOK_UP_COST * (own_last - own_first + 1):
+            return (own_first if reach == 1 else own_last), own_last + 1, True
+    return first, last, False
+
+
+@fused
+def _neighbour(network: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any) -> Any:
+    """Return the neighbour of a node that a step of ``_steps`` stands for, and its place or ``NO_PLACE``."""
+    if not looks_up:
+        return network.neighbour[np.uint64(step)], np.int64(step)
+    neighbour = sender if step == last - 1 else network.neighbour[np.uint64(step)]
+    return neighbour, _place_of(network, node, neighbour)
+
+
+@outlined
+def _place_of(network: Any, node: Any, neighbour: Any) -> Any:
+    """Return the first place in ``network.incoming`` of a direction from a neighbour to a node, or ``NO_PLACE``."""
+    first, last = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
+    end = last
+    while first < last:
+        middle = (first + last) >> 1
+        if network.neighbour[np.uint64(middle)] < neighbour:
+            first = middle + 1
+        else:
+            last = middle
+    return first if first < end and network.neighbour[np.uint64(first)] == neighbour else np.int64(NO_PLACE)
+
+
+@fused
 def _search(
     network: Any,
     balances: Any,
@@ -389,8 +431,11 @@ def _search(
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
-            for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
-                neighbour = network.neighbour[place]
+            first, last, looks_up = _steps(network, sender, node, reach)
+            for step in range(first, last):
+                neighbour, place = _neighbour(network, sender, node, step, last, looks_up)
+                if place == NO_PLACE:
+                    continue
                 hops = bounds.hops_to[neighbour]
                 if hops > reach or is_further_channel(network, network.links, place):
                     continue
