@@ -12,7 +12,7 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "build_hop_rows", "hops_from", "most_hops"]
+__all__ = ["BOUND", "DETOUR", "MAX_BOOSTED", "build_hop_rows", "hops_from", "most_hops"]
 
 
 def _bound_table() -> Float64:
@@ -34,6 +34,36 @@ def _bound_table() -> Float64:
 
 BOUND: Final = _bound_table()
 """See ``_bound_table``."""
+
+
+MAX_BOOSTED: Final = 3
+"""So many nodes that may be more likely to pass an amount on than untried ones are told apart in ``DETOUR``."""
+
+
+def _most_likely(hops: int, boosted: int) -> float:
+    """Return the probability that so many forwarders pass an amount on, so many of them boosted, at most."""
+    return SUCCESS_PROBABILITY ** min(hops, boosted) * HOP_PROBABILITY ** max(hops - boosted, 0)
+
+
+def _detour_table() -> Float64:
+    """Return the least cost, in attempt costs, from a node to the sender.
+
+    Entry ``[k, a, b]`` is for nodes at least ``a`` hops from the target and ``b`` from the sender, where ``k`` nodes
+    may be boosted.
+    """
+    table = np.zeros((MAX_BOOSTED + 1, MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1))
+    for boosted, behind, ahead in np.ndindex(*table.shape):
+        if ahead > 0:
+            table[boosted, behind, ahead] = min(
+                (1 / (SUCCESS_PROBABILITY * _most_likely(ahead - 1, boosted - used)) - 1) / _most_likely(behind, used)
+                for used in range(boosted + 1)
+            )
+    lowered: Float64 = table * (1 - 1e-9)
+    return lowered
+
+
+DETOUR: Final = _detour_table()
+"""See ``_detour_table``. Closer than ``BOUND``, but from node to node it may fall by more than a hop costs at least."""
 
 
 @outlined

@@ -145,8 +145,8 @@ def _know(sources: Any, knowledge: Any, direction: Any) -> Any:
 def learn_success(sources: Any, knowledge: Any, direction: Any, amount: Any) -> Any:
     """Record that an amount passed a direction (``setLastPairResult``)."""
     record = _know(sources, knowledge, direction)
-    knowledge.counter[BOOSTED] = 1
     known_msat = record.success_msat
+    knowledge.counter[BOOSTED] += known_msat == 0
     record.success_msat = amount if amount > known_msat else known_msat
     if record.failure_ms >= 0 and amount >= record.failure_msat:
         record.failure_msat = amount + 1
@@ -211,8 +211,7 @@ def recall(sources: Any, knowledge: Any, memory: Any, sender: Any) -> Any:
         record.slot = place
         if memory.chance_ms.size > 0:
             knowledge.chance_ms[memory.direction[index]] = memory.chance_ms[index]
-        if memory.success[index] > 0:
-            knowledge.counter[BOOSTED] = 1
+        knowledge.counter[BOOSTED] += memory.success[index] > 0
         place = memory.next[index]
 
 

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, hops_from
+from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_BOOSTED, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import (
     HOP_PROBABILITY,
@@ -41,7 +41,7 @@ from lnsim_gym.backends.simulator.gossip import show, show_all
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.backends.simulator.reach import is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
-from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.compiled import fused, inlined, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
@@ -68,6 +68,7 @@ LOOK_UP_COST: Final = 8
 """How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
+MOST_GUESSES: Final = 8
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
 
@@ -91,6 +92,9 @@ class Bounds(NamedTuple):
     attempt_cost_msat: Any
     step_cost: Any  # least cost of one more hop, in attempt costs over the probability so far
     limit: Any  # only routes of less distance are looked for; ``FAR`` for any
+    hops_back: Any  # (nodes,) hops from the target; used where it is close
+    detours: Any  # (MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1) of ``DETOUR``
+    is_close: Any  # whether to hold nodes to ``detours`` as well, which takes a look at ``hops_back``
 
 
 @fused
@@ -349,6 +353,15 @@ def _still_to_go(bounds: Any, hops: Any) -> Any:
 
 
 @fused
+def _detour(bounds: Any, node: Any) -> Any:
+    """Return the least distance that the way from a node to the sender adds, in msat, looked at more closely."""
+    back, ahead = np.int64(bounds.hops_back[node]), np.int64(bounds.hops_to[node])
+    back = back if back < MAX_BOUND_HOPS else np.int64(MAX_BOUND_HOPS)
+    ahead = ahead if ahead < MAX_BOUND_HOPS else np.int64(MAX_BOUND_HOPS)
+    return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)]) - SLACK_PER_HOP * ahead
+
+
+@fused
 def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
     """Return the most hops from the sender at which a node of such a distance can still lead to less than a limit."""
     hops = 0
@@ -410,7 +423,10 @@ def _search(
     now: Any,
     bounds: Any,
 ) -> Any:
-    """Run the search with an upper limit on the distance; return whether the sender was reached."""
+    """Run the search with an upper limit on the distance; return whether the sender was reached.
+
+    Also returns the least distance, of those seen, that a route beyond the limit may have, or ``FAR``.
+    """
     labels, queue = work.label, work.queue
     cost, limit = bounds.attempt_cost_msat, bounds.limit
     work.searches[0] += 1  # outdates every label
@@ -419,7 +435,7 @@ def _search(
     node, distance, queued = target, np.int64(cost), np.int64(0)
     path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0), np.int64(0), True)
     terms = (cost, amount, fee_limit, now)
-    reached = False
+    reached, passed_by = False, FAR
     while True:
         # The best neighbour is kept out of the queue: mostly it is the one to expand next.
         next_key, next_node = FAR, np.uint32(0)
@@ -445,6 +461,11 @@ def _search(
                         limit = found
                         reached = True
                     continue
+                if bounds.is_close:
+                    least = distance + gain + _detour(bounds, neighbour)
+                    if least >= limit:
+                        passed_by = least if least < passed_by else passed_by
+                        continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
                     key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
@@ -454,15 +475,26 @@ def _search(
                     if key < limit:
                         _push(queue, queued, key, neighbour)
                         queued += 1
+                    elif key < passed_by:
+                        passed_by = key
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
-            return reached
+            return reached, passed_by
         label = labels[node]
         label.key = -1
         distance = label.distance
         fee = _outbound_fee_msat(network.links, work, node)
         path = Path(label.weight, label.received_msat, label.probability, label.lock, fee, False)
+
+
+@inlined
+def _hops_back(network: Any, work: Any, sender: Any, target: Any) -> Any:
+    """Return the hops from a target, and True; or those from the sender, and False, where both cannot be had at once."""
+    rows = work.hop_rows.owner.size
+    if rows > 0 and (np.int64(sender) - np.int64(target)) % rows == 0:
+        return hops_from(network, work, sender), False
+    return hops_from(network, work, target), True
 
 
 @fused
@@ -492,27 +524,38 @@ def find_route(
     if apart > MAX_BOUND_HOPS:
         apart = np.int64(MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
-    likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
+    likely = SUCCESS_PROBABILITY if boosted > 0 else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
+    detours = DETOUR[np.uint64(boosted if boosted < MAX_BOOSTED else MAX_BOOSTED)]
+    guess, hops_back, is_close = FIRST_GUESS, hops_to, False
     # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
-    # finds nothing does a second one look at everything. Once hops may be as likely as those known to pass, the bound
+    # finds nothing others look further. Once many nodes may be as likely as those known to pass, the bound
     # is too far below the routes for a guess to be worth its while.
     limit = FAR
-    if not boosted:
-        limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
+    if boosted <= MAX_BOOSTED:
+        limit = np.int64(cost * (1.0 + detours[0, apart] + guess))
+        if boosted > 0:
+            hops_back, is_close = _hops_back(network, work, sender, target)
     step = 1.0 / likely - 1.0
-    reached = False
     show(network, network.links, work.knowledge)
+    searches = 0
     while True:
-        bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit)
-        reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
+        bounds = Bounds(
+            hops_to, BOUND[1 if boosted > 0 else 0, apart], cost, step, limit, hops_back, detours, is_close
+        )
+        reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
-        if is_hopeless(
-            network, balances, work, sender, target, amount, amount + fee_limit, MIN_PROBABILITY, now
-        ):
+        most = amount + fee_limit
+        if searches == 0 and is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
             break
-        limit = FAR
+        searches += 1
+        if not is_close:
+            hops_back, is_close = _hops_back(network, work, sender, target)
+        guess *= 2.0
+        limit = np.int64(max(limit, passed_by if passed_by < FAR else limit) + cost * 0.5 * searches)
+        if searches > MOST_GUESSES or not is_close:
+            limit, is_close = FAR, False
     show_all(network, network.links, work.knowledge)
     if not reached:
         return np.int64(0)
