@@ -12,7 +12,14 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "DETOUR", "MAX_BOOSTED", "build_hop_rows", "hops_from", "most_hops"]
+__all__ = ["BOUND", "DETOUR", "MAX_BOOSTED", "MAX_DETOUR_HOPS", "build_hop_rows", "hops_from", "most_hops"]
+
+MAX_BOOSTED: Final = 3
+"""So many nodes of each kind that may be more likely to pass an amount on than untried ones are told apart."""
+MAX_DETOUR_HOPS: Final = 10
+"""Hop distances from here on count as this many in ``DETOUR``."""
+NEAR_PROBABILITY: Final = (HOP_PROBABILITY + SUCCESS_PROBABILITY) / 2
+"""Success probability of an untried hop of a node of which one other pair carried the amount."""
 
 
 def _bound_table() -> Float64:
@@ -36,28 +43,29 @@ BOUND: Final = _bound_table()
 """See ``_bound_table``."""
 
 
-MAX_BOOSTED: Final = 3
-"""So many nodes that may be more likely to pass an amount on than untried ones are told apart in ``DETOUR``."""
+def _most_likely(known: int, near: int) -> Float64:
+    """Return the probability that forwarders pass an amount on at most, by their number, shape (MAX_DETOUR_HOPS + 1,).
 
-
-def _most_likely(hops: int, boosted: int) -> float:
-    """Return the probability that so many forwarders pass an amount on, so many of them boosted, at most."""
-    return SUCCESS_PROBABILITY ** min(hops, boosted) * HOP_PROBABILITY ** max(hops - boosted, 0)
+    As many of them as given pass it on like known pairs and like their neighbours.
+    """
+    some = [SUCCESS_PROBABILITY] * known + [NEAR_PROBABILITY] * near + [HOP_PROBABILITY] * MAX_DETOUR_HOPS
+    return np.cumprod([1.0, *some[:MAX_DETOUR_HOPS]])
 
 
 def _detour_table() -> Float64:
     """Return the least cost, in attempt costs, from a node to the sender.
 
-    Entry ``[k, a, b]`` is for nodes at least ``a`` hops from the target and ``b`` from the sender, where ``k`` nodes
-    may be boosted.
+    Entry ``[k, n, a, b]`` is for nodes at least ``a`` hops from the target and ``b`` from the sender. Of all nodes,
+    ``k`` may pass an amount on like known pairs, and ``n`` with ``NEAR_PROBABILITY``.
     """
-    table = np.zeros((MAX_BOOSTED + 1, MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1))
-    for boosted, behind, ahead in np.ndindex(*table.shape):
-        if ahead > 0:
-            table[boosted, behind, ahead] = min(
-                (1 / (SUCCESS_PROBABILITY * _most_likely(ahead - 1, boosted - used)) - 1) / _most_likely(behind, used)
-                for used in range(boosted + 1)
-            )
+    some = MAX_BOOSTED + 1
+    table = np.full((some, some, MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1), np.inf)
+    for known, near, known_behind, near_behind in np.ndindex(some, some, some, some):
+        if known_behind <= known and near_behind <= near:
+            behind = _most_likely(known_behind, near_behind)
+            ahead = SUCCESS_PROBABILITY * _most_likely(known - known_behind, near - near_behind)[:-1]
+            table[known, near, :, 1:] = np.minimum(table[known, near, :, 1:], np.outer(1 / behind, 1 / ahead - 1))
+    table[..., 0] = 0
     lowered: Float64 = table * (1 - 1e-9)
     return lowered
 

@@ -156,7 +156,7 @@ FARTHEST: Final = 4
 KNOWN: Final = 0
 """Number of known directions."""
 BOOSTED: Final = 1
-"""At least the number of nodes that may be more likely to pass an amount on than untried ones; the sender is none."""
+"""1 when some direction away from the sender may be more likely to succeed than an untried one."""
 UNHEARD: Final = 2
 """Length of the list ``Knowledge.unheard``."""
 

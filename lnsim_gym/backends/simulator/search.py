@@ -28,11 +28,12 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_BOOSTED, hops_from
+from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_BOOSTED, MAX_DETOUR_HOPS, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import (
     HOP_PROBABILITY,
     SUCCESS_PROBABILITY,
+    count_boosted,
     own_probability,
     probability,
 )
@@ -93,7 +94,7 @@ class Bounds(NamedTuple):
     step_cost: Any  # least cost of one more hop, in attempt costs over the probability so far
     limit: Any  # only routes of less distance are looked for; ``FAR`` for any
     hops_back: Any  # (nodes,) hops from the target; used where it is close
-    detours: Any  # (MAX_BOUND_HOPS + 1, MAX_BOUND_HOPS + 1) of ``DETOUR``
+    detours: Any  # (MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1) of ``DETOUR``
     is_close: Any  # whether to hold nodes to ``detours`` as well, which takes a look at ``hops_back``
 
 
@@ -356,9 +357,16 @@ def _still_to_go(bounds: Any, hops: Any) -> Any:
 def _detour(bounds: Any, node: Any) -> Any:
     """Return the least distance that the way from a node to the sender adds, in msat, looked at more closely."""
     back, ahead = np.int64(bounds.hops_back[node]), np.int64(bounds.hops_to[node])
-    back = back if back < MAX_BOUND_HOPS else np.int64(MAX_BOUND_HOPS)
-    ahead = ahead if ahead < MAX_BOUND_HOPS else np.int64(MAX_BOUND_HOPS)
+    back = back if back < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
+    ahead = ahead if ahead < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
     return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)]) - SLACK_PER_HOP * ahead
+
+
+@fused
+def _least_beyond(bounds: Any, label: Any, hops: Any) -> Any:
+    """Return the least distance of a route over the path of a label, so many hops from the sender, in msat."""
+    growth = 1.0 + bounds.detours[0, np.uint64(hops if hops < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS)]
+    return label.weight + np.int64((label.distance - label.weight) * growth) - 2 * SLACK_PER_HOP * np.int64(hops)
 
 
 @fused
@@ -469,6 +477,9 @@ def _search(
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
                     key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
+                    if bounds.is_close:
+                        least = _least_beyond(bounds, labels[neighbour], hops)
+                        key = least if least >= limit else key
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
@@ -523,25 +534,28 @@ def find_route(
     apart = np.int64(hops_to[target])
     if apart > MAX_BOUND_HOPS:
         apart = np.int64(MAX_BOUND_HOPS)
-    boosted = work.knowledge.counter[BOOSTED]
-    likely = SUCCESS_PROBABILITY if boosted > 0 else HOP_PROBABILITY
+    known, near = np.int64(0), np.int64(0)
+    if work.knowledge.counter[BOOSTED] > 0:
+        known, near = count_boosted(network, work.knowledge, target, amount, now)
+    boosted = known + near > 0
+    likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
-    detours = DETOUR[np.uint64(boosted if boosted < MAX_BOOSTED else MAX_BOOSTED)]
+    detours = DETOUR[np.uint64(min(known, MAX_BOOSTED)), np.uint64(min(near, MAX_BOOSTED))]
     guess, hops_back, is_close = FIRST_GUESS, hops_to, False
     # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
     # finds nothing others look further. Once many nodes may be as likely as those known to pass, the bound
     # is too far below the routes for a guess to be worth its while.
     limit = FAR
-    if boosted <= MAX_BOOSTED:
-        limit = np.int64(cost * (1.0 + detours[0, apart] + guess))
-        if boosted > 0:
+    if max(known, near) <= MAX_BOOSTED:
+        limit = np.int64(cost * (1.0 + detours[0, min(apart, MAX_DETOUR_HOPS)] + guess))
+        if boosted:
             hops_back, is_close = _hops_back(network, work, sender, target)
     step = 1.0 / likely - 1.0
     show(network, network.links, work.knowledge)
     searches = 0
     while True:
         bounds = Bounds(
-            hops_to, BOUND[1 if boosted > 0 else 0, apart], cost, step, limit, hops_back, detours, is_close
+            hops_to, BOUND[1 if boosted else 0, apart], cost, step, limit, hops_back, detours, is_close
         )
         reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
