@@ -69,7 +69,8 @@ LOOK_UP_COST: Final = 8
 """How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
-MOST_GUESSES: Final = 8
+MOST_GUESSES: Final = 12
+MARGIN: Final = 0.5
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
 
@@ -454,6 +455,7 @@ def _search(
             # byte read instead of a policy, a label and an estimate. The limit only falls, so a reach worked out
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
+            far_gain = np.int64(cost / path.probability * (1.0 / HOP_PROBABILITY - 1.0)) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
             first, last, looks_up = _steps(network, sender, node, reach)
             for step in range(first, last):
@@ -470,7 +472,8 @@ def _search(
                         reached = True
                     continue
                 if bounds.is_close:
-                    least = distance + gain + _detour(bounds, neighbour)
+                    sure = far_gain if work.knowledge.first[neighbour] == 0 else gain
+                    least = distance + sure + _detour(bounds, neighbour)
                     if least >= limit:
                         passed_by = least if least < passed_by else passed_by
                         continue
@@ -567,7 +570,7 @@ def find_route(
         if not is_close:
             hops_back, is_close = _hops_back(network, work, sender, target)
         guess *= 2.0
-        limit = np.int64(max(limit, passed_by if passed_by < FAR else limit) + cost * 0.5 * searches)
+        limit = np.int64(max(limit, passed_by if passed_by < FAR else limit) + cost * MARGIN * searches)
         if searches > MOST_GUESSES or not is_close:
             limit, is_close = FAR, False
     show_all(network, network.links, work.knowledge)
