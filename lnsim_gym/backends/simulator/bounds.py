@@ -12,14 +12,12 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "DETOUR", "MAX_BOOSTED", "MAX_DETOUR_HOPS", "build_hop_rows", "hops_from", "most_hops"]
+__all__ = ["BOUND", "DETOUR", "MAX_DETOUR_HOPS", "build_hop_rows", "hops_from", "most_hops"]
 
-MAX_BOOSTED: Final = 3
-"""So many nodes of each kind that may be more likely to pass an amount on than untried ones are told apart."""
 MAX_DETOUR_HOPS: Final = 10
 """Hop distances from here on count as this many in ``DETOUR``."""
-NEAR_PROBABILITY: Final = (HOP_PROBABILITY + SUCCESS_PROBABILITY) / 2
-"""Success probability of an untried hop of a node of which one other pair carried the amount."""
+ROUNDING: Final = 4e-5
+"""More than rounding to whole msat may cost per hop, in attempt costs, of which none is less than 100,000 msat."""
 
 
 def _bound_table() -> Float64:
@@ -43,35 +41,30 @@ BOUND: Final = _bound_table()
 """See ``_bound_table``."""
 
 
-def _most_likely(known: int, near: int) -> Float64:
-    """Return the probability that forwarders pass an amount on at most, by their number, shape (MAX_DETOUR_HOPS + 1,).
-
-    As many of them as given pass it on like known pairs and like their neighbours.
-    """
-    some = [SUCCESS_PROBABILITY] * known + [NEAR_PROBABILITY] * near + [HOP_PROBABILITY] * MAX_DETOUR_HOPS
-    return np.cumprod([1.0, *some[:MAX_DETOUR_HOPS]])
-
-
 def _detour_table() -> Float64:
-    """Return the least cost, in attempt costs, from a node to the sender.
+    """Return a closer least cost of the path from the sender to a node than ``_bound_table``, in attempt costs.
 
-    Entry ``[k, n, a, b]`` is for nodes at least ``a`` hops from the target and ``b`` from the sender. Of all nodes,
-    ``k`` may pass an amount on like known pairs, and ``n`` with ``NEAR_PROBABILITY``.
+    Entry ``[H, a, h]`` is for targets ``H`` hops from the sender and nodes ``a`` hops from the target and ``h`` from
+    the sender, where no pair away from the sender is more likely than untried ones. From node to node ``a`` and ``h``
+    change by one at most, and the probability so far is at most that of ``a`` hops: the least sum of what such steps
+    cost cannot fall by more than a step costs.
     """
-    some = MAX_BOOSTED + 1
-    table = np.full((some, some, MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1), np.inf)
-    for known, near, known_behind, near_behind in np.ndindex(some, some, some, some):
-        if known_behind <= known and near_behind <= near:
-            behind = _most_likely(known_behind, near_behind)
-            ahead = SUCCESS_PROBABILITY * _most_likely(known - known_behind, near - near_behind)[:-1]
-            table[known, near, :, 1:] = np.minimum(table[known, near, :, 1:], np.outer(1 / behind, 1 / ahead - 1))
-    table[..., 0] = 0
-    lowered: Float64 = table * (1 - 1e-9)
-    return lowered
+    size = MAX_DETOUR_HOPS + 1
+    apart, back, ahead = np.indices((size, size, size))
+    cost_so_far = HOP_PROBABILITY**-back.astype(np.float64)
+    own_hop = cost_so_far * (1 / SUCCESS_PROBABILITY - 1) - ROUNDING
+    table = np.where((ahead == 1) & (back >= apart - 1) & (back > 0), own_hop, np.inf)
+    step = cost_so_far * (1 / HOP_PROBABILITY - 1) - ROUNDING
+    step[(back == 0) | (ahead == 0) | (back + ahead < apart)] = np.inf  # there are no such nodes
+    for _ in range(4 * size):
+        around = np.pad(table, ((0, 0), (1, 1), (1, 1)), constant_values=np.inf)
+        nearby = [around[:, a : a + size, h : h + size] for a, h in np.ndindex(3, 3)]
+        table = np.minimum(table, step + np.min(nearby, axis=0))
+    return np.where(np.isfinite(table), table * (1 - 1e-9), 0.0)
 
 
 DETOUR: Final = _detour_table()
-"""See ``_detour_table``. Closer than ``BOUND``, but from node to node it may fall by more than a hop costs at least."""
+"""See ``_detour_table``."""
 
 
 @outlined

@@ -19,7 +19,6 @@ from lnsim_gym.compiled.elementary import compiled_exp, compiled_exp2
 __all__ = [
     "HOP_PROBABILITY",
     "SUCCESS_PROBABILITY",
-    "count_boosted",
     "forget",
     "learn_failure",
     "learn_node_failure",
@@ -99,42 +98,6 @@ def probability(capacity: Any, knowledge: Any, node: Any, direction: Any, amount
     if record.failure_ms < 0 or amount < record.failure_msat:
         return total / weight
     return total / weight * (1.0 - _failure_weight(now - record.failure_ms))
-
-
-@outlined
-def count_boosted(network: Any, knowledge: Any, target: Any, amount: Any, now: Any) -> Any:
-    """Return how many nodes may pass an amount or more on with more than ``HOP_PROBABILITY``, in two numbers.
-
-    At least that many as likely as pairs that carried the amount, and at least that many others with at most the mean
-    of the two. A node is one of the others, though a pair of its own carried the amount, if the node at the end of
-    that pair is so unlikely to pass it on that the two together count as less.
-    """
-    known, near = np.int64(0), np.int64(0)
-    for place in range(knowledge.counter[KNOWN]):
-        direction = knowledge.known[place]
-        if knowledge.record[direction].success_msat < amount:
-            continue
-        carried, _ = _count_records(knowledge, network.source[direction], amount, now)
-        beyond = network.destination[direction]
-        carried_on, failed = _count_records(knowledge, beyond, amount, now)
-        if carried == 1 and carried_on == 0 and failed > 0 and beyond != target:
-            near += 1
-        else:
-            known += 1
-    return known, near
-
-
-@fused
-def _count_records(knowledge: Any, node: Any, amount: Any, now: Any) -> Any:
-    """Return how many pairs of a node are known to carry an amount, and how many have just failed at it or less."""
-    carried, failed = np.int64(0), np.int64(0)
-    place = knowledge.first[node]
-    while place != 0:
-        record = knowledge.record[np.uint32(place - 1)]
-        carried += amount <= record.success_msat
-        failed += record.failure_ms == now and amount >= record.failure_msat
-        place = record.next
-    return carried, failed
 
 
 @fused

@@ -28,12 +28,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_BOOSTED, MAX_DETOUR_HOPS, hops_from
+from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_DETOUR_HOPS, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import (
     HOP_PROBABILITY,
     SUCCESS_PROBABILITY,
-    count_boosted,
     own_probability,
     probability,
 )
@@ -69,10 +68,12 @@ LOOK_UP_COST: Final = 8
 """How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
-MOST_GUESSES: Final = 12
-MARGIN: Final = 0.5
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
+NEXT_GUESS: Final = 0.5
+"""The next one at this many above the least that the one before left, each further one at twice as many."""
+LAST_GUESS: Final = 16.0
+"""A search that would go further has no limit at all, in attempt costs."""
 
 
 class Path(NamedTuple):
@@ -94,9 +95,9 @@ class Bounds(NamedTuple):
     attempt_cost_msat: Any
     step_cost: Any  # least cost of one more hop, in attempt costs over the probability so far
     limit: Any  # only routes of less distance are looked for; ``FAR`` for any
-    hops_back: Any  # (nodes,) hops from the target; used where it is close
-    detours: Any  # (MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1) of ``DETOUR``
-    is_close: Any  # whether to hold nodes to ``detours`` as well, which takes a look at ``hops_back``
+    hops_back: Any  # (nodes,) hops from the target; looked at only where it is close
+    detours: Any  # (MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1) the same by hops from the target too: table of ``DETOUR``
+    is_close: Any  # whether to go by ``detours``
 
 
 @fused
@@ -355,19 +356,12 @@ def _still_to_go(bounds: Any, hops: Any) -> Any:
 
 
 @fused
-def _detour(bounds: Any, node: Any) -> Any:
-    """Return the least distance that the way from a node to the sender adds, in msat, looked at more closely."""
+def _still_to_go_closely(bounds: Any, node: Any) -> Any:
+    """Return the least distance that the path from the sender to a node adds, in msat, by its hops from both ends."""
     back, ahead = np.int64(bounds.hops_back[node]), np.int64(bounds.hops_to[node])
     back = back if back < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
     ahead = ahead if ahead < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
-    return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)]) - SLACK_PER_HOP * ahead
-
-
-@fused
-def _least_beyond(bounds: Any, label: Any, hops: Any) -> Any:
-    """Return the least distance of a route over the path of a label, so many hops from the sender, in msat."""
-    growth = 1.0 + bounds.detours[0, np.uint64(hops if hops < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS)]
-    return label.weight + np.int64((label.distance - label.weight) * growth) - 2 * SLACK_PER_HOP * np.int64(hops)
+    return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)])
 
 
 @fused
@@ -455,7 +449,6 @@ def _search(
             # byte read instead of a policy, a label and an estimate. The limit only falls, so a reach worked out
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
-            far_gain = np.int64(cost / path.probability * (1.0 / HOP_PROBABILITY - 1.0)) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
             first, last, looks_up = _steps(network, sender, node, reach)
             for step in range(first, last):
@@ -471,26 +464,25 @@ def _search(
                         limit = found
                         reached = True
                     continue
+                to_go = np.int64(0)
                 if bounds.is_close:
-                    sure = far_gain if work.knowledge.first[neighbour] == 0 else gain
-                    least = distance + sure + _detour(bounds, neighbour)
-                    if least >= limit:
-                        passed_by = least if least < passed_by else passed_by
+                    to_go = _still_to_go_closely(bounds, neighbour)
+                    if distance + gain + to_go >= limit:
+                        passed_by = min(passed_by, distance + gain + to_go)
                         continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
-                    if bounds.is_close:
-                        least = _least_beyond(bounds, labels[neighbour], hops)
-                        key = least if least >= limit else key
+                    if not bounds.is_close:
+                        to_go = _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
+                    key = found + to_go
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
                     if key < limit:
                         _push(queue, queued, key, neighbour)
                         queued += 1
-                    elif key < passed_by:
-                        passed_by = key
+                    else:
+                        passed_by = min(passed_by, key)
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
@@ -537,41 +529,32 @@ def find_route(
     apart = np.int64(hops_to[target])
     if apart > MAX_BOUND_HOPS:
         apart = np.int64(MAX_BOUND_HOPS)
-    known, near = np.int64(0), np.int64(0)
-    if work.knowledge.counter[BOOSTED] > 0:
-        known, near = count_boosted(network, work.knowledge, target, amount, now)
-    boosted = known + near > 0
+    boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
-    detours = DETOUR[np.uint64(min(known, MAX_BOOSTED)), np.uint64(min(near, MAX_BOOSTED))]
-    guess, hops_back, is_close = FIRST_GUESS, hops_to, False
-    # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
-    # finds nothing others look further. Once many nodes may be as likely as those known to pass, the bound
-    # is too far below the routes for a guess to be worth its while.
-    limit = FAR
-    if max(known, near) <= MAX_BOOSTED:
-        limit = np.int64(cost * (1.0 + detours[0, min(apart, MAX_DETOUR_HOPS)] + guess))
-        if boosted:
-            hops_back, is_close = _hops_back(network, work, sender, target)
     step = 1.0 / likely - 1.0
+    # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
+    # finds nothing do others look further, by and by. Once hops may be as likely as those known to pass, the bound
+    # is too far below the routes for a guess to be worth its while.
+    limit, more = FAR, cost * NEXT_GUESS
+    if not boosted:
+        limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
+    detours = DETOUR[apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
+    hops_back, is_close = hops_to, False
     show(network, network.links, work.knowledge)
-    searches = 0
     while True:
-        bounds = Bounds(
-            hops_to, BOUND[1 if boosted else 0, apart], cost, step, limit, hops_back, detours, is_close
-        )
+        bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit, hops_back, detours, is_close)
         reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
-        most = amount + fee_limit
-        if searches == 0 and is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
-            break
-        searches += 1
         if not is_close:
+            most = amount + fee_limit
+            if is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
+                break
             hops_back, is_close = _hops_back(network, work, sender, target)
-        guess *= 2.0
-        limit = np.int64(max(limit, passed_by if passed_by < FAR else limit) + cost * MARGIN * searches)
-        if searches > MOST_GUESSES or not is_close:
+        limit = np.int64(more + (limit if passed_by == FAR else passed_by))
+        more *= 2.0
+        if not is_close or more > cost * LAST_GUESS:
             limit, is_close = FAR, False
     show_all(network, network.links, work.knowledge)
     if not reached:
