@@ -51,7 +51,7 @@ def _detour_table() -> Float64:
     """
     size = MAX_DETOUR_HOPS + 1
     apart, back, ahead = np.indices((size, size, size))
-    cost_so_far = HOP_PROBABILITY**-back.astype(np.float64)
+    cost_so_far = HOP_PROBABILITY ** -back.astype(np.float64)
     own_hop = cost_so_far * (1 / SUCCESS_PROBABILITY - 1) - ROUNDING
     table = np.where((ahead == 1) & (back >= apart - 1) & (back > 0), own_hop, np.inf)
     step = cost_so_far * (1 / HOP_PROBABILITY - 1) - ROUNDING

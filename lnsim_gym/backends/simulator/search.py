@@ -350,17 +350,19 @@ def _outbound_fee_msat(links: Any, work: Any, node: Any) -> Any:
 
 
 @fused
-def _still_to_go(bounds: Any, hops: Any) -> Any:
-    """Return the least distance that so many hops to the sender add, in msat."""
+def _far_to_go(bounds: Any, hops: Any) -> Any:
+    """Return the least distance that so many hops to the sender add, up to ``MAX_BOUND_HOPS``, in msat."""
     return np.int64(bounds.attempt_cost_msat * bounds.costs[hops]) - SLACK_PER_HOP * hops
 
 
 @fused
-def _still_to_go_closely(bounds: Any, node: Any) -> Any:
-    """Return the least distance that the path from the sender to a node adds, in msat, by its hops from both ends."""
-    back, ahead = np.int64(bounds.hops_back[node]), np.int64(bounds.hops_to[node])
-    back = back if back < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
-    ahead = ahead if ahead < MAX_DETOUR_HOPS else np.int64(MAX_DETOUR_HOPS)
+def _still_to_go(bounds: Any, node: Any, hops: Any) -> Any:
+    """Return the least distance that the path from the sender to a node, so many hops from it, adds, in msat."""
+    if not bounds.is_close:
+        return _far_to_go(bounds, np.int64(hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS))
+    back = bounds.hops_back[node]
+    back = back if back < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS
+    ahead = hops if hops < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS
     return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)])
 
 
@@ -370,7 +372,7 @@ def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
     hops = 0
     if limit == FAR:
         return UNREACHABLE
-    while hops < MAX_BOUND_HOPS and distance + _still_to_go(bounds, hops + 1) < limit:
+    while hops < MAX_BOUND_HOPS and distance + _far_to_go(bounds, hops + 1) < limit:
         hops += 1
     # The table ends at MAX_BOUND_HOPS, which stands for that many hops and more.
     return UNREACHABLE if hops == MAX_BOUND_HOPS else hops
@@ -392,12 +394,17 @@ def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
 
 
 @fused
-def _neighbour(network: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any) -> Any:
-    """Return the neighbour of a node that a step of ``_steps`` stands for, and its place or ``NO_PLACE``."""
+def _neighbour(network: Any, hops_to: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any) -> Any:
+    """Return the neighbour of a node that a step of ``_steps`` stands for, its place, and its hops from the sender.
+
+    Where they are no neighbours, so many hops that it is never within reach.
+    """
     if not looks_up:
-        return network.neighbour[np.uint64(step)], np.int64(step)
+        neighbour = network.neighbour[np.uint64(step)]
+        return neighbour, np.int64(step), np.int64(hops_to[neighbour])
     neighbour = sender if step == last - 1 else network.neighbour[np.uint64(step)]
-    return neighbour, _place_of(network, node, neighbour)
+    place = _place_of(network, node, neighbour)
+    return neighbour, place, np.int64(UNREACHABLE + 1 if place == NO_PLACE else hops_to[neighbour])
 
 
 @outlined
@@ -452,10 +459,7 @@ def _search(
             reach = _reach(bounds, distance + gain, limit)
             first, last, looks_up = _steps(network, sender, node, reach)
             for step in range(first, last):
-                neighbour, place = _neighbour(network, sender, node, step, last, looks_up)
-                if place == NO_PLACE:
-                    continue
-                hops = bounds.hops_to[neighbour]
+                neighbour, place, hops = _neighbour(network, bounds.hops_to, sender, node, step, last, looks_up)
                 if hops > reach or is_further_channel(network, network.links, place):
                     continue
                 if neighbour == sender:
@@ -464,16 +468,12 @@ def _search(
                         limit = found
                         reached = True
                     continue
-                to_go = np.int64(0)
-                if bounds.is_close:
-                    to_go = _still_to_go_closely(bounds, neighbour)
-                    if distance + gain + to_go >= limit:
-                        passed_by = min(passed_by, distance + gain + to_go)
-                        continue
+                to_go = _still_to_go(bounds, neighbour, hops)
+                if distance + gain + to_go >= limit:
+                    passed_by = min(passed_by, distance + gain + to_go)
+                    continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
-                    if not bounds.is_close:
-                        to_go = _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
                     key = found + to_go
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
@@ -486,7 +486,7 @@ def _search(
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
-            return reached, passed_by
+            return reached, min(passed_by, next_key)
         label = labels[node]
         label.key = -1
         distance = label.distance
@@ -496,7 +496,7 @@ def _search(
 
 @inlined
 def _hops_back(network: Any, work: Any, sender: Any, target: Any) -> Any:
-    """Return the hops from a target, and True; or those from the sender, and False, where both cannot be had at once."""
+    """Return the hops from a target, and True; or those from the sender, and False, where there is room for one only."""
     rows = work.hop_rows.owner.size
     if rows > 0 and (np.int64(sender) - np.int64(target)) % rows == 0:
         return hops_from(network, work, sender), False

@@ -128,7 +128,7 @@ class EveryNodeTask(LiquidityTask):
         self.actions = NodeActions(self.routes, config.action_sizes, topology)
 
     def noted_by_node(self, noted: Int64) -> Int64:
-        """Return what was noted of each node's rebalance, shape (..., nodes, entries of ``ledger.NAMES`` and the route); a view.
+        """Return what was noted of each node's rebalance, shape (..., nodes, entries of ``ledger``); a view.
 
         Args:
             noted: Shape (..., len(ledger)).
