@@ -496,7 +496,7 @@ def _search(
 
 @inlined
 def _hops_back(network: Any, work: Any, sender: Any, target: Any) -> Any:
-    """Return the hops from a target, and True; or those from the sender, and False, where there is room for one only."""
+    """Return the hops from a target, and True; or those from the sender, and False, where only one of them has room."""
     rows = work.hop_rows.owner.size
     if rows > 0 and (np.int64(sender) - np.int64(target)) % rows == 0:
         return hops_from(network, work, sender), False
