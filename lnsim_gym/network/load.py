@@ -262,4 +262,9 @@ def _parsed(name: str, data: bytes, begin: bytes) -> Iterable[Any]:
         raise TopologyError(f"{name} looks like a binary file: readable are {READABLE}")
     if name.endswith(".csv"):
         raise TopologyError("this looks like one of CLoTH's CSV files: give the folder that holds all three")
-    return [tomllib.loads(data.decode())]
+    try:
+        return [tomllib.loads(data.decode())]
+    except tomllib.TOMLDecodeError as problem:
+        if name.endswith(".toml"):
+            raise
+        raise TopologyError(f"{name} looks like text, and is no TOML ({problem}): readable are {READABLE}") from None

@@ -69,9 +69,14 @@ _MAX_HTLC_QUANTILES: Final[Mapping[float, float]] = {0.0: 0.01, 0.05: 0.10, 0.10
 _INBOUND_QUANTILES_PPM: Final[Mapping[float, float]] = {0.0: 10, 0.50: 150, 1.0: 1_000}
 """Sizes of inbound discounts: no source has them."""
 _INBOUND_WITH_BASE: Final = 0.05
-_SIZE_WEIGHT: Final = 0.7
-"""How much of a channel's capacity follows from the sizes of its two nodes, the rest being the channel's own: with it
-the capacities of nodes are those of November 2024 (median 1.1 M sat, 90 % below 44.5 M, 99 % below 1,090 M)."""
+_SIZE_WEIGHT: Final = 0.95
+"""How much of a channel's capacity follows from its two nodes, the rest being the channel's own: with it the capacities
+of nodes are those of November 2024 (median 1.1 M sat, 90 % below 44.5 M, 99 % below 1,090 M), and those of nodes with
+10 to 60 channels (quartiles 28.6, 66.7 and 140 M sat) up to half above."""
+_SMALLER_WEIGHT: Final = 0.6
+"""How much of that comes from the node with fewer channels."""
+_WEALTH_WEIGHT: Final = 0.6
+"""How much the wealth of nodes counts beside their numbers of channels, which it does not depend on."""
 _NODE_PRICE_WEIGHT: Final = 0.75
 """How much of a fee rate is the node's own level; the rest differs from channel to channel."""
 
@@ -91,8 +96,8 @@ def public(
 ) -> Topology:
     """Return a connected network with the public one's degrees, capacities and policies; see the module for sources.
 
-    Node degrees are drawn from quantiles and realised by preferential attachment to them. Large nodes have large
-    channels (a Gaussian copula between node sizes and capacities), and a node's fee rates lie around a level of its
+    Node degrees are drawn from quantiles and realised by preferential attachment to them. Large and rich nodes
+    have large channels (a Gaussian copula), and a node's fee rates lie around a level of its
     own (likewise). All figures are parameters of the public network as a whole, not of any node of it.
 
     Args:
@@ -219,8 +224,12 @@ def _doubles(joined: Int64, degree: Int64, pairs: int, count: int, rng: np.rando
 
 
 def _draw_capacities_sat(degree: Int64, ends: Int64, rng: np.random.Generator) -> Int64:
-    """Draw the capacity of each channel in sat: large between large nodes, by a Gaussian copula."""
-    size = _normal_scores(degree + rng.random(len(degree)))[ends].mean(axis=1)
+    """Draw the capacity of each channel in sat: large between large nodes and between rich ones, by a copula."""
+    score = _normal_scores(degree + rng.random(len(degree)))
+    rank = ((score - score.min()) ** 3)[ends]  # among large nodes a difference weighs more than among small ones
+    size = _SMALLER_WEIGHT * rank.min(axis=1) + (1 - _SMALLER_WEIGHT) * rank.max(axis=1)
+    wealth = np.sqrt(2) * rng.standard_normal(len(degree))[ends].mean(axis=1)
+    size = size / max(size.std(), 1e-9) + _WEALTH_WEIGHT * wealth
     size = (size - size.mean()) / max(size.std(), 1e-9)
     latent = _SIZE_WEIGHT * size + np.sqrt(1 - _SIZE_WEIGHT**2) * rng.standard_normal(len(ends))
     return quantile(PUBLIC_CAPACITY_QUANTILES_SAT, _ranks(latent))

@@ -133,6 +133,12 @@ def test_a_public_network_has_the_public_networks_figures():
     capacity_sat = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=12_041)
     known_sat = np.array([0.24, 1.1, 8.6, 44.5, 130, 1_090]) * 1e6
     assert np.percentile(capacity_sat, [25, 50, 75, 90, 95, 99]) == pytest.approx(known_sat, rel=0.5)
+    operator = (degree >= 10) & (degree <= 60)
+    assert np.percentile(degree[operator], [25, 50, 75]) == pytest.approx([13, 18, 28], rel=0.1)
+    operated_sat = np.array([28.6, 66.7, 140]) * 1e6
+    assert np.percentile(capacity_sat[operator], [25, 50, 75]) == pytest.approx(operated_sat, rel=0.5)
+    mean_sat = (capacity_sat / np.maximum(degree, 1))[operator]
+    assert np.percentile(mean_sat, [25, 50, 75]) == pytest.approx(np.array([1.8, 3.6, 6.0]) * 1e6, rel=0.5)
 
 
 def test_a_public_network_has_the_public_networks_policies():

@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_refused_with_a_hint(value, message):
     [
         (TOML.replace('"bert"]', '"bert"'), r"net: .*line 3"),
         ('{"nodes": [}', r"net: .*line 1 column 12"),
-        ("[1, 2]", "net: expected a table with nodes and channels, got a JSON list"),
+        ("[1, 2]", "net: expected a network, got a JSON list of something else: readable are"),
         (TOML.replace("50_000", "5"), r"net: channels\[0\] \(anna-bert\): capacity_sat must lie in 20,000"),
         (TOML.replace("peer", "pear"), "net: .*unknown field `pear`.* Did you mean 'peer'"),
     ],

@@ -95,8 +95,7 @@ def compile_network(
     count = len(topology.nodes) if isinstance(topology, Topology) else int(nodes or 0)
     if linked is None:
         linked = gossip is not None or not topology.is_plain
-    by_source = arrays.source if linked else np.zeros_like(arrays.source)
-    order = np.lexsort((by_source, arrays.destination))
+    order = np.lexsort((arrays.source, arrays.destination))
     offsets = np.searchsorted(arrays.destination[order], np.arange(count + 1))
     network = Network(
         first_incoming=copied(offsets, np.uint32),

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, hops_from
+from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_DETOUR_HOPS, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import (
     HOP_PROBABILITY,
@@ -39,8 +39,9 @@ from lnsim_gym.backends.simulator.estimator import (
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.gossip import show, show_all
 from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
+from lnsim_gym.backends.simulator.reach import is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
-from lnsim_gym.compiled import fused, outlined
+from lnsim_gym.compiled import fused, inlined, outlined
 from lnsim_gym.payments import MAX_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
@@ -61,10 +62,18 @@ ONE_HOP: Final = 2**32
 """One hop in the ``lock`` of a label."""
 BLOCKS: Final = 2**32 - 1
 """Mask of the blocks in the ``lock`` of a label."""
+NO_PLACE: Final = -1
+"""Stands for the place of a direction that there is not."""
+LOOK_UP_COST: Final = 8
+"""How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound."""
+NEXT_GUESS: Final = 0.5
+"""The next one at this many above the least that the one before left, each further one at twice as many."""
+LAST_GUESS: Final = 16.0
+"""A search that would go further has no limit at all, in attempt costs."""
 
 
 class Path(NamedTuple):
@@ -86,6 +95,9 @@ class Bounds(NamedTuple):
     attempt_cost_msat: Any
     step_cost: Any  # least cost of one more hop, in attempt costs over the probability so far
     limit: Any  # only routes of less distance are looked for; ``FAR`` for any
+    hops_back: Any  # (nodes,) hops from the target; looked at only where it is close
+    detours: Any  # (MAX_DETOUR_HOPS + 1, MAX_DETOUR_HOPS + 1) the same by hops from the target too: table of ``DETOUR``
+    is_close: Any  # whether to go by ``detours``
 
 
 @fused
@@ -338,9 +350,20 @@ def _outbound_fee_msat(links: Any, work: Any, node: Any) -> Any:
 
 
 @fused
-def _still_to_go(bounds: Any, hops: Any) -> Any:
-    """Return the least distance that so many hops to the sender add, in msat."""
+def _far_to_go(bounds: Any, hops: Any) -> Any:
+    """Return the least distance that so many hops to the sender add, up to ``MAX_BOUND_HOPS``, in msat."""
     return np.int64(bounds.attempt_cost_msat * bounds.costs[hops]) - SLACK_PER_HOP * hops
+
+
+@fused
+def _still_to_go(bounds: Any, node: Any, hops: Any) -> Any:
+    """Return the least distance that the path from the sender to a node, so many hops from it, adds, in msat."""
+    if not bounds.is_close:
+        return _far_to_go(bounds, np.int64(hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS))
+    back = bounds.hops_back[node]
+    back = back if back < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS
+    ahead = hops if hops < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS
+    return np.int64(bounds.attempt_cost_msat * bounds.detours[np.uint64(back), np.uint64(ahead)])
 
 
 @fused
@@ -349,10 +372,53 @@ def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
     hops = 0
     if limit == FAR:
         return UNREACHABLE
-    while hops < MAX_BOUND_HOPS and distance + _still_to_go(bounds, hops + 1) < limit:
+    while hops < MAX_BOUND_HOPS and distance + _far_to_go(bounds, hops + 1) < limit:
         hops += 1
     # The table ends at MAX_BOUND_HOPS, which stands for that many hops and more.
     return UNREACHABLE if hops == MAX_BOUND_HOPS else hops
+
+
+@fused
+def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
+    """Return what to go through for the neighbours of a node within a reach, and whether to look places up.
+
+    That is its incoming directions; or, where only neighbours of the sender and the sender itself are within reach and
+    they are far fewer, the incoming directions of the sender and one step more, which stands for the sender.
+    """
+    first, last = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
+    if reach <= 1:
+        own_first, own_last = np.int64(network.first_incoming[sender]), np.int64(network.first_incoming[sender + 1])
+        if last - first > LOOK_UP_COST * (own_last - own_first + 1):
+            return (own_first if reach == 1 else own_last), own_last + 1, True
+    return first, last, False
+
+
+@fused
+def _neighbour(network: Any, hops_to: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any) -> Any:
+    """Return the neighbour of a node that a step of ``_steps`` stands for, its place, and its hops from the sender.
+
+    Where they are no neighbours, so many hops that it is never within reach.
+    """
+    if not looks_up:
+        neighbour = network.neighbour[np.uint64(step)]
+        return neighbour, np.int64(step), np.int64(hops_to[neighbour])
+    neighbour = sender if step == last - 1 else network.neighbour[np.uint64(step)]
+    place = _place_of(network, node, neighbour)
+    return neighbour, place, np.int64(UNREACHABLE + 1 if place == NO_PLACE else hops_to[neighbour])
+
+
+@outlined
+def _place_of(network: Any, node: Any, neighbour: Any) -> Any:
+    """Return the first place in ``network.incoming`` of a direction from a neighbour to a node, or ``NO_PLACE``."""
+    first, last = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
+    end = last
+    while first < last:
+        middle = (first + last) >> 1
+        if network.neighbour[np.uint64(middle)] < neighbour:
+            first = middle + 1
+        else:
+            last = middle
+    return first if first < end and network.neighbour[np.uint64(first)] == neighbour else np.int64(NO_PLACE)
 
 
 @fused
@@ -367,7 +433,10 @@ def _search(
     now: Any,
     bounds: Any,
 ) -> Any:
-    """Run the search with an upper limit on the distance; return whether the sender was reached."""
+    """Run the search with an upper limit on the distance; return whether the sender was reached.
+
+    Also returns the least distance, of those seen, that a route beyond the limit may have, or ``FAR``.
+    """
     labels, queue = work.label, work.queue
     cost, limit = bounds.attempt_cost_msat, bounds.limit
     work.searches[0] += 1  # outdates every label
@@ -376,7 +445,7 @@ def _search(
     node, distance, queued = target, np.int64(cost), np.int64(0)
     path = Path(np.int64(0), np.int64(amount), 1.0, np.int64(0), np.int64(0), True)
     terms = (cost, amount, fee_limit, now)
-    reached = False
+    reached, passed_by = False, FAR
     while True:
         # The best neighbour is kept out of the queue: mostly it is the one to expand next.
         next_key, next_node = FAR, np.uint32(0)
@@ -388,9 +457,9 @@ def _search(
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
-            for place in range(network.first_incoming[node], network.first_incoming[node + 1]):
-                neighbour = network.neighbour[place]
-                hops = bounds.hops_to[neighbour]
+            first, last, looks_up = _steps(network, sender, node, reach)
+            for step in range(first, last):
+                neighbour, place, hops = _neighbour(network, bounds.hops_to, sender, node, step, last, looks_up)
                 if hops > reach or is_further_channel(network, network.links, place):
                     continue
                 if neighbour == sender:
@@ -399,24 +468,39 @@ def _search(
                         limit = found
                         reached = True
                     continue
+                to_go = _still_to_go(bounds, neighbour, hops)
+                if distance + gain + to_go >= limit:
+                    passed_by = min(passed_by, distance + gain + to_go)
+                    continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS)
+                    key = found + to_go
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
                     if key < limit:
                         _push(queue, queued, key, neighbour)
                         queued += 1
+                    else:
+                        passed_by = min(passed_by, key)
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
-            return reached
+            return reached, min(passed_by, next_key)
         label = labels[node]
         label.key = -1
         distance = label.distance
         fee = _outbound_fee_msat(network.links, work, node)
         path = Path(label.weight, label.received_msat, label.probability, label.lock, fee, False)
+
+
+@inlined
+def _hops_back(network: Any, work: Any, sender: Any, target: Any) -> Any:
+    """Return the hops from a target, and True; or those from the sender, and False, where only one of them has room."""
+    rows = work.hop_rows.owner.size
+    if rows > 0 and (np.int64(sender) - np.int64(target)) % rows == 0:
+        return hops_from(network, work, sender), False
+    return hops_from(network, work, target), True
 
 
 @fused
@@ -448,21 +532,30 @@ def find_route(
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
     cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
+    step = 1.0 / likely - 1.0
     # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
-    # finds nothing does a second one look at everything. Once hops may be as likely as those known to pass, the bound
+    # finds nothing do others look further, by and by. Once hops may be as likely as those known to pass, the bound
     # is too far below the routes for a guess to be worth its while.
-    limit = FAR
+    limit, more = FAR, cost * NEXT_GUESS
     if not boosted:
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
-    step = 1.0 / likely - 1.0
-    reached = False
+    detours = DETOUR[apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
+    hops_back, is_close = hops_to, False
     show(network, network.links, work.knowledge)
     while True:
-        bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit)
-        reached = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
+        bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit, hops_back, detours, is_close)
+        reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
-        limit = FAR
+        if not is_close:
+            most = amount + fee_limit
+            if is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
+                break
+            hops_back, is_close = _hops_back(network, work, sender, target)
+        limit = np.int64(more + (limit if passed_by == FAR else passed_by))
+        more *= 2.0
+        if not is_close or more > cost * LAST_GUESS:
+            limit, is_close = FAR, False
     show_all(network, network.links, work.knowledge)
     if not reached:
         return np.int64(0)

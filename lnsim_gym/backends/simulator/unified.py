@@ -16,7 +16,7 @@ from lnsim_gym.backends.simulator.fees import forwarding_fee_msat, inbound_fee_m
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.traffic.random import fork
 
-__all__ = ["NO_DIRECTION", "Edge", "foreign_edge", "is_further_channel", "own_edge", "pair_of"]
+__all__ = ["NO_DIRECTION", "Edge", "foreign_edge", "is_disabled", "is_further_channel", "own_edge", "pair_of"]
 
 NO_DIRECTION: Final = 2**32 - 1
 """Stands for the direction of an edge that there is not."""
@@ -41,6 +41,14 @@ def pair_of(links: Any, direction: Any) -> Any:
     if links is None:
         return direction
     return links.pair[direction]
+
+
+@fused
+def is_disabled(links: Any, direction: Any) -> Any:
+    """Return whether other senders than its own node leave a direction out."""
+    if links is None:
+        return False
+    return links.disabled[direction] != 0
 
 
 @fused

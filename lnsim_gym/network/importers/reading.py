@@ -44,7 +44,10 @@ def unpacked(data: bytes, name: str) -> Mapping[str, bytes]:
             return _unzipped(data)
         for magic, opened in _PACKED.items():
             if data.startswith(magic):
-                return {name: _limited(opened(io.BytesIO(data)))}
+                unpacked = _limited(opened(io.BytesIO(data)))
+                if not unpacked:  # some packages take the end of a file for the end of what it holds
+                    raise TopologyError("cannot be unpacked: it holds nothing, or its end is missing")
+                return {name: unpacked}
     except LnsimError:
         raise
     except Exception as problem:  # each kind of archive fails in its own ways

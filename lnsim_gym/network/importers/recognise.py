@@ -50,7 +50,7 @@ def with_lists(document: Any) -> Document:
         keys = _keys(document)
         name = "edges" if "node1_pub" in keys else "channels" if "short_channel_id" in keys else None
         if name is None:
-            raise TopologyError("expected a table with nodes and channels, got a JSON list")
+            raise TopologyError(f"expected a network, got a JSON list of something else: readable are {READABLE}")
         return {"nodes": [], name: document}
     found: Any = document
     for _ in range(_DEEPEST_WRAPPER):

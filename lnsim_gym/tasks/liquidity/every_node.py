@@ -124,16 +124,16 @@ class EveryNodeTask(LiquidityTask):
         super().__init__(config, topology)
         nodes = topology.nodes
         self.decision = tuple(f"{what} of {node}" for node in nodes for what in LiquidityTask.decision)
-        self.ledger = tuple(f"{what} of {node}" for node in nodes for what in ledger.NAMES)
+        self.ledger = tuple(f"{what} of {node}" for node in nodes for what in self.ledger)
         self.actions = NodeActions(self.routes, config.action_sizes, topology)
 
     def noted_by_node(self, noted: Int64) -> Int64:
-        """Return what was noted of each node's rebalance, shape (..., nodes, len(ledger.NAMES)); a view.
+        """Return what was noted of each node's rebalance, shape (..., nodes, entries of ``ledger``); a view.
 
         Args:
             noted: Shape (..., len(ledger)).
         """
-        return noted.reshape(*noted.shape[:-1], len(self.topology.nodes), len(ledger.NAMES))
+        return noted.reshape(*noted.shape[:-1], len(self.topology.nodes), -1)
 
     def terms_by_node(self, columns: StepColumns, network: int) -> Float64:
         """Return the share of each node in the terms of the last step, shape (nodes, terms).

@@ -20,7 +20,6 @@ from lnsim_gym.tasks.liquidity.rewards import TERMS
 from lnsim_gym.tasks.liquidity.routes import exceeds_fee_limit
 from lnsim_gym.tasks.loop import (
     conclude_first,
-    has_links,
     linked_network_of,
     network_of,
     note_spendable,
@@ -176,6 +175,8 @@ def _note_request(noted: Any, amount: Any) -> None:
     noted[FEE] = 0
     noted[REASON] = 0
     noted[FAILURE_INDEX] = -1
+    for entry in range(ROUTE, noted.shape[0]):
+        noted[entry] = -1
 
 
 @inlined
@@ -230,6 +231,15 @@ def _apply_deed_to(network_at_index: Any, address: Any, task: Any, index: Any, d
     if reason == 0:
         noted[APPLIED] = amount
         noted[FEE] = fee_msat
+        _note_carrying(noted, read(address, "scratch.work.route"), _mine(task, "route_hops")[variant, row])
+
+
+@outlined
+def _note_carrying(noted: Any, route: Any, hops: Any) -> None:
+    """Note the directions that carried a rebalance, where there is room for them: of parallel channels the chosen."""
+    if noted.shape[0] > ROUTE:
+        for hop in range(hops):
+            noted[ROUTE + hop] = route[hop]
 
 
 @outlined
@@ -252,7 +262,6 @@ def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any)
     noted = counts[LEDGER:]
     row, amount = decision[0], decision[1]
     _note_request(noted, amount)
-    noted[ROUTE] = -1
     if row < 0:
         return
     variant = read(address, "columns.variant")[index]
@@ -369,8 +378,9 @@ def _observe_again(address: Any, task: Any, index: Any) -> None:
 @inlined
 def _direction_of(address: Any, task: Any, index: Any, deed: Any, hop: Any) -> Any:
     """Return a direction of the route of an applied rebalance, -1 beyond its end."""
-    if _mine(task, "attempts") > 0:
-        return _ledger_of(address, index, deed)[ROUTE + hop]
+    noted = _ledger_of(address, index, deed)
+    if noted.shape[0] > ROUTE:
+        return noted[ROUTE + hop]
     row = read(address, "columns.decision")[index, 2 * deed]
     variant = read(address, "columns.variant")[index]
     route = _mine(task, "route")
@@ -395,19 +405,9 @@ def _observe_channel(address: Any, task: Any, index: Any, used: Any) -> None:
 
 
 @inlined
-def _moved_any(address: Any, index: Any) -> Any:
-    """Return whether any rebalance of a step was applied."""
-    moved_msat = 0
-    for deed in range(_deeds(address)):
-        moved_msat += _ledger_of(address, index, deed)[APPLIED]
-    return moved_msat > 0
-
-
-@inlined
 def _observe_used(address: Any, task: Any, index: Any) -> None:
     """Observe what a simulated step left behind, at the cost of what it did rather than of the network's size."""
-    # Where channels are parallel, a rebalance may have taken others than its route says.
-    if _mine(task, "looks_again") != 0 and not (has_links(address) and _moved_any(address, index)):
+    if _mine(task, "looks_again") != 0:
         _observe_again(address, task, index)
     else:
         _observe(address, task, index)

@@ -24,4 +24,4 @@ FAILURE_INDEX: Final = NAMES.index("rebalance_failure_index")
 ROUTE: Final = len(NAMES)
 """Where the route begins, in ``NAMES_WITH_ROUTE``."""
 NAMES_WITH_ROUTE: Final = (*NAMES, *(f"rebalance_direction_{hop}" for hop in range(MAX_ROUTE_HOPS)))
-"""The same for rebalances whose route is found when they are taken: its directions, -1 beyond its end."""
+"""The same for circular rebalances: the directions that carried one, or that a found one tried, -1 beyond its end."""

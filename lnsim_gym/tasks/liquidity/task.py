@@ -15,7 +15,7 @@ from lnsim_gym.compiled.memory import copied, filled
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
-from lnsim_gym.payments import REASON_NAMES, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import MAX_ROUTE_HOPS, REASON_NAMES, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.liquidity import ledger
 from lnsim_gym.tasks.liquidity.actions import RebalanceActions, make_actions
@@ -69,7 +69,7 @@ class LiquidityTask(Task):
             self.actions = make_pair_actions(config.action, self.pairs, config.action_sizes)
             first_direction, needed_msat = self.pairs.ends, self.actions.amounts_msat
         else:
-            self.ledger = ledger.NAMES
+            self.ledger = ledger.NAMES_WITH_ROUTE if config.operation == "circular" else ledger.NAMES
             self._routes = rebalance_routes(config.operation, topology, config.circular_max_hops, own_node)
             self.actions = make_actions(config.action, self._routes, config.action_sizes)
             first_direction = self._routes.directions[:, 0].astype(np.int64)
@@ -159,6 +159,8 @@ class LiquidityTask(Task):
             entries[ledger.FEE] = result.fee_msat
             entries[ledger.REASON] = result.reason
             entries[ledger.FAILURE_INDEX] = result.failure_source_index
+            carrying = (result.carried_by or route) if result.applied_msat else ()
+            entries[ledger.ROUTE :] = [*carrying, *[-1] * MAX_ROUTE_HOPS][: len(entries) - ledger.ROUTE]
             if route:
                 done.append(Rebalance(route, amount_msat, result))
         return tuple(done), self.config.payments_per_step
@@ -169,12 +171,16 @@ class LiquidityTask(Task):
         for (row, amount_msat), entries in self._deeds(decision, noted):
             if row == NO_OP:
                 continue
-            _, applied_msat, fee_msat, reason, failure_index, *found = entries.tolist()
-            result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
+            _, applied_msat, fee_msat, reason, failure_index, *noted_route = entries.tolist()
+            carrying = tuple(direction for direction in noted_route if direction >= 0)
             if self.pairs is None:
                 route = self.routes.route(row)
+                carried_by = carrying if applied_msat and carrying != route else ()
             else:  # where no route was found, the two channels that were asked for
-                route = tuple(direction for direction in found if direction >= 0) or self.pairs.legs(row)
+                route, carried_by = carrying or self.pairs.legs(row), ()
+            result = RebalanceResult(
+                applied_msat, fee_msat, RebalanceReason(reason), failure_index, carried_by=carried_by
+            )
             done.append(Rebalance(route, amount_msat, result))
         return tuple(done)
 
