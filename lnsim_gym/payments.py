@@ -81,7 +81,8 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     max_parts: Annotated[int, Range(1, MAX_PARTS)] = 1
     """Most parts a payment may be split into."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
-    """Whether senders forget what they learned before each payment, or only at reset."""
+    """Whether senders forget what they learned before each payment, or only at reset; meanwhile failures fade with
+    time, in both worlds by the clock of ``traffic.seconds_per_payment``."""
     concurrency: Annotated[int, Range(1, 1_000)] = 1
     """Payments in flight at once; above 1 outcomes depend on timing (real nodes only)."""
 
@@ -130,6 +131,9 @@ class PaymentOutcomes:
     None in networks without parallel channels and inbound fees, where it follows from route and amount. Elsewhere a
     sender pays for the dearest of parallel channels, while the forwarder takes any of them: ``part_route`` has those.
     """
+    time_ms: Int64 | None = None
+    """When each payment was made, in ms of simulated time since the reset, shape (payments,); None where senders
+    forget, as nothing depends on it there."""
 
     @property
     def hops(self) -> Int32:

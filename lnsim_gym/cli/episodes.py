@@ -345,15 +345,17 @@ def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
 
 def _backend_of(trace: Trace, backend: BackendChoice, launcher: LauncherChoice) -> Backend:
     """Return the backend on which a trace is replayed, not open yet."""
+    from lnsim_gym.tasks.config import EnvironmentConfig
+    from lnsim_gym.traffic import compile_traffic
+
+    config = EnvironmentConfig.of(trace.header.config)
+    payment_ms = compile_traffic(config.traffic, trace.topology).payment_ms
     if backend is BackendChoice.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend
-        from lnsim_gym.tasks.config import EnvironmentConfig
-        from lnsim_gym.traffic import compile_traffic
 
-        config = EnvironmentConfig.of(trace.header.config)
-        payment_ms = compile_traffic(config.traffic, trace.topology).payment_ms
         gossip = config.gossip_options
         return SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms, gossip=gossip)
     from lnsim_gym.backends.lnd import LndBackend, LndSettings
 
-    return LndBackend(trace.topology, trace.header.payment, LndSettings(launcher=launcher.value))
+    settings = LndSettings(launcher=launcher.value)
+    return LndBackend(trace.topology, trace.header.payment, settings, payment_ms=payment_ms)

@@ -83,6 +83,7 @@ class SimulatedEpisodes(Episodes):
         ]
         self._reset_networks, self._step_networks = kernels.reset, step_networks
         self._is_ready = False
+        self._remembers = problem.config.payment.mission_control == "per_episode"
         self._address, self._task_address = self._ranges[0][:2]
         self._which, self._decision = state.columns.which, self.columns.decision
         self._decision_one = self.columns.decision[0].data
@@ -232,21 +233,23 @@ class SimulatedEpisodes(Episodes):
         columns = self.columns
         made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
         batch, draws = self.batch(network), int(self._state.columns.served_draws[network])
-        outcomes = super().outcomes(network)
+        time_ms = self._state.columns.time_ms[network].copy() if self._remembers else None
+        outcomes = columns.outcomes(network, time_ms)
         self._attempts.count(made_on, balances_msat, draws, batch, outcomes)
         columns.attempts[network, : len(batch.source)] = outcomes.attempts
         return outcomes
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as those who watch a fast environment keep every step."""
-        *kept, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
+        *kept, time_ms, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
         made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
         draws = int(self._state.columns.served_draws[network])
         if self._state.own_policies:
             made_on = with_kept_policies(made_on)
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
-            batch, outcomes = unpack_batch(kept[:fields], due), unpack_outcomes(kept[fields:], due)
+            batch = unpack_batch(kept[:fields], due)
+            outcomes = unpack_outcomes(kept[fields:], due, time_ms if self._remembers else None)
             self._attempts.count(made_on, served_from_msat, draws, batch, outcomes)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
@@ -295,7 +298,7 @@ class SimulatedEpisodes(Episodes):
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
         if network not in self._copy_calls:
-            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "served_from_msat", "balances_msat")
+            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "time_ms", "served_from_msat", "balances_msat")
             self._copy_calls[network] = [getattr(self._state.columns, name)[network].copy for name in names]
         return self._copy_calls[network]
 

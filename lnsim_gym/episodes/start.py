@@ -40,4 +40,6 @@ def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Epis
     from lnsim_gym.backends.lnd import LndBackend, LndSettings  # noqa: PLC0415
 
     settings = convert(problem.config.lnd, LndSettings, "lnd")
-    return BackendEpisodes(problem, LndBackend(problem.topology, problem.config.payment, settings))
+    return BackendEpisodes(
+        problem, LndBackend(problem.topology, problem.config.payment, settings, payment_ms=problem.traffic.payment_ms)
+    )

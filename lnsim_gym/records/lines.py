@@ -181,6 +181,8 @@ class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     timestamp: datetime
     interventions: tuple[InterventionRecord, ...] = ()
     """Everything that was done, in order, where it is more than one rebalance."""
+    time_ms: tuple[int, ...] = ()
+    """When each payment was made, in ms of simulated time since the episode began; where senders remember."""
     changed_after_rebalance_msat: tuple[ChangedBalance, ...] = ()
     """In large networks, in place of ``balances_after_rebalance_msat``: what changed since the end of the last step."""
     changed_after_msat: tuple[ChangedBalance, ...] = ()

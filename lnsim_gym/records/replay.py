@@ -68,8 +68,9 @@ def replay(trace: Trace, backend: Backend) -> list[Difference]:
 
     Not compared: durations, payment hashes and LND's words; the node that failed a rebalance, where the trace does not
     know it; and the number of attempts when payments may be split, which depends on timing even between two runs on
-    the same nodes. When senders remember from payment to payment, outcomes also depend on when each payment is made,
-    which a trace does not fix: expect differences.
+    the same nodes. When senders remember from payment to payment, outcomes also depend on when each payment is made:
+    the trace has the time of each, and the backend keeps to it. Traces without them are replayed by the backend's
+    own clock.
 
     Args:
         trace: What is to be done.
@@ -114,7 +115,7 @@ def _replay_step(
             backend.set_policy(done.policy_change.direction, done.policy_change.policy)
     yield from _compare_balances(episode, step.step, "balances_after_rebalance_msat", served_from_msat, backend)
     batch = trace.batch(step)
-    outcomes = backend.pay(batch)
+    outcomes = backend.pay(batch, np.array(step.time_ms, np.int64) if step.time_ms else None)
     excluded = _PER_RUN | {"attempts"} if backend.options.max_parts > 1 else _PER_RUN
     for index, payment in enumerate(step.payments):
         made = payment_record(trace.topology, batch, outcomes, index)

@@ -7,6 +7,7 @@ whole. Replaying a trace is the business of ``replay``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -158,6 +159,7 @@ class TraceWriter:
                 payments=tuple(
                     payment_record(self._topology, event.batch, event.outcomes, index) for index in payments
                 ),
+                time_ms=() if event.outcomes.time_ms is None else tuple(event.outcomes.time_ms.tolist()),
                 balances_after_msat=balance_pairs(event.balances_after_msat) if whole else (),
                 changed_after_msat=() if whole else changed_balances(served_from_msat, event.balances_after_msat),
                 timestamp=event.timestamp,
@@ -268,10 +270,19 @@ def _require_step(line: StepLine, trace: Trace) -> None:
     for route in routes:
         if not route or not all(0 <= direction < directions for direction in route):
             raise RecordError(f"a route must be made of directions 0..{directions - 1}, got {list(route)}")
+    _require_times(line)
     for payment in line.payments:
         for name in (payment.source, payment.destination):
             if name not in topology.node_index:
                 raise RecordError(f"a payment names a node that the topology lacks: {name!r}")
+
+
+def _require_times(line: StepLine) -> None:
+    """Refuse times that payments could not be made at one after another."""
+    if line.time_ms and len(line.time_ms) != len(line.payments):
+        raise RecordError(f"expected a time for each of {len(line.payments)} payments, got {len(line.time_ms)}")
+    if any(later < earlier for earlier, later in itertools.pairwise((0, *line.time_ms))):
+        raise RecordError(f"times of payments must not fall, nor be negative, got {list(line.time_ms)}")
 
 
 def _require_balances(balances: Balances, trace: Trace) -> None:

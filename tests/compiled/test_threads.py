@@ -50,7 +50,7 @@ def test_threads_change_nothing_where_senders_and_variants_share_hop_rows(monkey
 
 @pytest.mark.parametrize("max_parts", [1, pytest.param(16, marks=pytest.mark.slow)])
 def test_threads_change_nothing_where_the_senders_memory_is_full(monkeypatch, max_parts):
-    monkeypatch.setattr(prepare, "RECORDS_PER_SENDER", 2)
+    monkeypatch.setattr(prepare, "MOST_RECORDS", 10)
     payment = {"mission_control": "per_episode", "max_parts": max_parts}
     problem = problem_of(30, 120, payment=payment, payments_per_step=60, traffic={"median_amount_sat": 500_000})
     runner = SimulatedEpisodes(problem, 1)

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -146,3 +147,15 @@ def attempts_again(problem, variant, balances_msat, batch):
     network = CompiledNetwork(problem.variants[variant].topology, balances_msat)
     limits_msat = options.fee_limit_msat(batch.amount_msat)
     return [network.pay(*payment).attempts for payment in zip(*batch[:3], limits_msat, strict=True)]
+
+
+def test_senders_of_a_hundred_nodes_remember_a_whole_episode():
+    env = gym.make("LightningNet100-v0", payment={"mission_control": "per_episode"}).unwrapped
+    problem = Problem.of(env.config)
+    runner = SimulatedEpisodes(problem, 1)
+    runner.seed(0, 0)
+    runner.begin(np.ones(1, np.bool_))
+    for _ in range(100):
+        runner.step_one(problem.task.actions.decode_one(0))
+    memory = runner._state.memories
+    assert 10_000 < memory.used.item() < memory.next.size

@@ -50,6 +50,23 @@ def test_a_trace_of_real_nodes_is_replayed_by_the_simulator_to_the_msat(live):
     assert replay(trace, SimulatorBackend(trace.topology, trace.header.payment)) == []
 
 
+@pytest.mark.timeout(300)
+def test_senders_that_remember_do_so_by_one_clock_in_both_worlds(live_launcher, tmp_path):
+    settings = {"payment": {"mission_control": "per_episode"}, "traffic": {"median_amount_sat": 100_000.0}}
+    traces = {}
+    for backend, given in (("simulator", {}), ("lnd", {"lnd": {"launcher": live_launcher}})):
+        env = gym.make("LightningNet-v0", backend=backend, **settings, **given)
+        network = env.unwrapped
+        writer = TraceWriter(tmp_path / backend, network.topology, network.config.payment, backend=backend)
+        play(env, [writer], steps=8)
+        traces[backend] = read_trace(writer.path)
+    simulated, real = (trace.episodes[0].steps for trace in traces.values())
+    assert [step.time_ms for step in real] == [step.time_ms for step in simulated]
+    assert [step.balances_after_msat for step in real] == [step.balances_after_msat for step in simulated]
+    assert sum(not payment.attempts for step in real for payment in step.payments) > 0
+    assert replay(traces["lnd"], SimulatorBackend(env.unwrapped.topology, traces["lnd"].header.payment)) == []
+
+
 def test_payments_that_failed_on_real_nodes_are_recorded_as_failed(live):
     trace, rows = live
     recorded = [row["success"] == "True" for row in rows if row["type"] == "payment"]

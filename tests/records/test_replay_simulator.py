@@ -16,6 +16,7 @@ SETTINGS = {
     "default network": {},
     "generated network": {"topology": GENERATED},
     "circular rebalances": {"operation": "circular", "topology": GENERATED, "rebalance_fee_limit_ppm": 20_000},
+    "senders that remember": {"payment": {"mission_control": "per_episode"}, "topology": GENERATED},
     "several parts": {"payment": {"max_parts": 8}, "topology": GENERATED},
 }
 
@@ -62,6 +63,14 @@ def test_what_the_environment_did_the_backend_replays(recorded):
     assert [len(episode.steps) for episode in trace.episodes] == [15, 15]
     assert any(step.rebalance is not None and step.rebalance.applied_msat for e in trace.episodes for step in e.steps)
     assert replay(trace, SimulatorBackend(topology, trace.header.payment)) == []
+
+
+def test_times_of_payments_are_recorded_where_senders_remember(recorded):
+    trace, _, _, _ = recorded
+    remember = trace.header.payment.mission_control == "per_episode"
+    for episode in trace.episodes:
+        times_ms = [time_ms for step in episode.steps for time_ms in step.time_ms]
+        assert times_ms == (list(range(0, 15 * 20 * 10_000, 10_000)) if remember else [])
 
 
 def test_balances_worked_out_from_the_routes_are_those_of_the_engine(recorded):

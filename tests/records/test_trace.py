@@ -129,6 +129,8 @@ def test_a_trace_is_whole_after_every_step(tmp_path):
         (4, lambda data: data["payments"][1].update(failure_reason="NO_ROUTES"), "line 4: .*Did you mean 'NO_ROUTE'"),
         (4, lambda data: data["payments"][1].update(source="zoe"), "line 4: .*lacks: 'zoe'"),
         (4, lambda data: data["rebalance"].update(route=[14]), r"line 4: .*directions 0..13, got \[14\]"),
+        (4, lambda data: data.update(time_ms=[1]), "line 4: expected a time for each of 3 payments, got 1"),
+        (4, lambda data: data.update(time_ms=[20, 10, 30]), "line 4: times of payments must not fall"),
         (5, lambda data: data.update(steps=3), "line 5: expected step 2, got 3"),
         (5, lambda data: data.update(more=3), "line 5: .*unknown field `more`"),
     ],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
 import subprocess
 import sys
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import gymnasium as gym
@@ -229,6 +232,53 @@ def test_torchrl():
     collector.shutdown()
 
 
+def in_pufferlib(buf=None, seed=0, **settings):
+    """Return an environment as PufferLib makes those of Gymnasium its own."""
+    import pufferlib.emulation
+
+    return pufferlib.emulation.GymnasiumPufferEnv(gym.make(ID, **settings), buf=buf)
+
+
+def nodes_in_pufferlib(buf=None, seed=0):
+    """Return an environment as PufferLib makes those of PettingZoo its own."""
+    import pufferlib.emulation
+
+    return pufferlib.emulation.PettingZooPufferEnv(lnsim_gym.parallel_env(ID), buf=buf)
+
+
+def test_pufferlib(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # it leaves a link where it is imported
+    pytest.importorskip("pufferlib")
+    from pufferlib import vector
+
+    env = in_pufferlib()
+    env.reset(seed=5)
+    observation, reward, terminal, truncation, info = env.step(env.action_space.sample())
+    assert observation.shape == (1, *env.single_observation_space.shape)
+    assert (0 <= reward <= 1, terminal, truncation, info["seed"]) == (True, False, False, 5)
+
+    kinds = ({}, {"action": "box"}, {"action": "multidiscrete"}, {"observation": "dict", "mask_in_observation": True})
+    for settings in kinds:
+        make = partial(vector.make, in_pufferlib, num_envs=2, env_kwargs=settings)
+        with (
+            closing(make(backend=vector.Serial)) as one,
+            closing(make(backend=vector.Multiprocessing, num_workers=2)) as other,
+        ):
+            one.action_space.seed(0)
+            np.testing.assert_array_equal(one.reset(seed=7)[0], other.reset(seed=7)[0])
+            for _ in range(101):
+                action = one.action_space.sample()
+                for its, theirs in zip(one.step(action)[:4], other.step(action)[:4], strict=True):
+                    np.testing.assert_array_equal(its, theirs)
+
+    nodes = vector.make(nodes_in_pufferlib, num_envs=2, backend=vector.Serial)
+    assert nodes.reset()[0].shape[0] == nodes.num_agents == 10
+    for _ in range(101):
+        _, rewards, *_ = nodes.step(nodes.action_space.sample())
+    assert ((rewards >= 0) & (rewards <= 1)).all()
+    nodes.close()
+
+
 def test_pettingzoo_wrappers_of_other_toolkits():
     pytest.importorskip("pettingzoo")
     pytest.importorskip("torchrl")
@@ -247,8 +297,6 @@ def test_pettingzoo_wrappers_of_other_toolkits():
     ],
 )
 def test_single_files_train(script, small, capsys):
-    import importlib.util
-
     path = Path(__file__).parents[2] / "agents" / "single_file" / f"{script}.py"
     spec = importlib.util.spec_from_file_location(script, path)
     module = importlib.util.module_from_spec(spec)
@@ -265,7 +313,8 @@ def test_single_files_train(script, small, capsys):
 )
 def test_what_the_page_of_toolkits_shows_runs(block, tmp_path):
     for library in re.findall(r"^(?:from|import) (\w+)", block.code, re.MULTILINE):
-        pytest.importorskip(library)
+        if importlib.util.find_spec(library) is None:
+            pytest.skip(f"needs {library}")
     code = block.code.replace("100_000", "8_192")
     environ = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-c", code]

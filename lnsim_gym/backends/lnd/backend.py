@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,26 +42,36 @@ class LndBackend(Backend):
         topology: The network to bring up, to join or to attach to.
         options: How payments are sent.
         settings: How it is started, and deadlines.
+        payment_ms: Simulated time of one payment in ms, for senders that remember (``mission_control =
+            "per_episode"``): what they remember fades by that clock, from 0 at every reset. By default, and with
+            ``concurrency`` above 1, it fades with wall clock time.
 
     Raises:
         ConfigError: The topology or the options ask for what real nodes cannot do.
     """
 
     def __init__(
-        self, topology: Topology, options: PaymentOptions | None = None, settings: LndSettings | None = None
+        self,
+        topology: Topology,
+        options: PaymentOptions | None = None,
+        settings: LndSettings | None = None,
+        *,
+        payment_ms: int | None = None,
     ) -> None:
         self.topology = topology
         self.options = options or PaymentOptions()
         self.settings = settings or LndSettings()
+        self._payment_ms = payment_ms
         check_fee_rates(topology)
         self._network: OpenNetwork | None = None
         self._lost = False
         self._finalizer: weakref.finalize[[int, Callable[[], None]], LndBackend] | None = None
         self._pid = os.getpid()
 
-    def __reduce__(self) -> tuple[type[LndBackend], tuple[Topology, PaymentOptions, LndSettings]]:
+    def __reduce__(self) -> tuple[Callable[..., LndBackend], tuple[Topology, PaymentOptions, LndSettings]]:
         """Pickle what it takes to make another one, not the open network."""
-        return LndBackend, (self.topology, self.options, self.settings)
+        made = partial(LndBackend, payment_ms=self._payment_ms)
+        return made, (self.topology, self.options, self.settings)
 
     def open(self) -> None:
         """See ``Backend.open``."""
@@ -99,11 +110,11 @@ class LndBackend(Backend):
         with self._watched():
             network.set_policy(direction, checked)
 
-    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
         """See ``Backend.pay``."""
         network = self._whole()
         with self._watched():
-            return network.pay(batch)
+            return network.pay(batch, time_ms)
 
     def balances_msat(self) -> Int64:
         """Return balances in msat, shape (channels, 2), held to what LND reports.
@@ -146,7 +157,7 @@ class LndBackend(Backend):
             # Runs on close, when the backend is forgotten, and when the interpreter ends.
             self._finalizer = weakref.finalize(self, _in_process, os.getpid(), release)
         try:
-            return OpenNetwork(launcher, topology, self.options, self.settings)
+            return OpenNetwork(launcher, topology, self.options, self.settings, self._payment_ms)
         except BaseException:
             self._release()
             raise

@@ -175,16 +175,19 @@ class SimulatorBackend(Backend):
         self._scratch = make_scratch(self._network)
         self._memory = self._memory._replace(chance_ms=filled(self._memory.next.shape, -1, np.int64))
 
-    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
-        """Make the payments of a batch, one after another."""
+    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+        """Make the payments of a batch, one after another; see ``Backend.pay``."""
         payments = len(batch.source)
         outcomes = make_outcomes(payments, self.options.max_parts, linked=self._network.links is not None)
-        now_ms = self._now_ms + self._payment_ms * np.arange(payments)
+        own_ms = self._now_ms + self._payment_ms * np.arange(payments)
+        now_ms = own_ms if time_ms is None else np.ascontiguousarray(time_ms, np.int64)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
         made = (source, destination, amount_msat, self.options.fee_limit_msat(amount_msat), now_ms)
         pay_batch(self._network, self._balances, self._scratch, self._memory, self._settings, made, outcomes)
-        self._now_ms += self._payment_ms * payments
-        return payment_outcomes(outcomes)
+        if payments:
+            self._now_ms = int(now_ms[-1]) + self._payment_ms
+        remember = self.options.mission_control == "per_episode"
+        return payment_outcomes(outcomes, now_ms if remember else None)
 
     def balances_msat(self) -> Int64:
         """Return a fresh array of balances in msat, shape (channels, 2), initiator first."""

@@ -16,6 +16,7 @@ from lnsim_gym.backends.lnd.network.connections import connect_again
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.fractions import find_fractions, read_exact
 from lnsim_gym.backends.lnd.network.ledger import Ledger
+from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.payments import Payer
 from lnsim_gym.backends.lnd.network.policies import change_policies
 from lnsim_gym.backends.lnd.network.pushes import Push, plan_pushes
@@ -44,18 +45,26 @@ class OpenNetwork:
         topology: What it is, or is to become.
         options: How payments are sent.
         settings: Deadlines.
+        payment_ms: Simulated time of a payment in ms, see ``SendersMemory``.
 
     Raises:
         BringUpError: It did not become ready.
     """
 
     def __init__(
-        self, launcher: Launcher, topology: Topology, options: PaymentOptions, settings: NetworkSettings
+        self,
+        launcher: Launcher,
+        topology: Topology,
+        options: PaymentOptions,
+        settings: NetworkSettings,
+        payment_ms: int | None = None,
     ) -> None:
         self.launcher = launcher
         self.topology = topology
         self._options = options
         self._settings = settings
+        remember = options.mission_control == "per_episode" and options.concurrency == 1
+        self._memory = SendersMemory(payment_ms if remember else None)
         self._network = bring_up(launcher, topology, settings)
         self._start_msat = topology.start_balances_msat()
         run(self._take_ledger())
@@ -99,15 +108,15 @@ class OpenNetwork:
         self.ledger.check(self._network.balances_sat(ends))
         return self.ledger.balances_msat
 
-    def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
+    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Payer.pay``."""
-        outcomes = run(self._payer.pay(batch))
+        outcomes = run(self._payer.pay(batch, time_ms))
         self.check_alive()
         return outcomes
 
     def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """Send an amount over a pinned route; see ``Rebalancer.send``."""
-        return run(self._rebalancer.send(route, amount_msat))
+        return run(self._rebalance(route, amount_msat))
 
     def set_policy(self, direction: int, policy: Policy) -> None:
         """Announce another policy of a direction, and return when every node knows it.
@@ -144,8 +153,9 @@ class OpenNetwork:
         return run(self._network.clients[0].call(rpc.GET_INFO)).version
 
     def forget(self) -> None:
-        """Reset mission control of every node."""
+        """Reset mission control of every node; the time of what senders remember begins anew."""
         run(self._network.forget())
+        self._memory.restart()
 
     def can_restore(self) -> bool:
         """Whether there is a snapshot, and the chain it belongs to still answers."""
@@ -184,6 +194,14 @@ class OpenNetwork:
         with suppress(BackendError):
             run(self._network.close())
 
+    async def _rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
+        """Send an amount over a pinned route; the sender learns from it too."""
+        sender = self._network.clients[int(self.topology.arrays.source[route[0]])]
+        await self._memory.recall(sender)
+        result = await self._rebalancer.send(route, amount_msat)
+        await self._memory.note(sender)
+        return result
+
     async def _announce(self, topology: Topology, directions: list[int]) -> None:
         """Give some directions the policies that a topology has for them; fees follow it from now on."""
         await change_policies(self._network, topology, directions, self._settings.bring_up_timeout_s)
@@ -195,7 +213,7 @@ class OpenNetwork:
         self.ledger = Ledger(self.topology, balances_msat)
         forwards = Forwards(self._network)
         await forwards.skip_past()
-        self._payer = Payer(self._network, self.ledger, forwards, self._options, self._settings)
+        self._payer = Payer(self._network, self.ledger, forwards, self._options, self._settings, self._memory)
         self._rebalancer = Rebalancer(self._network, self.ledger, forwards, self._options, self._settings)
         await find_fractions(self._network, self.ledger, self._rebalancer, guessed)
 

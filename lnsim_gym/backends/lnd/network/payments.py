@@ -14,9 +14,11 @@ from typing import Final
 
 import numpy as np
 
+from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
+from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.patience import patiently
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
 from lnsim_gym.backends.lnd.rpc import calls as rpc
@@ -48,6 +50,8 @@ class _Outcome:
     reason: int
     payment_hash: str
     duration_s: float
+    time_ms: int
+    """Simulated time since the reset at which it was made."""
     routes: tuple[tuple[int, ...], ...]
     """Directions that each settled part went over."""
 
@@ -61,6 +65,7 @@ class Payer:
         forwards: Tells which channels settled payments went over.
         options: How payments are sent.
         settings: Deadlines.
+        memory: What senders remember, where they do.
     """
 
     def __init__(
@@ -70,15 +75,18 @@ class Payer:
         forwards: Forwards,
         options: PaymentOptions,
         settings: NetworkSettings,
+        memory: SendersMemory,
     ) -> None:
         self._network = network
         self._ledger = ledger
         self._forwards = forwards
         self._options = options
         self._settings = settings
+        self._memory = memory
+        self._remember = options.mission_control == "per_episode"
 
-    async def pay(self, batch: PaymentBatch) -> PaymentOutcomes:
-        """Make the payments of a batch.
+    async def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+        """Make the payments of a batch; see ``Backend.pay``.
 
         Raises:
             BackendLost: A node is gone or hangs; payments that settled before are booked.
@@ -91,7 +99,10 @@ class Payer:
 
         async def worker() -> None:
             for index in waiting:
+                if time_ms is not None:
+                    self._memory.set_time(int(time_ms[index]))
                 outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]))
+                self._memory.pass_time()
                 if one_by_one:
                     await self._settle_down(self._touched(outcome.payment))
                     self._forwards.forget()
@@ -108,17 +119,17 @@ class Payer:
         refused = _refused(batch, index)
         if refused is not None:
             payment = lightning_pb2.Payment(status=lightning_pb2.Payment.FAILED)
-            return _Outcome(payment, refused, "", time.perf_counter() - started, ())
+            return _Outcome(payment, refused, "", time.perf_counter() - started, self._memory.now_ms, ())
         sender = self._network.clients[int(batch.source[index])]
         receiver = self._network.clients[int(batch.destination[index])]
         invoice = lightning_pb2.Invoice(
             value_msat=int(batch.amount_msat[index]), memo=DESCRIPTIONS[int(batch.description[index])]
         )
         adding = receiver.call(rpc.ADD_INVOICE, invoice)
-        if self._options.mission_control == "per_payment":
-            added, _ = await asyncio.gather(adding, self._network.forget([int(batch.source[index])]))
+        if self._remember:
+            added, _ = await asyncio.gather(adding, self._memory.recall(sender))
         else:
-            added = await adding
+            added, _ = await asyncio.gather(adding, self._network.forget([int(batch.source[index])]))
         request = router_pb2.SendPaymentRequest(
             payment_request=added.payment_request,
             fee_limit_msat=fee_limit_msat,
@@ -127,6 +138,7 @@ class Payer:
             # Only of a payment in parts does ``_send`` need to hear before it ends.
             no_inflight_updates=self._options.max_parts == 1,
         )
+        time_ms = self._memory.now_ms
         try:
             payment, reason = await patiently(
                 self._network, self._settings, self._send(sender, receiver, request, added)
@@ -135,7 +147,10 @@ class Payer:
             await self._look_up(sender, added.r_hash)
             raise
         duration_s = time.perf_counter() - started
-        return _Outcome(payment, reason, added.r_hash.hex(), duration_s, await self._book(payment))
+        routes = await self._book(payment)
+        if self._remember:
+            await self._memory.note(sender)
+        return _Outcome(payment, reason, added.r_hash.hex(), duration_s, time_ms, routes)
 
     async def _send(
         self,
@@ -215,6 +230,7 @@ class Payer:
             duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
             payment_hash=tuple(outcome.payment_hash for outcome in outcomes),
             part_hop_msat=None if self._network.topology.is_plain else part_hop_msat,
+            time_ms=np.array([outcome.time_ms for outcome in outcomes], np.int64) if self._remember else None,
         )
 
 

@@ -71,6 +71,16 @@ RESET_MISSION_CONTROL: Final = Method(
     router_pb2.ResetMissionControlRequest,
     router_pb2.ResetMissionControlResponse,
 )
+QUERY_MISSION_CONTROL: Final = Method(
+    "/routerrpc.Router/QueryMissionControl",
+    router_pb2.QueryMissionControlRequest,
+    router_pb2.QueryMissionControlResponse,
+)
+IMPORT_MISSION_CONTROL: Final = Method(
+    "/routerrpc.Router/XImportMissionControl",
+    router_pb2.XImportMissionControlRequest,
+    router_pb2.XImportMissionControlResponse,
+)
 
 METHODS: Final[tuple[Method[Any, Any], ...]] = tuple(
     value for value in list(globals().values()) if isinstance(value, Method)

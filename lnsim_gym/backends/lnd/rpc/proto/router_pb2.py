@@ -15,15 +15,15 @@ _sym_db = _symbol_database.Default()
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2 as lightning__pb2
 
 
-DESCRIPTOR = POOL.AddSerializedFile(b'\n\x0crouter.proto\x12\trouterrpc\x1a\x0flightning.proto\"\x8e\x01\n\x12SendPaymentRequest\x12\x17\n\x0fpayment_request\x18\x05 \x01(\t\x12\x17\n\x0ftimeout_seconds\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x65\x65_limit_msat\x18\r \x01(\x03\x12\x11\n\tmax_parts\x18\x11 \x01(\r\x12\x1b\n\x13no_inflight_updates\x18\x12 \x01(\x08\"H\n\x13TrackPaymentRequest\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c\x12\x1b\n\x13no_inflight_updates\x18\x02 \x01(\x08\"\x84\x01\n\x11\x42uildRouteRequest\x12\x10\n\x08\x61mt_msat\x18\x01 \x01(\x03\x12\x18\n\x10\x66inal_cltv_delta\x18\x02 \x01(\x05\x12\x18\n\x10outgoing_chan_id\x18\x03 \x01(\x04\x12\x13\n\x0bhop_pubkeys\x18\x04 \x03(\x0c\x12\x14\n\x0cpayment_addr\x18\x05 \x01(\x0c\"1\n\x12\x42uildRouteResponse\x12\x1b\n\x05route\x18\x01 \x01(\x0b\x32\x0c.lnrpc.Route\"^\n\x12SendToRouteRequest\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c\x12\x1b\n\x05route\x18\x02 \x01(\x0b\x32\x0c.lnrpc.Route\x12\x15\n\rskip_temp_err\x18\x03 \x01(\x08\"\x1c\n\x1aResetMissionControlRequest\"\x1d\n\x1bResetMissionControlResponse\"o\n\x17UpdateChanStatusRequest\x12\'\n\nchan_point\x18\x01 \x01(\x0b\x32\x13.lnrpc.ChannelPoint\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.routerrpc.ChanStatusAction\"\x1a\n\x18UpdateChanStatusResponse*5\n\x10\x43hanStatusAction\x12\n\n\x06\x45NABLE\x10\x00\x12\x0b\n\x07\x44ISABLE\x10\x01\x12\x08\n\x04\x41UTO\x10\x02\x32\xe0\x03\n\x06Router\x12@\n\rSendPaymentV2\x12\x1d.routerrpc.SendPaymentRequest\x1a\x0e.lnrpc.Payment0\x01\x12\x42\n\x0eTrackPaymentV2\x12\x1e.routerrpc.TrackPaymentRequest\x1a\x0e.lnrpc.Payment0\x01\x12\x42\n\rSendToRouteV2\x12\x1d.routerrpc.SendToRouteRequest\x1a\x12.lnrpc.HTLCAttempt\x12\x64\n\x13ResetMissionControl\x12%.routerrpc.ResetMissionControlRequest\x1a&.routerrpc.ResetMissionControlResponse\x12I\n\nBuildRoute\x12\x1c.routerrpc.BuildRouteRequest\x1a\x1d.routerrpc.BuildRouteResponse\x12[\n\x10UpdateChanStatus\x12\".routerrpc.UpdateChanStatusRequest\x1a#.routerrpc.UpdateChanStatusResponseb\x06proto3')
+DESCRIPTOR = POOL.AddSerializedFile(b'\n\x0crouter.proto\x12\trouterrpc\x1a\x0flightning.proto\"\x8e\x01\n\x12SendPaymentRequest\x12\x17\n\x0fpayment_request\x18\x05 \x01(\t\x12\x17\n\x0ftimeout_seconds\x18\x06 \x01(\x05\x12\x16\n\x0e\x66\x65\x65_limit_msat\x18\r \x01(\x03\x12\x11\n\tmax_parts\x18\x11 \x01(\r\x12\x1b\n\x13no_inflight_updates\x18\x12 \x01(\x08\"H\n\x13TrackPaymentRequest\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c\x12\x1b\n\x13no_inflight_updates\x18\x02 \x01(\x08\"\x84\x01\n\x11\x42uildRouteRequest\x12\x10\n\x08\x61mt_msat\x18\x01 \x01(\x03\x12\x18\n\x10\x66inal_cltv_delta\x18\x02 \x01(\x05\x12\x18\n\x10outgoing_chan_id\x18\x03 \x01(\x04\x12\x13\n\x0bhop_pubkeys\x18\x04 \x03(\x0c\x12\x14\n\x0cpayment_addr\x18\x05 \x01(\x0c\"1\n\x12\x42uildRouteResponse\x12\x1b\n\x05route\x18\x01 \x01(\x0b\x32\x0c.lnrpc.Route\"^\n\x12SendToRouteRequest\x12\x14\n\x0cpayment_hash\x18\x01 \x01(\x0c\x12\x1b\n\x05route\x18\x02 \x01(\x0b\x32\x0c.lnrpc.Route\x12\x15\n\rskip_temp_err\x18\x03 \x01(\x08\"\x1c\n\x1aResetMissionControlRequest\"\x1d\n\x1bResetMissionControlResponse\"\x1c\n\x1aQueryMissionControlRequest\"D\n\x1bQueryMissionControlResponse\x12%\n\x05pairs\x18\x02 \x03(\x0b\x32\x16.routerrpc.PairHistory\"E\n\x1cXImportMissionControlRequest\x12%\n\x05pairs\x18\x01 \x03(\x0b\x32\x16.routerrpc.PairHistory\"\x1f\n\x1dXImportMissionControlResponse\"W\n\x0bPairHistory\x12\x11\n\tnode_from\x18\x01 \x01(\x0c\x12\x0f\n\x07node_to\x18\x02 \x01(\x0c\x12$\n\x07history\x18\x07 \x01(\x0b\x32\x13.routerrpc.PairData\"\x93\x01\n\x08PairData\x12\x11\n\tfail_time\x18\x01 \x01(\x03\x12\x14\n\x0c\x66\x61il_amt_sat\x18\x02 \x01(\x03\x12\x15\n\rfail_amt_msat\x18\x04 \x01(\x03\x12\x14\n\x0csuccess_time\x18\x05 \x01(\x03\x12\x17\n\x0fsuccess_amt_sat\x18\x06 \x01(\x03\x12\x18\n\x10success_amt_msat\x18\x07 \x01(\x03\"o\n\x17UpdateChanStatusRequest\x12\'\n\nchan_point\x18\x01 \x01(\x0b\x32\x13.lnrpc.ChannelPoint\x12+\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32\x1b.routerrpc.ChanStatusAction\"\x1a\n\x18UpdateChanStatusResponse*5\n\x10\x43hanStatusAction\x12\n\n\x06\x45NABLE\x10\x00\x12\x0b\n\x07\x44ISABLE\x10\x01\x12\x08\n\x04\x41UTO\x10\x02\x32\xb2\x05\n\x06Router\x12@\n\rSendPaymentV2\x12\x1d.routerrpc.SendPaymentRequest\x1a\x0e.lnrpc.Payment0\x01\x12\x42\n\x0eTrackPaymentV2\x12\x1e.routerrpc.TrackPaymentRequest\x1a\x0e.lnrpc.Payment0\x01\x12\x42\n\rSendToRouteV2\x12\x1d.routerrpc.SendToRouteRequest\x1a\x12.lnrpc.HTLCAttempt\x12\x64\n\x13ResetMissionControl\x12%.routerrpc.ResetMissionControlRequest\x1a&.routerrpc.ResetMissionControlResponse\x12\x64\n\x13QueryMissionControl\x12%.routerrpc.QueryMissionControlRequest\x1a&.routerrpc.QueryMissionControlResponse\x12j\n\x15XImportMissionControl\x12\'.routerrpc.XImportMissionControlRequest\x1a(.routerrpc.XImportMissionControlResponse\x12I\n\nBuildRoute\x12\x1c.routerrpc.BuildRouteRequest\x1a\x1d.routerrpc.BuildRouteResponse\x12[\n\x10UpdateChanStatus\x12\".routerrpc.UpdateChanStatusRequest\x1a#.routerrpc.UpdateChanStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'router_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANSTATUSACTION']._serialized_start=747
-  _globals['_CHANSTATUSACTION']._serialized_end=800
+  _globals['_CHANSTATUSACTION']._serialized_start=1190
+  _globals['_CHANSTATUSACTION']._serialized_end=1243
   _globals['_SENDPAYMENTREQUEST']._serialized_start=45
   _globals['_SENDPAYMENTREQUEST']._serialized_end=187
   _globals['_TRACKPAYMENTREQUEST']._serialized_start=189
@@ -38,10 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESETMISSIONCONTROLREQUEST']._serialized_end=573
   _globals['_RESETMISSIONCONTROLRESPONSE']._serialized_start=575
   _globals['_RESETMISSIONCONTROLRESPONSE']._serialized_end=604
-  _globals['_UPDATECHANSTATUSREQUEST']._serialized_start=606
-  _globals['_UPDATECHANSTATUSREQUEST']._serialized_end=717
-  _globals['_UPDATECHANSTATUSRESPONSE']._serialized_start=719
-  _globals['_UPDATECHANSTATUSRESPONSE']._serialized_end=745
-  _globals['_ROUTER']._serialized_start=803
-  _globals['_ROUTER']._serialized_end=1283
+  _globals['_QUERYMISSIONCONTROLREQUEST']._serialized_start=606
+  _globals['_QUERYMISSIONCONTROLREQUEST']._serialized_end=634
+  _globals['_QUERYMISSIONCONTROLRESPONSE']._serialized_start=636
+  _globals['_QUERYMISSIONCONTROLRESPONSE']._serialized_end=704
+  _globals['_XIMPORTMISSIONCONTROLREQUEST']._serialized_start=706
+  _globals['_XIMPORTMISSIONCONTROLREQUEST']._serialized_end=775
+  _globals['_XIMPORTMISSIONCONTROLRESPONSE']._serialized_start=777
+  _globals['_XIMPORTMISSIONCONTROLRESPONSE']._serialized_end=808
+  _globals['_PAIRHISTORY']._serialized_start=810
+  _globals['_PAIRHISTORY']._serialized_end=897
+  _globals['_PAIRDATA']._serialized_start=900
+  _globals['_PAIRDATA']._serialized_end=1047
+  _globals['_UPDATECHANSTATUSREQUEST']._serialized_start=1049
+  _globals['_UPDATECHANSTATUSREQUEST']._serialized_end=1160
+  _globals['_UPDATECHANSTATUSRESPONSE']._serialized_start=1162
+  _globals['_UPDATECHANSTATUSRESPONSE']._serialized_end=1188
+  _globals['_ROUTER']._serialized_start=1246
+  _globals['_ROUTER']._serialized_end=1936
 # @@protoc_insertion_point(module_scope)

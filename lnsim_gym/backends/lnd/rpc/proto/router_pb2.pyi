@@ -78,6 +78,52 @@ class ResetMissionControlResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class QueryMissionControlRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class QueryMissionControlResponse(_message.Message):
+    __slots__ = ("pairs",)
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PairHistory]
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PairHistory, _Mapping]]] = ...) -> None: ...
+
+class XImportMissionControlRequest(_message.Message):
+    __slots__ = ("pairs",)
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PairHistory]
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PairHistory, _Mapping]]] = ...) -> None: ...
+
+class XImportMissionControlResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class PairHistory(_message.Message):
+    __slots__ = ("node_from", "node_to", "history")
+    NODE_FROM_FIELD_NUMBER: _ClassVar[int]
+    NODE_TO_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    node_from: bytes
+    node_to: bytes
+    history: PairData
+    def __init__(self, node_from: _Optional[bytes] = ..., node_to: _Optional[bytes] = ..., history: _Optional[_Union[PairData, _Mapping]] = ...) -> None: ...
+
+class PairData(_message.Message):
+    __slots__ = ("fail_time", "fail_amt_sat", "fail_amt_msat", "success_time", "success_amt_sat", "success_amt_msat")
+    FAIL_TIME_FIELD_NUMBER: _ClassVar[int]
+    FAIL_AMT_SAT_FIELD_NUMBER: _ClassVar[int]
+    FAIL_AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_TIME_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_AMT_SAT_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    fail_time: int
+    fail_amt_sat: int
+    fail_amt_msat: int
+    success_time: int
+    success_amt_sat: int
+    success_amt_msat: int
+    def __init__(self, fail_time: _Optional[int] = ..., fail_amt_sat: _Optional[int] = ..., fail_amt_msat: _Optional[int] = ..., success_time: _Optional[int] = ..., success_amt_sat: _Optional[int] = ..., success_amt_msat: _Optional[int] = ...) -> None: ...
+
 class UpdateChanStatusRequest(_message.Message):
     __slots__ = ("chan_point", "action")
     CHAN_POINT_FIELD_NUMBER: _ClassVar[int]
