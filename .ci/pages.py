@@ -134,6 +134,8 @@ def environment_page(file: EnvironmentFile) -> str:
         "Steps in an episode": f"{spec.max_episode_steps}",
         "Deterministic": "no" if spec.nondeterministic else "yes: seed and actions decide everything",
     }
+    reward = getattr(environment.config, "reward", None)  # some tasks pay what they always pay
+    chosen = "The" if reward is None else f"`reward = {as_toml(reward)}`; the"
     lines = [f"# {file.id}", "", f"{file.description}.", ""]
     if (PAGES / picture).is_file():
         lines += [f"![The first steps of an episode](../{picture})", ""]
@@ -152,7 +154,7 @@ def environment_page(file: EnvironmentFile) -> str:
         "",
         "## Reward",
         "",
-        f'`reward = {as_toml(environment.config.reward)}`; the terms, which `info["rewards"]` has in every step, are:',
+        f'{chosen} terms, which `info["rewards"]` has in every step, are:',
         "",
         "| term | meaning |",
         "| --- | --- |",
