@@ -424,7 +424,7 @@ def _place_of(network: Any, node: Any, neighbour: Any) -> Any:
 
 
 @fused
-def _search(
+def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as what it does
     network: Any,
     balances: Any,
     work: Any,
