@@ -385,11 +385,11 @@ def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
     That is its incoming directions; or, where only neighbours of the sender and the sender itself are within reach and
     they are far fewer, the incoming directions of the sender and one step more, which stands for the sender.
     """
-    first, last = np.int64(network.first_incoming[node]), np.int64(network.first_incoming[node + 1])
-    if reach <= 1:
-        own_first, own_last = np.int64(network.first_incoming[sender]), np.int64(network.first_incoming[sender + 1])
-        if last - first > LOOK_UP_COST * (own_last - own_first + 1):
-            return (own_first if reach == 1 else own_last), own_last + 1, True
+    first, last = np.uint64(network.first_incoming[node]), np.uint64(network.first_incoming[node + 1])
+    if last - first > np.uint64(LOOK_UP_COST) and reach <= 1:
+        own_first, own_last = np.uint64(network.first_incoming[sender]), np.uint64(network.first_incoming[sender + 1])
+        if last - first > np.uint64(LOOK_UP_COST) * (own_last - own_first + np.uint64(1)):
+            return (own_first if reach == 1 else own_last), own_last + np.uint64(1), True
     return first, last, False
 
 
@@ -400,11 +400,13 @@ def _neighbour(network: Any, hops_to: Any, sender: Any, node: Any, step: Any, la
     Where they are no neighbours, so many hops that it is never within reach.
     """
     if not looks_up:
-        neighbour = network.neighbour[np.uint64(step)]
-        return neighbour, np.int64(step), np.int64(hops_to[neighbour])
-    neighbour = sender if step == last - 1 else network.neighbour[np.uint64(step)]
+        neighbour = network.neighbour[step]
+        return neighbour, step, np.int64(hops_to[neighbour])
+    neighbour = sender if step + np.uint64(1) == last else network.neighbour[step]
     place = _place_of(network, node, neighbour)
-    return neighbour, place, np.int64(UNREACHABLE + 1 if place == NO_PLACE else hops_to[neighbour])
+    if place == NO_PLACE:
+        return neighbour, step, np.int64(UNREACHABLE + 1)
+    return neighbour, np.uint64(place), np.int64(hops_to[neighbour])
 
 
 @outlined
@@ -422,7 +424,7 @@ def _place_of(network: Any, node: Any, neighbour: Any) -> Any:
 
 
 @fused
-def _search(
+def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as what it does
     network: Any,
     balances: Any,
     work: Any,
@@ -468,21 +470,22 @@ def _search(
                         limit = found
                         reached = True
                     continue
-                to_go = _still_to_go(bounds, neighbour, hops)
-                if distance + gain + to_go >= limit:
-                    passed_by = min(passed_by, distance + gain + to_go)
-                    continue
+                if bounds.is_close:
+                    least = distance + gain + _still_to_go(bounds, neighbour, hops)
+                    if least >= limit:
+                        passed_by = min(passed_by, least)
+                        continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
-                    key = found + to_go
+                    key = found + _still_to_go(bounds, neighbour, hops)
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
                     if key < limit:
                         _push(queue, queued, key, neighbour)
                         queued += 1
-                    else:
-                        passed_by = min(passed_by, key)
+                    elif key < passed_by:
+                        passed_by = key
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
