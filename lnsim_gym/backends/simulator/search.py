@@ -356,9 +356,9 @@ def _far_to_go(bounds: Any, hops: Any) -> Any:
 
 
 @fused
-def _still_to_go(bounds: Any, node: Any, hops: Any) -> Any:
+def _still_to_go(bounds: Any, node: Any, hops: Any, wide: Any) -> Any:
     """Return the least distance that the path from the sender to a node, so many hops from it, adds, in msat."""
-    if not bounds.is_close:
+    if wide is None or not bounds.is_close:
         return _far_to_go(bounds, np.int64(hops if hops < MAX_BOUND_HOPS else MAX_BOUND_HOPS))
     back = bounds.hops_back[node]
     back = back if back < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS
@@ -379,13 +379,15 @@ def _reach(bounds: Any, distance: Any, limit: Any) -> Any:
 
 
 @fused
-def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
+def _steps(network: Any, sender: Any, node: Any, reach: Any, wide: Any) -> Any:
     """Return what to go through for the neighbours of a node within a reach, and whether to look places up.
 
     That is its incoming directions; or, where only neighbours of the sender and the sender itself are within reach and
     they are far fewer, the incoming directions of the sender and one step more, which stands for the sender.
     """
     first, last = np.uint64(network.first_incoming[node]), np.uint64(network.first_incoming[node + 1])
+    if wide is None:
+        return first, last, False
     if last - first > np.uint64(LOOK_UP_COST) and reach <= 1:
         own_first, own_last = np.uint64(network.first_incoming[sender]), np.uint64(network.first_incoming[sender + 1])
         if last - first > np.uint64(LOOK_UP_COST) * (own_last - own_first + np.uint64(1)):
@@ -394,12 +396,14 @@ def _steps(network: Any, sender: Any, node: Any, reach: Any) -> Any:
 
 
 @fused
-def _neighbour(network: Any, hops_to: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any) -> Any:
+def _neighbour(
+    network: Any, hops_to: Any, sender: Any, node: Any, step: Any, last: Any, looks_up: Any, wide: Any
+) -> Any:
     """Return the neighbour of a node that a step of ``_steps`` stands for, its place, and its hops from the sender.
 
     Where they are no neighbours, so many hops that it is never within reach.
     """
-    if not looks_up:
+    if wide is None or not looks_up:
         neighbour = network.neighbour[step]
         return neighbour, step, np.int64(hops_to[neighbour])
     neighbour = sender if step + np.uint64(1) == last else network.neighbour[step]
@@ -434,10 +438,12 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
     fee_limit: Any,
     now: Any,
     bounds: Any,
+    wide: Any,
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached.
 
-    Also returns the least distance, of those seen, that a route beyond the limit may have, or ``FAR``.
+    Also returns the least distance, of those seen, that a route beyond the limit may have, or ``FAR``. ``wide`` is None
+    for the first search in a small network, which is compiled without what pays only where there is much to look at.
     """
     labels, queue = work.label, work.queue
     cost, limit = bounds.attempt_cost_msat, bounds.limit
@@ -459,9 +465,9 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
             # before the loop is at worst too far.
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
-            first, last, looks_up = _steps(network, sender, node, reach)
+            first, last, looks_up = _steps(network, sender, node, reach, wide)
             for step in range(first, last):
-                neighbour, place, hops = _neighbour(network, bounds.hops_to, sender, node, step, last, looks_up)
+                neighbour, place, hops = _neighbour(network, bounds.hops_to, sender, node, step, last, looks_up, wide)
                 if hops > reach or is_further_channel(network, network.links, place):
                     continue
                 if neighbour == sender:
@@ -470,14 +476,14 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
                         limit = found
                         reached = True
                     continue
-                if bounds.is_close:
-                    least = distance + gain + _still_to_go(bounds, neighbour, hops)
+                if wide is not None and bounds.is_close:
+                    least = distance + gain + _still_to_go(bounds, neighbour, hops, wide)
                     if least >= limit:
                         passed_by = min(passed_by, least)
                         continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
-                    key = found + _still_to_go(bounds, neighbour, hops)
+                    key = found + _still_to_go(bounds, neighbour, hops, wide)
                     labels[neighbour].key = key
                     if key < next_key:  # the new best takes the place of the old one, which is queued instead
                         key, neighbour, next_key, next_node = next_key, next_node, key, neighbour
@@ -495,6 +501,14 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
         distance = label.distance
         fee = _outbound_fee_msat(network.links, work, node)
         path = Path(label.weight, label.received_msat, label.probability, label.lock, fee, False)
+
+
+@outlined
+def _search_widely(
+    network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any, bounds: Any
+) -> Any:
+    """``_search`` for large networks and for what the first search did not find."""
+    return _search(network, balances, work, sender, target, amount, fee_limit, now, bounds, True)
 
 
 @inlined
@@ -543,11 +557,15 @@ def find_route(
     if not boosted:
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     detours = DETOUR[apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
-    hops_back, is_close = hops_to, False
+    hops_back, is_close, is_small = hops_to, False, network.hops.shape[0] > 0
     show(network, network.links, work.knowledge)
     while True:
         bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit, hops_back, detours, is_close)
-        reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds)
+        if is_small:
+            reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds, None)
+            is_small = False
+        else:
+            reached, passed_by = _search_widely(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
         if not is_close:
