@@ -36,7 +36,7 @@ from tests.compiled.episodes import SETTINGS, assert_same, drive
 from tests.oracle.scenarios import random_balances, random_payment, random_topology
 
 CASES = [
-    pytest.param(case, threads, id=f"{case}-{threads}", marks=[pytest.mark.slow] * ("pricing" in case.values()))
+    pytest.param(case, threads, id=f"{case}-{threads}", marks=[pytest.mark.slow] * ("task" in case))
     for case in SETTINGS
     for threads in (1, 3)
 ]

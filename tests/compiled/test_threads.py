@@ -59,7 +59,7 @@ def test_threads_change_nothing_where_the_senders_memory_is_full(monkeypatch, ma
     for _ in range(6):
         runner.step_one(problem.task.actions.decode_one(0))
     memories = runner._state.memories
-    assert memories.used[0, 0] == memories.next.shape[1] == 60
+    assert memories.used[0, 0] == memories.next.shape[1] == 10
     assert_threads_change_nothing(problem, steps=6)
 
 

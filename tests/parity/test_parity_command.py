@@ -19,6 +19,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.payments import PaymentOptions
 from tests.parity.drawing import fresh_seed
 
+pytestmark = pytest.mark.slow  # networks with links are compiled for a minute
 OPTIONS = PaymentOptions(fee_limit_ppm=500_000)
 
 
@@ -56,7 +57,6 @@ def deeds_of_the_simulator(seed, count):
         yield replace(deed, seen=simulated.outcome(deed, rng.getrandbits(64)))
 
 
-@pytest.mark.slow
 def test_what_the_simulator_gives_is_possible_and_a_msat_beside_it_is_not():
     several = 0
     for deed in deeds_of_the_simulator(4, 60):

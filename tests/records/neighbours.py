@@ -38,7 +38,7 @@ class Neighbours(Backend):
         # No node forwards here, so none charges what a policy says.
         self.topology.checked_policy(direction, policy)
 
-    def pay(self, batch):
+    def pay(self, batch, time_ms=None):
         ends = zip(self.topology.arrays.source.tolist(), self.topology.arrays.destination.tolist(), strict=True)
         joins = {pair: direction for direction, pair in enumerate(ends)}
         count = len(batch.source)

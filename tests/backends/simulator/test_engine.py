@@ -126,6 +126,7 @@ def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, 
     assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(rng=randoms)
 def test_payments_over_parallel_channels_with_inbound_fees_and_disabled_ends_equal_the_oracle(rng):

@@ -30,6 +30,7 @@ OPTIONS = (
     GossipOptions(trickle_seconds=20, sub_batch_seconds=0, max_update_burst=1, update_interval_seconds=600),
     GossipOptions(max_update_burst=4, update_interval_seconds=86_400),
 )
+pytestmark = pytest.mark.slow  # networks with links are compiled for a minute
 OLD = Policy(fee_base_msat=1_000, fee_rate_ppm=0, time_lock_delta=40, min_htlc_msat=1_000)
 AMOUNT_MSAT = 50_000_000
 MINUTE_MS = 60_000

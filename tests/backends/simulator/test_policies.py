@@ -50,6 +50,7 @@ def assert_same_rebalance(rng, backend, oracle, now_ms):
     assert backend.balances_msat().tolist() == oracle.balances_msat()
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(
     rng=randoms,

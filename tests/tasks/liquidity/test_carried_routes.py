@@ -9,6 +9,7 @@ import pytest
 from lnsim_gym.backends.interventions import balances_after, settle
 from lnsim_gym.network import Channel, Topology
 
+pytestmark = pytest.mark.slow  # networks with links are compiled for a minute
 PAIRS = ("ab", "bc", "bc", "cb", "ca")
 
 

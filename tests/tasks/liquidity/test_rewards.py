@@ -21,7 +21,7 @@ class Scripted(Neighbours):
     def rebalance(self, route, amount_msat):
         return RebalanceResult(applied_msat=amount_msat, fee_msat=1_500)
 
-    def pay(self, batch):
+    def pay(self, batch, time_ms=None):
         settled = np.array([True, False, True, False])
         return dataclasses.replace(
             super().pay(batch),
