@@ -4,10 +4,12 @@ Of the millions of payments of a public network a node of some dozen channels se
 cheapest route leads through it or nearly so. Only such pairs of nodes are drawn. A pair *could pay through the node* if
 its cheapest route would do so, were the node's own fees nothing; what the best route around the node costs more than
 that is the most that the pair would pay it (its reservation fee), so that the node's income answers to its prices in
-steps. Cheapest is meant as LND's senders see it (routing/pathfind.go): fees, 15 billionths of the amount for each block
-of time lock, and for each hop what its chance to fail costs by the default attempt cost (100 sat and 0.1 %) and the
-a-priori probability of 60 %. All other demand is left out; what it does to the balances of others is drawn
-(``tasks.operator``).
+steps. Pairs that would pay more are drawn more often. All other demand is left out; what it does to the balances of
+others is drawn (``tasks.operator``).
+
+Cheapest is meant as LND's senders see it (routing/pathfind.go): fees, 15 billionths of the amount for each block of
+time lock, and for each hop what its chance to fail costs by the default attempt cost (100 sat and 0.1 %) and the
+a-priori probability of 60 %.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ ATTEMPT_COST_SHARE: Final = 0.001
 APRIORI_PROBABILITY: Final = 0.6
 _DESTINATIONS: Final = 150
 """Receivers of each kind of demand that routes are looked for to: enough to fill the pairs."""
+_WORTH_PPM: Final = 300
+"""Reservation fee up to which pairs are drawn the more often the more they would pay: few ppm are of no account."""
 _MOST_HOPS: Final = 20
 
 
@@ -141,7 +145,10 @@ def _pairs_through(
     pairs: int,
     rng: np.random.Generator,
 ) -> tuple[Int64, Int64, Float64]:
-    """Draw pairs that could pay an amount through a node: senders, receivers, and their reservation fees in msat."""
+    """Draw pairs that could pay an amount through a node: senders, receivers, and their reservation fees in msat.
+
+    Chances are in proportion to the weights of both and, up to a limit, to the reservation fee.
+    """
     receives = receives.copy()
     receives[own] = 0
     candidates = np.flatnonzero(receives)
@@ -156,7 +163,8 @@ def _pairs_through(
     with np.errstate(invalid="ignore"):
         gain = around - through
     gain[~np.isfinite(through)] = 0
-    chance = sends[None, :] * receives[destinations][:, None] * (gain > 0)
+    worth_ppm = np.clip(1000 * gain / amount_sat, 0, _WORTH_PPM)
+    chance = sends[None, :] * receives[destinations][:, None] * worth_ppm
     chance[:, own] = 0
     chance[np.arange(count), destinations] = 0
     offered = np.flatnonzero(chance.ravel())
