@@ -163,6 +163,7 @@ def test_a_reset_makes_senders_forget():
     assert pay(backend, ("a", "c", 200_000 * SAT)).attempts[0] == 1
 
 
+@pytest.mark.slow
 def test_a_payment_larger_than_any_channel_arrives_in_two_parts():
     ends = tuple(Channel(initiator=hub, peer=end, capacity_sat=1_000_000) for hub in "bc" for end in "ad")
     backend = network(Topology(nodes=tuple("abcd"), channels=ends), [500_000] * 4, max_parts=16)
@@ -172,6 +173,7 @@ def test_a_payment_larger_than_any_channel_arrives_in_two_parts():
     assert outcomes.fee_msat[0] > 0
 
 
+@pytest.mark.slow
 def test_an_amount_below_20_000_sat_is_never_split():
     ends = tuple(Channel(initiator=hub, peer=end, capacity_sat=1_000_000) for hub in "bc" for end in "ad")
     topology = Topology(nodes=tuple("abcd"), channels=ends)
@@ -181,6 +183,7 @@ def test_an_amount_below_20_000_sat_is_never_split():
         assert pay(backend, ("a", "d", amount_sat * SAT)).parts[0] == parts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("own_sat", "arrives"), [(215_390, True), (215_389, False)])
 def test_each_part_in_flight_costs_the_initiator_860_sat_of_what_it_can_send(own_sat, arrives):
     """Two parts of 100,000 sat leave over one channel: 14,530 sat stay behind, and 860 more for the first part."""
@@ -195,6 +198,7 @@ def test_each_part_in_flight_costs_the_initiator_860_sat_of_what_it_can_send(own
     assert arrives or (backend.balances_msat() == before).all()
 
 
+@pytest.mark.slow
 def test_a_set_that_cannot_be_completed_fails_and_every_balance_is_as_before():
     ends = tuple(Channel(initiator=hub, peer=end, capacity_sat=1_000_000) for hub in "bc" for end in "ad")
     backend = network(Topology(nodes=tuple("abcd"), channels=ends), [500_000, 400_000, 500_000, 50_000], max_parts=16)

@@ -81,7 +81,7 @@ def test_most_failed_payments_on_a_network_of_150_nodes_are_seen_to_be_unroutabl
     assert uncounted > 0.5 * failed > 5
 
 
-@pytest.mark.parametrize("public", [False, True])
+@pytest.mark.parametrize("public", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_networks_of_many_nodes_are_looked_over_only_after_a_first_attempt(public):
     totals = [0, 0]
     for seed in range(20):
@@ -112,6 +112,7 @@ def assert_leaving_out_attempts_changes_nothing_else(rng, topology, count):
     return uncounted, failed
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
 def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
@@ -119,6 +120,7 @@ def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 
+@pytest.mark.slow
 @settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([1, 1, 16]), step_ms=st.sampled_from([0, 1_000, 30_000, 600_000]))
 def test_senders_that_remember_equal_the_oracle_as_time_goes_by(rng, max_parts, step_ms):
@@ -150,6 +152,7 @@ def test_senders_that_remember_such_networks_equal_the_oracle(rng, max_parts, st
     assert_same_payments(rng, topology, engine, oracle, 25, step_ms)
 
 
+@pytest.mark.slow
 def test_a_part_takes_the_channel_to_a_leaf_that_could_not_carry_the_whole():
     channels = [
         Channel(initiator="a", peer="leaf", capacity_sat=1_000_000, initiator_balance_sat=400_000),

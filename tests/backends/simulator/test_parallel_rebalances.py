@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lnsim_gym.backends.interventions import Rebalance, balances_after
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.network import Channel, Topology
 
+pytestmark = pytest.mark.slow  # networks with links are compiled for a minute
 PAIRS = ("ab", "bc", "bc", "cb", "ca")
 
 
