@@ -125,6 +125,7 @@ def test_a_whole_episode_is_shown_and_adds_up(browser):
         assert sum(one["succeeded"] for one in whole["sums"]) == whole["told"]["succeeded"]
         started = page.evaluate(f"{EPISODE}.network.capacity.reduce((sum, one) => sum + one, 0)")
         assert 0.99 * started < whole["balances"] < started  # all but commit fees and anchors
+        page.evaluate("document.getElementById('log').scrollIntoView()")  # tables are made when they are seen
         until(page, "document.querySelectorAll('#log tbody tr').length > 10")
         assert page.locator("#agent").input_value() == "targeted"
 
