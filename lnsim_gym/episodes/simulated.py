@@ -105,7 +105,8 @@ class SimulatedEpisodes(Episodes):
             for _ in range(self.problem.task.warm_up_steps):
                 self._decision[which] = self.problem.task.idle_decision
                 self._run(self._step_networks)
-            self.steps[which] = 0
+            if self.problem.task.warm_up_steps:
+                self.steps[which] = 0
         return _ASSIGNED
 
     def step(self, which: Bool, decisions: Int64) -> None:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.errors import InvalidAction, TopologyError, did_you_mean, warn
 from lnsim_gym.network import cutting
 from lnsim_gym.network.channel import (
@@ -166,6 +166,18 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def arrays(self) -> NetworkArrays:
         """The topology as read-only int64 columns."""
         return columns_of(self.channels, self.policies, self.node_index)
+
+    @cached_property
+    def node_capacity_sat(self) -> Float64:
+        """Capacity of all channels of each node in sat, shape (nodes,)."""
+        arrays = self.arrays
+        total = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=len(self.nodes))
+        return total.astype(np.float64)
+
+    def policy(self, direction: int) -> Policy:
+        """Return the policy of a direction."""
+        both = self.policies[direction // 2]
+        return both.initiator if direction % 2 == 0 else both.peer
 
     @property
     def ends(self) -> Int64:

@@ -99,7 +99,7 @@ class OwnNodePicture:
         axes.barh(rows, 1 - share, left=share, color=other, height=0.8)
         axes.axvline(0.5, color=PAPER, linewidth=0.8)
         size = 8 if len(rows) <= _ROOMY else max(3.5, 190 / len(rows))
-        arrays, policies = scene.topology.arrays, scene.topology.policies
+        arrays = scene.topology.arrays
         peers = [short_name(scene.topology.nodes[node]) for node in arrays.destination[out].tolist()]
         axes.set_yticks(rows, peers, fontsize=size, color=INK, parse_math=False)
         axes.set(xlim=(0, 1), ylim=(-0.6, len(rows) - 0.4), xticks=[])
@@ -109,8 +109,7 @@ class OwnNodePicture:
         if self._tile or len(rows) > _ROOMY:
             return
         for row, direction in zip(rows.tolist(), out.tolist(), strict=True):
-            both = policies[direction // 2]
-            policy = both.initiator if direction % 2 == 0 else both.peer
+            policy = scene.topology.policy(direction)
             inbound = f" {policy.inbound_fee_rate_ppm:+,}" if policy.inbound_fee_rate_ppm else ""
             kept = short_amount(int(local_sat[order[row]]))
             axes.text(0.01, row, kept, va="center", fontsize=7.5, color=PAPER if share[row] > 0.12 else INK)

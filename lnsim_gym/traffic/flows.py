@@ -22,7 +22,8 @@ from lnsim_gym.traffic.random import PURPOSE_ACTIVITY, PURPOSE_FLOWS, advance, f
 
 __all__ = ["FlowProgram", "batch_of", "draw_flows"]
 
-DAY_MS: Final = 24 * 3600 * 1000
+HOUR_MS: Final = 3600 * 1000
+DAY_MS: Final = 24 * HOUR_MS
 
 
 class FlowProgram(NamedTuple):

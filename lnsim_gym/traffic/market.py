@@ -22,14 +22,13 @@ from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.fields import check_ranges
 from lnsim_gym.network import Topology
-from lnsim_gym.traffic.flows import DAY_MS, FlowProgram
+from lnsim_gym.traffic.flows import DAY_MS, HOUR_MS, FlowProgram
 from lnsim_gym.traffic.kernels import TABLE_CELLS
 from lnsim_gym.traffic.models import Demand, MarketTraffic
 from lnsim_gym.traffic.normal import normal_table
 
 __all__ = ["Flows", "compile_market", "draw_flow_pairs"]
 
-HOUR_MS: Final = 3600 * 1000
 RISK_PER_BLOCK: Final = 15e-9
 """LND's ``DefaultRiskFactorBillionths``."""
 ATTEMPT_COST_MSAT: Final = 100_000
@@ -99,7 +98,7 @@ def draw_flow_pairs(model: MarketTraffic, topology: Topology, own: int) -> Flows
     """
     rng = np.random.default_rng([model.seed, own])
     nodes = len(topology.nodes)
-    capacity_sat = np.bincount(topology.arrays.source, np.repeat(topology.arrays.capacity_sat, 2), minlength=nodes)
+    capacity_sat = topology.node_capacity_sat
     sends, receives = np.sqrt(capacity_sat), np.sqrt(capacity_sat)
     merchants = _some(rng, nodes, model.merchant_share)
     exchanges = np.zeros(nodes, np.bool_)

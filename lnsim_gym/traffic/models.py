@@ -312,9 +312,7 @@ def _largest_amount_sat(topology: Topology, asked_sat: int | None) -> int:
 
 def _node_capacity_sat(topology: Topology) -> npt.NDArray[np.float64]:
     """Half the sum of each node's channel capacities in sat, shape (nodes,)."""
-    arrays = topology.arrays
-    doubled = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=len(topology.nodes))
-    return np.asarray(doubled / 2, np.float64)
+    return topology.node_capacity_sat / 2
 
 
 def _neighbours(topology: Topology) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from lnsim_gym.network.public import OWN_NODE
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.traffic import MarketTraffic, TrafficModel
+from lnsim_gym.traffic.flows import HOUR_MS
 
 __all__ = ["LEVERS", "ChainOptions", "Lever", "OperatorConfig", "OthersOptions", "SwapOptions", "swap_terms"]
 
@@ -166,7 +167,7 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     @property
     def step_ms(self) -> int:
         """Length of a step in ms of simulated time."""
-        return round(3_600_000 * self.step_hours)
+        return round(HOUR_MS * self.step_hours)
 
     @property
     def warm_up_steps(self) -> int:

@@ -57,11 +57,10 @@ def others_of(config: OperatorConfig, topology: Topology, own: int, law: tuple[f
     """
     arrays, options = topology.arrays, config.others
     own_ends = (arrays.source == own) | (arrays.destination == own)
-    nodes = len(topology.nodes)
     peers = np.unique(arrays.destination[arrays.source == own])
     near = np.union1d(peers, arrays.destination[np.isin(arrays.source, peers)])
     near = near[near != own]
-    capacity_sat = np.bincount(arrays.source, np.repeat(arrays.capacity_sat, 2), minlength=nodes)
+    capacity_sat = topology.node_capacity_sat
     competitor = near[np.argsort(-capacity_sat[near], kind="stable")][: options.competitors]
     step_days = config.step_ms / DAY_MS
     return Others(

@@ -17,7 +17,7 @@ from lnsim_gym.compiled.memory import copied
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import max_value_in_flight_msat
-from lnsim_gym.payments import REASON_NAMES, PaymentBatch, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import REASON_NAMES, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.config import StartBalances
 from lnsim_gym.tasks.operator import ledger
@@ -27,12 +27,10 @@ from lnsim_gym.tasks.operator.features import KEPT
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
 from lnsim_gym.tasks.registry import register_task
-from lnsim_gym.traffic.flows import FlowProgram, batch_of
+from lnsim_gym.traffic.flows import HOUR_MS, FlowProgram
 from lnsim_gym.traffic.market import compile_market
 
 __all__ = ["OperatorTask"]
-
-HOUR_MS = 3_600_000
 
 
 @register_task
@@ -170,11 +168,6 @@ class OperatorTask(Task):
         """
         raise ConfigError("task 'operator' plays on backend 'simulator' only so far")
 
-    def batch(self, seed: int, episode: int, step: int) -> PaymentBatch:
-        """Return the payments of a step of an episode, as the market has them."""
-        span = self.config.warm_up_steps + step
-        return batch_of(self.flows, self.config.payments_per_step, seed, episode, span)[0]
-
     def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:
         """See ``Task.happened``."""
         bits, span = np.uint64(seed % 2**64), self.config.warm_up_steps + step
@@ -211,8 +204,7 @@ class OperatorTask(Task):
 
     def _policy(self, direction: int, **changes: Any) -> Policy:
         """Return the topology's policy of a direction with some numbers changed."""
-        both = self.topology.policies[direction // 2]
-        usual = both.initiator if direction % 2 == 0 else both.peer
+        usual = self.topology.policy(direction)
         return Policy(**{name: getattr(usual, name) for name in usual.__struct_fields__} | changes)
 
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
