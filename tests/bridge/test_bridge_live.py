@@ -79,4 +79,3 @@ def test_ten_clients_lengthen_a_step_on_real_nodes_by_at_most_a_twentieth(live_l
     assert figures.steps == 16
     # On a busy machine steps vary by more than that, so the promise counts as broken when the interval says so.
     assert figures.longer_low < 0.05
-    assert figures.heard_s < 1.25 * figures.alone_s

@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -128,6 +127,5 @@ def test_a_finished_build_is_not_built_again(lnd_binaries, empty_cache, empty_pa
     folder.mkdir(parents=True)
     for path in lnd_binaries:
         (folder / path.name).symlink_to(path)
-    started = time.monotonic()
     assert nodes.build_binaries().lnd == folder / "lnd"
-    assert time.monotonic() - started < 5
+    assert all((folder / path.name).is_symlink() for path in lnd_binaries)  # a build puts files in their place
