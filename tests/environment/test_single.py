@@ -261,6 +261,7 @@ CHOSEN = {
     "discrete": lambda action: [action],
     "multidiscrete": lambda action: np.add([0, 7, 9], action),  # the masks of 7 routes, 2 orientations and 4 sizes
     "box": np.flatnonzero,
+    "dict": lambda action: [action["route"]],
 }
 
 
@@ -277,6 +278,14 @@ def test_sampling_with_the_mask_keeps_to_it(kind):
         assert action in env.action_space
         assert mask[CHOSEN[kind](action)].all()
         *_, info = env.step(env.action_space.sample(info["action_mask"]))
+
+
+def test_a_dict_is_sampled_without_a_deed_where_the_mask_allows_none():
+    env = make(action="dict")
+    _, info = env.reset(seed=3)
+    assert env.action_space.sample(np.zeros_like(info["action_mask"]))["share"] == 0
+    with_masks = env.action_space.sample({"route": info["action_mask"], "share": None})
+    assert info["action_mask"][with_masks["route"]]
 
 
 def test_unknown_keywords_of_make_are_refused_with_a_suggestion():

@@ -235,6 +235,22 @@ class MaskedBox(gym.spaces.Box):
         return drawn if mask is None else np.where(mask, drawn, 0).astype(self.dtype)
 
 
+class MaskedDict(gym.spaces.Dict):
+    """A ``Dict`` of ``route`` and ``share`` that samples from a mask of its routes: without any, the share is 0."""
+
+    def sample(self, mask: Any = None, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Draw an action.
+
+        Args:
+            mask: int8 of shape (routes,), or as Gymnasium takes it, a dict with a mask for each entry.
+            **options: Those of Gymnasium.
+        """
+        if not isinstance(mask, np.ndarray):
+            return super().sample(mask=mask, **options)
+        drawn = super().sample(mask={"route": mask, "share": None}, **options)
+        return drawn if mask.any() else {**drawn, "share": np.zeros_like(drawn["share"])}
+
+
 class MultiDiscreteActions(ListedActions):
     """``MultiDiscrete([routes, 2, sizes + 1])``: route, orientation (1 is reversed), and size (0 does nothing)."""
 
@@ -325,7 +341,7 @@ class DictActions(ListedActions):
 
     def __init__(self, routes: RebalanceRoutes, sizes: tuple[float, ...]) -> None:
         super().__init__(routes, sizes)
-        self.space = gym.spaces.Dict(
+        self.space = MaskedDict(
             route=gym.spaces.Discrete(len(routes.hops) // 2), share=gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
         )
 
