@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import sys
 from typing import Any
 
 import hypothesis
@@ -47,6 +48,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "real nodes" if REAL_NODES.search(nodeid) else nodeid.split("::", 1)[0]
 
     return Modules(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the programs that tests start keep bytecode, out of sight where it is not wanted beside the sources."""
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    if sys.dont_write_bytecode and cache is not None and "PYTHONPYCACHEPREFIX" not in os.environ:
+        os.environ["PYTHONPYCACHEPREFIX"] = str(cache.mkdir("bytecode"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,11 +48,10 @@ TASKS = {
 }
 
 
-SLOW = ("in parts", "hear late")  # what is not compiled for plain networks and single parts takes half a minute
-MARKED = [pytest.param(name, marks=[pytest.mark.slow] * any(map(name.count, SLOW))) for name in TASKS]
+pytestmark = pytest.mark.slow  # each task is compiled on its own, which takes half a minute
 
 
-@pytest.fixture(params=MARKED)
+@pytest.fixture(params=TASKS)
 def settings(request):
     return TASKS[request.param]
 
@@ -88,7 +87,7 @@ def test_single_vector_and_stable_baselines_forms_give_the_same(settings):
         np.testing.assert_array_equal(infos["payments"], [step[4]["payments"] for step in steps])
 
 
-@pytest.mark.parametrize("name", [param for param in MARKED if "variants" not in param.values[0]])
+@pytest.mark.parametrize("name", [name for name in TASKS if "variants" not in name])
 def test_the_step_on_a_backend_is_the_compiled_one(name):
     problem = Problem.of(EnvironmentConfig.of({"start_balances": {}, **TASKS[name]}))
     backend = SimulatorBackend(
@@ -133,7 +132,6 @@ def test_a_batch_that_is_not_sent_moves_nothing_and_costs_nothing():
     assert len(env.unwrapped.last_batch().source) == len(env.unwrapped.last_outcomes().succeeded) == 0
 
 
-@pytest.mark.slow
 def test_what_nodes_earn_follows_from_the_routes_and_the_policies_that_payments_met():
     problem = Problem.of(EnvironmentConfig.of({**TASKS["pricing"], "payment": {"max_parts": 4}}))
     runner = SimulatedEpisodes(problem, 2)
