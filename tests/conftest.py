@@ -27,8 +27,8 @@ hypothesis.settings.register_profile("lnsim", deadline=None)  # a busy machine t
 hypothesis.settings.load_profile("lnsim")
 
 
-REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|test_readme\.py|test_notebooks\.py|cli/test_evaluation\.py")
-"""Modules with tests of real nodes, which look at what is left on the machine: another network would disturb them."""
+REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|real_nodes|real_lnd")
+"""Names of tests of real nodes, which look at what is left on the machine: another network would disturb them."""
 
 
 HEAVY = re.compile(r"max_parts'?[:=] ?(?!1\b)\d|'found'|'operator'|LightningOperator")
@@ -40,7 +40,7 @@ READABLE = 80
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let several processes share the tests: a module stays in one of them, and so do all modules of real nodes."""
+    """Let several processes share the tests: a module stays in one of them, and so do all tests of real nodes."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
 
     class Modules(LoadScopeScheduling):
