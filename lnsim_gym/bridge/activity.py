@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -27,9 +28,20 @@ from lnsim_gym.records.lines import (
     payment_record,
 )
 
-__all__ = ["changed_sat", "describe_activity", "describe_step", "rebalance_status"]
+__all__ = ["StepPlace", "changed_sat", "describe_activity", "describe_step", "rebalance_status"]
 
 _LND_FAILED: Final = (RebalanceReason.TEMPORARY_CHANNEL_FAILURE, RebalanceReason.OTHER)
+
+
+class StepPlace(NamedTuple):
+    """Where a step stands, and what it was paid."""
+
+    episode: int
+    step: int
+    reward: float | None
+    """None where it is not known."""
+    rewards: dict[str, float]
+    """Terms of the reward by name; empty where they are not known."""
 
 
 def rebalance_status(
@@ -47,13 +59,13 @@ def rebalance_status(
     return ("failed" if reason in _LND_FAILED else "refused"), why
 
 
-def describe_step(event: StepEvents, reward: float | None) -> ActivityData:
-    """Describe a step by its events."""
+def describe_step(event: StepEvents, reward: float, rewards: Mapping[str, float]) -> ActivityData:
+    """Describe a step by its events, its reward and the terms of that."""
     topology = event.topology
     payments = range(len(event.batch.source))
     return describe_activity(
         (event.topology_before, topology),
-        (event.episode, event.step, reward),
+        StepPlace(event.episode, event.step, reward, dict(rewards)),
         [intervention_record(done) for done in event.interventions],
         [payment_record(topology, event.batch, event.outcomes, index) for index in payments],
         changed_sat(event.balances_before_msat, event.balances_after_msat),
@@ -62,7 +74,7 @@ def describe_step(event: StepEvents, reward: float | None) -> ActivityData:
 
 def describe_activity(
     topologies: tuple[Topology, Topology],
-    place: tuple[int, int, float | None],
+    place: StepPlace,
     done: list[InterventionRecord],
     payments: list[PaymentRecord],
     balances_sat: list[tuple[int, int, int]],
@@ -71,18 +83,18 @@ def describe_activity(
 
     Args:
         topologies: The network with the policies before the interventions, and with those that the payments met.
-        place: The episode, the number of the step, and the reward where it is known.
+        place: Where the step stands, and what it was paid.
         done: The interventions.
         payments: The payments.
         balances_sat: Channels that changed, with what initiator and peer hold after the step.
     """
-    episode, step, reward = place
     topology = topologies[1]
     policies = [one.policy_change for one in done if one.policy_change is not None]
     return ActivityData(
-        episode=episode,
-        step=step,
-        reward=reward,
+        episode=place.episode,
+        step=place.step,
+        reward=place.reward,
+        rewards=place.rewards,
         rebalances=[_rebalance(one.rebalance) for one in done if one.rebalance is not None],
         policies=[
             ActivityPolicy(

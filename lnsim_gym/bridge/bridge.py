@@ -22,6 +22,7 @@ from typing import Any, Final
 from lnsim_gym.bridge.activity import rebalance_status
 from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.controls import Controls
+from lnsim_gym.bridge.description import Place
 from lnsim_gym.bridge.desk import Desk
 from lnsim_gym.bridge.encoder import Encoder, StepResult
 from lnsim_gym.bridge.frames import Chunk
@@ -66,9 +67,8 @@ class Bridge:
         """Suggestions that wait for an agent to take them."""
         self._encoder = Encoder(self._names)
         spec = network.spec
-        self._server = BridgeServer(
-            settings, self._names, self._state, self.suggestions, (spec.id if spec else "", network.config.backend)
-        )
+        played = Place(spec.id if spec else "", network.config.backend, 0, -1, 0, network.problem.task.watched)
+        self._server = BridgeServer(settings, self._names, self._state, self.suggestions, played)
         self._pusher = LensPusher(settings.lens) if settings.lens else None
         self._encoder.keep_records = self._pusher is not None
         self._under_way: Suggestion | None = None

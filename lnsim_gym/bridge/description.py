@@ -36,6 +36,8 @@ class Place(NamedTuple):
     steps: int
     """Steps done in the episode; -1 before the first reset."""
     seed: int
+    own: int | None = None
+    """The one node that is managed; None when all are, or a record does not say."""
 
 
 def describe_network(
@@ -62,6 +64,7 @@ def describe_network(
             episode=place.episode,
             step=place.steps,
             seed=place.seed,
+            own_node=place.own,
             nodes=nodes,
             first_channel=first,
             channels=_columns(topology, balances_msat, slice(first, first + most)),

@@ -167,7 +167,7 @@ class Encoder:
             self._add_update(chunk, end)
         self._add(chunk, Step, self._step_data(event, result))
         if activity:
-            data = describe_step(event, float(result.reward))
+            data = describe_step(event, float(result.reward), result.info["rewards"])
             chunk.add("activity", encode(Activity(seq=self._seq, timestamp=self._clock.tick().decode(), data=data)))
         return chunk
 

@@ -587,6 +587,8 @@ class NetworkData(_Part, kw_only=True):
     """Steps done in the episode; -1 before the first reset."""
     seed: int
     """Its seed."""
+    own_node: int | None
+    """Place in ``nodes`` of the one node that is managed; None when all are."""
     nodes: list[NetworkNode]
     """All of them, in every part."""
     first_channel: int
@@ -680,6 +682,9 @@ class ActivityData(_Part, kw_only=True):
     """Number of the step in its episode, from 0."""
     reward: float | None
     """None where a record does not hold it."""
+    rewards: dict[str, float]
+    """Terms of the reward by name, as in the info; of an own node its income first, then each kind of cost. Empty where
+    a record does not hold them."""
     rebalances: list[ActivityRebalance]
     """In the order in which they were done, before the payments."""
     policies: list[ActivityPolicy]
@@ -736,6 +741,8 @@ class PlayedStep(_Part, kw_only=True):
     """Those of them that settled."""
     reward: float
     """As the environment returned it."""
+    rewards: dict[str, float]
+    """Terms of the reward by name."""
     dry: int
     """Channel ends that held less than a tenth of their channel's funds after it."""
 

@@ -100,7 +100,7 @@ class BridgeServer:
         names: The names of the network.
         state: What new clients are told.
         suggestions: Where suggestions go.
-        played: Id of the environment, empty when it has none, and name of its backend.
+        played: Where an episode that has not begun stands.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class BridgeServer:
         names: WireNames,
         state: RecentSteps,
         suggestions: SuggestionQueue,
-        played: tuple[str, str],
+        played: Place,
     ) -> None:
         self.controls: Controls | None = None
         """How the episodes are played, when clients may have a say in it."""
@@ -222,7 +222,7 @@ class BridgeServer:
     def describe_network(self) -> Iterator[NetworkData]:
         """Describe the network where it stands, in parts."""
         moment = self._state.moment
-        place = Place(*self._played, moment.episode, moment.steps, moment.seed)
+        place = self._played._replace(episode=moment.episode, steps=moment.steps, seed=moment.seed)
         return describe_network(self._names, moment.topology, moment.balances_msat, place)
 
     def counts(self) -> ServerCounts:

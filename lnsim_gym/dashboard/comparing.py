@@ -68,31 +68,30 @@ def compare(
             if not isinstance(network, LightningNetEnv):
                 return
             agent = make_agent(name, network.problem)
-            rewards = []
-            for reward, _ in play(RecordEpisodes(env, [keeper]), agent, wanted.steps, wanted.seed):
-                rewards.append(reward)
+            paid = []
+            for reward, info in play(RecordEpisodes(env, [keeper]), agent, wanted.steps, wanted.seed):
+                paid.append((reward, info["rewards"]))
                 if given_up():
                     return
                 if keeper.over:
                     break
-            yield _recording(network, keeper, rewards, (pane, len(wanted.agents), f"{name}, seed {wanted.seed}"))
+            yield _recording(network, keeper, paid, (pane, len(wanted.agents), f"{name}, seed {wanted.seed}"))
         finally:
             env.close()
 
 
 def _recording(
-    network: LightningNetEnv, keeper: _Keeper, rewards: list[float], shown: tuple[int, int, str]
+    network: LightningNetEnv, keeper: _Keeper, paid: list[tuple[float, dict[str, float]]], shown: tuple[int, int, str]
 ) -> RecordingData:
     """Describe an episode that was kept."""
     start = keeper.start
     if start is None:
         raise RuntimeError("no episode was begun")
     topology = keeper.steps[0].topology_before if keeper.steps else network.topology
-    place = Place(start.environment_id, start.backend, start.episode, 0, start.seed)
+    own = network.problem.task.watched
+    place = Place(start.environment_id, start.backend, start.episode, 0, start.seed, own)
     whole = len(topology.channels) or 1
-    steps: list[ActivityData] = [
-        describe_step(event, reward) for event, reward in zip(keeper.steps, rewards, strict=True)
-    ]
+    steps: list[ActivityData] = [describe_step(event, *due) for event, due in zip(keeper.steps, paid, strict=True)]
     return RecordingData(
         pane=shown[0],
         panes=shown[1],

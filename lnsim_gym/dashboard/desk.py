@@ -92,6 +92,7 @@ class Dashboard:
                 payments=int(info["payments"]),
                 succeeded=int(info["succeeded"]),
                 reward=reward,
+                rewards=info["rewards"],
                 dry=count_dry_ends(balances_msat),
             )
         )

@@ -12,7 +12,7 @@ import numpy as np
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.backends.simulator import SimulatorBackend
-from lnsim_gym.bridge.activity import changed_sat, describe_activity, rebalance_status
+from lnsim_gym.bridge.activity import StepPlace, changed_sat, describe_activity, rebalance_status
 from lnsim_gym.bridge.description import Place, describe_network
 from lnsim_gym.bridge.messages import (
     ActivityData,
@@ -114,7 +114,7 @@ def _steps(trace: Trace, episode: TraceEpisode) -> Iterator[ActivityData]:
         _, after_msat = line.balances(before_msat)
         yield describe_activity(
             (topology_before, topology),
-            (episode.start.episode, line.step, None),
+            StepPlace(episode.start.episode, line.step, None, {}),
             list(line.done),
             list(line.payments),
             changed_sat(before_msat, after_msat),
@@ -182,7 +182,7 @@ def _simulated(trace: Trace, episode: TraceEpisode) -> tuple[list[ActivityData],
         payments = [
             payment_record(made.topology, made.batch, made.outcomes, index) for index in range(len(made.batch.source))
         ]
-        place = (episode.start.episode, line.step, None)
+        place = StepPlace(episode.start.episode, line.step, None, {})
         changed = changed_sat(before_msat, made.after_msat)
         steps.append(describe_activity((made.topology, made.topology), place, done, payments, changed))
         before_msat = made.after_msat
@@ -227,6 +227,7 @@ def _step_of_rows(
         episode=episode.episode,
         step=step.step,
         reward=None,
+        rewards={},
         rebalances=[_rebalance_of(row, episode.topology) for row in step.events if row["type"] == "rebalance"],
         policies=[],
         payments=[_payment_of(row, index) for row in step.events if row["type"] == "payment"],

@@ -291,3 +291,22 @@ def test_a_thousand_nodes_are_drawn(browser):
         assert page.evaluate(f"{EPISODE}.sums.every((sum) => sum.dry !== null)")
         page.evaluate("document.getElementById('log').scrollIntoView()")  # tables are made when they are seen
         until(page, "document.querySelectorAll('#log tbody tr').length > 10")
+
+
+@pytest.mark.slow
+def test_an_own_node_is_shown_as_its_operator_thinks_of_it(browser):
+    settings = ("--env", "LightningOperator-v0", "--agent", "charge_lnd", "--steps-per-second", "2")
+    with watching(*settings) as address, opened(browser, address) as page:
+        until(page, f"{EPISODE}?.steps >= 6 && {EPISODE}.steps === {EPISODE}.sums.length", 300)
+        assert page.evaluate(f"lnsim.live.view.selected === {EPISODE}.network.own")
+        assert "the own node" in page.locator("#node h2").inner_text()
+        assert page.locator("#node tbody tr").count() == 18
+        shares = page.locator("#node .bar").evaluate_all("bars => bars.map(one => parseFloat(one.ariaLabel))")
+        assert shares == sorted(shares)
+        page.click("#pause")
+        until(page, "document.getElementById('status').textContent === 'paused'")
+        drawn = f"after ${{{EPISODE}.sums.length}} steps: profit "
+        until(page, f"document.getElementById('chart-profit').ariaLabel.startsWith(`{drawn}`)")
+        paid = page.evaluate(f"{EPISODE}.totals.reward")
+        terms = page.evaluate(f"{EPISODE}.sums.map(one => Object.values(one.rewards))")
+        assert sum(income - sum(costs) for income, *costs in terms) == pytest.approx(paid, abs=1e-6)

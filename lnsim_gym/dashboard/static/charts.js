@@ -51,8 +51,8 @@ const padded = (low, high) => [Math.min(low ?? 0, 0), Math.max((high ?? 0) + 0.0
 /** The columns that the charts show of an episode. */
 export function columns(episode) {
   const steps = [];
-  const made = { success: [], soFar: [], reward: [], dry: [] };
-  let [payments, succeeded, reward] = [0, 0, 0];
+  const made = { success: [], soFar: [], reward: [], dry: [], income: [], cost: [], profit: [] };
+  let [payments, succeeded, reward, profit] = [0, 0, 0, 0];
   episode.sums.forEach((one, step) => {
     if (!one) return;
     steps.push(step + 1);
@@ -63,6 +63,12 @@ export function columns(episode) {
     made.soFar.push(payments ? succeeded / payments : null);
     made.reward.push(one.reward === null ? null : reward);
     made.dry.push(one.dry);
+    const [income = 0, ...costs] = Object.values(one.rewards); // of an own node
+    const cost = costs.reduce((sum, each) => sum + each, 0);
+    profit += income - cost;
+    made.income.push(income);
+    made.cost.push(-cost);
+    made.profit.push(profit);
   });
   return { steps, ...made };
 }

@@ -7,7 +7,7 @@ const MOST_ROWS = 5000;
 export class Network {
   constructor(parts, positions) {
     const [first] = parts;
-    Object.assign(this, { environment: first.environment, backend: first.backend, nodes: first.nodes });
+    Object.assign(this, { environment: first.environment, backend: first.backend, nodes: first.nodes, own: first.own_node });
     const column = (key) => parts.flatMap((part) => part.channels[key]);
     const initiator = column("initiator");
     const peer = column("peer");
@@ -62,10 +62,11 @@ export class Episode {
   constructor(network, number, seed, steps = 0, balances = network.startBalances) {
     Object.assign(this, { network, number, seed, steps });
     this.balances = Float64Array.from(balances);
-    this.sums = []; // by step: payments, succeeded, reward, dry ends
+    this.sums = []; // by step: payments, succeeded, reward, its terms, dry ends
     this.payments = [];
     this.decisions = [];
     this.nodes = network.nodes.map(() => ({ sent: 0, received: 0, forwarded: 0, earnedMsat: 0, failed: 0, blocked: 0 }));
+    this.earnedMsat = new Float64Array(this.balances.length); // by the end that it was forwarded from
     this.last = null;
   }
 
@@ -73,6 +74,11 @@ export class Episode {
     let dry = 0;
     for (let end = 0; end < this.balances.length; end++) dry += this.share(end) < DRY;
     return dry;
+  }
+
+  /** Ends of a node that are dry. */
+  dryOf(node) {
+    return this.network.ends[node].filter((end) => this.share(end) < DRY).length;
   }
 
   /** Share of a channel's funds that lies at an end. */
@@ -98,7 +104,7 @@ export class Episode {
     }
     const succeeded = activity.payments.filter((payment) => payment.success).length;
     this.sums[activity.step] = {
-      payments: activity.payments.length, succeeded, reward: activity.reward, dry: this.dryEnds,
+      payments: activity.payments.length, succeeded, reward: activity.reward, rewards: activity.rewards, dry: this.dryEnds,
     };
     this.steps = activity.step + 1;
     this.last = activity;
@@ -110,7 +116,7 @@ export class Episode {
   recall(history) {
     for (const one of history)
       if (one.episode === this.number && one.step < this.steps)
-        this.sums[one.step] = { payments: one.payments, succeeded: one.succeeded, reward: one.reward, dry: one.dry };
+        this.sums[one.step] = { payments: one.payments, succeeded: one.succeeded, reward: one.reward, rewards: one.rewards, dry: one.dry };
   }
 
   /** Payments and successes of the whole episode, as far as they are known. */
@@ -133,7 +139,9 @@ export class Episode {
         if (!hop) return;
         const forwarder = nodes[network.source[end]];
         forwarder.forwarded += 1;
-        forwarder.earnedMsat += part.hop_msat[hop - 1] - part.hop_msat[hop];
+        const feeMsat = part.hop_msat[hop - 1] - part.hop_msat[hop];
+        forwarder.earnedMsat += feeMsat;
+        this.earnedMsat[end] += feeMsat;
       });
     if (payment.success) {
       nodes[payment.sender].sent += payment.amount_msat / 1000;

@@ -26,6 +26,8 @@ export class Live {
     this.log = new Log(byId("log"), (node) => this.select(node, true));
     this.success = new Chart(byId("chart-success"), [{ label: "in the step", colour: "neutral", dots: true }, { label: "so far", colour: "initiator", width: 2.5 }], { range: [0, 1], format: share });
     this.reward = new Chart(byId("chart-reward"), [{ label: "reward", colour: "applied", fill: true }]);
+    this.money = new Chart(byId("chart-money"), [{ label: "income", colour: "applied", fill: true }, { label: "costs", colour: "refused", fill: true }], { format: shortSat });
+    this.profit = new Chart(byId("chart-profit"), [{ label: "profit", colour: "initiator", fill: true, width: 2.5 }], { format: shortSat });
     this.dry = new Chart(byId("chart-dry"), [{ label: "dry ends", colour: "dry", fill: true }], { whole: true });
     byId("legend").replaceChildren(...[["initiator", "initiator's funds"], ["peer", "peer's funds"], ["dry", "dry end"], ["applied", "payment, rebalance"], ["refused", "failed"]].map(([key, text]) => {
       const patch = h("i");
@@ -42,7 +44,7 @@ export class Live {
 
   redraw() {
     this.view.redraw();
-    [this.success, this.reward, this.dry].forEach((chart) => chart.redraw());
+    [this.success, this.reward, this.dry, this.money, this.profit].forEach((chart) => chart.redraw());
     if (this.episode) this.#read();
   }
 
@@ -98,6 +100,8 @@ export class Live {
     } else {
       this.view.selected = null;
       this.view.show(this.episode);
+      document.body.toggleAttribute("data-own", network.own !== null);
+      if (network.own !== null) this.select(network.own, true);
       byId("names").replaceChildren(...network.names.slice(0, 2000).map((text) => h("option", { value: visible(text) })));
     }
     byId("graph").setAttribute("aria-label", `The network: ${network.nodes.length} nodes, ${network.channels} channels`);
@@ -129,10 +133,12 @@ export class Live {
     const { episode } = this;
     showNumbers(byId("numbers"), episode);
     showDecision(byId("decision"), episode);
-    const { steps, success, soFar, reward, dry } = columns(episode);
+    const { steps, success, soFar, reward, dry, income, cost, profit } = columns(episode);
     this.success.show(steps, success, soFar);
     this.reward.show(steps, reward);
     this.dry.show(steps, dry);
+    this.money.show(steps, income, cost);
+    this.profit.show(steps, profit);
     if (!byId("log").matches(":has(:focus-visible)")) this.log.show(episode); // rows stay while someone walks through them
     if (this.view.selected !== null) this.#showNode();
   }

@@ -7,15 +7,16 @@ import { h, inWords, msat, name, percent, sat, shortSat, visible } from "./text.
 export function showNumbers(box, episode) {
   const { payments, succeeded, reward } = episode.totals;
   const last = episode.sums.at(-1);
-  const dry = episode.dryEnds;
+  const ends = episode.network.own === null ? episode.balances.length : episode.network.ends[episode.network.own].length;
+  const dry = episode.network.own === null ? episode.dryEnds : episode.dryOf(episode.network.own);
   const numbers = [
     ["step", `${episode.steps}`], ["payments", sat(payments)], ["success rate", percent(succeeded / payments)],
     ["in the last step", last ? percent(last.succeeded / last.payments) : "–"],
     ["reward so far", last && last.reward === null ? "not recorded" : reward.toFixed(2)],
-    ["dry ends", `${dry} of ${episode.balances.length}`], ["episode, seed", `${episode.number}, ${episode.seed}`],
+    ["dry ends", `${dry} of ${ends}`], ["episode, seed", `${episode.number}, ${episode.seed}`],
   ];
   box.replaceChildren(...numbers.map(([label, value]) =>
-    h("div", { class: `card number${label === "dry ends" && dry > episode.balances.length / 5 ? " bad" : ""}` }, h("b", {}, value), h("span", {}, label))));
+    h("div", { class: `card number${label === "dry ends" && dry > ends / 5 ? " bad" : ""}` }, h("b", {}, value), h("span", {}, label))));
 }
 
 /** Say what was decided in a step. */
@@ -63,11 +64,12 @@ export function showNode(box, episode, node, { onClose, onSelect, onPush = null 
   if (node === null) return;
   const { network } = episode;
   const sums = episode.nodes[node];
+  if (network.own !== null) onPush = null; // only what its operator may do is done there
   const ends = [...network.ends[node]].sort((one, other) => episode.share(one) - episode.share(other));
   const local = ends.reduce((sum, end) => sum + episode.balances[end], 0);
   const facts = [
     ["channels", sat(ends.length)], ["capacity, sat", sat(network.size[node])], ["local balance, sat", sat(local)],
-    ["dry ends", sat(ends.filter((end) => episode.share(end) < DRY).length)], ["sent, sat", sat(sums.sent)],
+    ["dry ends", sat(episode.dryOf(node))], ["sent, sat", sat(sums.sent)],
     ["received, sat", sat(sums.received)], ["forwarded payments", sat(sums.forwarded)], ["fees earned, sat", msat(sums.earnedMsat)],
     ["its payments that failed", sat(sums.failed)], ["failed for want of its balance", sat(sums.blocked)],
   ];
@@ -76,15 +78,16 @@ export function showNode(box, episode, node, { onClose, onSelect, onPush = null 
     h("td", {}, bar(episode, end)),
     h("td", { class: "right", title: `${sat(episode.balances[end])} of ${sat(network.capacity[end >> 1])} sat` }, shortSat(episode.balances[end])),
     h("td", { class: "right faint", title: "its fee for forwarding into the channel" }, `${sat(network.feeBase[end])} + ${sat(network.feeRate[end])}`),
+    h("td", { class: "right", title: "fees earned by forwarding into the channel" }, msat(episode.earnedMsat[end])),
     onPush ? h("td", {}, h("button", { type: "button", "aria-label": `Push to ${visible(network.names[network.destination[end]], 20)}`, onclick: () => onPush(node, network.destination[end]) }, "push")) : null);
   const scrolled = box.querySelector(".scroll")?.scrollTop ?? 0;
   box.replaceChildren(
-    h("h2", {}, name(network.names[node], 24), h("button", { type: "button", "aria-label": "Close the node's page", onclick: onClose }, "✕")),
+    h("h2", {}, h("span", {}, name(network.names[node], 24), node === network.own ? h("span", { class: "faint" }, " the own node") : ""), h("button", { type: "button", "aria-label": "Close the node's page", onclick: onClose }, "✕")),
     h("code", {}, network.nodes[node].public_key),
     h("dl", {}, facts.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("p", { class: "faint" }, "sums since the page began to watch the episode"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels of the node" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["peer", "balance", "sat", "msat + ppm"].map((text) => h("th", {}, text)))),
+      h("thead", {}, h("tr", {}, ["peer", "balance", "sat", "msat + ppm", "earned"].map((text) => h("th", {}, text)))),
       h("tbody", {}, ends.slice(0, 300).map(row)))));
   box.querySelector(".scroll").scrollTop = scrolled;
 }
