@@ -37,6 +37,7 @@ NAV: Final[dict[str, list[str]]] = {
     "Notebooks": ["notebooks/*"],
     "Environments": ["environments/index.md", "environments/*"],
     "Guides": [
+        "own_node.md",
         "networks.md",
         "gossip.md",
         "many.md",

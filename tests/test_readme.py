@@ -17,6 +17,7 @@ import pytest
 import lnsim_gym
 from tests.blocks import ALL, CHECKOUT, README, blocks_of, marked
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
+from tests.own_node.exports import write as write_exports
 from tests.waiting import wait_until
 
 SET_UP = "set up"
@@ -30,6 +31,7 @@ ELSEWHERE = {
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
     "parity",  # a small piece is run by the tests of the comparison with real nodes
+    *("own node exports", "own node"),  # run below, one after the other
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
 PORT = "6789"
@@ -102,6 +104,20 @@ def test_data_is_well_formed(block):
 def test_nothing_is_printed_that_no_test_runs():
     known = {"python", "bash", "toml", "json", "text"}
     assert [block.id for block in ALL if block.language not in known and block.mark not in ELSEWHERE] == []
+
+
+def test_a_node_of_ones_own_is_exported_imported_and_booked(tmp_path):
+    told = {"describegraph": "graph", "listchannels": "channels", "fwdinghistory": "history"}
+    told |= {"listpayments": "payments", "listchaintxns": "chain"}
+    (tmp_path / "told").mkdir()
+    files = write_exports(tmp_path / "told")
+    cases = "".join(f"{command}) cat '{files[name]}';;" for command, name in told.items())
+    (tmp_path / "lncli").write_text(f"#!/bin/sh\ncase $1 in {cases} *) exit 1;; esac\n")
+    (tmp_path / "lncli").chmod(0o755)
+    run(["bash", "-euc", marked("own node exports").code], tmp_path)
+    out = run(["bash", "-euc", marked("own node").code], tmp_path)
+    assert "2 channels, 5 forwards, 1 refills, in mynode" in out
+    assert "<svg" in (tmp_path / "books.html").read_text()
 
 
 def play_stream(server, client, folder):

@@ -19,7 +19,7 @@ from lnsim_gym.compiled.cache import ABOVE_KERNELS
 ROOMS = """
     __main__
     cli
-    dashboard
+    dashboard own_node
     bridge benchmarks
     agents
     environment

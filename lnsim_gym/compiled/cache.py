@@ -44,7 +44,7 @@ __all__ = [
     "take_shipped",
 ]
 
-ABOVE_KERNELS: Final = ("agents", "benchmarks", "bridge", "cli", "dashboard", "environment", "rendering")
+ABOVE_KERNELS: Final = ("agents", "benchmarks", "bridge", "cli", "dashboard", "environment", "own_node", "rendering")
 """Rooms that hold no kernel and that no room with kernels imports: what changes there compiles nothing anew."""
 KEEP_S: Final = 30 * 86_400
 """Age in seconds at which the machine code of a version that is no longer used is dropped."""

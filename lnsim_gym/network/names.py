@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["unique_names", "unprintable", "without_surrogates"]
+__all__ = ["printable", "unique_names", "unprintable", "without_surrogates"]
 
 LONGEST: Final = 66
 """Most characters of a name that is made of an alias: as many as a public key has digits."""
@@ -38,7 +38,7 @@ def unique_names(aliases: Mapping[str, str]) -> dict[str, str]:
     Args:
         aliases: Alias of each node by its key.
     """
-    shown = {key: _shown(alias) for key, alias in aliases.items()}
+    shown = {key: printable(alias) for key, alias in aliases.items()}
     uses = Counter(map(_skeleton, shown.values()))
     names = {
         key: name if name and uses[_skeleton(name)] == 1 and (name == key or _skeleton(name) not in aliases) else key
@@ -62,7 +62,7 @@ def _plain(names: Mapping[str, str]) -> dict[str, str]:
     return plain
 
 
-def _shown(alias: str) -> str:
+def printable(alias: str) -> str:
     """Return an alias without what cannot be shown, each gap one space wide."""
     if not alias.isascii():
         alias = unicodedata.normalize("NFC", without_surrogates(alias))

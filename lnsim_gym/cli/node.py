@@ -1,0 +1,127 @@
+"""Commands for a node of one's own: import what it exports, and book what it earned and paid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lnsim_gym.cli.options import Json
+from lnsim_gym.errors import ConfigError, MissingDependency
+
+if TYPE_CHECKING:
+    from lnsim_gym.own_node import Books, OwnNode
+
+__all__ = ["app"]
+
+app = typer.Typer()
+_node = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
+app.add_typer(_node, name="node")
+
+Folder = Annotated[Path, typer.Argument(help="Folder that `lnsim node import` made.", metavar="FOLDER")]
+
+
+@_node.command("import")
+def import_exports(
+    graph: Annotated[Path, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")],
+    channels: Annotated[Path, typer.Argument(help="`lncli listchannels`.", metavar="CHANNELS")],
+    history: Annotated[
+        list[Path],
+        typer.Argument(
+            help="`lncli fwdinghistory --max_events 50000`, in as many files as it takes.", metavar="HISTORY..."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
+    payments: Annotated[
+        list[Path] | None, typer.Option("--payments", help="`lncli listpayments`, which knows the refills.")
+    ] = None,
+    chain: Annotated[
+        list[Path] | None, typer.Option("--chain", help="`lncli listchaintxns`, which knows the fees of transactions.")
+    ] = None,
+    htlcs: Annotated[
+        Path | None,
+        typer.Option("--htlcs", help="Failed forwards: LNDg's database, or Core Lightning's `listforwards`."),
+    ] = None,
+    cut: Annotated[
+        list[str] | None,
+        typer.Option("--cut", "-c", help='Keep a part of the network: "around(NODE, hops)", "largest(n)", ...'),
+    ] = None,
+) -> None:
+    """Read what a node exports into a folder. Nothing is sent, and nothing leaves this machine."""
+    from lnsim_gym.own_node import import_node
+
+    node = import_node(
+        graph, channels, history, out, payments=payments or (), chain=chain or (), failures=htlcs, cuts=cut or ()
+    )
+    _print_import(node, out)
+
+
+def _print_import(node: OwnNode, out: Path) -> None:
+    """Print what was taken and what was not."""
+    from lnsim_gym.cli.display import make_console
+    from lnsim_gym.network.names import printable
+
+    console = make_console(soft_wrap=True)
+    counts = f"{len(node.channels):,} channels, {len(node.forwards):,} forwards"
+    more = [f"{len(node.refills):,} refills"] if "payments" in node.told else []
+    more += [f"{len(node.failures):,} failed forwards"] if "failures" in node.told else []
+    console.print(f"{printable(node.name)}: {', '.join([counts, *more])}, in {out}")
+    for cause, count in node.left_out.items():
+        console.print(f"left out: {count:,} {cause}")
+    console.print(f"books: lnsim node report {out}")
+
+
+@_node.command("report")
+def report(
+    folder: Folder,
+    days: Annotated[float, typer.Option("--days", help="How many days before the import to book.")] = 30.0,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with pictures, too.")] = None,
+    json: Json = False,
+) -> None:
+    """Show what a node earned and paid, channel by channel: both legs of forwards, refills and what they fed."""
+    import msgspec
+
+    from lnsim_gym.own_node import book, load_node
+
+    books = book(load_node(folder), days)
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(books)).decode())
+    else:
+        _print_books(books)
+    if html is not None:
+        _write_page(books, html)
+        typer.echo(f"written to {html}", err=json)
+
+
+def _print_books(books: Books) -> None:
+    """Print some books as a table, and what matters most in words."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    from lnsim_gym.cli.display import make_console
+    from lnsim_gym.own_node.books_text import COLUMNS, cells, sentences
+
+    console = make_console()
+    ends = {COLUMNS[0], COLUMNS[-1]}
+    table = Table(*(Column(name, justify="left" if name in ends else "right") for name in COLUMNS), box=SIMPLE_HEAD)
+    for channel in books.channels:
+        table.add_row(*cells(channel))
+    console.print(table)
+    for line in sentences(books):
+        console.print(line)
+
+
+def _write_page(books: Books, path: Path) -> None:
+    """Write the page, for its owner only."""
+    import os
+
+    try:
+        from lnsim_gym.own_node.page import make_page
+    except ImportError:
+        raise MissingDependency('pictures need matplotlib: pip install "lnsim_gym[render]"') from None
+    try:
+        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(make_page(books))
+    except OSError as problem:
+        raise ConfigError(f"cannot write {path}: {problem.strerror}") from None

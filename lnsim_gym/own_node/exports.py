@@ -1,0 +1,342 @@
+"""The files that programs of a node write, read: what fits is taken, what does not is counted by its cause.
+
+LND's ``lncli listchannels``, ``fwdinghistory``, ``listpayments`` and ``listchaintxns``; Core Lightning's
+``listforwards``; LNDg's database, which holds the failed forwards that LND itself forgets.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lnsim_gym.errors import ConfigError, TopologyError
+from lnsim_gym.network.importers.channels import channel_number
+from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of, parse_json
+from lnsim_gym.network.importers.reading import as_utf8, unpacked
+from lnsim_gym.own_node.history import Failures, Forwards, Refills
+
+__all__ = [
+    "Channel",
+    "read_chain_fees",
+    "read_channels",
+    "read_documents",
+    "read_failures",
+    "read_history",
+    "read_refills",
+]
+
+_NS: Final = 1_000_000_000
+_LATEST_NS: Final = 2**62
+"""Later than any time that fits; 2116."""
+_INSUFFICIENT_BALANCE: Final = 6
+"""LND's ``FailureDetail`` of a forward that the node's own balance could not carry."""
+_TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
+"""BOLT 4's code of the same, as Core Lightning tells it."""
+_SQLITE: Final = b"SQLite format 3\x00"
+
+
+class Channel(msgspec.Struct):
+    """``lnrpc.Channel``, as far as it is used; numbers may be written as text."""
+
+    remote_pubkey: str
+    capacity: int
+    local_balance: int
+    remote_balance: int
+    chan_id: str | int = ""
+    channel_point: str = ""
+    peer_alias: str = ""
+    active: bool = True
+    private: bool = False
+    initiator: bool = False
+    commit_fee: int = 0
+    lifetime: int = 0
+    """Seconds that the channel has been known to the node since this started."""
+    alias_scids: list[str | int] = []
+
+    @property
+    def number(self) -> int:
+        """Short channel id; 0 when it has none yet."""
+        return channel_number(self.chan_id) or 0
+
+
+class _Forward(msgspec.Struct):
+    """``lnrpc.ForwardingEvent``."""
+
+    chan_id_in: str | int
+    chan_id_out: str | int
+    timestamp_ns: int = 0
+    timestamp: int = 0
+    amt_in_msat: int = 0
+    amt_out_msat: int = 0
+    amt_in: int = 0
+    amt_out: int = 0
+
+    def row(self) -> tuple[int, ...]:
+        """Return it as a row of ``Forwards``; before lnd 0.10 amounts were in sat only."""
+        return (
+            self.timestamp_ns or _NS * self.timestamp,
+            channel_number(self.chan_id_in) or 0,
+            channel_number(self.chan_id_out) or 0,
+            self.amt_in_msat or 1000 * self.amt_in,
+            self.amt_out_msat or 1000 * self.amt_out,
+        )
+
+
+class _CoreForward(msgspec.Struct):
+    """An entry of Core Lightning's ``listforwards``."""
+
+    in_channel: str
+    status: str
+    received_time: float
+    in_msat: int | str = 0
+    out_msat: int | str = 0
+    out_channel: str = ""
+    resolved_time: float = 0.0
+    failcode: int = 0
+
+    def row(self) -> tuple[int, ...]:
+        """Return time, both channels, and both amounts."""
+        amounts = (int(str(amount).removesuffix("msat") or 0) for amount in (self.in_msat, self.out_msat))
+        time_ns = round(_NS * (self.resolved_time or self.received_time))
+        return (time_ns, channel_number(self.in_channel) or 0, channel_number(self.out_channel) or 0, *amounts)
+
+
+class _Hop(msgspec.Struct):
+    """``lnrpc.Hop``."""
+
+    chan_id: str | int
+    pub_key: str = ""
+
+
+class _Route(msgspec.Struct):
+    """``lnrpc.Route``."""
+
+    hops: list[_Hop]
+    total_amt_msat: int = 0
+    total_fees_msat: int = 0
+
+
+class _Attempt(msgspec.Struct):
+    """``lnrpc.HTLCAttempt``."""
+
+    status: str
+    route: _Route
+    resolve_time_ns: int = 0
+    attempt_time_ns: int = 0
+
+
+class _Payment(msgspec.Struct):
+    """``lnrpc.Payment``."""
+
+    status: str = ""
+    htlcs: list[_Attempt] = []
+
+
+class _Transaction(msgspec.Struct):
+    """``lnrpc.Transaction``."""
+
+    tx_hash: str
+    total_fees: int = 0
+    time_stamp: int = 0
+
+
+def read_documents(path: Path) -> list[Document]:
+    """Return the tables of JSON in a file, whatever compressed it and whatever encoding it has.
+
+    Raises:
+        ConfigError: It cannot be read, or is no whole JSON.
+    """
+    try:
+        data = path.expanduser().read_bytes()
+        found = [one for text in unpacked(data, path.name).values() for one in parse_json(as_utf8(text))]
+    except OSError as problem:
+        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+    except TopologyError as problem:
+        raise ConfigError(f"{path}: {problem}") from None
+    except ValueError as problem:
+        raise ConfigError(f"{path} is no whole JSON ({problem}): if it was cut off, export it again") from None
+    tables: list[Document] = [one for one in found if isinstance(one, dict)]
+    if not tables:
+        raise ConfigError(f"{path}: expected what lncli prints, a JSON object, got {'a list' if found else 'nothing'}")
+    return tables
+
+
+def _entries(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the lists of a file under those of the keys that it has, one of which it must have."""
+    for document in read_documents(path):
+        present = [key for key in keys if key in document]
+        if not present:
+            held = ", ".join(list(document)[:5]) or "nothing"
+            raise ConfigError(f"{path}: expected the output of {command}, with {' or '.join(keys)}; it holds {held}")
+        for key in present:
+            try:
+                yield key, entries_of(document, key, command)
+            except TopologyError as problem:
+                raise ConfigError(f"{path}: {problem}") from None
+
+
+def read_channels(path: Path, left_out: Counter[str]) -> list[Channel]:
+    """Read ``lncli listchannels``.
+
+    Args:
+        path: The file.
+        left_out: Counts what is not taken, by cause.
+
+    Raises:
+        ConfigError: It is no such file, or holds no channel.
+    """
+    channels: dict[int, Channel] = {}
+    for _, entries in _entries(path, ["channels"], "lncli listchannels"):
+        for channel in decode_entries(
+            entries, Channel, "channels", _counting(left_out, "channels that cannot be read")
+        ):
+            number = channel.number
+            if not number:
+                left_out["channels without an id"] += 1
+            elif number in channels:
+                left_out["channels listed twice"] += 1
+            else:
+                channels[number] = channel
+    if not channels:
+        raise ConfigError(f"{path}: expected the output of lncli listchannels with at least one channel, got none")
+    return list(channels.values())
+
+
+def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> tuple[Forwards, Failures]:
+    """Read what was forwarded: ``lncli fwdinghistory``, in one file or several, or Core Lightning's ``listforwards``.
+
+    Args:
+        paths: The files; what several of them hold counts once.
+        now_ns: Time beyond which no event is believed.
+        left_out: Counts what is not taken, by cause.
+
+    Raises:
+        ConfigError: A file is no such file.
+    """
+    settled: dict[tuple[int, ...], None] = {}
+    failed: dict[tuple[int, ...], None] = {}
+    odd = _counting(left_out, "forwards that cannot be read")
+    for path in paths:
+        for key, entries in _entries(path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
+            if key == "forwarding_events":
+                rows = (one.row() for one in decode_entries(entries, _Forward, key, odd))
+                _take(settled, rows, now_ns, left_out)
+                continue
+            for one in decode_entries(entries, _CoreForward, key, odd):
+                if one.status == "settled":
+                    _take(settled, [one.row()], now_ns, left_out)
+                elif one.status in ("failed", "local_failed"):
+                    time_ns, chan_in, chan_out, in_msat, out_msat = one.row()
+                    is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
+                    failed[time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)] = None
+    return Forwards.of(list(settled)), Failures.of(list(failed))
+
+
+def _take(
+    taken: dict[tuple[int, ...], None], rows: Iterable[tuple[int, ...]], now_ns: int, left_out: Counter[str]
+) -> None:
+    """Take the forwards that can be true, each once."""
+    for row in rows:
+        time_ns, chan_in, chan_out, in_msat, out_msat = row
+        if not (chan_in and chan_out and 0 < out_msat < _LATEST_NS and 0 < in_msat < _LATEST_NS):
+            left_out["forwards without channels or amounts"] += 1
+        elif not 0 < time_ns <= now_ns:
+            left_out["forwards of a time that has not come"] += 1
+        elif row in taken:
+            left_out["forwards told twice"] += 1
+        else:
+            taken[row] = None
+
+
+def read_refills(paths: Iterable[Path], own_key: str, left_out: Counter[str]) -> Refills:
+    """Read the payments of a node to itself out of ``lncli listpayments``; each part of a payment counts on its own.
+
+    Args:
+        paths: The files.
+        own_key: Public key of the node.
+        left_out: Counts what is not taken, by cause.
+
+    Raises:
+        ConfigError: A file is no such file.
+    """
+    rows: dict[tuple[int, ...], None] = {}
+    odd = _counting(left_out, "payments that cannot be read")
+    for path in paths:
+        for key, entries in _entries(path, ["payments"], "lncli listpayments"):
+            for payment in decode_entries(entries, _Payment, key, odd):
+                for attempt in payment.htlcs:
+                    hops = attempt.route.hops
+                    if attempt.status != "SUCCEEDED" or len(hops) < 2 or hops[-1].pub_key != own_key:
+                        continue
+                    route = attempt.route
+                    ends = (channel_number(hops[0].chan_id) or 0, channel_number(hops[-1].chan_id) or 0)
+                    amount_msat = route.total_amt_msat - route.total_fees_msat
+                    time_ns = attempt.resolve_time_ns or attempt.attempt_time_ns
+                    rows[time_ns, *ends, amount_msat, route.total_fees_msat] = None
+    return Refills.of(list(rows))
+
+
+def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, tuple[int, int]]:
+    """Read what the wallet paid for transactions out of ``lncli listchaintxns``.
+
+    Returns:
+        By transaction id, its time in ns and its fee in sat.
+
+    Raises:
+        ConfigError: A file is no such file.
+    """
+    odd = _counting(left_out, "transactions that cannot be read")
+    return {
+        one.tx_hash: (_NS * one.time_stamp, one.total_fees)
+        for path in paths
+        for key, entries in _entries(path, ["transactions"], "lncli listchaintxns")
+        for one in decode_entries(entries, _Transaction, key, odd)
+        if one.total_fees > 0
+    }
+
+
+def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
+    """Read failed forwards: out of LNDg's database, or of Core Lightning's ``listforwards``.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    place = path.expanduser()
+    try:
+        with place.open("rb") as file:
+            is_database = file.read(len(_SQLITE)) == _SQLITE
+    except OSError as problem:
+        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+    if not is_database:
+        return read_history([path], now_ns, left_out)[1]
+    columns = "timestamp, chan_id_in, chan_id_out, amount, failure_detail"
+    try:
+        with closing(sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            found = database.execute(f"SELECT {columns} FROM gui_failedhtlcs").fetchall()
+    except sqlite3.Error as problem:
+        raise ConfigError(f"{path}: expected LNDg's database, with a table gui_failedhtlcs: {problem}") from None
+    rows: list[tuple[int, ...]] = []
+    for when, chan_in, chan_out, amount_sat, detail in found:
+        try:
+            time_ns = round(_NS * datetime.fromisoformat(str(when)).replace(tzinfo=UTC).timestamp())
+            ends = (channel_number(str(chan_in)) or 0, channel_number(str(chan_out)) or 0)
+            rows.append((time_ns, *ends, 1000 * int(amount_sat), int(detail == _INSUFFICIENT_BALANCE)))
+        except (ValueError, TypeError, OverflowError):
+            left_out["failed forwards that cannot be read"] += 1
+    return Failures.of(rows)
+
+
+def _counting(left_out: Counter[str], cause: str) -> Any:
+    """Return what counts entries that cannot be read."""
+
+    def count(_: str) -> None:
+        left_out[cause] += 1
+
+    return count

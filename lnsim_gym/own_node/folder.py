@@ -1,0 +1,250 @@
+"""A node as it was imported: a folder that only its owner can read, with the network around it and its history."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from lnsim_gym.arrays import Int64
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import Topology
+from lnsim_gym.network.importers.channels import announce
+from lnsim_gym.network.load import read_network
+from lnsim_gym.network.topology import unconnected_is_fine
+from lnsim_gym.own_node.exports import (
+    Channel,
+    read_chain_fees,
+    read_channels,
+    read_failures,
+    read_history,
+    read_refills,
+)
+from lnsim_gym.own_node.history import Failures, Forwards, Refills
+
+__all__ = ["NETWORK", "OwnNode", "import_node", "load_node"]
+
+NETWORK: Final = "network.json"
+"""File with the network, which environments take as their topology."""
+_NODE: Final = "node.json"
+_HISTORY: Final = "history.npz"
+_NS: Final = 1_000_000_000
+_DAY_NS: Final = 86_400 * _NS
+
+
+class _Stored(msgspec.Struct, kw_only=True):
+    """What ``node.json`` holds."""
+
+    name: str
+    public_key: str
+    imported_ns: int
+    channels: list[Channel]
+    chain_fees: dict[str, tuple[int, int]]
+    told: list[str]
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class OwnNode:
+    """One node, its channels and what is known of its past."""
+
+    name: str
+    """As the node is called in the network."""
+    public_key: str
+    imported_ns: int
+    """When it was imported, in nanoseconds since 1970."""
+    channels: tuple[Channel, ...]
+    """Channels that it had then."""
+    forwards: Forwards
+    failures: Failures
+    refills: Refills
+    chain_fees: dict[str, tuple[int, int]]
+    """By transaction id of the wallet: time in ns, and fee in sat."""
+    told: tuple[str, ...]
+    """Kinds of exports that were given besides the graph and the channels; what is not among them is unknown, not 0."""
+    left_out: dict[str, int]
+    """How much of the exports was not taken, by cause."""
+
+
+def import_node(
+    graph: Path,
+    channels: Path,
+    history: Sequence[Path],
+    out: Path,
+    *,
+    payments: Sequence[Path] = (),
+    chain: Sequence[Path] = (),
+    failures: Path | None = None,
+    cuts: Sequence[str] = (),
+    now_ns: int | None = None,
+) -> OwnNode:
+    """Read a node's exports and keep them in a folder of their own.
+
+    Args:
+        graph: ``lncli describegraph``.
+        channels: ``lncli listchannels`` of the node.
+        history: ``lncli fwdinghistory``, in as many files as it took.
+        out: Folder to make, for its owner only; one of the same node is replaced.
+        payments: ``lncli listpayments``, for refills.
+        chain: ``lncli listchaintxns``, for fees of transactions.
+        failures: LNDg's database, or Core Lightning's ``listforwards``, for failed forwards.
+        cuts: What of the network is kept; see ``Topology.cut``.
+        now_ns: When the exports were made, in nanoseconds since 1970; by default now.
+
+    Raises:
+        ConfigError: A file is not what it should be, the files are of different nodes, or ``out`` is something else.
+    """
+    now_ns = time.time_ns() if now_ns is None else now_ns
+    latest_ns = now_ns + _DAY_NS
+    left_out: Counter[str] = Counter()
+    held = read_channels(channels, left_out)
+    with unconnected_is_fine():
+        topology, report = read_network({"files": [graph, channels]})
+    own = _own_node(topology, held, graph, channels)
+    topology = topology.cut(*cuts)
+    key = topology.public_keys[topology.nodes.index(own)] if own in topology.nodes else ""
+    if not key:
+        raise ConfigError(f"expected cuts that keep the own node {own}, got {', '.join(cuts)}")
+    announce(str(graph), topology, report)
+    forwards, failed = read_history(history, latest_ns, left_out)
+    _require_own(forwards, held, history)
+    if failures is not None:
+        failed = read_failures(failures, latest_ns, left_out)
+    node = OwnNode(
+        name=own,
+        public_key=key,
+        imported_ns=now_ns,
+        channels=tuple(held),
+        forwards=forwards,
+        failures=failed,
+        refills=read_refills(payments, key, left_out),
+        chain_fees=read_chain_fees(chain, left_out),
+        told=tuple(
+            kind
+            for kind, given in (("failures", failures or len(failed)), ("payments", payments), ("chain", chain))
+            if given
+        ),
+        left_out=dict(left_out),
+    )
+    _write(node, topology, out)
+    return node
+
+
+def _own_node(topology: Topology, held: Sequence[Channel], graph: Path, channels: Path) -> str:
+    """Return the name of the node whose channels are listed.
+
+    Raises:
+        ConfigError: The graph has none of them, or they are of several nodes.
+    """
+    keys = dict(zip(topology.nodes, topology.public_keys, strict=True)) if topology.public_keys else {}
+    by_number = {one.chan_id: one for one in topology.channels}
+    found: Counter[str] = Counter()
+    for channel in held:
+        edge = by_number.get(channel.number)
+        if edge is None:
+            continue
+        ends = (edge.initiator, edge.peer)
+        found.update(end for end in ends if keys.get(end) != channel.remote_pubkey and len(set(ends)) == 2)
+    if not found:
+        raise ConfigError(f"none of the channels of {channels} is in {graph}: are both of one node, and of one time?")
+    if len(found) > 1:
+        names = " and ".join(repr(name) for name, _ in found.most_common(2))
+        raise ConfigError(f"{channels} lists channels of more than one node ({names}): give those of one")
+    return next(iter(found))
+
+
+def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[Path]) -> None:
+    """Refuse the history of another node."""
+    numbers = np.array([channel.number for channel in held], np.int64)
+    if len(forwards) and not np.isin([forwards.chan_in, forwards.chan_out], numbers).any():
+        files = ", ".join(map(str, history))
+        raise ConfigError(f"no forward of {files} came or went over a channel of this node: is it another's history?")
+
+
+def _write(node: OwnNode, topology: Topology, out: Path) -> None:
+    """Write the folder beside its place, then put it there."""
+    out = out.expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and _key_in(out) != node.public_key:
+        raise ConfigError(f"{out} is there and holds something else than this node: name another folder")
+    stored = _Stored(
+        name=node.name,
+        public_key=node.public_key,
+        imported_ns=node.imported_ns,
+        channels=list(node.channels),
+        chain_fees=node.chain_fees,
+        told=list(node.told),
+        left_out=node.left_out,
+    )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            (fresh / NETWORK).write_bytes(msgspec.json.encode(topology.to_dict()))
+            (fresh / _NODE).write_bytes(msgspec.json.encode(stored))
+            history = {kind: getattr(node, kind).rows() for kind in ("forwards", "failures", "refills")}
+            np.savez_compressed(fresh / _HISTORY, **history)
+            for path in fresh.iterdir():
+                path.chmod(0o600)
+            if out.exists():
+                shutil.rmtree(out)
+            os.replace(fresh, out)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as problem:
+        raise ConfigError(f"cannot write {out}: {problem.strerror}") from None
+
+
+def _key_in(folder: Path) -> str:
+    """Return the public key of the node in a folder; empty when there is none."""
+    try:
+        return msgspec.json.decode((folder / _NODE).read_bytes(), type=_Stored).public_key
+    except (OSError, msgspec.MsgspecError):
+        return ""
+
+
+def load_node(folder: Path) -> OwnNode:
+    """Return a node that was imported.
+
+    Raises:
+        ConfigError: The folder holds none, or is damaged.
+    """
+    place = folder.expanduser()
+    try:
+        stored = msgspec.json.decode((place / _NODE).read_bytes(), type=_Stored)
+        with np.load(place / _HISTORY, allow_pickle=False) as columns:
+            forwards = Forwards.of(_rows(columns["forwards"]))
+            failures = Failures.of(_rows(columns["failures"]))
+            refills = Refills.of(_rows(columns["refills"]))
+    except OSError as problem:
+        raise ConfigError(
+            f"expected a folder that `lnsim node import` made, got {folder}: {problem.strerror or problem}"
+        ) from None
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
+        raise ConfigError(f"{folder} is damaged ({problem}): import the node again") from None
+    return OwnNode(
+        name=stored.name,
+        public_key=stored.public_key,
+        imported_ns=stored.imported_ns,
+        channels=tuple(stored.channels),
+        forwards=forwards,
+        failures=failures,
+        refills=refills,
+        chain_fees=stored.chain_fees,
+        told=tuple(stored.told),
+        left_out=stored.left_out,
+    )
+
+
+def _rows(table: Int64) -> list[tuple[int, ...]]:
+    """Return a stored table as rows."""
+    return list(map(tuple, table.tolist()))

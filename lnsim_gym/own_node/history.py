@@ -1,0 +1,81 @@
+"""What a node forwarded, paid and failed to forward, as columns over the events in order of time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from lnsim_gym.arrays import Bool, Int64
+
+__all__ = ["Failures", "Forwards", "Refills"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Columns of one length, the first one ``time_ns``."""
+
+    time_ns: Int64
+    """Nanoseconds since 1970, UTC."""
+
+    @classmethod
+    def of(cls, rows: list[tuple[int, ...]]) -> Self:
+        """Return rows as columns, in order of time."""
+        names = fields(cls)
+        table = np.array(rows, np.int64).reshape(len(rows), len(names))
+        return cls(*table[np.lexsort(table.T[::-1])].T.copy())
+
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Return the events as rows, int64 of shape (n, columns)."""
+        return np.stack([getattr(self, each.name) for each in fields(self)], axis=1)
+
+    def keep(self, which: Bool) -> Self:
+        """Return some of the events, by a mask of shape (n,)."""
+        return type(self)(*(getattr(self, each.name)[which] for each in fields(self)))
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Forwards(_Columns):
+    """Payments of others that were settled through the node."""
+
+    chan_in: Int64
+    """Short channel id of the channel over which each came."""
+    chan_out: Int64
+    """The same of the channel over which it went on."""
+    in_msat: Int64
+    """What came, fee included."""
+    out_msat: Int64
+    """What went on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refills(_Columns):
+    """Payments of the node to itself: what left over one channel came back over another."""
+
+    chan_out: Int64
+    """Channel that was emptied."""
+    chan_in: Int64
+    """Channel that was filled."""
+    amount_msat: Int64
+    """What arrived."""
+    fee_msat: Int64
+    """What it cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failures(_Columns):
+    """Payments of others that failed at the node or beyond it."""
+
+    chan_in: Int64
+    """Channel over which each came."""
+    chan_out: Int64
+    """Channel over which it was to go on."""
+    amount_msat: Int64
+    """What was to go on."""
+    is_dry: Int64
+    """1 where the node's own balance was too small, else 0."""

@@ -1,0 +1,234 @@
+"""A node's exports, its folder and its books, against sums made by hand."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.own_node import book, import_node, load_node
+from lnsim_gym.own_node.books_text import cells, sentences
+from lnsim_gym.own_node.page import make_page
+from tests.own_node.exports import (
+    BERT,
+    CLEO,
+    GONE,
+    HISTORY,
+    NOW_NS,
+    channel,
+    forward,
+    write,
+    write_lndg,
+)
+
+
+def imported(tmp_path, **documents):
+    files = write(tmp_path, **documents)
+    return import_node(
+        files["graph"],
+        files["channels"],
+        [files["history"]],
+        tmp_path / "node",
+        payments=[files["payments"]],
+        chain=[files["chain"]],
+        now_ns=NOW_NS,
+    )
+
+
+@pytest.fixture
+def node(tmp_path):
+    return imported(tmp_path)
+
+
+def test_books_are_what_a_hand_makes_of_the_exports(node):
+    books = book(node, days=30)
+    bert, cleo, gone = (next(one for one in books.channels if one.chan_id == number) for number in (BERT, CLEO, GONE))
+    assert (bert.forwards_out, bert.out_msat, bert.earned_msat) == (3, 300_000_000, 110_000)
+    assert (bert.refilled_msat, bert.refill_fee_msat, bert.refill_ppm) == (200_000_000, 50_000, 250.0)
+    # It holds 100,000 sat now: 200,000 after the refill of 200,000, 100,000 of which were there before.
+    # The sale of 150,000 took those and 50,000 of the refill, with a third of its fee; the last one took 50,000 more.
+    assert (bert.sold_msat, bert.sold_fee_msat, bert.sold_cost_msat) == (100_000_000, 50_000, 25_000)
+    assert bert.unsold_msat == 100_000_000
+    assert bert.chain_sat == 300
+    assert bert.net_msat == 110_000 - 50_000 - 300_000
+    assert (cleo.forwards_in, cleo.sourced_msat, cleo.earned_msat, cleo.net_msat) == (3, 110_000, 1_000, 1_000)
+    assert (gone.state, gone.sourced_msat, gone.net_msat) == ("closed", 1_000, 0)
+    assert (books.earned_msat, books.refill_fee_msat, books.chain_sat) == (111_000, 50_000, 340)
+    assert books.net_msat == 111_000 - 50_000 - 340_000
+    assert books.net_msat == sum(one.net_msat for one in books.channels) - 1000 * books.other_chain_sat
+    assert books.yearly == pytest.approx(365 / 30 * -279 / 800_000)
+
+
+def test_days_add_up_to_the_whole(node):
+    books = book(node, days=30)
+    daily = np.array(books.daily_msat)
+    assert daily.shape == (30, 3)
+    assert daily.sum(axis=0).tolist() == [books.earned_msat, books.refill_fee_msat, 1000 * books.chain_sat]
+    assert daily[-4:, 0].tolist() == [30_000, 1_000, 0, 0]
+
+
+def test_a_short_history_is_booked_from_its_begin(node):
+    assert book(node, days=365).days == pytest.approx(40)
+    assert book(node, days=5).earned_msat == 31_000
+
+
+def test_channels_without_forwards_are_idle_and_then_dead(tmp_path):
+    quiet = channel("cleo", CLEO, 700_000)
+    history = [forward(40, BERT, GONE, 10_000, 5), forward(9, BERT, GONE, 10_000, 5)]
+    channels = {"channels": [channel("bert", BERT, 100_000), quiet]}
+    books = book(imported(tmp_path, history={"forwarding_events": history}, channels=channels))
+    states = {one.peer: one.state for one in books.channels}
+    assert states == {"bert": "idle", "cleo": "dead", "": "closed"}
+    assert any(
+        "2 channels without a forward for a week, 1 of them for a month: 800,000 sat" in one for one in sentences(books)
+    )
+
+
+def test_a_folder_is_private_and_gives_back_what_was_imported(tmp_path, node):
+    folder = tmp_path / "node"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    loaded = load_node(folder)
+    assert book(loaded) == book(node)
+    assert loaded.name == "anna"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["node"]
+
+
+def test_the_network_around_is_an_environment_with_the_true_balances(tmp_path, node):
+    env = gym.make("LightningNet-v0", topology=str(tmp_path / "node" / "network.json"))
+    env.reset(seed=1)
+    topology = env.unwrapped.topology
+    mine = topology.direction("anna", "cleo")
+    assert env.unwrapped.balances_msat().ravel()[mine] == 700_000_000
+
+
+def test_a_node_is_imported_again_into_its_folder_and_another_is_not(tmp_path, node):
+    assert imported(tmp_path).public_key == node.public_key
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "something").write_text("of value")
+    files = write(tmp_path)
+    with pytest.raises(ConfigError, match="holds something else than this node"):
+        import_node(files["graph"], files["channels"], [files["history"]], other, now_ns=NOW_NS)
+    assert (other / "something").read_text() == "of value"
+
+
+def test_what_cannot_be_true_is_left_out_and_counted(tmp_path):
+    odd = [
+        forward(-3, CLEO, BERT, 1_000, 10),  # the clock had jumped
+        forward(3, 0, BERT, 1_000, 10),
+        {"chan_id_in": "what"},
+        *HISTORY[-2:],
+        *HISTORY[-2:],
+    ]
+    node = imported(tmp_path, history={"forwarding_events": odd}, channels={"channels": [*CHANNELS, CHANNELS[0]]})
+    assert len(node.forwards) == 2
+    assert node.left_out == {
+        "channels listed twice": 1,
+        "forwards of a time that has not come": 1,
+        "forwards that cannot be read": 1,
+        "forwards without channels or amounts": 1,
+        "forwards told twice": 2,
+    }
+
+
+CHANNELS = [channel("bert", BERT, 100_000), channel("cleo", CLEO, 700_000)]
+OTHERS = {"channels": [channel("bert", BERT, 1), channel("cleo", 650_000 << 40, 1)]}
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        ({"history": '{"forwarding_events": [{"timest'}, "is no whole JSON .* cut off"),
+        ({"history": {"channels": []}}, "expected the output of lncli fwdinghistory"),
+        ({"history": "[]"}, "expected what lncli prints"),
+        ({"history": {"forwarding_events": {"a": 1}}}, "needs a list"),
+        ({"channels": {"channels": []}}, "at least one channel"),
+        ({"channels": OTHERS}, "more than one node"),
+        ({"channels": {"channels": [channel("bert", 5, 1)]}}, "none of the channels"),
+        ({"history": {"forwarding_events": [forward(1, 5, 6, 1_000, 1)]}}, "another's history"),
+    ],
+)
+def test_broken_exports_get_one_clear_message_and_leave_nothing(tmp_path, documents, said):
+    with pytest.raises(ConfigError, match=said):
+        imported(tmp_path, **documents)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_a_damaged_folder_says_so(tmp_path, node):
+    (tmp_path / "node" / "history.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ConfigError, match="damaged"):
+        load_node(tmp_path / "node")
+    with pytest.raises(ConfigError, match="lnsim node import"):
+        load_node(tmp_path)
+
+
+def test_failed_forwards_come_from_lndg_and_core_lightning(tmp_path):
+    files = write(tmp_path)
+    rows = [
+        ("2023-11-14 00:00:00.5", CLEO, BERT, 5_000, 6),
+        ("2023-11-14 00:00:01", CLEO, BERT, 5_000, 2),
+        ("?", 1, 2, 3, 4),
+    ]
+    lndg = write_lndg(tmp_path / "lndg.sqlite3", *rows)
+    arguments = (files["graph"], files["channels"], [files["history"]], tmp_path / "node")
+    node = import_node(*arguments, failures=lndg, now_ns=NOW_NS)
+    assert node.left_out == {"failed forwards that cannot be read": 1}
+    assert {one.chan_id: one.failed for one in book(node).channels} == {BERT: 1, CLEO: 0, GONE: 0}
+    entry = {"in_channel": "700001x0x0", "out_channel": "700000x0x0", "in_msat": "5001msat", "out_msat": 5000}
+    entry |= {"received_time": NOW_NS / 1e9 - 60, "status": "local_failed", "failcode": 4103}
+    core = tmp_path / "listforwards.json"
+    core.write_text(json.dumps({"forwards": [entry, {**entry, "status": "settled"}, {**entry, "status": "offered"}]}))
+    node = import_node(files["graph"], files["channels"], [core], tmp_path / "node", now_ns=NOW_NS)
+    assert (len(node.forwards), len(node.failures), node.failures.is_dry.tolist()) == (1, 1, [1])
+    assert node.forwards.chan_in.tolist() == [CLEO]
+    with pytest.raises(ConfigError, match="LNDg's database"):
+        import_node(*arguments, failures=write_empty(tmp_path / "empty.sqlite3"), now_ns=NOW_NS)
+
+
+def write_empty(path):
+    write_lndg(path)
+    path.write_bytes(path.read_bytes().replace(b"gui_failedhtlcs", b"gui_otherthings"))
+    return path
+
+
+def test_money_is_conserved_whatever_the_history(tmp_path):
+    rng = np.random.default_rng(5)
+    ends = rng.choice([BERT, CLEO, GONE], (500, 2))
+    history = [
+        forward(days, int(one), int(other), int(sat), int(fee))
+        for days, (one, other), sat, fee in zip(
+            rng.uniform(0, 60, 500), ends, rng.integers(1, 90_000, 500), rng.integers(0, 5_000, 500), strict=True
+        )
+    ]
+    books = book(imported(tmp_path, history={"forwarding_events": history}), days=60)
+    assert (
+        books.earned_msat
+        == sum(int(one["fee_msat"]) for one in history)
+        == sum(one.sourced_msat for one in books.channels)
+    )
+    for one in books.channels:
+        assert 0 <= one.sold_cost_msat <= one.refill_fee_msat
+        assert one.sold_msat + one.unsold_msat <= one.refilled_msat
+        assert 0 <= one.sold_fee_msat <= one.earned_msat
+
+
+def test_what_peers_call_themselves_is_data(tmp_path):
+    hostile = channel("bert", BERT, 100_000, peer_alias="<script>alert(1)</script>\u202e\x1b[31m")
+    books = book(imported(tmp_path, channels={"channels": [hostile, channel("cleo", CLEO, 700_000)]}))
+    page = make_page(books)
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert not any(mark in page + str([cells(one) for one in books.channels]) for mark in "\u202e\x1b")
+
+
+def test_a_graph_that_is_cut_keeps_the_own_node(tmp_path):
+    files = write(tmp_path)
+    arguments = (files["graph"], files["channels"], [files["history"]], tmp_path / "node")
+    with pytest.raises(ConfigError, match="keep the own node anna"):
+        import_node(*arguments, cuts=["min_capacity(2000000)"], now_ns=NOW_NS)
+    assert import_node(*arguments, cuts=["around(anna, 1)"], now_ns=NOW_NS).name == "anna"
