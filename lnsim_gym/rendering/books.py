@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from typing import Any, Final
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def draw_books(daily_sat: npt.NDArray[np.float64], names: Sequence[str], net_sat
         names: Of the peers of all channels.
         net_sat: What each channel brought, less its costs.
     """
-    with own_style():
+    with own_style(), mpl.rc_context({"svg.fonttype": "none"}):  # the reader's fonts have more characters
         figure = Figure(figsize=(11, 6), facecolor=PAPER, layout="constrained")
         canvas: Any = FigureCanvasSVG(figure)
         axes = figure.subplot_mosaic([["money", "channels"], ["net", "channels"]])

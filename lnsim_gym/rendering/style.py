@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -42,11 +44,14 @@ DPI: Final = 100
 """Pixels per inch: sizes below and in the views are in points, 1/72 inch."""
 
 
-def own_style() -> AbstractContextManager[None]:
+@contextmanager
+def own_style() -> Iterator[None]:
     """Keep what the user set of Matplotlib, and its style sheets, out of what is made or drawn meanwhile."""
     import matplotlib.style  # noqa: PLC0415 - texts need the rest of this module, and no Matplotlib
 
-    return matplotlib.style.context("default")
+    with matplotlib.style.context("default"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # names hold characters that few fonts have
+        yield
 
 
 def line_width(capacity_sat: npt.NDArray[np.int64], thinnest: float, widest: float) -> npt.NDArray[np.float64]:

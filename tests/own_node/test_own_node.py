@@ -218,7 +218,7 @@ def test_money_is_conserved_whatever_the_history(tmp_path):
 
 
 def test_what_peers_call_themselves_is_data(tmp_path):
-    hostile = channel("bert", BERT, 100_000, peer_alias="<script>alert(1)</script>\u202e\x1b[31m")
+    hostile = channel("bert", BERT, 100_000, peer_alias="<script>alert(1)</script>\u202e\x1b[31m\U0001f419")
     books = book(imported(tmp_path, channels={"channels": [hostile, channel("cleo", CLEO, 700_000)]}))
     page = make_page(books)
     assert "<script>" not in page
