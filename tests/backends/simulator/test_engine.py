@@ -99,7 +99,7 @@ def test_routes_are_as_long_as_the_onion_holds(amount_msat, hops, inbound_fee_ba
 
 
 def ladder(rungs):
-    """Return a network with so many routes of three hops, each cheaper than the next, of which only the last is not dry."""
+    """Return a network with so many routes of three hops, each cheaper than the next, all but the last of them dry."""
     channels = []
     for rung in range(rungs):
         dry = rung < rungs - 1
