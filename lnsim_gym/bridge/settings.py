@@ -6,13 +6,13 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.paths import expanded
 from lnsim_gym.schema import convert
 
 __all__ = ["BridgeSettings", "Gate", "is_loopback"]
@@ -89,7 +89,7 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """
         if self.token_file is None:
             return None
-        path = Path(self.token_file).expanduser()
+        path = expanded(self.token_file)
         try:
             if not path.exists():
                 path.touch(mode=0o600, exist_ok=False)

@@ -5,13 +5,13 @@ import secrets
 import sys
 from pathlib import Path
 
-from tests.fuzz.readers import readers
+from tests.fuzz.readers import READERS
 from tests.fuzz.run import fuzz, kept
 
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
 parser.add_argument("--seconds", type=float, default=60.0, help="time for all readers together")
 parser.add_argument("--seed", type=int, default=None, help="repeats a run up to the time it had; fresh by default")
-parser.add_argument("--reader", action="append", default=[], choices=list(readers()), help="only this one; repeatable")
+parser.add_argument("--reader", action="append", default=[], choices=READERS, help="only this one; repeatable")
 parser.add_argument("--out", type=Path, default=None, help="folder for the inputs that were found")
 arguments = parser.parse_args()
 seed = secrets.randbits(32) if arguments.seed is None else arguments.seed

@@ -4,19 +4,96 @@ import json
 import re
 
 NUMBERS = (
-    b"0", b"-0", b"-1", b"1", b"255", b"65536", b"2147483648", b"-2147483649", b"4294967296", b"9007199254740993",
-    b"9223372036854775807", b"9223372036854775808", b"18446744073709551616", b"1e3", b"0.5", b"1e308", b"1e999",
-    b"NaN", b"nan", b"inf", b"Infinity", b"0x10", b"1_0", b"9" * 400,
-)  # fmt: skip
+    b"0",
+    b"-0",
+    b"-1",
+    b"1",
+    b"255",
+    b"65536",
+    b"2147483648",
+    b"-2147483649",
+    b"4294967296",
+    b"9007199254740993",
+    b"9223372036854775807",
+    b"9223372036854775808",
+    b"18446744073709551616",
+    b"1e3",
+    b"0.5",
+    b"1e308",
+    b"1e999",
+    b"NaN",
+    b"nan",
+    b"inf",
+    b"Infinity",
+    b"0x10",
+    b"1_0",
+    b"9" * 400,
+)
 TOKENS = (
-    b"", b"\x00", b"\n", b"\r\n", b"\xff\xfe", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b'"', b"'", b"=",
-    b",", b":", b"#", b"null", b"true", b"false", b"{}", b"[]", b'""', b'"x"', b"1979-05-27", b"../..", b"/dev/zero", b"~x",
-    b"%s%n", b"\\ud800", b"<!ENTITY x 'y'>", b"&x;",
-)  # fmt: skip
+    b"",
+    b"\x00",
+    b"\n",
+    b"\r\n",
+    b"\xff\xfe",
+    b"\xef\xbb\xbf",
+    b"\xed\xa0\x80",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b"'",
+    b"=",
+    b",",
+    b":",
+    b"#",
+    b"null",
+    b"true",
+    b"false",
+    b"{}",
+    b"[]",
+    b'""',
+    b'"x"',
+    b"1979-05-27",
+    b"../..",
+    b"/dev/zero",
+    b"~x",
+    b"%s%n",
+    b"\\ud800",
+    b"<!ENTITY x 'y'>",
+    b"&x;",
+)
 VALUES = (
-    None, True, False, 0, 1, -1, 0.5, -1.5, 1e308, 2**31, 2**63, -(2**63) - 1, 10**400, "", "x", "0", "-1", "1e999", "\x00",
-    "\ud7ff", "x" * 5000, [], [[]], [None], [0], ["x", "x"], {}, {"": 0}, {"x": {}},
-)  # fmt: skip
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    0.5,
+    -1.5,
+    1e308,
+    2**31,
+    2**63,
+    -(2**63) - 1,
+    10**400,
+    "",
+    "x",
+    "0",
+    "-1",
+    "1e999",
+    "\x00",
+    "\ud7ff",
+    "x" * 5000,
+    [],
+    [[]],
+    [None],
+    [0],
+    ["x", "x"],
+    {},
+    {"": 0},
+    {"x": {}},
+)
 
 
 def mutated(rng, seed, others):
@@ -82,7 +159,10 @@ def _tree(rng, data, others):
     """Change a place in the tree of a JSON document, or of one of its lines."""
     lines = data.split(b"\n")
     number = rng.randrange(len(lines))
-    for text, put in ((data, lambda new: new), (lines[number], lambda new: b"\n".join([*lines[:number], new, *lines[number + 1 :]]))):
+    for text, put in (
+        (data, lambda new: new),
+        (lines[number], lambda new: b"\n".join([*lines[:number], new, *lines[number + 1 :]])),
+    ):
         try:
             tree = json.loads(text)
         except (ValueError, RecursionError):

@@ -229,6 +229,22 @@ macaroon = "~/nodes.toml"
 """
 
 
+READERS = (
+    "networks",
+    "cloth",
+    "generators",
+    "settings",
+    "traces",
+    "shown_traces",
+    "replayed_traces",
+    "recipes",
+    "policies",
+    "attach_files",
+    "messages",
+    "parquet",
+)
+
+
 @cache
 def readers():
     """Return all readers by name."""
@@ -252,9 +268,16 @@ def readers():
         "cloth": Reader(read_cloth, ("\n---\n".join(CLOTH.values()).encode(),)),
         "generators": Reader(
             lambda folder, data: load_topology(data.decode(errors="replace")),
-            (b"scale_free(nodes = 20, channels = 40, seed = 7)", b"ring(nodes = 5)", b"complete(nodes = 4)", b"default"),
+            (
+                b"scale_free(nodes = 20, channels = 40, seed = 7)",
+                b"ring(nodes = 5)",
+                b"complete(nodes = 4)",
+                b"default",
+            ),
         ),
-        "settings": Reader(read_settings, tuple(path.read_bytes() for path in sorted(data_folder("envs").glob("*.toml")))),
+        "settings": Reader(
+            read_settings, tuple(path.read_bytes() for path in sorted(data_folder("envs").glob("*.toml")))
+        ),
         "traces": Reader(read_a_trace, short),
         "shown_traces": Reader(show_a_trace, short),
         "replayed_traces": Reader(replay_a_trace, short),

@@ -65,7 +65,7 @@ def parse_graphml(data: bytes) -> Any:
         raise MissingDependency('GraphML needs networkx: pip install "lnsim_gym[graphs]"') from None
     try:
         return networkx.read_graphml(io.BytesIO(data), force_multigraph=True)
-    except (SyntaxError, networkx.NetworkXError, KeyError, ValueError, TypeError, AttributeError) as problem:
+    except (SyntaxError, networkx.NetworkXError, LookupError, ValueError, TypeError, AttributeError) as problem:
         raise TopologyError(f"malformed GraphML: {problem!s:.200}") from None
 
 
