@@ -54,7 +54,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """
     try:
         return Path(path).expanduser()
-    except RuntimeError:
+    except (RuntimeError, ValueError):
         raise ConfigError(f"expected a path, got {str(path)!r}: there is no such user, write ./~ for a name") from None
 
 

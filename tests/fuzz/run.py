@@ -13,8 +13,8 @@ from lnsim_gym.errors import ConfigError, LnsimError
 from tests.fuzz.mutation import mutated
 from tests.fuzz.readers import readers, workplace
 
-MOST_CPU_S = 20
-"""CPU time after which a reader counts as hanging, in seconds."""
+MOST_CPU_S = 120
+"""CPU time after which a reader counts as hanging, in seconds; what replays may have to compile first."""
 MOST_MEMORY_BYTES = 3 * 2**30
 """Address space that a reader may take beyond what the process has."""
 

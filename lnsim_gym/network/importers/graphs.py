@@ -205,6 +205,10 @@ def _integer(value: Any) -> int:
     if isinstance(value, str):
         value = value.removesuffix("msat")
         value = int(value) if value.lstrip("-").isdecimal() else float(value)
-    if value != int(value):
+    try:
+        number = int(value)
+    except (TypeError, OverflowError):
+        raise ValueError(f"expected an integer, got {value!r:.100}") from None
+    if value != number:
         raise ValueError(f"expected an integer, got {value!r}")
-    return int(value)
+    return number

@@ -14,6 +14,7 @@ Such nodes are never stopped, wiped, snapshotted or mined for.
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -161,7 +162,7 @@ def _endpoint(node: AttachedNode, file: Path) -> NodeEndpoint:
     """Return a node's endpoint, its files checked."""
     paths = {key: file.parent / expanded(getattr(node, key)) for key in ("tls_cert", "macaroon")}
     for key, path in paths.items():
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ConfigError(f"expected the file that {key} of {node.name!r} names in {file}, found no {path}")
     return NodeEndpoint(
         name=node.name,
