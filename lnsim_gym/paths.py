@@ -14,7 +14,7 @@ import platformdirs
 
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 
-__all__ = ["DataFolder", "cache_dir", "data_folder", "private_dir", "state_dir"]
+__all__ = ["DataFolder", "cache_dir", "data_folder", "expanded", "private_dir", "state_dir"]
 
 DataFolder = Literal["envs", "agents", "compose"]
 """Name of a root folder that ships inside the wheel."""
@@ -46,6 +46,18 @@ def data_folder(name: DataFolder) -> Path:
     raise MissingDependency(f"expected the folder {installed} or {checkout}, found neither: install lnsim_gym again")
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of ``~``.
+
+    Raises:
+        ConfigError: It is that of a user there is not.
+    """
+    try:
+        return Path(path).expanduser()
+    except (RuntimeError, ValueError):
+        raise ConfigError(f"expected a path, got {str(path)!r}: there is no such user, write ./~ for a name") from None
+
+
 def cache_dir() -> Path:
     """Return the folder for what can be rebuilt (binaries), created when missing.
 
@@ -68,7 +80,7 @@ def private_dir(path: str | os.PathLike[str]) -> Path:
     Raises:
         ConfigError: The folder belongs to another user, or cannot be made.
     """
-    folder = Path(path).expanduser().absolute()
+    folder = expanded(path).absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o077:

@@ -28,10 +28,13 @@ __all__ = [
     "PaymentOutcomes",
     "RebalanceReason",
     "RebalanceResult",
+    "SURE_ROUTE_HOPS",
 ]
 
-MAX_ROUTE_HOPS: Final = 20
-"""Longest route kept, in hops; LND's onion holds about as many."""
+MAX_ROUTE_HOPS: Final = 25
+"""Longest route, in hops: LND's onion holds as many of 255 msat, and 23 or 24 of what is usually paid."""
+SURE_ROUTE_HOPS: Final = 22
+"""Hops that the onion holds whatever goes over them."""
 MAX_PARTS: Final = 16
 """Most parts of a payment in flight at once (LND's default ``max_parts``)."""
 
@@ -76,8 +79,8 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     fee_limit_ppm: Annotated[int, Range(0, 1_000_000)] = 50_000
     """Fee limit above that, in millionths of the amount (lncli: 5 %)."""
     timeout_seconds: Annotated[int, Range(1, 86_400)] = 30
-    """Time after which LND starts no new attempt; in the simulator an attempt takes 50 ms, whatever its hops, on nodes
-    about 50 ms for each hop."""
+    """Time after which LND starts no new attempt; in the simulator an attempt takes 80 ms for each hop to the node that
+    refuses it and back, as it does on idle nodes."""
     max_parts: Annotated[int, Range(1, MAX_PARTS)] = 1
     """Most parts a payment may be split into."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from operator import index
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -13,7 +15,7 @@ from msgspec import inspect
 
 from lnsim_gym.errors import ConfigError, LnsimError, did_you_mean
 
-__all__ = ["convert", "hint", "plain", "whole_number"]
+__all__ = ["convert", "hint", "plain", "read_toml", "whole_number"]
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -40,6 +42,26 @@ def convert(
         if isinstance(problem.__cause__, LnsimError):
             raise problem.__cause__ from None
         raise error(f"{what} does not fit its schema: {problem}{hint(str(problem), kind)}") from None
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Args:
+        path: The file.
+        what: How an error begins, for example with the name of the file.
+
+    Raises:
+        ConfigError: It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise ConfigError(f"{what}: {problem.strerror}") from None
+    except RecursionError:
+        raise ConfigError(f"{what}: nested too deeply") from None
+    except ValueError as problem:  # no TOML, no text, or a number of thousands of digits
+        raise ConfigError(f"{what}: {problem}") from None
 
 
 def plain(data: Any) -> Any:

@@ -25,7 +25,6 @@ rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,7 +35,7 @@ from gymnasium.envs.registration import EnvSpec
 from lnsim_gym.environment.files import environment_files
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
-from lnsim_gym.schema import convert
+from lnsim_gym.schema import convert, read_toml
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.liquidity import LiquidityTask
 from lnsim_gym.tasks.liquidity.config import ActionName
@@ -230,7 +229,4 @@ def view_of(name: str, task: str = LiquidityTask.name) -> dict[str, Any]:
 
 def _read_file(name: str) -> dict[str, Any]:
     """Read the TOML file of a recipe by name or path."""
-    try:
-        return tomllib.loads(recipe_path(name).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"agent {name!r}: {problem}") from None
+    return read_toml(recipe_path(name), f"agent {name!r}")

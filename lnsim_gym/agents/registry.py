@@ -128,6 +128,11 @@ def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
             msgspec.convert(value, known[setting].annotation)
         except msgspec.ValidationError as wrong:
             raise ConfigError(f"agent {name!r}: {setting}: {wrong}") from None
+    missing = [each.name for each in known.values() if each.default is each.empty and each.name not in recipe.settings]
+    if missing:
+        raise ConfigError(
+            f"agent {name!r}: the policy {recipe.policy!r} needs {', '.join(missing)}: name it in the recipe"
+        )
     return kind(problem, **recipe.settings)
 
 

@@ -51,6 +51,7 @@ from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.schema import schema_json
 from lnsim_gym.bridge.session import Session
 from lnsim_gym.bridge.settings import BridgeSettings, Gate
+from lnsim_gym.bridge.shelf import Door, Shelf
 from lnsim_gym.bridge.state import Moment, RecentSteps
 from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
 from lnsim_gym.bridge.token_bucket import TokenBucket
@@ -68,6 +69,8 @@ REQUESTS_PER_SECOND: Final = 50.0
 """Connections and HTTP requests looked at per second, on average; twice ``max_clients`` in a burst."""
 JOINS_PER_SECOND: Final = 5.0
 """Clients let in per second, on average; ``max_clients`` in a burst. Telling one where the episode is takes long."""
+OPENING: Final = 128
+"""Connections at once that are no client's yet, beyond ``max_clients`` of them; so descriptors are bounded."""
 WRITE_LIMIT: Final = 2**18
 """Bytes buffered by a connection before its writer waits."""
 
@@ -90,6 +93,30 @@ class ServerCounts(NamedTuple):
     """Published messages dropped because a client was slow."""
     lost: int
     """Published messages dropped for everyone, because the server fell behind or was gone."""
+
+
+class _Connection(ServerConnection):
+    """A connection that goes through the door.
+
+    Args:
+        door: The door.
+        arguments: As the library makes connections.
+        options: The same.
+    """
+
+    def __init__(self, door: Door, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._door = door
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.Protocol``."""
+        super().connection_made(transport)
+        self._door.enter(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.Protocol``."""
+        self._door.leave(self)
+        super().connection_lost(exc)
 
 
 class BridgeServer:
@@ -129,6 +156,8 @@ class BridgeServer:
         self._names = names
         self._played = played
         self._sessions: dict[int, Session] = {}
+        self._shelf = Shelf(settings.total_bytes)
+        self._door = Door(settings.max_clients + OPENING)
         self._numbers = count(1)
         self._gone_sent = self._gone_dropped = self._lost = 0
         self._handed_over: deque[Chunk] = deque()
@@ -286,6 +315,7 @@ class BridgeServer:
             write_limit=WRITE_LIMIT,
             server_header=None,
             logger=_library_log,
+            create_connection=functools.partial(_Connection, self._door),  # type: ignore[arg-type]
         ) as server:
             self.port = _port_of(server)
             self._started.set()
@@ -304,6 +334,14 @@ class BridgeServer:
             self._room.set()
             for session in self._sessions.values():
                 session.offer(chunk)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Let those that most waits for lose messages until no more waits than may."""
+        while self._shelf.full:
+            slowest = max(self._sessions.values(), key=lambda session: session.waiting_bytes, default=None)
+            if slowest is None or not slowest.lose_oldest():
+                return
 
     def _acknowledge(self, client: int, answer: Acknowledgement) -> None:
         """Send an acknowledgement."""
@@ -370,9 +408,12 @@ class BridgeServer:
             self.audience += 1
             moment = self._state.moment
             made = list(self._state.made)
+        self._door.leave(connection)
         address = str(connection.remote_address[0])
         refusal = self._gate.control_refusal(address, connection.request.headers if connection.request else {})
-        session = Session(next(self._numbers), connection, self._settings, self._reply, self._tell_state, refusal)
+        session = Session(
+            next(self._numbers), connection, self._settings, self._reply, self._tell_state, self._shelf, refusal
+        )
         try:
             self._tell(session, moment, made)
         except BaseException:
@@ -397,6 +438,7 @@ class BridgeServer:
     def _leave(self, session: Session) -> None:
         """Forget a client."""
         del self._sessions[session.number]
+        session.forget()
         self._gone_sent += session.sent
         self._gone_dropped += session.dropped
         self._leave_audience()

@@ -17,6 +17,7 @@ from websockets.protocol import State
 from lnsim_gym.bridge.frames import EVERY_KIND, Chunk, encode, text_frame
 from lnsim_gym.bridge.messages import Dropped, DroppedData
 from lnsim_gym.bridge.settings import BridgeSettings
+from lnsim_gym.bridge.shelf import Shelf
 from lnsim_gym.bridge.token_bucket import TokenBucket
 
 __all__ = ["Session"]
@@ -44,6 +45,7 @@ class Session:
         settings: Settings of the bridge.
         make_reply: Makes a message of a class, envelope included, from its own fields.
         tell_state: Tells a session where the episode stands, by its ``begin_at``.
+        shelf: Counts what waits for all clients.
         control_refusal: Why the client may not control the episodes; empty when it may.
     """
 
@@ -54,6 +56,7 @@ class Session:
         settings: BridgeSettings,
         make_reply: MakeReply,
         tell_state: Callable[[Session], None],
+        shelf: Shelf,
         control_refusal: str = "",
     ) -> None:
         self.number = number
@@ -72,6 +75,7 @@ class Session:
         self._settings = settings
         self._make_reply = make_reply
         self._tell_state = tell_state
+        self._shelf = shelf
         self._told_seq = 0
         """Number of the last message that the client knows from the state."""
         self._state = b""
@@ -83,6 +87,11 @@ class Session:
         self._rate = TokenBucket(settings.messages_per_second, 2 * settings.messages_per_second)
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes of published messages that wait."""
+        return self._bytes
+
+    @property
     def waits(self) -> bool:
         """Whether anything waits to be written."""
         return (
@@ -91,12 +100,14 @@ class Session:
 
     def reply(self, kind: type[msgspec.Struct], **fields: Any) -> None:
         """Send this client a message of its own."""
-        if len(self._replies) >= MAX_REPLIES or self._reply_bytes > MAX_REPLY_BYTES:
+        too_many = len(self._replies) >= MAX_REPLIES or self._reply_bytes > MAX_REPLY_BYTES
+        if too_many or (self._replies and self._shelf.full):
             self._connection.transport.abort()
             return
         frame = text_frame(encode(self._make_reply(kind, **fields)))
         self._replies.append(frame)
         self._reply_bytes += len(frame)
+        self._shelf.bytes += len(frame)
         self._ready.set()
 
     def begin_at(self, seq: int, state: list[msgspec.Struct]) -> None:
@@ -107,7 +118,7 @@ class Session:
             state: The messages that tell the state.
         """
         self._told_seq = seq
-        self._state = b"".join([text_frame(encode(message)) for message in state])
+        self._put_state(b"".join([text_frame(encode(message)) for message in state]))
         self._ready.set()
 
     def offer(self, chunk: Chunk) -> None:
@@ -118,16 +129,30 @@ class Session:
         if not count:
             return
         self._chunks.append((frames, count))
+        self._shelf.put(frames)
         self._bytes += len(frames)
         self._messages += count
         settings = self._settings
         while len(self._chunks) > 1 and (
             self._messages > settings.queue_messages or self._bytes > settings.queue_bytes
         ):
-            lost = self._pop_chunk()[1]
-            self.dropped += lost
-            self._unreported += lost
+            self._lose_oldest()
         self._ready.set()
+
+    def lose_oldest(self) -> bool:
+        """Drop the oldest published messages that wait; False when none do."""
+        if not self._chunks:
+            return False
+        self._lose_oldest()
+        return True
+
+    def forget(self) -> None:
+        """Drop all that waits: the client is gone."""
+        self._take_state()
+        while self._replies:
+            self._pop_reply()
+        while self._chunks:
+            self._pop_chunk()
 
     async def write_forever(self) -> None:
         """Write what waits whenever the connection takes it; ends when the connection closes."""
@@ -183,19 +208,38 @@ class Session:
     def _pop_next(self) -> list[bytes]:
         """Take out what is to be written next; nothing when nothing waits."""
         if self._state:
-            state, self._state = self._state, b""
-            return [state]
+            return [self._take_state()]
         return [self._pop_reply()] if self._replies else self._pop_batch()
 
     def _pop_reply(self) -> bytes:
         """Take out the oldest reply that waits."""
         frame = self._replies.popleft()
         self._reply_bytes -= len(frame)
+        self._shelf.bytes -= len(frame)
         return frame
+
+    def _put_state(self, state: bytes) -> None:
+        """Let a state wait, in place of another that does."""
+        self._take_state()
+        self._state = state
+        self._shelf.bytes += len(state)
+
+    def _take_state(self) -> bytes:
+        """Take out the state that waits."""
+        state, self._state = self._state, b""
+        self._shelf.bytes -= len(state)
+        return state
+
+    def _lose_oldest(self) -> None:
+        """Drop the oldest published messages that wait, and count them."""
+        lost = self._pop_chunk()[1]
+        self.dropped += lost
+        self._unreported += lost
 
     def _pop_chunk(self) -> tuple[bytes, int]:
         """Take out the oldest chunk that waits."""
         frames, count = self._chunks.popleft()
+        self._shelf.take(frames)
         self._bytes -= len(frames)
         self._messages -= count
         return frames, count
@@ -219,7 +263,7 @@ class Session:
         self._unreported = 0
         self._tell_state(self)
         notice = self._make_reply(Dropped, data=DroppedData(messages=lost, total=self.dropped))
-        self._state = text_frame(encode(notice)) + self._state
+        self._put_state(text_frame(encode(notice)) + self._state)
 
 
 def _unacknowledged(transport: asyncio.Transport) -> int:

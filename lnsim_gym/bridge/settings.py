@@ -6,13 +6,13 @@ import hmac
 import ipaddress
 import secrets
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.paths import expanded
 from lnsim_gym.schema import convert
 
 __all__ = ["BridgeSettings", "Gate", "is_loopback"]
@@ -41,6 +41,9 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Published messages that wait for a slow client at most; then its oldest are dropped."""
     queue_bytes: int = 64 * 2**20
     """Bytes of published messages that wait for a slow client at most."""
+    total_bytes: int = 256 * 2**20
+    """Bytes that wait for all clients together at most, what waits for several counted once; beyond it, those lose
+    their oldest messages that most waits for."""
     history: int = 100
     """Transactions told to a new client."""
     suggestion_expiry_s: float = 30.0
@@ -60,6 +63,7 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             "messages_per_second",
             "queue_messages",
             "queue_bytes",
+            "total_bytes",
             "history",
             "suggestion_expiry_s",
             "ping_interval_s",
@@ -89,7 +93,7 @@ class BridgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """
         if self.token_file is None:
             return None
-        path = Path(self.token_file).expanduser()
+        path = expanded(self.token_file)
         try:
             if not path.exists():
                 path.touch(mode=0o600, exist_ok=False)

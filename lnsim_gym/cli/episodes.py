@@ -322,7 +322,7 @@ def _parse_settings(settings: list[str]) -> dict[str, Any]:
             raise ConfigError(f"expected --set KEY=VALUE, got {setting!r}")
         try:
             parsed |= tomllib.loads(setting)
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             parsed[key.strip()] = value.strip()
     return parsed
 

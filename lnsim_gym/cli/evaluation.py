@@ -269,7 +269,7 @@ def _values(text: str) -> tuple[str, list[Any] | tuple[float, float]]:
     low, is_range, high = values.partition(":")
     try:
         parsed: list[Any] = tomllib.loads(f"values = [{f'{low}, {high}' if is_range else values}]")["values"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         parsed = []
     is_number = [isinstance(value, int | float) and not isinstance(value, bool) for value in parsed]
     if not (name and equals and parsed) or (is_range and is_number != [True, True]):

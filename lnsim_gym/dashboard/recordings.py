@@ -29,7 +29,7 @@ from lnsim_gym.errors import RecordError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes, RebalanceReason, RebalanceResult
 from lnsim_gym.records.lines import InterventionRecord, StepLine, payment_record, rebalance_record
-from lnsim_gym.records.parquet_reader import RecordedEpisode, RecordedStep, read_episode, recorded_episodes
+from lnsim_gym.records.parquet_reader import RecordedEpisode, RecordedStep, read_episode, recorded_episodes, whole
 from lnsim_gym.records.replay import replay
 from lnsim_gym.records.trace import Trace, TraceEpisode, read_trace
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -55,7 +55,9 @@ def open_recording(path: Path, episode: int | None, simulate: bool) -> Iterator[
     if path.is_dir():
         if simulate:
             raise RecordError("Parquet files do not hold routing policies, which a simulation needs: record a trace")
-        yield _of_parquet(path, episode)
+        with whole(path):
+            shown = _of_parquet(path, episode)
+        yield shown
         return
     trace = read_trace(path)
     wanted = _choose({one.start.episode: one for one in trace.episodes}, episode, path)

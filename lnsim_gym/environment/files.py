@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.paths import data_folder
+from lnsim_gym.schema import read_toml
 
 __all__ = ["EnvironmentFile", "environment_files", "read_environment"]
 
@@ -36,12 +36,10 @@ def read_environment(path: Path) -> EnvironmentFile:
         ConfigError: It is no TOML, or lacks a key; the text names the file.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path, path.name)
         registration = {key: data.pop(key) for key in ("description", "max_episode_steps", "nondeterministic")}
     except KeyError as missing:
         raise ConfigError(f"{path.name}: the key {missing} is missing") from None
-    except tomllib.TOMLDecodeError as problem:
-        raise ConfigError(f"{path.name}: {problem}") from None
     return EnvironmentFile(id=path.stem, settings=data, **registration)
 
 

@@ -12,6 +12,7 @@ from gymnasium.envs.registration import EnvSpec
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.paths import expanded
 from lnsim_gym.tasks.config import plain_settings
 
 __all__ = ["PlainSpec"]
@@ -55,7 +56,7 @@ def _plain(source: Any) -> Any:
         return dict(source)
     if not isinstance(source, (str, Path)):
         return load_topology(source).to_dict()
-    place = Path(source).expanduser()
+    place = expanded(source)
     if place.exists() and not (place.is_file() or place.is_dir()):
         raise ConfigError(f"the topology was read from the pipe {source}, which cannot be read again: give a file")
     return str(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,16 +13,24 @@ from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW, channel_reserve_sat, le
 from lnsim_gym.network.policies import ChannelPolicies
 from lnsim_gym.network.topology import MAX_FUNDING_SAT, Channel, Topology
 
-__all__ = ["Share", "assemble", "make_rng", "quantile", "require_nodes", "with_initiators"]
+__all__ = ["Share", "assemble", "make_rng", "quantile", "require_size", "with_initiators"]
 
 Share = Sequence[float] | None
 """Bounds of an initiator's uniform share of its channel's balance, or None where it owns everything."""
 
 
-def require_nodes(what: str, nodes: int, least: int) -> None:
-    """Refuse too few nodes."""
+MOST_CHANNELS: Final = 1_000_000
+"""Most channels that are drawn, and most nodes; the public network has a tenth of that."""
+
+
+def require_size(what: str, nodes: int, least: int, channels: int) -> None:
+    """Refuse too few nodes, and more nodes or channels than memory may hold."""
     if nodes < least:
         raise TopologyError(f"{what} needs at least {least} nodes, got {nodes}")
+    if max(nodes, channels) > MOST_CHANNELS:
+        raise TopologyError(
+            f"{what} may have up to {MOST_CHANNELS:,} nodes and channels, got {nodes:,} nodes and {channels:,} channels"
+        )
 
 
 def make_rng(seed: int, *more: int) -> np.random.Generator:

@@ -14,7 +14,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_nodes, with_initiators
+from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_size, with_initiators
 from lnsim_gym.network.policies import ChannelPolicies, Policy
 from lnsim_gym.network.public import public
 from lnsim_gym.network.topology import MAX_FUNDING_SAT, MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Topology
@@ -63,7 +63,7 @@ def ring(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initiator_
     Raises:
         TopologyError: An argument is out of range.
     """
-    require_nodes("a ring", nodes, 3)
+    require_size("a ring", nodes, 3, nodes)
     first = np.arange(nodes)
     return _uniform(nodes, np.stack([first, (first + 1) % nodes], axis=1), capacity_sat, seed, initiator_share)
 
@@ -80,7 +80,7 @@ def complete(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initia
     Raises:
         TopologyError: An argument is out of range.
     """
-    require_nodes("a complete network", nodes, 2)
+    require_size("a complete network", nodes, 2, nodes * (nodes - 1) // 2)
     return _uniform(nodes, np.stack(np.triu_indices(nodes, k=1), axis=1), capacity_sat, seed, initiator_share)
 
 
@@ -96,7 +96,7 @@ def star(nodes: int, *, capacity_sat: int = 1_000_000, seed: int = 0, initiator_
     Raises:
         TopologyError: An argument is out of range.
     """
-    require_nodes("a star", nodes, 2)
+    require_size("a star", nodes, 2, nodes - 1)
     leaves = np.arange(1, nodes)
     return _uniform(nodes, np.stack([np.zeros_like(leaves), leaves], axis=1), capacity_sat, seed, initiator_share)
 
@@ -122,7 +122,7 @@ def scale_free(
     Raises:
         TopologyError: An argument is out of range.
     """
-    require_nodes("a scale-free network", nodes, 2)
+    require_size("a scale-free network", nodes, 2, channels)
     most = nodes * (nodes - 1) // 2
     if not nodes - 1 <= channels <= most:
         raise TopologyError(

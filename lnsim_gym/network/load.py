@@ -29,6 +29,7 @@ from lnsim_gym.network.importers.reading import as_utf8, unpacked
 from lnsim_gym.network.importers.recognise import READABLE, Document, foreign_network, with_lists
 from lnsim_gym.network.presets import PRESETS, preset
 from lnsim_gym.network.topology import MAX_FUNDING_SAT, Topology, unconnected_is_fine
+from lnsim_gym.paths import expanded
 from lnsim_gym.schema import convert
 
 __all__ = ["load_topology", "read_network"]
@@ -127,7 +128,8 @@ def _from_documents(documents: Sequence[Document]) -> tuple[Topology, Report]:
 def _has_large_channels(data: Mapping[str, Any]) -> bool:
     """Whether a table that does not say so needs large channels to be allowed."""
     channels = data.get("channels")
-    capacities = [channel.get("capacity_sat") for channel in channels or () if isinstance(channel, Mapping)]
+    listed = channels if isinstance(channels, (list, tuple)) else ()
+    capacities = [channel.get("capacity_sat") for channel in listed if isinstance(channel, Mapping)]
     return any(isinstance(sat, int) and sat > MAX_FUNDING_SAT for sat in capacities)
 
 
@@ -141,7 +143,9 @@ def _from_files(data: Mapping[str, Any]) -> tuple[Topology, Report]:
         if isinstance(file, Mapping):
             documents.append(with_lists(file))
             continue
-        found = _documents(_contents(Path(file).expanduser()))
+        if not isinstance(file, (str, Path)):
+            raise TopologyError(f"expected files as paths or tables, got {type(file).__name__}")
+        found = _documents(_contents(expanded(file)))
         if isinstance(found, ForeignNetwork):
             raise TopologyError(f"{file}: {found.format} stand alone: give them as the topology itself")
         documents.extend(found)
@@ -152,7 +156,7 @@ def _from_call(name: str, arguments: str) -> Topology:
     """Run a generator given as text; arguments are written as in TOML."""
     try:
         return _generate(name, tomllib.loads(f"arguments = {{{arguments}}}")["arguments"])
-    except tomllib.TOMLDecodeError as problem:
+    except (ValueError, RecursionError) as problem:
         raise TopologyError(
             f"cannot read the arguments of {name}({arguments}): {problem}; write them as in "
             '"scale_free(nodes = 100, channels = 400, seed = 7)"'
@@ -184,7 +188,7 @@ def _arguments_of(name: str) -> type[msgspec.Struct]:
 
 def _from_path(path: str | Path) -> tuple[Topology, Report]:
     """Read a file, a pipe, or a folder of files."""
-    place = Path(path).expanduser()
+    place = expanded(path)
     if not _exists(place):
         raise TopologyError(
             f"unknown topology {str(path)!r}: neither a preset nor a file.{did_you_mean(str(path), PRESETS)} "
@@ -194,6 +198,8 @@ def _from_path(path: str | Path) -> tuple[Topology, Report]:
     try:
         if place.is_file() or place.is_dir():
             return _from_contents(_contents(place))
+        if not place.is_fifo():
+            raise TopologyError("is neither a file, a folder nor a pipe")
         pipe = (place.stat().st_dev, place.stat().st_ino)
         if pipe not in _PIPES:
             _PIPES[pipe] = _from_contents(_contents(place))

@@ -22,7 +22,7 @@ import numpy as np
 
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.errors import TopologyError
-from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_nodes, with_initiators
+from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_size, with_initiators
 from lnsim_gym.network.limits import max_value_in_flight_msat
 from lnsim_gym.network.policies import ChannelPolicies, Policy
 from lnsim_gym.network.topology import MAX_WUMBO_FUNDING_SAT, MIN_FUNDING_SAT, Topology
@@ -115,7 +115,7 @@ def public(
     Raises:
         TopologyError: An argument is out of range.
     """
-    require_nodes("a network like the public one", nodes, 4)
+    require_size("a network like the public one", nodes, 4, (channels or 0) + own_channels)
     for name, share in (("parallel", parallel_share), ("disabled", disabled_share), ("inbound", inbound_share)):
         if not 0 <= share <= 1:
             raise TopologyError(f"{name}_share must lie in 0..1, got {share}")

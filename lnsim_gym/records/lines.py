@@ -6,7 +6,7 @@ Writing and reading them is the business of ``trace``.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
@@ -16,6 +16,7 @@ from lnsim_gym.backends.interventions import BalanceChange, Intervention, Policy
 from lnsim_gym.errors import RecordError, did_you_mean
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import (
+    DESCRIPTIONS,
     FailureReason,
     PaymentBatch,
     PaymentOptions,
@@ -47,8 +48,10 @@ __all__ = [
 SCHEMA: Final = "lnsim-trace/1"
 """Name and version of the format; a change that old readers would misread gets a new number."""
 
-Balances = tuple[tuple[int, int], ...]
-ChangedBalance = tuple[int, int, int]
+Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number of 64 bits."""
+Balances = tuple[tuple[Whole, Whole], ...]
+ChangedBalance = tuple[Whole, Whole, Whole]
 """A channel, and what its initiator and its peer hold from now on."""
 
 
@@ -77,7 +80,7 @@ class HeaderLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
 class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="episode"):
     """An episode began."""
 
-    episode: int
+    episode: Whole
     seed: int
     start_balances_msat: Balances
     timestamp: datetime
@@ -86,18 +89,18 @@ class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, t
 class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """A rebalance and what became of it."""
 
-    route: tuple[int, ...]
+    route: tuple[Whole, ...]
     """Direction indices."""
-    amount_msat: int
-    applied_msat: int
-    fee_msat: int
+    amount_msat: Whole
+    applied_msat: Whole
+    fee_msat: Whole
     reason: str
     """Name of a ``RebalanceReason``."""
-    failure_source_index: int
+    failure_source_index: Whole
     detail: str
     duration_s: float
     payment_hash: str
-    carried_by: tuple[int, ...] = ()
+    carried_by: tuple[Whole, ...] = ()
     """Direction indices that carried it, where forwarders chose channels beside those of ``route``."""
 
     def __post_init__(self) -> None:
@@ -108,7 +111,7 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A routing policy that was changed."""
 
-    direction: int
+    direction: Whole
     """Direction index."""
     policy: Policy
 
@@ -116,9 +119,9 @@ class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A balance between others that was moved by what is not simulated."""
 
-    channel: int
+    channel: Whole
     """Channel index."""
-    initiator_msat: int
+    initiator_msat: Whole
     """What its initiator has from then on."""
 
 
@@ -138,11 +141,11 @@ class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, omit_defaults=True):
     """A settled part of a payment."""
 
-    amount_msat: int
+    amount_msat: Whole
     """Delivered, without fees."""
-    route: tuple[int, ...]
+    route: tuple[Whole, ...]
     """Direction indices."""
-    hop_msat: tuple[int, ...] = ()
+    hop_msat: tuple[Whole, ...] = ()
     """What went over each of them, in networks where it does not follow from the policies."""
 
 
@@ -151,26 +154,28 @@ class PaymentRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     source: str
     destination: str
-    amount_msat: int
-    description: int
+    amount_msat: Whole
+    description: Whole
     succeeded: bool
     failure_reason: str
     """Name of a ``FailureReason``."""
-    attempts: int
-    fee_msat: int
+    attempts: Whole
+    fee_msat: Whole
     parts: tuple[Part, ...]
     duration_s: float
     payment_hash: str
 
     def __post_init__(self) -> None:
-        """Refuse an unknown reason."""
+        """Refuse an unknown reason or description."""
         _require_name(self.failure_reason, FailureReason)
+        if not 0 <= self.description < len(DESCRIPTIONS):
+            raise RecordError(f"expected a description of 0..{len(DESCRIPTIONS) - 1}, got {self.description}")
 
 
 class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="step", omit_defaults=True):
     """A step."""
 
-    step: int
+    step: Whole
     action: Any
     rebalance: RebalanceRecord | None
     """The rebalance, where that is all that was done."""
@@ -181,7 +186,7 @@ class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     timestamp: datetime
     interventions: tuple[InterventionRecord, ...] = ()
     """Everything that was done, in order, where it is more than one rebalance."""
-    time_ms: tuple[int, ...] = ()
+    time_ms: tuple[Whole, ...] = ()
     """When each payment was made, in ms of simulated time since the episode began; where senders remember."""
     changed_after_rebalance_msat: tuple[ChangedBalance, ...] = ()
     """In large networks, in place of ``balances_after_rebalance_msat``: what changed since the end of the last step."""
@@ -208,7 +213,7 @@ class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
 class EndLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="end"):
     """An episode ended."""
 
-    steps: int
+    steps: Whole
     backend_error: str
     timestamp: datetime
 

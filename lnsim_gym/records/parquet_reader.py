@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.errors import MissingDependency, RecordError
+from lnsim_gym.errors import LnsimError, MissingDependency, RecordError
 from lnsim_gym.network import Channel, Topology
 
-__all__ = ["RecordedEpisode", "RecordedStep", "read_episode", "recorded_episodes"]
+__all__ = ["RecordedEpisode", "RecordedStep", "read_episode", "recorded_episodes", "whole"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,10 @@ def recorded_episodes(folder: Path) -> list[int]:
         RecordError: There are no such files, or they are damaged.
         MissingDependency: pyarrow is not installed.
     """
-    table = _read(folder, "balances", columns=["episode"])
-    numbers: list[int] = np.unique(table.column("episode").to_numpy()).tolist()
-    return numbers
+    with whole(folder):
+        table = _read(folder, "balances", columns=["episode"])
+        numbers: list[int] = np.unique(table.column("episode").to_numpy()).tolist()
+        return numbers
 
 
 def read_episode(folder: Path, episode: int) -> RecordedEpisode:
@@ -58,6 +60,28 @@ def read_episode(folder: Path, episode: int) -> RecordedEpisode:
         RecordError: There is no such episode, or the files are damaged.
         MissingDependency: pyarrow is not installed.
     """
+    with whole(folder):
+        return _episode(folder, episode)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Take what goes wrong with rows for damage of the files that they come from.
+
+    Raises:
+        RecordError: Something did.
+    """
+    try:
+        yield
+    except LnsimError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, TypeError, ValueError) as problem:
+        told = f"{type(problem).__name__}: {problem}"
+        raise RecordError(f"the Parquet files in {folder} are damaged or of another kind ({told})") from None
+
+
+def _episode(folder: Path, episode: int) -> RecordedEpisode:
+    """Do what ``read_episode`` does, with files that are whole."""
     wanted = [("episode", "=", episode)]
     balances = _read(folder, "balances", filters=wanted).to_pylist()
     starts = [row for row in balances if row["step"] == -1]

@@ -198,7 +198,7 @@ def read_trace(path: Path) -> Trace:
                 trace = _begin(line)
             else:
                 _add(line, trace)
-        except (LnsimError, msgspec.MsgspecError) as problem:
+        except (LnsimError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
             raise RecordError(f"{path}, line {number}: {problem}") from None
     if trace is None:
         raise RecordError(f"{path} is empty: a trace begins with a header line; record it again")

@@ -42,8 +42,10 @@ __all__ = [
 ]
 
 
-ENOUGH_ATTEMPTS: Final = 600
-"""Attempts after which an unroutable payment is taken to be out of routes, in a network of any size."""
+ENOUGH_MS: Final = 30_000
+"""Time after which an unroutable payment is taken to be out of routes, in a network of any size."""
+ENOUGH_MS_BY_CHANNEL: Final = 75
+"""The same in a small network, for each of its channels."""
 
 
 class Places(NamedTuple):
@@ -213,14 +215,14 @@ def _settings(options: PaymentOptions, channels: int, *, watches: bool) -> Setti
 
     Senders that remember learn from every attempt. And a short time-out may be over before a sender is out of
     routes. Each attempt that fails takes away a channel end that holds too little, and few channels have two of
-    those: time for half as many attempts again as there are channels is taken to be enough, and so is time for
-    ``ENOUGH_ATTEMPTS`` in large networks, where what keeps a payment from its receiver lies near one of the two. (It
-    need not be where dozens of routes, each cheaper than the one before, lead on from the same channel end; there a
-    payment that would have run out of time counts as one without a route.) A watched node sees every attempt.
+    those: ``ENOUGH_MS_BY_CHANNEL`` is taken to be enough, and so is ``ENOUGH_MS`` in large networks, where what keeps
+    a payment from its receiver lies near one of the two. (It need not be where dozens of routes, each cheaper than
+    the one before, lead on from the same channel end; there a payment that would have run out of time counts as one
+    without a route.) A watched node sees every attempt.
     """
     settings = make_settings(options)
-    enough = min(1.5 * channels, ENOUGH_ATTEMPTS)
-    if not watches and options.mission_control == "per_payment" and settings.max_attempts >= enough:
+    enough_ms = min(ENOUGH_MS_BY_CHANNEL * channels, ENOUGH_MS)
+    if not watches and options.mission_control == "per_payment" and settings.timeout_ms >= enough_ms:
         return settings._replace(counts_attempts=0)
     return settings
 

@@ -40,7 +40,7 @@ class CompiledNetwork:
         *,
         max_parts=1,
         remember=False,
-        max_attempts=600,
+        timeout_ms=30_000,
         counts_attempts=1,
         gossip=None,
         gossip_key=0,
@@ -50,7 +50,7 @@ class CompiledNetwork:
         self.scratch = make_scratch(self.network)
         options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
         self.memory = make_memory(self.network, options)
-        self.settings = Settings(0, 0, max_parts, max_attempts, counts_attempts)
+        self.settings = Settings(0, 0, max_parts, timeout_ms, counts_attempts)
         self.outcomes = make_outcomes(1, max_parts, linked=self.network.links is not None)
         self.flat = balances_msat.ravel().copy()
 

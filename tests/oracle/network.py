@@ -150,7 +150,7 @@ class OracleNetwork:
         *,
         max_parts=1,
         remember=False,
-        max_attempts=600,
+        timeout_ms=30_000,
         choose=None,
         gossip=None,
         gossip_key=0,
@@ -188,7 +188,7 @@ class OracleNetwork:
         ]
         self.max_parts = max_parts
         self.remember = remember
-        self.max_attempts = max_attempts
+        self.timeout_ms = timeout_ms
         self.memories = {}
         self.carried_by = ()
         """Directions that the last settled rebalance went over."""
@@ -229,7 +229,7 @@ class OracleNetwork:
         clock = 0
         while True:
             if remaining > 0 and payment.reason == FailureReason.NONE:
-                if payment.attempts == self.max_attempts:
+                if clock >= self.timeout_ms:
                     payment.reason = FailureReason.TIMEOUT
                     continue
                 self._run(shards, lambda shard, clock=clock: shard.next_ms <= clock)

@@ -10,8 +10,13 @@ RISK_FACTOR_BILLIONTHS = 15
 CLTV_LIMIT = 2016
 FINAL_CLTV_DELTA = 80
 BLOCK_PADDING = 3
-MAX_HOPS = 20
-"""The onion holds 20 to 22 hops, depending on their amounts."""
+ONION_BYTES = 1300
+"""``sphinx.MaxRoutingPayloadSize``."""
+FRAME_BYTES = 1 + 32
+"""Length and HMAC of a payload."""
+EXPIRY_BYTES = 2 + 2
+CHANNEL_ID_BYTES = 2 + 8
+PAYMENT_ADDRESS_BYTES = 2 + 32
 
 
 class NoPathFound(Exception):
@@ -43,7 +48,23 @@ class NodeWithDist:
     cltv: int
     probability: float
     next_hop: Edge | None
-    hops: int
+    onion_bytes: int
+    """``routingInfoSize``."""
+
+
+def amount_bytes(amount):
+    """``SizeTUint64``."""
+    return -(-amount.bit_length() // 8)
+
+
+def last_hop_bytes(amount):
+    """``lastHopPayloadSize``."""
+    return FRAME_BYTES + 2 + amount_bytes(amount) + EXPIRY_BYTES + PAYMENT_ADDRESS_BYTES + amount_bytes(amount)
+
+
+def hop_bytes(amount):
+    """``defaultHopPayloadSize``."""
+    return FRAME_BYTES + 2 + amount_bytes(amount) + EXPIRY_BYTES + CHANNEL_ID_BYTES
 
 
 def find_path(network, mission_control, source, target, amount, fee_limit, now_ms):
@@ -63,7 +84,7 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     distance = {}
     heap = []
     node = target
-    partial = NodeWithDist(0, 0, amount, 0, 0, 1.0, None, 0)
+    partial = NodeWithDist(0, 0, amount, 0, 0, 1.0, None, last_hop_bytes(amount))
     while True:
         for origin in sorted({network.source[direction] for direction in network.incoming[node]}):
             if origin == target:
@@ -152,19 +173,21 @@ def _process_edge(network, mission_control, source, edge, to, amount, fee_limit,
     if edge_probability == 0:
         return None
     outbound_fee = delta = 0
+    onion_bytes = to.onion_bytes
     if origin != source:
         outbound_fee = network.known[edge.direction].fee(to_send)
         delta = edge.time_lock_delta
+        onion_bytes += hop_bytes(to_send)
     if to.cltv + delta > cltv_limit:
         return None
     probability = to.probability * edge_probability
-    if probability < MIN_PROBABILITY or to.hops + 1 > MAX_HOPS:
+    if probability < MIN_PROBABILITY or onion_bytes > ONION_BYTES:
         return None
     fee = max(edge.inbound_fee + outbound_fee, 0)
     weight = to.weight + fee + to_send * delta * RISK_FACTOR_BILLIONTHS // 1_000_000_000
     dist = int(float(weight) + attempt_cost / probability)
     return NodeWithDist(
-        dist, weight, to_send + outbound_fee, outbound_fee, to.cltv + delta, probability, edge, to.hops + 1
+        dist, weight, to_send + outbound_fee, outbound_fee, to.cltv + delta, probability, edge, onion_bytes
     )
 
 

@@ -1,6 +1,7 @@
 """The simulator against real LND on random networks: every outcome and every balance equal to the msat."""
 
 import copy
+import itertools
 import os
 import time
 
@@ -12,6 +13,7 @@ from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.benchmarks.parity.deeds import record
 from lnsim_gym.benchmarks.parity.drawing import random_amount_msat, random_policy, random_route
 from lnsim_gym.benchmarks.parity.possible import judge
+from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions
 from tests.oracle.engine import CompiledNetwork, first_payment
 from tests.oracle.network import OracleNetwork
@@ -163,3 +165,30 @@ def test_senders_that_remember_learn_what_those_of_real_nodes_learn(live_launche
             refused_at_once += not seen.succeeded and seen.attempts == 0
     print(f"{made} payments, {refused_at_once} of them refused without an attempt")
     assert made >= 20
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(580)
+def test_the_longest_routes_are_those_of_real_nodes(live_launcher):
+    """A sender that learns of one hop after another along a row of nodes."""
+    policy = Policy(fee_base_msat=0, fee_rate_ppm=0, min_htlc_msat=1)
+    names = tuple(f"n{index}" for index in range(27))
+    channels = tuple(
+        Channel(
+            initiator=one,
+            peer=other,
+            capacity_sat=1_000_000,
+            policies=ChannelPolicies(initiator=policy, peer=policy),
+        )
+        for one, other in itertools.pairwise(names)
+    )
+    topology = Topology(nodes=names, channels=channels)
+    options = PaymentOptions(mission_control="per_episode")
+    rows = [(0, target, amount_msat, 0) for amount_msat in (20_000_000, 255) for target in range(1, len(names))]
+    batch = PaymentBatch(*np.array(rows, np.int64).T)
+    simulated = SimulatorBackend(topology, options)
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        simulated.reset(live.balances_msat())
+        outcomes = live.pay(batch)
+        assert_equal(outcomes, simulated.pay(batch, outcomes.time_ms), batch, FIELDS)
+    assert np.flatnonzero(~outcomes.succeeded).tolist() == [24, 25, 51]

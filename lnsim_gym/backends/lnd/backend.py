@@ -28,6 +28,7 @@ from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, BackendLost, ConfigError, LnsimError
 from lnsim_gym.network import Policy, Topology
+from lnsim_gym.network.limits import spendable_msat
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
 
 __all__ = ["LndBackend"]
@@ -259,7 +260,7 @@ class LndBackend(Backend):
         old.launcher.stop()
         self._network = None
         self._network = self._start(topology, old.launcher)
-        if not self._network.push_to(wanted_msat):
+        if not (self._network.push_to(wanted_msat) or self._network.push_small_to(wanted_msat)):
             raise BackendError(f"expected balances that a channel can have, got {wanted_msat.tolist()}")
 
     def _opened(self) -> OpenNetwork:
@@ -305,13 +306,21 @@ class LndBackend(Backend):
 def _opened_with(topology: Topology, wanted_msat: Int64) -> Topology:
     """Return the topology with the wanted balances, in whole sat, as those at channel open.
 
+    They are rounded to where the initiator pushes the rest over, or its peer, if the initiator is too near its reserve.
+
     Raises:
         BackendError: No channel can be opened like that.
     """
+    arrays = topology.arrays
+    least_sat = wanted_msat[:, 0] // 1000
+    most_sat = -(-wanted_msat[:, 0] // 1000)
+    opened_msat = np.stack([1000 * most_sat, wanted_msat.sum(axis=1) - 1000 * most_sat], axis=1)
+    free_msat = spendable_msat(opened_msat, arrays.capacity_sat, arrays.fee_per_kw)[:, 0]
+    initiator_sat = np.where(free_msat >= opened_msat[:, 0] - wanted_msat[:, 0], most_sat, least_sat)
     try:
         channels = tuple(
-            msgspec.structs.replace(channel, initiator_balance_sat=int(-(-row[0] // 1000)), policies=policies)
-            for channel, policies, row in zip(topology.channels, topology.policies, wanted_msat, strict=True)
+            msgspec.structs.replace(channel, initiator_balance_sat=sat, policies=policies)
+            for channel, policies, sat in zip(topology.channels, topology.policies, initiator_sat.tolist(), strict=True)
         )
         return msgspec.structs.replace(topology, channels=channels)
     except LnsimError as problem:

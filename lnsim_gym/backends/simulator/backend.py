@@ -28,7 +28,7 @@ from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.limits import channel_reserve_sat
 from lnsim_gym.payments import (
-    MAX_ROUTE_HOPS,
+    SURE_ROUTE_HOPS,
     PaymentBatch,
     PaymentOptions,
     PaymentOutcomes,
@@ -221,8 +221,10 @@ class SimulatorBackend(Backend):
         """
         arrays = self.topology.arrays
         known = len(arrays.source)
-        if not 1 <= len(route) <= MAX_ROUTE_HOPS or not all(0 <= direction < known for direction in route):
-            raise InvalidAction(f"a route has 1..{MAX_ROUTE_HOPS} directions out of 0..{known - 1}, got {tuple(route)}")
+        if not 1 <= len(route) <= SURE_ROUTE_HOPS or not all(0 <= direction < known for direction in route):
+            raise InvalidAction(
+                f"a route has 1..{SURE_ROUTE_HOPS} directions out of 0..{known - 1}, got {tuple(route)}"
+            )
         nodes = self.topology.nodes_of(route)
         follows = arrays.source[list(route)].tolist() == nodes[:-1]
         closed = len(route) == 1 or nodes[0] == nodes[-1]

@@ -21,7 +21,7 @@ from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.rebalances import attempt
 from lnsim_gym.backends.simulator.search import find_route_called
 from lnsim_gym.compiled import fused, outlined
-from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
+from lnsim_gym.payments import MAX_ROUTE_HOPS, SURE_ROUTE_HOPS, RebalanceReason
 
 __all__ = ["send_around"]
 
@@ -134,7 +134,7 @@ def send_around(
         _lower_own(network, balances, sender, leave, -np.int64(HIDDEN_MSAT))
         if remembers:  # sending recalls it anew
             forget(network.source, work.knowledge)
-        if hops == 0 or hops >= MAX_ROUTE_HOPS:
+        if hops == 0 or hops >= SURE_ROUTE_HOPS:
             reason, position = np.int64(NO_ROUTE), np.int64(-1)
             break
         _write(route, work.route, hops, back)

@@ -311,7 +311,7 @@ class Settings(NamedTuple):
     fee_limit_base_sat: int
     fee_limit_ppm: int
     max_parts: int
-    max_attempts: int
+    timeout_ms: int
     counts_attempts: int  # 1, or 0 to leave those of unroutable payments ``UNCOUNTED``, see ``reach``
     drawn_times: int = 0  # 1 to draw what the parts of a payment take, see ``parts``; else it is always the same
 
@@ -320,7 +320,7 @@ class Limits(NamedTuple):
     """What bounds one payment, and what is to be kept of it; made by ``payments``."""
 
     fee_msat: Any
-    max_attempts: Any
+    timeout_ms: Any
     now_ms: Any
     max_parts: Any
     counts_attempts: Any  # as in ``Settings``

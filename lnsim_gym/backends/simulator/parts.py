@@ -36,7 +36,7 @@ from lnsim_gym.backends.simulator.settling import (
 from lnsim_gym.compiled import fused, outlined
 from lnsim_gym.traffic.random import advance, word
 
-__all__ = ["MIN_SHARD_MSAT", "pay_in_parts"]
+__all__ = ["FORWARD_MS", "MIN_SHARD_MSAT", "pay_in_parts"]
 
 MIN_SHARD_MSAT: Final = 10_000_000
 """Smallest part LND splits down to (``DefaultShardMinAmt``)."""
@@ -270,7 +270,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
         limits: ``Limits``.
         outcome: ``OutcomeRow`` to fill.
     """
-    max_attempts = limits.max_attempts
+    timeout_ms = limits.timeout_ms
     now = limits.now_ms
     max_parts = limits.max_parts
     parts = scratch.parts
@@ -283,7 +283,7 @@ def pay_in_parts(network: Any, balances: Any, scratch: Any, ends: Any, amount: A
     reason = NONE
     clock = np.int64(0)
     while True:
-        if remaining > 0 and reason == NONE and attempts < max_attempts:
+        if remaining > 0 and reason == NONE and clock < timeout_ms:
             _run_until(network, balances, work, parts, count, clock, octaves)
             split = count + 1 < max_parts
             hops, part, reason = _next_part(network, balances, work, ends, remaining, budget, split, now)

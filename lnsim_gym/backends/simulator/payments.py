@@ -17,7 +17,7 @@ from lnsim_gym.backends.simulator.forwards import note_forward
 from lnsim_gym.backends.simulator.gossip import forget_unheard, has_heard_all, note_unheard
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
 from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
-from lnsim_gym.backends.simulator.parts import MIN_SHARD_MSAT, pay_in_parts
+from lnsim_gym.backends.simulator.parts import FORWARD_MS, MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_unroutable
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
 from lnsim_gym.backends.simulator.settling import (
@@ -69,8 +69,8 @@ def _pay_at_once(
     """
     work = quiet(scratch.work)
     sender, target = ends
-    attempts = 0
-    while attempts < limits.max_attempts:
+    attempts, elapsed_ms = 0, np.int64(0)
+    while elapsed_ms < limits.timeout_ms:
         if attempts == check and is_unroutable(network, balances, work, sender, target, amount):
             reason = _unaffordable(network, balances, work, sender, amount)
             if reason == NONE:
@@ -90,6 +90,7 @@ def _pay_at_once(
                 learn_carried(network.source, network.links, work.knowledge, work.route, work.sent, hops)
             return NONE
         learn_refusal(network, network.links, work.knowledge, work.route, work.sent, refusal, limits.now_ms)
+        elapsed_ms += 2 * FORWARD_MS * np.int64(refusal[0])
     return TIMEOUT
 
 
@@ -263,7 +264,7 @@ def _pay_with(
         note_unheard(network, network.links, scratch.work, source, now_ms)
         limits = Limits(
             fee_limit_msat,
-            settings.max_attempts,
+            settings.timeout_ms,
             now_ms,
             settings.max_parts,
             settings.counts_attempts,

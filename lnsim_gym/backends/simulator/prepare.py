@@ -66,8 +66,6 @@ HOP_TABLE_BYTES: Final = 2**29
 """Most memory that one thread spends on hop distances; beyond it, senders share rows, which are then refilled."""
 PREBUILT_NODES: Final = 2048
 """Networks of up to this many nodes get all hop distances when compiled; in larger ones threads fill rows of theirs."""
-ATTEMPT_MS: Final = 50
-"""Simulated time of one payment attempt in ms; with it, ``timeout_seconds`` limits the number of attempts."""
 FEWEST_CHANGES: Final = 256
 """Least room for changes that not everybody has heard of, in a network of any size."""
 MOST_CHANGES: Final = 8192
@@ -406,12 +404,12 @@ def make_memory(network: Network, options: PaymentOptions, networks: int | None 
 
 
 def make_settings(options: PaymentOptions) -> Settings:
-    """Return the payment options as numbers; the time-out becomes a number of attempts of ``ATTEMPT_MS`` each."""
+    """Return the payment options as numbers."""
     return Settings(
         fee_limit_base_sat=options.fee_limit_base_sat,
         fee_limit_ppm=options.fee_limit_ppm,
         max_parts=options.max_parts,
-        max_attempts=max(1, 1000 * options.timeout_seconds // ATTEMPT_MS),
+        timeout_ms=1000 * options.timeout_seconds,
         counts_attempts=1,
     )
 

@@ -16,7 +16,7 @@ from lnsim_gym.backends.simulator.layout import quiet
 from lnsim_gym.backends.simulator.search import MAX_LOCK_BLOCKS
 from lnsim_gym.backends.simulator.settling import settle
 from lnsim_gym.compiled import fused, outlined
-from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
+from lnsim_gym.payments import SURE_ROUTE_HOPS, RebalanceReason
 
 __all__ = ["attempt", "send_over"]
 
@@ -82,7 +82,7 @@ def send_over(
         work: ``Scratch.work`` of this thread.
         memory: ``Memory`` of this network; the first node learns from the outcome.
         route: Direction indices in order; one (push), or a cycle over distinct channels (circular).
-        length: How many of them count, 1 to ``MAX_ROUTE_HOPS``.
+        length: How many of them count, 1 to ``SURE_ROUTE_HOPS``.
         amount_msat: Amount that is to arrive at the end, in msat.
         now_ms: Simulated time in ms.
         earned_msat: Forwarding fees by node, added to when it settles, shape (nodes,); (0,) where they are not counted.
@@ -90,7 +90,7 @@ def send_over(
     Returns:
         ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the HTLC or -1.
     """
-    if length < 1 or length > MAX_ROUTE_HOPS or amount_msat <= 0:
+    if length < 1 or length > SURE_ROUTE_HOPS or amount_msat <= 0:
         return OTHER, np.int64(0), np.int64(-1)
     note_unheard(network, network.links, work, network.source[route[0]], now_ms)
     sent = attempt(network, balances, work, memory, route, length, amount_msat, now_ms, earned_msat)

@@ -42,7 +42,7 @@ from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACH
 from lnsim_gym.backends.simulator.reach import is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, inlined, outlined
-from lnsim_gym.payments import MAX_ROUTE_HOPS
+from lnsim_gym.payments import SURE_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
 
@@ -60,6 +60,14 @@ FAR: Final = np.int64(2**62)
 """More than any distance."""
 ONE_HOP: Final = 2**32
 """One hop in the ``lock`` of a label."""
+SURE_FORWARDERS: Final = SURE_ROUTE_HOPS - 1
+"""Forwarders that fit into the onion whatever they forward."""
+ONION_BYTES: Final = 1300
+"""What the onion holds (``MaxRoutingPayloadSize``)."""
+HOP_BYTES: Final = 49
+"""What a forwarder takes of it, less the bytes of its amount: at heights of two bytes, as chains of real nodes have."""
+LAST_HOP_BYTES: Final = 73
+"""What the receiver takes of it, less the bytes of its amount, which it is told twice."""
 BLOCKS: Final = 2**32 - 1
 """Mask of the blocks in the ``lock`` of a label."""
 NO_PLACE: Final = -1
@@ -220,12 +228,47 @@ def _is_better(label: Any, distance: Any, likely: Any, direction: Any) -> Any:
 
 
 @fused
-def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: Any, path: Any) -> Any:
+def _number_bytes(number: Any) -> Any:
+    """Return how many bytes a number above 0 takes in the onion, where it has no leading zeros."""
+    count = np.int64(1)
+    while number >= 256:
+        number >>= 8
+        count += 1
+    return count
+
+
+@outlined
+def _fits_exactly(network: Any, work: Any, direction: Any, sent: Any, path: Any, amount: Any) -> Any:
+    """Return what ``_fits_onion`` does, however many hops there are."""
+    node = network.destination[direction]
+    size = LAST_HOP_BYTES + 2 * _number_bytes(np.int64(amount)) + HOP_BYTES + _number_bytes(np.int64(sent))
+    hops = np.int64(path.lock) // ONE_HOP
+    for hop in range(1, hops + 1):
+        label = work.label[node]
+        node = network.destination[label.direction]
+        if network.links is not None:
+            forwarded = label.received_msat - work.outbound_fee_msat[network.source[label.direction]]
+        else:
+            forwarded = np.int64(amount) if hop == hops else work.label[node].received_msat
+        size += HOP_BYTES + _number_bytes(np.int64(forwarded))
+    return size <= ONION_BYTES
+
+
+@fused
+def _fits_onion(network: Any, work: Any, direction: Any, sent: Any, path: Any, amount: Any) -> Any:
+    """Return whether the onion holds a path and one more forwarder, which sends so much over a direction to it."""
+    sure = path.lock < SURE_FORWARDERS * ONE_HOP
+    return sure or _fits_exactly(network, work, direction, sent, path, amount)
+
+
+@fused
+def _relax(network: Any, work: Any, node: Any, direction: Any, terms: Any, path: Any) -> Any:
     """Offer a forwarding node a path; return its new distance, or -1 when it keeps what it has.
 
     Any check may refuse the path whatever the others say, so their order is free: first those that need the policy
     alone, which is one cache line, then the estimate, then the comparison with what the node has.
     """
+    cost, amount, _, now = terms
     received, lock, likely = path.received_msat, path.lock, path.probability
     policy, label = network.policy[direction], work.label[node]
     if received > policy.max_htlc_msat or received < policy.min_htlc_msat:
@@ -241,6 +284,8 @@ def _relax(network: Any, work: Any, node: Any, direction: Any, cost: Any, now: A
     weight = path.weight + fee + np.int64(np.uint64(locked) // np.uint64(1_000_000_000))
     distance = np.int64(np.float64(weight) + cost / likely)
     if label.stamp == work.searches[0] and not _is_better(label, distance, likely, direction):
+        return np.int64(-1)
+    if not _fits_onion(network, work, direction, received, path, amount):
         return np.int64(-1)
     label.stamp = work.searches[0]
     label.distance = distance
@@ -300,6 +345,8 @@ def _relax_linked(network: Any, work: Any, node: Any, place: Any, terms: Any, pa
     label = work.label[node]
     if label.stamp == work.searches[0] and not _is_better(label, distance, likely, np.uint64(edge.direction)):
         return np.int64(-1)
+    if not _fits_onion(network, work, np.uint32(edge.direction), edge.sent_msat, path, amount):
+        return np.int64(-1)
     label.stamp = work.searches[0]
     label.distance = distance
     label.weight = weight
@@ -325,7 +372,7 @@ def _offer_sender(
 def _offer(network: Any, links: Any, work: Any, node: Any, place: Any, terms: Any, path: Any) -> Any:
     """Offer a forwarding node a path; see ``_relax``."""
     if links is None:
-        return _relax(network, work, node, network.incoming[place], terms[0], terms[3], path)
+        return _relax(network, work, node, network.incoming[place], terms, path)
     return _relax_linked(network, work, node, place, terms, path)
 
 
@@ -335,10 +382,9 @@ def _may_go_on(links: Any, path: Any, amount: Any, fee_limit: Any) -> Any:
 
     In plain networks the fees up to a node are the same over each channel to it; inbound fees differ by channel.
     """
-    short = path.lock < MAX_ROUTE_HOPS * ONE_HOP
     if links is None:
-        return path.received_msat - amount <= fee_limit and short
-    return short
+        return path.received_msat - amount <= fee_limit
+    return True
 
 
 @fused

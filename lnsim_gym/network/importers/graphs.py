@@ -65,7 +65,7 @@ def parse_graphml(data: bytes) -> Any:
         raise MissingDependency('GraphML needs networkx: pip install "lnsim_gym[graphs]"') from None
     try:
         return networkx.read_graphml(io.BytesIO(data), force_multigraph=True)
-    except (SyntaxError, networkx.NetworkXError, KeyError, ValueError, TypeError, AttributeError) as problem:
+    except (SyntaxError, networkx.NetworkXError, LookupError, ValueError, TypeError, AttributeError) as problem:
         raise TopologyError(f"malformed GraphML: {problem!s:.200}") from None
 
 
@@ -205,6 +205,10 @@ def _integer(value: Any) -> int:
     if isinstance(value, str):
         value = value.removesuffix("msat")
         value = int(value) if value.lstrip("-").isdecimal() else float(value)
-    if value != int(value):
+    try:
+        number = int(value)
+    except (TypeError, OverflowError):
+        raise ValueError(f"expected an integer, got {value!r:.100}") from None
+    if value != number:
         raise ValueError(f"expected an integer, got {value!r}")
-    return int(value)
+    return number

@@ -144,7 +144,7 @@ def _read_node_link(document: Document) -> ForeignNetwork:
     plain = {key: decoded(value) for key, value in document.items()}
     try:
         graph = networkx.node_link_graph({"multigraph": True, **plain}, edges=edges)
-    except (networkx.NetworkXError, KeyError, TypeError, ValueError) as problem:
+    except (networkx.NetworkXError, LookupError, TypeError, ValueError, AttributeError) as problem:
         raise TopologyError(f"malformed node-link JSON of networkx: {problem!s:.200}") from None
     return read_graph(graph, "networkx's node-link JSON")
 

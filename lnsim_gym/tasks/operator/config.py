@@ -114,7 +114,7 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     payments_per_step: Annotated[int, Range(1, 1_000_000)] = 400
     """Room for the payments of a step; those beyond it are left out."""
     payment: PaymentOptions = PaymentOptions(timeout_seconds=1)
-    """How payments are sent. The time-out bounds the attempts of one, at 50 ms each."""
+    """How payments are sent. The time-out bounds the attempts of one."""
     gossip: GossipOptions | Literal["at_once", "lnd"] = "lnd"
     """When senders hear of policies that the own node changes: as late as LND's gossip brings them, or at once; a table
     for delays of one's own. Real nodes go on when all have heard."""

@@ -7,7 +7,7 @@ import pytest
 
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.payments import RebalanceReason
-from tests.backends.lnd.live import half_and_half, random_batch
+from tests.backends.lnd.live import batch_of, half_and_half, random_batch
 
 pytestmark = pytest.mark.lnd
 
@@ -51,6 +51,19 @@ def test_balances_that_only_a_new_channel_can_have_make_a_new_network(make_backe
     assert backend.endpoints()["peer"].pubkey != before
     assert (reported_sat(backend) == wanted // 1000).all()
     assert (backend.balances_msat() == wanted).all()
+
+
+def test_balances_near_a_reserve_are_reached_to_the_msat(make_backend, triangle):
+    """An initiator that can hardly push, and peers with less than the smallest HTLC; and then the policies are back."""
+    backend = make_backend(triangle)
+    total = triangle.owned_total_msat
+    reserve = 10_000_000
+    for first in (reserve + 1, reserve + 2_000_500), (int(total[0]) - 1, int(total[1]) - 999):
+        initiators = np.array([*first, total[2] // 2])
+        wanted = np.stack([initiators, total - initiators], axis=1)
+        assert backend.reset(wanted).rung == "rebuild"
+        assert (backend.balances_msat() == wanted).all()
+        assert not backend.pay(batch_of((0, 1, 999))).succeeded.any()
 
 
 def test_balances_that_no_channel_can_have_are_an_error(make_backend, two_nodes):

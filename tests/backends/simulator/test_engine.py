@@ -1,6 +1,7 @@
 """The compiled engine against the plain-Python oracle: equal to the msat, on random networks."""
 
 import dataclasses
+import itertools
 import random
 
 import numpy as np
@@ -64,8 +65,64 @@ def test_the_oracle_counts_the_ties_that_lnd_leaves_to_chance(base_msat, ties):
 @settings(max_examples=120)
 @given(rng=randoms)
 def test_payments_in_one_part_equal_the_oracle_to_the_msat(rng):
-    topology, engine, oracle = both(rng)
+    topology, engine, oracle = both(rng, timeout_ms=rng.choice([200, 30_000, 30_000]))
     assert_same_payments(rng, topology, engine, oracle, 15)
+
+
+def row_of(count, policy):
+    """Return a network in which each node is joined to the next."""
+    names = tuple(f"n{index}" for index in range(count))
+    policies = ChannelPolicies(initiator=policy, peer=policy)
+    channels = tuple(
+        Channel(initiator=one, peer=other, capacity_sat=1_000_000, policies=policies)
+        for one, other in itertools.pairwise(names)
+    )
+    return Topology(nodes=names, channels=channels)
+
+
+@pytest.mark.parametrize(
+    "inbound_fee_base_msat", [0, pytest.param(-5, marks=pytest.mark.slow)], ids=["plain", "linked"]
+)
+@pytest.mark.parametrize(("amount_msat", "hops"), [(255, 25), (256, 24), (2**24, 24)])
+def test_routes_are_as_long_as_the_onion_holds(amount_msat, hops, inbound_fee_base_msat):
+    """The sender learns of one hop after another; without that, no route of more than nine is likely enough."""
+    policy = Policy(fee_base_msat=0, fee_rate_ppm=0, min_htlc_msat=1, inbound_fee_base_msat=inbound_fee_base_msat)
+    topology = row_of(hops + 2, policy)
+    networks = [
+        kind(topology, topology.start_balances_msat(), remember=True) for kind in (CompiledNetwork, OracleNetwork)
+    ]
+    for target in range(1, hops + 2):
+        engine, oracle = (network.pay(0, target, amount_msat, 0) for network in networks)
+        assert engine == oracle
+        assert engine.succeeded == (target <= hops)
+    assert engine.reason == FailureReason.NO_ROUTE
+
+
+def ladder(rungs):
+    """Return a network with so many routes of three hops, each cheaper than the next, all but the last of them dry."""
+    channels = []
+    for rung in range(rungs):
+        dry = rung < rungs - 1
+        policies = ChannelPolicies(initiator=Policy(fee_base_msat=rung), peer=Policy(fee_base_msat=rung))
+        ends = [("a", f"b{rung}"), (f"b{rung}", f"c{rung}"), ("z", f"c{rung}") if dry else (f"c{rung}", "z")]
+        channels += [
+            Channel(initiator=one, peer=other, capacity_sat=1_000_000, policies=policies) for one, other in ends
+        ]
+    names = dict.fromkeys(name for channel in channels for name in (channel.initiator, channel.peer))
+    return Topology(nodes=tuple(names), channels=tuple(channels))
+
+
+@pytest.mark.parametrize("max_parts", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("timeout_s", "attempts"), [(1, 7), (2, 9)])
+def test_an_attempt_takes_as_long_as_its_hops_and_the_time_out_ends_them(timeout_s, attempts, max_parts):
+    """Nine routes, eight of them refused by their second forwarder after 160 ms."""
+    topology = ladder(9)
+    ends = topology.nodes.index("a"), topology.nodes.index("z")
+    for kind in (CompiledNetwork, OracleNetwork):
+        network = kind(topology, topology.start_balances_msat(), max_parts=max_parts, timeout_ms=1000 * timeout_s)
+        paid = network.pay(*ends, 100_000_000, 1_000_000)
+        assert (paid.succeeded, paid.attempts) == (attempts == 9, attempts)
+        assert paid.reason == (FailureReason.NONE if paid.succeeded else FailureReason.TIMEOUT)
 
 
 @settings(max_examples=120)
@@ -116,7 +173,7 @@ def assert_leaving_out_attempts_changes_nothing_else(rng, topology, count):
 @settings(max_examples=120)
 @given(rng=randoms, max_parts=st.sampled_from([2, 3, 16]))
 def test_payments_in_several_parts_equal_the_oracle_to_the_msat(rng, max_parts):
-    topology, engine, oracle = both(rng, max_parts=max_parts)
+    topology, engine, oracle = both(rng, max_parts=max_parts, timeout_ms=rng.choice([200, 30_000]))
     assert_same_payments(rng, topology, engine, oracle, 15)
 
 

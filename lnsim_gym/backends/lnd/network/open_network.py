@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
@@ -146,6 +147,21 @@ class OpenNetwork:
         if plans is None:
             return False
         run(self._push_all(plans))
+        return True
+
+    def push_small_to(self, wanted_msat: Int64) -> bool:
+        """As ``push_to``, with HTLCs that are as small as need be: meanwhile directions take them from 1 msat on."""
+        own = enumerate(policy for ends in self.topology.policies for policy in (ends.initiator, ends.peer))
+        small = self.topology.with_policies(
+            {direction: msgspec.structs.replace(policy, min_htlc_msat=1) for direction, policy in own}
+        )
+        plans = plan_pushes(small, self.ledger.balances_msat, wanted_msat)
+        if plans is None:
+            return False
+        directions = sorted({direction for plan in plans for direction, _ in plan})
+        run(self._announce(small, directions))
+        run(self._push_all(plans))
+        self.restore_policies()
         return True
 
     def lnd_version(self) -> str:

@@ -14,8 +14,8 @@ Such nodes are never stopped, wiped, snapshotted or mined for.
 
 from __future__ import annotations
 
+import os
 import socket
-import tomllib
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Final, NoReturn, Self
@@ -27,7 +27,8 @@ from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, ConfigError, did_you_mean
 from lnsim_gym.network import Topology
-from lnsim_gym.schema import convert
+from lnsim_gym.paths import expanded
+from lnsim_gym.schema import convert, read_toml
 
 __all__ = ["AttachLauncher", "AttachedNode"]
 
@@ -69,7 +70,7 @@ class AttachLauncher(Launcher):
 
     def __init__(self, name: str, file: str | Path) -> None:
         self.name = name
-        self._file = Path(file).expanduser().absolute()
+        self._file = expanded(file).absolute()
         self._known = _read(self._file)
         self._record: NetworkRecord | None = None
 
@@ -149,10 +150,7 @@ class AttachLauncher(Launcher):
 
 def _read(file: Path) -> dict[str, NodeEndpoint]:
     """Read the TOML file into endpoints by node name."""
-    try:
-        data = tomllib.loads(file.read_text())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise ConfigError(f"expected a TOML file of nodes at {file}, got: {problem}") from None
+    data = read_toml(file, f"expected a TOML file of nodes at {file}, got")
     nodes = convert(data, _AttachFile, f"the file {file}").nodes
     endpoints = {node.name: _endpoint(node, file) for node in nodes}
     if len(endpoints) != len(nodes):
@@ -162,9 +160,9 @@ def _read(file: Path) -> dict[str, NodeEndpoint]:
 
 def _endpoint(node: AttachedNode, file: Path) -> NodeEndpoint:
     """Return a node's endpoint, its files checked."""
-    paths = {key: file.parent / Path(getattr(node, key)).expanduser() for key in ("tls_cert", "macaroon")}
+    paths = {key: file.parent / expanded(getattr(node, key)) for key in ("tls_cert", "macaroon")}
     for key, path in paths.items():
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise ConfigError(f"expected the file that {key} of {node.name!r} names in {file}, found no {path}")
     return NodeEndpoint(
         name=node.name,

@@ -1,0 +1,302 @@
+"""The readers of outside data, and valid data for each to begin with."""
+
+import contextlib
+import gzip
+import io
+import json
+import shutil
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import gymnasium as gym
+import msgspec
+import numpy as np
+
+import lnsim_gym  # noqa: F401  registers the environments
+from lnsim_gym.agents.policy_file import NetworkAgent
+from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
+from lnsim_gym.agents.registry import build_rule
+from lnsim_gym.backends.lnd.nodes.launchers.attach import AttachLauncher
+from lnsim_gym.bridge.clock import now
+from lnsim_gym.bridge.dialogue import Dialogue
+from lnsim_gym.bridge.frames import encode
+from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.suggestions import SuggestionQueue
+from lnsim_gym.bridge.token_bucket import TokenBucket
+from lnsim_gym.dashboard.recordings import open_recording
+from lnsim_gym.environment.files import read_environment
+from lnsim_gym.network.load import load_topology
+from lnsim_gym.network.presets import preset
+from lnsim_gym.paths import data_folder
+from lnsim_gym.records.events import EpisodeStart
+from lnsim_gym.records.parquet import ParquetRecorder
+from lnsim_gym.records.trace import read_trace
+from lnsim_gym.tasks.config import EnvironmentConfig
+from tests.network.importers.formats import CLOTH, simln
+from tests.network.importers.test_files import GRAPH, LISTCHANNELS, OWN
+from tests.records.ledger import FIVE, START, a_step
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of outside data."""
+
+    read: object
+    """Takes a folder to work in, and the data as bytes; whatever these are, it raises nothing but our errors."""
+    seeds: tuple
+    """Valid data."""
+
+
+def zipped(files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+def read_network(folder, data):
+    file = folder / "network"
+    file.write_bytes(data)
+    load_topology(file)
+
+
+def read_cloth(folder, data):
+    """One file of CLoTH's three was changed; a line of dashes parts them."""
+    place = folder / "cloth"
+    place.mkdir(exist_ok=True)
+    for name, text in zip(CLOTH, data.split(b"\n---\n", 2), strict=False):
+        (place / f"{name}.csv").write_bytes(text)
+    load_topology(place)
+
+
+def read_settings(folder, data):
+    file = folder / "Some-v0.toml"
+    file.write_bytes(data)
+    settings = read_environment(file).settings
+    EnvironmentConfig.of(settings)
+
+
+def read_a_trace(folder, data):
+    file = folder / "trace.jsonl"
+    file.write_bytes(data)
+    read_trace(file)
+
+
+def show_a_trace(folder, data):
+    file = folder / "trace.jsonl"
+    file.write_bytes(data)
+    for shown in open_recording(file, None, simulate=False):
+        encode(shown)
+
+
+def replay_a_trace(folder, data):
+    file = folder / "trace.jsonl"
+    file.write_bytes(data)
+    for shown in open_recording(file, None, simulate=True):
+        encode(shown)
+
+
+@cache
+def problem():
+    return gym.make("LightningNet-v0").unwrapped.problem
+
+
+def read_a_recipe(folder, data):
+    file = folder / "agent.toml"
+    file.write_bytes(data)
+    recipe = read_recipe(str(file))
+    if isinstance(recipe, RuleRecipe):
+        build_rule("agent", recipe, problem())
+    else:
+        _ = recipe.view, recipe.max_episode_steps
+
+
+def read_a_policy(folder, data):
+    file = folder / "policy.npz"
+    file.write_bytes(data)
+    recipe = read_recipe("dpi")
+    with contextlib.suppress(ValueError):  # the way to say that it is no plain network
+        NetworkAgent.load("dpi", problem(), recipe, file)
+
+
+def attach_to_nodes(folder, data):
+    file = folder / "nodes.toml"
+    file.write_bytes(data)
+    AttachLauncher("theirs", file)
+
+
+def read_parquet(folder, data):
+    """One of the two files of a run, both of which follow each other in the data."""
+    place = folder / "parquet"
+    place.mkdir(exist_ok=True)
+    at = data.rfind(b"PAR1PAR1") + 4
+    for name, part in (("events", data[:at]), ("balances", data[at:])):
+        (place / f"{name}-00000.parquet").write_bytes(part)
+    for shown in open_recording(place, None, simulate=False):
+        encode(shown)
+
+
+class Answers:
+    """Stands for a client's session and keeps nothing."""
+
+    number, control_refusal, subscribed, mask = 1, "", False, 0
+
+    def may_talk(self):
+        return True
+
+    def reply(self, kind, **fields):
+        encode(kind(seq=0, timestamp=now(), **fields))
+
+
+@cache
+def dialogue():
+    queue = SuggestionQueue(30.0, lambda *_: None)
+    names = WireNames(preset("default"))
+    host = SimpleNamespace(controls=None, desk=None, describe_network=lambda: (), answerer=lambda _: None)
+    made = Dialogue(names, queue, lambda _: None, lambda _: None, host)
+    made._relays = TokenBucket(1e9, 1e9)
+    return made
+
+
+def answer_a_message(folder, data):
+    dialogue().answer(Answers(), data)
+
+
+def recorded_parquet():
+    """Return the two files of a step, one after the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = ParquetRecorder(Path(folder), FIVE, started=START)
+        recorder.episode_started(
+            EpisodeStart(episode=0, seed=11, start_balances_msat=FIVE.start_balances_msat(), timestamp=START)
+        )
+        recorder.stepped(a_step())
+        recorder.close()
+        return b"".join((recorder.path / f"{name}-00000.parquet").read_bytes() for name in ("events", "balances"))
+
+
+TOPOLOGY = msgspec.json.encode(preset("default"))
+GRAPHML = b"""<?xml version='1.0' encoding='utf-8'?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns"><key id="d0" for="edge" attr.name="capacity" attr.type="long"/>
+<graph edgedefault="undirected"><node id="a"/><node id="b"/><node id="c"/>
+<edge source="a" target="b"><data key="d0">1000000</data></edge>
+<edge source="b" target="c"><data key="d0">2000000</data></edge></graph></graphml>
+"""
+NODE_LINK = {
+    "directed": False,
+    "multigraph": False,
+    "graph": {},
+    "nodes": [{"id": "a"}, {"id": "b"}],
+    "edges": [{"source": "a", "target": "b", "capacity": 1_000_000}],
+}
+JSONS = (GRAPH, LISTCHANNELS, simln(("anna", "bert", 10**9), ("bert", "cleo", 10**9)), NODE_LINK)
+MESSAGES = (
+    {"type": "ping"},
+    {"type": "heartbeat"},
+    {"type": "register", "client": "lightning_lens"},
+    {"type": "connection_test", "data": [1, {"a": 2}]},
+    {"type": "subscribe", "kinds": ["transaction", "activity"]},
+    {"type": "rebalance_suggestion", "suggestion": {"from_node": "alice", "to_node": "bob", "amount": 1000, "id": "1"}},
+    {"type": "suggestions", "suggestions": [{"from_node": "alice", "to_node": "bob", "amount": 1, "priority": 0.5}]},
+    {"type": "rebalance_suggestion", "data": {"route": [0, 2, 4], "amount": 10, "id": "r"}},
+    {"type": "request_suggestions"},
+    {"type": "request_network"},
+    {"type": "reset", "seed": 3},
+    {"type": "step", "action": 1},
+    {"type": "set_speed", "steps_per_second": 2.0},
+    {"type": "choose_agent", "agent": "noop"},
+    {"event_type": "pause"},
+)
+ATTACH = b"""[[nodes]]
+name = "alice"
+host = "127.0.0.1"
+port = 1
+tls_cert = "nodes.toml"
+macaroon = "nodes.toml"
+[[nodes]]
+name = "bob"
+host = "localhost"
+port = 2
+tls_cert = "nodes.toml"
+macaroon = "~/nodes.toml"
+"""
+
+
+READERS = (
+    "networks",
+    "cloth",
+    "generators",
+    "settings",
+    "traces",
+    "shown_traces",
+    "replayed_traces",
+    "recipes",
+    "policies",
+    "attach_files",
+    "messages",
+    "parquet",
+)
+
+
+@cache
+def readers():
+    """Return all readers by name."""
+    dumped = tuple(json.dumps(one).encode() for one in JSONS)
+    networks = (
+        *dumped,
+        dumped[0] + b"\n" + json.dumps(OWN).encode(),
+        TOPOLOGY,
+        GRAPHML,
+        gzip.compress(dumped[0]),
+        zipped({f"{name}.csv": text for name, text in CLOTH.items()}),
+        dumped[0].decode().encode("utf-16"),
+        (DATA / "seven_nodes.toml").read_bytes(),
+        b'generator = "scale_free"\nnodes = 20\nchannels = 40\nseed = 7\n',
+    )
+    traces = tuple((DATA / name).read_bytes() for name in ("default_push.jsonl", "seven_nodes_circular.jsonl"))
+    short = tuple(b"\n".join(trace.splitlines()[:4]) for trace in traces)
+    recipes = tuple(path.read_bytes() for path in sorted(data_folder("agents").glob("*.toml")))
+    return {
+        "networks": Reader(read_network, networks),
+        "cloth": Reader(read_cloth, ("\n---\n".join(CLOTH.values()).encode(),)),
+        "generators": Reader(
+            lambda folder, data: load_topology(data.decode(errors="replace")),
+            (
+                b"scale_free(nodes = 20, channels = 40, seed = 7)",
+                b"ring(nodes = 5)",
+                b"complete(nodes = 4)",
+                b"default",
+            ),
+        ),
+        "settings": Reader(
+            read_settings, tuple(path.read_bytes() for path in sorted(data_folder("envs").glob("*.toml")))
+        ),
+        "traces": Reader(read_a_trace, short),
+        "shown_traces": Reader(show_a_trace, short),
+        "replayed_traces": Reader(replay_a_trace, short),
+        "recipes": Reader(read_a_recipe, recipes),
+        "policies": Reader(read_a_policy, ((data_folder("agents") / "dpi.npz").read_bytes(),)),
+        "attach_files": Reader(attach_to_nodes, (ATTACH,)),
+        "messages": Reader(answer_a_message, tuple(json.dumps(message).encode() for message in MESSAGES)),
+        "parquet": Reader(read_parquet, (recorded_parquet(),)),
+    }
+
+
+@contextlib.contextmanager
+def workplace():
+    """Give a folder to work in, in memory where there is one; warnings are no failure."""
+    room = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    folder = Path(tempfile.mkdtemp(prefix="lnsim-fuzz-", dir=room))
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder)
