@@ -45,8 +45,7 @@ class BridgeAgent(Agent):
     ) -> None:
         super().__init__(problem)
         task = problem.task
-        own_node = isinstance(task, OperatorTask)
-        offer = task if own_node else as_liquidity(task, "the bridge agent").actions.routes
+        offer = task if isinstance(task, OperatorTask) else as_liquidity(task, "the bridge agent").actions.routes
         if not 0 <= deadline_s < float("inf"):
             raise ConfigError(f"the bridge agent needs a deadline of 0 s or more, got {deadline_s}")
         self.fallback = fallback or NoOp(problem)
