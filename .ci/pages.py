@@ -168,7 +168,12 @@ def environment_page(file: EnvironmentFile) -> str:
 def film_command(file: EnvironmentFile) -> list[str]:
     """Return the command that makes the picture of an environment's page."""
     steps = {"LightningNet-v0": "60", "LightningOperator-v0": "40"}.get(file.id, "12")
-    agents = {"LightningNet-v0": "dpi", "LightningOperator-v0": "feelancer", "LightningOperatorFees-v0": "charge_lnd"}
+    agents = {
+        "LightningNet-v0": "dpi",
+        "LightningOperator-v0": "feelancer",
+        "LightningOperatorFees-v0": "charge_lnd",
+        "LightningOperatorLarge-v0": "charge_lnd",
+    }
     agent = agents.get(file.id, "targeted")
     path = f"lnsim_gym/docs/pictures/{file.id}.gif"
     command = ["lnsim", "run", "--env", file.id, "--agent", agent, "--steps", steps, "--film", path]

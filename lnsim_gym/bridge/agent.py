@@ -17,6 +17,7 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.liquidity import as_liquidity
 from lnsim_gym.tasks.liquidity.actions import ExactRebalance, ListedActions
+from lnsim_gym.tasks.operator import OperatorTask
 
 __all__ = ["BridgeAgent"]
 
@@ -28,10 +29,11 @@ class BridgeAgent(Agent):
     """Turns suggestions into actions: that of highest confidence first, one per step.
 
     Before each step without a suggestion it asks the clients for one, with a ``request_suggestions`` message. An
-    amount that the action space offers becomes that action, any other an ``ExactRebalance``.
+    amount that the action space offers becomes that action, any other an ``ExactRebalance``. With a node of one's own
+    suggestions are actions of that node, in plain numbers.
 
     Args:
-        problem: The problem of the environment it acts on; its task must be the rebalancing of ``liquidity``.
+        problem: The problem of the environment it acts on, with the task ``liquidity`` or ``operator``.
         bridge: Where the models are; it takes suggestions from now on.
         fallback: The agent that acts when nothing came; by default no action is taken.
         deadline_s: Seconds to wait for an answer in each step, in lock-step with the models. With 0 only models that
@@ -42,7 +44,8 @@ class BridgeAgent(Agent):
         self, problem: Problem, bridge: Bridge, fallback: Agent | None = None, deadline_s: float = 0.0
     ) -> None:
         super().__init__(problem)
-        routes = as_liquidity(problem.task, "the bridge agent").actions.routes
+        task = problem.task
+        offer = task if isinstance(task, OperatorTask) else as_liquidity(task, "the bridge agent").actions.routes
         if not 0 <= deadline_s < float("inf"):
             raise ConfigError(f"the bridge agent needs a deadline of 0 s or more, got {deadline_s}")
         self.fallback = fallback or NoOp(problem)
@@ -54,7 +57,7 @@ class BridgeAgent(Agent):
         self._audience = 0
         self._asked_s: float | None = None
         """When clients were asked for the coming step; None when they were not."""
-        bridge.suggestions.open(routes)
+        bridge.suggestions.open(offer)
 
     def ask_ahead(self) -> None:
         """Ask clients for the coming step, unless they were asked already or a suggestion waits.
@@ -103,6 +106,10 @@ class BridgeAgent(Agent):
 
     def _action(self, suggestion: Suggestion) -> npt.NDArray[Any]:
         """Return the action that is a suggestion, in an array of its own."""
+        exact = np.empty(1, object)
+        if suggestion.fields.action is not None:
+            exact[0] = suggestion.fields.action
+            return exact
         actions = self.liquidity.actions
         row = suggestion.row
         if isinstance(actions, ListedActions):  # amounts of pairs of channels are those of no one pair
@@ -110,6 +117,5 @@ class BridgeAgent(Agent):
             encoded = actions.encode(np.full(len(sizes[:1]), row), sizes[:1])
             if len(encoded) and actions.decode_one(encoded[0]).tolist() == [row, suggestion.amount_msat]:
                 return encoded
-        exact = np.empty(1, object)
         exact[0] = ExactRebalance(row, suggestion.amount_msat)
         return exact

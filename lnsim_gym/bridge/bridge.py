@@ -19,6 +19,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from lnsim_gym.backends.interventions import Rebalance
 from lnsim_gym.bridge.activity import rebalance_status
 from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.controls import Controls
@@ -26,16 +27,17 @@ from lnsim_gym.bridge.description import Place
 from lnsim_gym.bridge.desk import Desk
 from lnsim_gym.bridge.encoder import Encoder, StepResult
 from lnsim_gym.bridge.frames import Chunk
-from lnsim_gym.bridge.messages import EpisodeEndData, RequestData
+from lnsim_gym.bridge.messages import Acknowledgement, EpisodeEndData, RequestData
 from lnsim_gym.bridge.names import WireNames
 from lnsim_gym.bridge.push import LensPusher
 from lnsim_gym.bridge.server import BridgeServer, ServerCounts
 from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.bridge.state import Moment, RecentSteps
-from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue
+from lnsim_gym.bridge.suggestions import Suggestion, SuggestionQueue, is_action
 from lnsim_gym.environment.recording import step_events
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.episodes import Problem
+from lnsim_gym.tasks.operator import OperatorTask
 
 __all__ = ["Bridge"]
 
@@ -197,7 +199,7 @@ class Bridge:
 
         self._note(Moment(seq, episode, steps + 1, seed, kept, timestamp, self._network.topology), encode)
         if self._under_way is not None:
-            self._settle()
+            self._settle(action)
 
     def ended(self, data: EpisodeEndData) -> None:
         """Publish that an episode ended."""
@@ -264,22 +266,36 @@ class Bridge:
         if self._pusher:
             self._pusher.offer(chunk.records)
 
-    def _settle(self) -> None:
-        """Answer the suggestion that was under way in the step just made."""
+    def _settle(self, action: Any) -> None:
+        """Answer the suggestion that was under way in the step just made with an action."""
         suggestion = self._under_way
         self._under_way = None
         if suggestion is None:
             return
+        if suggestion.fields.action is not None:
+            self._send_answer(suggestion, self._decided(suggestion, action))
+            return
         route, requested_msat, result = self._network.last_rebalance()
         status, why = rebalance_status(route, result.applied_msat, result.reason, result.detail)
-        routes = self.suggestions.routes
-        row = routes.row_of(route) if routes else None
+        offer = self.suggestions.offer
+        row = None if offer is None or isinstance(offer, OperatorTask) else offer.row_of(route)
         if row != suggestion.row or requested_msat != suggestion.amount_msat:
             status = "refused"
             why = "the agent chose another action"
         moved = result.applied_msat // 1000 if status == "applied" else None
         fee_msat = result.fee_msat if status == "applied" else 0
         self._send_answer(suggestion, suggestion.answer(status, why, amount=moved, fee_msat=fee_msat))  # type: ignore[arg-type]
+
+    def _decided(self, suggestion: Suggestion, action: Any) -> Acknowledgement:
+        """Return what became of a suggested action of an own node: what moved for which fees, and what did not."""
+        if not is_action(action, suggestion.fields.action):
+            return suggestion.answer("refused", "the agent chose another action")
+        moves = [done for done in self._network.interventions() if isinstance(done, Rebalance)]
+        told = (rebalance_status(done.route, done.result.applied_msat, done.result.reason, "") for done in moves)
+        why = "; ".join(f"{done.route}: {why}" for done, (_, why) in zip(moves, told, strict=True) if why)
+        moved_msat = sum(done.result.applied_msat for done in moves)
+        fee_msat = sum(done.result.fee_msat for done in moves)
+        return suggestion.answer("applied", why, amount=moved_msat // 1000, fee_msat=fee_msat)
 
     def _send_answer(self, suggestion: Suggestion, answer: Any) -> None:
         """Pass an answer on to the server."""

@@ -189,7 +189,7 @@ class Dialogue:
         try:
             fitted = _fit(given, InboundSuggestion)
             suggestion = check_suggestion(
-                self._names, self._suggestions.routes, fitted, session.number, next(self._numbers)
+                self._names, self._suggestions.offer, fitted, session.number, next(self._numbers)
             )
             self._suggestions.put(suggestion)
         except (_Misfit, Refused) as problem:

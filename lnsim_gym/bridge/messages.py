@@ -310,7 +310,7 @@ class EpisodeEnded(_Envelope, kw_only=True):
 
 
 class SuggestionFields(_Part, kw_only=True):
-    """A suggested rebalance."""
+    """A suggested rebalance, or an action of one's own node."""
 
     from_node: str
     """Node that pays."""
@@ -326,6 +326,8 @@ class SuggestionFields(_Part, kw_only=True):
     """The sender's own words."""
     id: str
     """The sender's own, or one given by the bridge; repeated in every acknowledgement."""
+    action: dict[str, Any] | None
+    """What an own node is to do, as it was suggested; then its name stands for both nodes, and nothing in ``route``."""
 
 
 class RequestData(_Part, kw_only=True):
@@ -865,8 +867,11 @@ class InboundSuggestion(msgspec.Struct, kw_only=True):
     route: list[int] = []
     """In place of the two nodes, and for rebalances around: directions in order from the paying node; where routes are
     found when they are taken, that by which the amount leaves the node and that by which it comes back."""
-    amount: int
-    """Sat that are to arrive, at most the capacity of the smallest channel."""
+    action: dict[str, Any] | None = None
+    """In place of all these, where one runs a node of one's own: plain numbers as in actions of the kind ``dict``;
+    what stays as it is may be left out."""
+    amount: int = 0
+    """Sat that are to arrive, at most the capacity of the smallest channel; not with an ``action``."""
     confidence: float = 0.5
     """In 0..1; the highest goes first, the oldest among equals."""
     reason: str = ""
@@ -936,7 +941,8 @@ class InStep(msgspec.Struct, kw_only=True):
 
     type: Literal["step"]
     action: Any = None
-    """An element of the action space as JSON; ``{"row", "amount_msat"}`` for an exact rebalance."""
+    """An element of the action space as JSON; ``{"row", "amount_msat"}`` for an exact rebalance; for a node of one's
+    own, as an ``action`` of a suggestion."""
 
 
 class InPlay(msgspec.Struct, kw_only=True):

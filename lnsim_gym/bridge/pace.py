@@ -15,6 +15,7 @@ from lnsim_gym.bridge.bridge import Bridge
 from lnsim_gym.bridge.controls import Choose, Command, Controls, Reset, Step
 from lnsim_gym.errors import BackendError, ConfigError, InvalidAction, LnsimError
 from lnsim_gym.tasks.liquidity.actions import ExactRebalance
+from lnsim_gym.tasks.operator import OperatorTask
 
 __all__ = ["play_controlled", "wait_for_clients"]
 
@@ -139,7 +140,11 @@ def _as_action(env: gym.Env[Any, Any], given: Any) -> Any:
         if not all(isinstance(value, int) and not isinstance(value, bool) for value in given.values()):
             raise InvalidAction(f"expected integers under row and amount_msat, got {str(given)[:MAX_QUOTE]}")
         return ExactRebalance(**given)
-    space = env.action_space
+    network: Any = env.unwrapped
+    task, space = network.problem.task, env.action_space
+    if isinstance(given, dict) and isinstance(task, OperatorTask):
+        task.actions.decode_one(given)
+        return given
     try:
         action = np.asarray(given, space.dtype)
     except (TypeError, ValueError, OverflowError):

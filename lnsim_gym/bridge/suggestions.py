@@ -1,7 +1,8 @@
 """Suggestions of outside models: checked against the network, queued, taken by the agent, and answered.
 
 The server's thread puts them in, the thread that steps the environment takes them out. A suggestion is an amount over
-one of the routes of the environment's rebalances; a push may name the two nodes of its channel instead.
+one of the routes of the environment's rebalances; a push may name the two nodes of its channel instead. Where one runs
+a node of one's own, it is an action of that node.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+import numpy as np
 
 from lnsim_gym.bridge.messages import Acknowledgement, InboundSuggestion, SuggestionFields
 from lnsim_gym.bridge.names import WireNames
-from lnsim_gym.errors import did_you_mean
+from lnsim_gym.errors import InvalidAction, did_you_mean
 from lnsim_gym.tasks.liquidity.routes import ChannelPairs, RebalanceRoutes
+from lnsim_gym.tasks.operator import OperatorTask
 
-__all__ = ["Refused", "Suggestion", "SuggestionQueue", "check_suggestion"]
+__all__ = ["Offer", "Refused", "Suggestion", "SuggestionQueue", "check_suggestion", "is_action"]
 
 MAX_QUEUED: Final = 1000
 """Most suggestions that wait; a further one is refused."""
@@ -32,7 +36,12 @@ MAX_TEXT: Final = 200
 MAX_ROUTE: Final = 20
 """Most directions of a route that an error repeats."""
 
+MAX_WHY: Final = 500
+"""Longest reason why an action cannot be, in characters."""
+
 Routes = RebalanceRoutes | ChannelPairs
+Offer = Routes | OperatorTask
+"""What may be suggested: rebalances over routes, or actions of a task with a node of one's own."""
 Status = Literal["queued", "applied", "refused", "failed"]
 
 
@@ -48,7 +57,7 @@ class Suggestion:
     """Number of the client that is told what became of it."""
     fields: SuggestionFields
     row: int
-    """Its row of the environment's routes."""
+    """Its row of the environment's routes, -1 for an action of one's own node."""
     received_s: float
     """When it came, on the monotonic clock."""
 
@@ -72,23 +81,61 @@ class Suggestion:
 
 
 def check_suggestion(
-    names: WireNames, routes: Routes | None, given: InboundSuggestion, client: int, number: int
+    names: WireNames, offer: Offer | None, given: InboundSuggestion, client: int, number: int
 ) -> Suggestion:
     """Check a suggestion against the network.
 
     Args:
         names: The names of the network.
-        routes: The routes of the environment's rebalances; None while no agent takes suggestions.
+        offer: What may be suggested; None while no agent takes suggestions.
         given: What a model sent.
         client: Who sent it.
         number: Makes the id of a suggestion that has none.
 
     Raises:
         Refused: No agent takes suggestions, a node is unknown, the two share no channel, the environment does not
-            offer the route, or the amount or confidence is impossible.
+            offer the route, or the amount, confidence or action is impossible.
     """
-    if routes is None:
+    if offer is None:
         raise Refused("no agent takes suggestions here: stream with the agent 'bridge'")
+    if not (math.isfinite(given.confidence) and 0 <= given.confidence <= 1):
+        raise Refused(f"expected a confidence in 0..1, got {given.confidence}")
+    if isinstance(offer, OperatorTask):
+        source = destination = offer.own
+        route, row, amount = _no_route(offer, given)
+    else:
+        arrays = names.topology.arrays
+        route, row, amount = _push(names, offer, given)
+        source, destination = arrays.source[route[0]], arrays.destination[route[-1]]
+    fields = SuggestionFields(
+        from_node=names.nodes[source],
+        to_node=names.nodes[destination],
+        route=route,
+        amount=amount,
+        confidence=given.confidence,
+        reason=given.reason[:MAX_TEXT],
+        id=str(number if given.id is None else given.id)[:MAX_TEXT],
+        action=given.action,
+    )
+    return Suggestion(client, fields, row, time.monotonic())
+
+
+def _no_route(task: OperatorTask, given: InboundSuggestion) -> tuple[list[int], int, int]:
+    """Check what a node of one's own is to do, and return what stands for the route, its row and the amount."""
+    known = ", ".join(task.actions.plain)
+    if given.action is None or given.route or given.from_node or given.to_node:
+        raise Refused(f"expected an action with some of {known} here, and nothing else")
+    try:
+        task.actions.decode([given.action])
+    except InvalidAction as problem:
+        raise Refused(str(problem)[:MAX_WHY]) from None
+    return [], -1, 0
+
+
+def _push(names: WireNames, routes: Routes, given: InboundSuggestion) -> tuple[list[int], int, int]:
+    """Check an amount over a route, and return the route, its row and the amount."""
+    if given.action is not None:
+        raise Refused("expected from_node and to_node, or a route: an action is for who runs a node of one's own")
     route = _route(names, given)
     row = routes.row_of(route)
     if row is None:
@@ -96,19 +143,7 @@ def check_suggestion(
     capacity = int(routes.unit_sat(row))
     if not 1 <= given.amount <= capacity:
         raise Refused(f"expected an amount in 1..{capacity} sat, the capacity of the channel, got {given.amount}")
-    if not (math.isfinite(given.confidence) and 0 <= given.confidence <= 1):
-        raise Refused(f"expected a confidence in 0..1, got {given.confidence}")
-    arrays = names.topology.arrays
-    fields = SuggestionFields(
-        from_node=names.nodes[arrays.source[route[0]]],
-        to_node=names.nodes[arrays.destination[route[-1]]],
-        route=route,
-        amount=given.amount,
-        confidence=given.confidence,
-        reason=given.reason[:MAX_TEXT],
-        id=str(number if given.id is None else given.id)[:MAX_TEXT],
-    )
-    return Suggestion(client, fields, row, time.monotonic())
+    return route, row, given.amount
 
 
 def _route(names: WireNames, given: InboundSuggestion) -> list[int]:
@@ -137,6 +172,13 @@ def _node(names: WireNames, given: InboundSuggestion, end: str) -> int:
     return index
 
 
+def is_action(action: Any, suggested: Mapping[str, Any] | None) -> bool:
+    """Return whether an action is what was suggested."""
+    if suggested is None or not isinstance(action, Mapping) or action.keys() != suggested.keys():
+        return False
+    return all(np.array_equal(action[name], part) for name, part in suggested.items())
+
+
 class SuggestionQueue:
     """Suggestions that wait to be applied; closed until an agent takes them.
 
@@ -146,7 +188,7 @@ class SuggestionQueue:
     """
 
     def __init__(self, expiry_s: float, on_answer: Callable[[Suggestion, Acknowledgement], None]) -> None:
-        self._routes: Routes | None = None
+        self._offer: Offer | None = None
         self._expiry_s = expiry_s
         self._expired = f"expired after {expiry_s:g} s"
         self._on_answer = on_answer
@@ -157,20 +199,20 @@ class SuggestionQueue:
     @property
     def is_open(self) -> bool:
         """Whether an agent takes suggestions; until one does, all are refused."""
-        return self._routes is not None
+        return self._offer is not None
 
     @property
-    def routes(self) -> Routes | None:
-        """What may be suggested: the routes of the environment's rebalances; None while the queue is closed."""
-        return self._routes
+    def offer(self) -> Offer | None:
+        """What may be suggested; None while the queue is closed."""
+        return self._offer
 
-    def open(self, routes: Routes) -> None:
+    def open(self, offer: Offer) -> None:
         """Accept suggestions from now on, because an agent takes them.
 
         Args:
-            routes: The routes of the environment's rebalances.
+            offer: What may be suggested.
         """
-        self._routes = routes
+        self._offer = offer
 
     def put(self, suggestion: Suggestion) -> None:
         """Queue a suggestion.

@@ -170,13 +170,14 @@ def validate(
     launcher: LauncherOption = LauncherChoice.auto,
 ) -> None:
     """Replay a trace on another backend and report every field that differs; exit status 1 when any does."""
-    from lnsim_gym.records.replay import replay
+    from lnsim_gym.records.replay import replay, require_replayable
     from lnsim_gym.records.trace import read_trace
 
     recorded = read_trace(trace)
     steps = sum(len(episode.steps) for episode in recorded.episodes)
     if not steps:
         raise RecordError(f"{trace} holds no step that could be replayed: record it again")
+    require_replayable(recorded)
     with _backend_of(recorded, backend, launcher) as other:
         differences = replay(recorded, other)
     for difference in differences:

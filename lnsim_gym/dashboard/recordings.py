@@ -91,7 +91,7 @@ def _shown(
     differences: list[FieldDifference],
 ) -> RecordingData:
     """Describe an episode of a trace."""
-    topology = trace.topology
+    topology = trace.topology_of(episode)
     start = episode.start
     backend = trace.header.backend if shown[0] == 0 else "simulator"
     place = Place(trace.header.environment, backend, start.episode, 0, start.seed)
@@ -109,7 +109,7 @@ def _shown(
 
 def _steps(trace: Trace, episode: TraceEpisode) -> Iterator[ActivityData]:
     """Yield the steps of an episode of a trace."""
-    topology = trace.topology
+    topology = trace.topology_of(episode)
     before_msat = np.array(episode.start.start_balances_msat, np.int64)
     for line in episode.steps:
         topology_before, topology = topology, _with_policies(topology, line)

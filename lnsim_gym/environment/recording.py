@@ -115,6 +115,7 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             timestamp=datetime.now(UTC),
             environment_id=spec.id if spec else "",
             backend=self._network.config.backend,
+            topology=self._network.topology,
         )
         for recorder in self.recorders:
             recorder.episode_started(self._start)

@@ -38,6 +38,8 @@ class EpisodeStart:
     """Id under which the environment is registered, when it is."""
     backend: str = ""
     """Name of the backend the episode runs on."""
+    topology: Topology | None = None
+    """The network with its policies at that moment, where these are not those that all episodes begin with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,13 +77,23 @@ class HeaderLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     created: datetime
 
 
-class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="episode"):
+class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A routing policy that was changed."""
+
+    direction: Whole
+    """Direction index."""
+    policy: Policy
+
+
+class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="episode", omit_defaults=True):
     """An episode began."""
 
     episode: Whole
     seed: int
     start_balances_msat: Balances
     timestamp: datetime
+    policies: tuple[PolicyRecord, ...] = ()
+    """Policies that it begins with, where they differ from those of the header."""
 
 
 class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -106,14 +116,6 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def __post_init__(self) -> None:
         """Refuse an unknown reason."""
         _require_name(self.reason, RebalanceReason)
-
-
-class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A routing policy that was changed."""
-
-    direction: Whole
-    """Direction index."""
-    policy: Policy
 
 
 class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -29,7 +29,7 @@ from lnsim_gym.records.lines import (
 )
 from lnsim_gym.records.trace import Trace
 
-__all__ = ["Difference", "replay"]
+__all__ = ["Difference", "replay", "require_replayable"]
 
 _PER_RUN: Final = frozenset({"duration_s", "payment_hash", "detail"})
 """Fields that differ from run to run by their nature: time, chance, and words of LND."""
@@ -77,12 +77,31 @@ def replay(trace: Trace, backend: Backend) -> list[Difference]:
         backend: Where; opened if need be, not closed.
 
     Raises:
-        RecordError: The backend has another topology or other payment options.
+        RecordError: The trace holds what no backend plays, or the backend has another topology or other payment
+            options.
         BackendError: The backend is in trouble.
     """
+    require_replayable(trace)
     _require_same_problem(trace, backend)
     backend.open()
     return list(_differences(trace, backend))
+
+
+def require_replayable(trace: Trace) -> None:
+    """Refuse a trace that holds what no backend plays.
+
+    Raises:
+        RecordError: Balances between others moved in it by what is not simulated.
+    """
+    for episode in trace.episodes:
+        start = episode.start
+        for step in episode.steps:
+            if any(done.balance_change is not None for done in step.done):
+                raise RecordError(
+                    f"episode {start.episode}, step {step.step} changes balances between others, which no replay does, "
+                    f"as nothing that was paid explains them: play it anew with seed {start.seed} instead, it comes "
+                    "out the same"
+                )
 
 
 def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
@@ -91,6 +110,8 @@ def _differences(trace: Trace, backend: Backend) -> Iterator[Difference]:
         number = recorded.start.episode
         backend.draw_as(recorded.start.seed, number)
         backend.reset(_array(recorded.start.start_balances_msat))
+        for changed in recorded.start.policies:
+            backend.set_policy(changed.direction, changed.policy)
         recorded_msat = _array(recorded.start.start_balances_msat)
         yield from _compare_balances(number, -1, "start_balances_msat", recorded_msat, backend)
         for step in recorded.steps:

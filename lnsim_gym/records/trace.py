@@ -30,6 +30,7 @@ from lnsim_gym.records.lines import (
     EpisodeLine,
     HeaderLine,
     Line,
+    PolicyRecord,
     StepLine,
     balance_pairs,
     changed_balances,
@@ -62,6 +63,10 @@ class Trace:
     def topology(self) -> Topology:
         """The network it was recorded on."""
         return Topology.from_dict(self.header.topology)
+
+    def topology_of(self, episode: TraceEpisode) -> Topology:
+        """Return the network with the policies that an episode begins with."""
+        return self.topology.with_policies({each.direction: each.policy for each in episode.start.policies})
 
     def batch(self, step: StepLine) -> PaymentBatch:
         """Return the payments of a step as a batch."""
@@ -123,14 +128,21 @@ class TraceWriter:
         self.close()
 
     def episode_started(self, event: EpisodeStart) -> None:
-        """Write the start of an episode, which repeats the policies of the header."""
-        self._current = self._topology
+        """Write the start of an episode, with the policies that differ from those of the header.
+
+        Raises:
+            RecordError: It is on other channels than those of the header.
+        """
+        self._current = event.topology or self._topology
+        if not _same_channels(self._current, self._topology):
+            raise RecordError("a trace is of one network: this episode was begun on another")
         self._write(
             EpisodeLine(
                 episode=event.episode,
                 seed=event.seed,
                 start_balances_msat=balance_pairs(event.start_balances_msat),
                 timestamp=event.timestamp,
+                policies=_changed_policies(self._topology, self._current),
             )
         )
 
@@ -178,6 +190,23 @@ class TraceWriter:
         """Write one line."""
         self._file.write(msgspec.json.encode(line) + b"\n")
         self._file.flush()
+
+
+def _same_channels(one: Topology, other: Topology) -> bool:
+    """Return whether two topologies differ in policies at most."""
+    columns = ("source", "destination", "capacity_sat")
+    pairs = ((getattr(one.arrays, name), getattr(other.arrays, name)) for name in columns)
+    return one.nodes == other.nodes and all(np.array_equal(left, right) for left, right in pairs)
+
+
+def _changed_policies(before: Topology, after: Topology) -> tuple[PolicyRecord, ...]:
+    """Return the policies of one topology that differ from those of another over the same channels."""
+    if before is after:
+        return ()
+    both = itertools.chain.from_iterable((one.initiator, one.peer) for one in before.policies)
+    now = itertools.chain.from_iterable((one.initiator, one.peer) for one in after.policies)
+    differing = (pair for pair in enumerate(zip(both, now, strict=True)) if pair[1][0] != pair[1][1])
+    return tuple(PolicyRecord(direction=direction, policy=policy) for direction, (_, policy) in differing)
 
 
 def read_trace(path: Path) -> Trace:

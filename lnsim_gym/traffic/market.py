@@ -14,11 +14,12 @@ a-priori probability of 60 %.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from lnsim_gym.arrays import Bool, Float64, Int64
+from lnsim_gym.compiled import fused, kernel
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.fields import check_ranges
 from lnsim_gym.network import Topology
@@ -207,18 +208,45 @@ def _cost_msat(
         onward[(arrays.source == without) | (arrays.destination == without)] = np.inf
         first_hop = np.where(np.isinf(onward), np.inf, first_hop)
     order = np.argsort(arrays.source, kind="stable")
-    senders, starts = np.unique(arrays.source[order], return_index=True)
-    target = arrays.destination[order]
-    cost = np.full((len(destinations), nodes), np.inf)
-    at_end = np.arange(len(destinations)), destinations
-    cost[at_end] = 0
-    for _ in range(_MOST_HOPS):
-        reached = np.minimum.reduceat(cost[:, target] + onward[order], starts, axis=1)
-        better = np.minimum(cost[:, senders], reached)
-        if np.array_equal(better, cost[:, senders]):
-            break
-        cost[:, senders] = better
-    sent = np.full_like(cost, np.inf)
-    sent[:, senders] = np.minimum.reduceat(cost[:, target] + first_hop[order], starts, axis=1)
-    sent[at_end] = 0
+    first = np.searchsorted(arrays.source[order], np.arange(nodes + 1))
+    edges = first, arrays.destination[order].astype(np.int64), onward[order], first_hop[order]
+    sent = np.empty((len(destinations), nodes))
+    _cheapest(edges, destinations.astype(np.int64), np.empty((2, nodes)), sent)
     return sent
+
+
+@kernel
+def _cheapest(edges: Any, destinations: Any, work: Any, sent: Any) -> None:
+    """Fill in what the cheapest routes from all nodes to some cost (Bellman and Ford, ``_MOST_HOPS`` hops at most).
+
+    Args:
+        edges: First edge out of each node, with the number of edges at the end, shape (nodes + 1,); where each edge
+            leads, what it costs to forward over it, and what it costs a sender, each of shape (edges,).
+        destinations: Node indices, shape (destinations,).
+        work: Room for the search, shape (2, nodes).
+        sent: Filled, shape (destinations, nodes), infinite where nothing leads.
+    """
+    first, target, onward, first_hop = edges
+    for row in range(destinations.shape[0]):
+        destination, cost, better = destinations[row], work[0], work[1]
+        cost[:] = np.inf
+        cost[destination] = 0.0
+        for _ in range(_MOST_HOPS):
+            changes = False
+            for node in range(cost.shape[0]):
+                better[node] = _least(first, target, onward, cost, node, cost[node])
+                changes |= better[node] < cost[node]
+            if not changes:
+                break
+            cost, better = better, cost
+        for node in range(cost.shape[0]):
+            sent[row, node] = _least(first, target, first_hop, cost, node, np.inf)
+        sent[row, destination] = 0.0
+
+
+@fused
+def _least(first: Any, target: Any, price: Any, cost: Any, node: Any, least: Any) -> Any:
+    """Return the least that it costs from a node over one of its edges and onward, or ``least`` where that is less."""
+    for edge in range(first[node], first[node + 1]):
+        least = min(least, cost[target[edge]] + price[edge])
+    return least

@@ -76,7 +76,6 @@ def test_a_stream_says_what_became_of_the_records_it_posted(lnsim):
         (("--agent", "noop", "--deadline", "5"), "with the agent 'bridge' only"),
         (("--agent", "noop", "--fallback", "targeted"), "with the agent 'bridge' only"),
         (("--deadline", "inf"), "deadline of 0 s or more"),
-        (("--env", "LightningOperator-v0"), "needs an environment with task 'liquidity'"),
         (("--host", "0.0.0.0"), "set token_file"),
         (("--host", "192.0.2.1", "--token-file", "token"), "choose another address"),
         (("--token-file", "missing/token"), "No such file or directory"),

@@ -1,6 +1,6 @@
 """Rules for a node of one's own: what published programs set, rebalance and swap, as baselines for anything learned.
 
-A family to a module: ``fees``, ``rebalances``, ``swaps``.
+A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``.
 """
 
 from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen, as_operator
@@ -16,22 +16,27 @@ from lnsim_gym.agents.operator.fees import (
     StaticFees,
 )
 from lnsim_gym.agents.operator.rebalances import (
+    Bos,
+    LightningJet,
     LnOperator,
     OperatorLndg,
     OperatorRebalanceLnd,
     OperatorRegolancer,
     Sling,
 )
+from lnsim_gym.agents.operator.revenue_ops import RevenueOps
 from lnsim_gym.agents.operator.swaps import BoltzAutoswap, OperatorAutoloop, SwapOut
 
 __all__ = [
     "Autofees",
     "BoltzAutoswap",
+    "Bos",
     "BrlnAutofee",
     "ChargeLnd",
     "Clboss",
     "FeeAdjuster",
     "Feelancer",
+    "LightningJet",
     "LnOperator",
     "LndgFees",
     "Lndmanage",
@@ -41,6 +46,7 @@ __all__ = [
     "OperatorRegolancer",
     "OperatorRule",
     "Plan",
+    "RevenueOps",
     "Seen",
     "Sling",
     "StaticFees",

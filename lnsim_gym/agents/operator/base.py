@@ -140,7 +140,11 @@ class Plan:
         parts = {}
         for name, space in task.actions.space.items():
             assert isinstance(space, gym.spaces.Box)
-            parts[name] = np.clip(getattr(self, name), space.low, space.high).astype(np.int64)
+            part = getattr(self, name)
+            if part.ndim == 2:  # numbers of channels
+                kept = KEEP_INBOUND if name == "inbound_fee_rate_ppm" else KEEP
+                part = np.pad(part, ((0, 0), (0, len(space.low) - part.shape[1])), constant_values=kept)
+            parts[name] = np.clip(part, space.low, space.high).astype(np.int64)
         return [{name: part[network] for name, part in parts.items()} for network in range(len(self.fee_rate_ppm))]
 
 
@@ -225,7 +229,7 @@ class OperatorRule(Agent):
         """Read observations of either kind."""
         plain = without_mask(observation)
         if isinstance(plain, dict):
-            return Seen.of(plain["channels"], plain["node"])
+            return Seen.of(plain["channels"][:, : len(self.task.out)], plain["node"])
         scheme = self.task.observations
         return Seen.of(scheme.by_channel(plain), scheme.of_node(plain))
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from lnsim_gym.agents.operator.base import DAY_H, NEVER, OperatorRule, Plan, Seen
 from lnsim_gym.agents.operator.fees import LndgFees
-from lnsim_gym.arrays import Float64
+from lnsim_gym.arrays import Bool, Float64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["LnOperator", "OperatorLndg", "OperatorRebalanceLnd", "OperatorRegolancer", "Sling"]
+__all__ = ["Bos", "LightningJet", "LnOperator", "OperatorLndg", "OperatorRebalanceLnd", "OperatorRegolancer", "Sling"]
 
 MAX_TRANSACTION_SAT = 4_294_967
 """Most that ``OperatorRebalanceLnd`` moves at once."""
@@ -20,6 +20,10 @@ FIRST_LIMIT_PPM = 500.0
 """What ``LnOperator`` pays for a first refill."""
 SOLD_ENOUGH_SAT = 2_000_000
 """What a channel must have sold before its price counts."""
+SMALLEST_JET_SAT = 50_000
+"""Least amount that ``LightningJet`` moves."""
+SMALLEST_JET_CHANNEL_SAT = 990_000
+"""Capacity from which it looks at channels that carry little."""
 MOST_FAILURES = 5
 """After how many failures ``LnOperator`` gives a channel up."""
 
@@ -295,6 +299,120 @@ class Sling(OperatorRule):
             gives[:, :, None] & takes[:, None, :], seen.local[:, :, None] - seen.local[:, None, :], NEVER
         )
         self.rebalance(seen, plan, urgency, np.array(float(self.amount_sat)), np.array(float(self.max_ppm)))
+
+
+class Bos(OperatorRule):
+    """Takes a channel with little to receive and one with much, at random, and moves what a first probe asks for.
+
+    Source: Balance of Satoshis' ``bos rebalance`` without arguments (alexbosworth/balanceofsatoshis 0aac9ec,
+    ``swaps/rebalance.js``): out through a peer with less than 4,294,967 sat to receive, in through one of those half
+    with the most to receive of the peers that have more than twice that and charge less than the fee rate; probes begin
+    with 200,000 to 400,000 sat. That the program then probes for more is left out, as a rebalance here has one amount.
+
+    Args:
+        problem: See ``OperatorRule``.
+        max_fee_rate_ppm: Most that a rebalance may cost.
+        max_fee_sat: The same in sat.
+        out_sat: What a peer that is left may have to receive at most.
+        in_sat: What a peer that is come back by must have to receive.
+        probe_sat: Least amount; the greatest is twice that.
+    """
+
+    NEEDS = "rebalance"
+    is_separable = False  # all networks draw from one stream
+
+    def __init__(
+        self,
+        problem: Problem,
+        max_fee_rate_ppm: int = 250,
+        max_fee_sat: int = 1_337,
+        out_sat: int = 4_294_967,
+        in_sat: int = 8_589_934,
+        probe_sat: int = 200_000,
+    ) -> None:
+        super().__init__(problem)
+        self.max_fee_rate_ppm = max_fee_rate_ppm
+        self.max_fee_sat = max_fee_sat
+        self.out_sat = out_sat
+        self.in_sat = in_sat
+        self.probe_sat = probe_sat
+
+    def decide(self, seen: Seen, plan: Plan, rng: np.random.Generator) -> None:
+        """See ``OperatorRule.decide``."""
+        up = seen.active > 0
+        remote_sat = self.by_peer(np.where(up, seen.remote_sat, 0))
+        dearest_ppm = np.where(self.same_peer, seen.peer_fee_rate_ppm[:, None, :], 0).max(axis=2)
+        amount_sat = np.round(self.probe_sat * (1 + rng.random((len(up), 1, 1))))
+        gives = up & (seen.spendable_sat > amount_sat[:, :, 0]) & (remote_sat < self.out_sat)
+        takes = up & (remote_sat > self.in_sat) & (dearest_ppm < self.max_fee_rate_ppm)
+        fits = gives[:, :, None] & takes[:, None, :] & ~self.same_peer
+        most = np.where(fits, remote_sat[:, None, :], -1)
+        rank = np.argsort(np.argsort(-most, axis=2, kind="stable"), axis=2)
+        fits &= rank < np.ceil(fits.sum(axis=2, keepdims=True) / 2)
+        # One channel to leave by is as likely as any other, and then one to come back by.
+        urgency = rng.random(up.shape)[:, :, None] + 1e-6 * rng.random(fits.shape)
+        limit_ppm: Float64 = np.minimum(float(self.max_fee_rate_ppm), 1e6 * self.max_fee_sat / amount_sat)
+        self.rebalance(seen, plan, np.where(fits, urgency, NEVER), amount_sat, limit_ppm)
+
+
+class LightningJet(OperatorRule):
+    """Moves from channels through which payments come in to those through which they leave, for what these charge.
+
+    Source: Lightning Jet (itsneski/lightning-jet 0023f57, ``service/autorebalance.js`` and ``api/analyze-fees.js``).
+    A channel is inbound or outbound if it had ``share`` of a week's incoming or outgoing amounts, by the larger of the
+    two; balanced otherwise, from 990,000 sat on. Inbound ones with 30 % local give 10 % of their capacity, or 25 % from
+    75 % local on; balanced ones from 60 % local on a quarter of what they have above one half, at most 10 %. Outbound
+    ones below one half take it, balanced ones below one half at most a quarter of what they lack; at least 50,000 sat
+    each. The fee limit is what the taker charges itself, which must be more than its peer charges, at most ten times
+    ``max_ppm``; a peer that charges nine times that is left alone.
+
+    Args:
+        problem: See ``OperatorRule``.
+        share: Share of all that came in, or went out, from which a channel is inbound, or outbound.
+        max_ppm: Usual limit of fees, ``maxAutoPpm``.
+    """
+
+    NEEDS = "rebalance"
+
+    def __init__(self, problem: Problem, share: float = 0.05, max_ppm: int = 500) -> None:
+        super().__init__(problem)
+        _require_shares(share=share)
+        self.share = share
+        self.max_ppm = max_ppm
+
+    def decide(self, seen: Seen, plan: Plan, rng: np.random.Generator) -> None:
+        """See ``OperatorRule.decide``."""
+        inbound, outbound, balanced, flow = self._classes(seen)
+        local, half_sat = seen.local_sat / seen.capacity_sat, seen.capacity_sat / 2
+        plenty = np.where(local > 0.75, 0.25, 0.1) * seen.capacity_sat
+        spare = np.minimum(0.1 * seen.capacity_sat, 0.25 * (seen.local_sat - half_sat))
+        given_sat = np.where(balanced, spare, plenty)[:, :, None]
+        lack_sat = np.where(balanced, 0.25 * (half_sat - seen.local_sat), np.inf)[:, None, :]
+        own_ppm = np.round(seen.fee_base_msat / 1000 + seen.fee_rate_ppm)
+        peer_ppm = np.round(seen.peer_fee_base_msat / 1000 + seen.peer_fee_rate_ppm)
+        pays = (own_ppm > peer_ppm) & (own_ppm < 11 * self.max_ppm) & (peer_ppm <= 9 * self.max_ppm)
+        takes = (local < 0.5) & pays
+        gives_first, gives_last = inbound & (local >= 0.3), balanced & (local >= 0.6)
+        # Inbound to outbound channels come first, inbound to balanced ones next, those from balanced ones last.
+        turn = np.where(outbound[:, None, :], 2.0, 1.0) * gives_first[:, :, None]
+        urgency = turn + 0.5 * flow[:, :, None] + 1e-3 * flow[:, None, :]
+        amount_sat = np.round(np.minimum(given_sat, lack_sat))
+        fits = (gives_first | gives_last)[:, :, None] & (takes & (outbound | balanced))[:, None, :]
+        fits &= amount_sat >= SMALLEST_JET_SAT
+        self.rebalance(seen, plan, np.where(fits, urgency, NEVER), amount_sat, own_ppm[:, None, :])
+
+    def _classes(self, seen: Seen) -> tuple[Bool, Bool, Bool, Float64]:
+        """Return which channels are inbound, outbound and balanced, and what orders those of a kind, 0 to 1."""
+        shares = []
+        for name, amounts_sat in (("in_7d", seen.forwarded_in_sat), ("out_7d", seen.forwarded_out_sat)):
+            week_sat = self.recent(name, amounts_sat, 7)
+            shares.append((week_sat, week_sat / np.maximum(week_sat.sum(axis=1, keepdims=True), 1)))
+        (in_sat, in_share), (out_sat, out_share) = shares
+        goes_in, goes_out = np.round(in_share, 2) >= self.share, np.round(out_share, 2) >= self.share
+        inbound, outbound = goes_in & ~(goes_out & (out_sat > in_sat)), goes_out & ~(goes_in & (in_sat >= out_sat))
+        balanced = ~inbound & ~outbound & (seen.capacity_sat >= SMALLEST_JET_CHANNEL_SAT)
+        spare = np.clip((seen.local_sat - seen.capacity_sat / 2) / seen.capacity_sat, 0, 1)
+        return inbound, outbound, balanced, np.where(inbound, in_share, np.where(outbound, out_share, spare))
 
 
 def _require_shares(**shares: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.agents.base import Agent
-from lnsim_gym.agents.operator import Plan, as_operator
 from lnsim_gym.episodes import Problem
+from lnsim_gym.tasks.liquidity import LiquidityTask
 from lnsim_gym.tasks.liquidity.routes import NO_OP
 from lnsim_gym.tasks.operator.task import OperatorTask
 
@@ -25,14 +26,15 @@ class NoOp(Agent):
     ) -> npt.NDArray[Any] | list[dict[str, Any]]:
         """See ``Agent.act``."""
         if isinstance(self.problem.task, OperatorTask):
-            task = as_operator(self.problem.task, "noop")
-            return Plan(len(info["step"]), task).actions(task)
+            return self.problem.task.actions.nothing(len(info["step"]))
         idle = np.full(len(info["action_mask"]), NO_OP, np.int64)
         return self.liquidity.actions.encode(idle, np.zeros(len(idle), np.int64))
 
 
 class RandomActions(Agent):
-    """Draws rebalances uniformly, among those the balances allow when it is masked.
+    """Draws actions uniformly, among those the balances allow when it is masked.
+
+    On the task ``liquidity`` these are rebalances; on others, whatever the action space holds.
 
     Args:
         problem: The problem of the environment it acts on.
@@ -45,10 +47,14 @@ class RandomActions(Agent):
         super().__init__(problem)
         self.masked = masked
 
-    def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> npt.NDArray[Any]:
+    def act(
+        self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator
+    ) -> npt.NDArray[Any] | list[dict[str, Any]]:
         """See ``Agent.act``."""
-        actions = self.liquidity.actions
         mask = info["action_mask"]
+        if not isinstance(self.problem.task, LiquidityTask):
+            return self._sampled(mask, rng)
+        actions = self.liquidity.actions
         sizes = len(actions.sizes)
         weights = np.ones((len(mask), 1 + len(self.liquidity.needed_msat)))
         if self.masked and mask.shape == weights.shape:
@@ -57,3 +63,9 @@ class RandomActions(Agent):
         choice = (cumulative <= rng.random((len(mask), 1)) * cumulative[:, -1:]).sum(axis=1) - 1
         row = np.where(choice < 0, NO_OP, choice // sizes)
         return actions.encode(row, np.maximum(choice, 0) % sizes)
+
+    def _sampled(self, masks: npt.NDArray[np.int8], rng: np.random.Generator) -> list[Any]:
+        """Return an action of the space for each mask."""
+        space = copy.deepcopy(self.problem.task.actions.space)
+        space.seed(int(rng.integers(2**31)))
+        return [space.sample(mask) if self.masked else space.sample() for mask in masks]

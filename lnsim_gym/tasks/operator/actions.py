@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, cast
 
@@ -9,10 +10,11 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Float64, Int8, Int64
+from lnsim_gym.arrays import Bool, Float64, Int8, Int64
 from lnsim_gym.compiled.elementary import exp, log
-from lnsim_gym.errors import InvalidAction
+from lnsim_gym.errors import ConfigError, InvalidAction, did_you_mean
 from lnsim_gym.tasks.base import ActionScheme, as_array
+from lnsim_gym.tasks.liquidity.actions import MaskedBox, MaskedMultiDiscrete
 from lnsim_gym.tasks.operator.config import OperatorConfig
 from lnsim_gym.tasks.operator.features import KEEP, PER_CHANNEL, PER_REBALANCE, PER_SWAP
 from lnsim_gym.tasks.operator.ledger import POLICY_NUMBERS
@@ -30,6 +32,10 @@ LIMIT_LEVELS_PPM: Final = (50, 200, 500, 1_500)
 """Fee limits of their rebalances."""
 NUMBERS_OF: Final = {"fees": (0, 1), "inbound_fees": (2,), "max_htlc": (3,)}
 """Which of ``POLICY_NUMBERS`` each lever sets."""
+QUIET: Final = 0.05
+"""Numbers of ``box`` actions that are no farther from 0 leave things as they are."""
+OPTIONS: Final = 5
+"""Options of each channel; see ``OperatorActions``."""
 
 
 class Limits(NamedTuple):
@@ -42,6 +48,8 @@ class Limits(NamedTuple):
     swaps: int
     max_fee_rate_ppm: int
     max_fee_base_msat: int
+    rows: int
+    """Rows of channels in actions, at least as many as there are channels."""
 
     @property
     def channels(self) -> int:
@@ -63,7 +71,16 @@ class Limits(NamedTuple):
 
     @classmethod
     def of(cls, config: OperatorConfig, capacity_msat: Int64) -> Limits:
-        """Return what a config allows on channels of given capacities."""
+        """Return what a config allows on channels of given capacities.
+
+        Raises:
+            ConfigError: There are fewer rows than channels.
+        """
+        if 0 < config.channel_rows < len(capacity_msat):
+            raise ConfigError(
+                f"expected a row for each of {len(capacity_msat)} own channels, got channel_rows={config.channel_rows}"
+                ": raise it, or leave it at 0"
+            )
         return cls(
             capacity_msat=capacity_msat,
             numbers=tuple(
@@ -73,6 +90,7 @@ class Limits(NamedTuple):
             swaps=config.swaps_per_step if "swap" in config.levers else 0,
             max_fee_rate_ppm=config.max_fee_rate_ppm,
             max_fee_base_msat=config.max_fee_base_msat,
+            rows=config.channel_rows or len(capacity_msat),
         )
 
 
@@ -89,16 +107,78 @@ class OperatorActions(ActionScheme):
     """Actions of an operator in any form.
 
     Options of masks are, for all channels one after the other each: whether its policy may change, whether a rebalance
-    may leave by it, come back by it, whether it may swap out and in.
+    may leave by it, come back by it, whether it may swap out and in. In place of an action of any form a mapping is
+    taken as ``DictActions`` has them, of which what stays as it is may be left out.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.plain = plain_space(limits)
+        """The space of what is taken in place of an action."""
+
+    @abstractmethod
+    def nothing(self, batch: int) -> list[Any]:
+        """Return actions of the space that leave everything as it is."""
+
+    def decode(self, actions: Any) -> Int64:
+        """See ``ActionScheme.decode``."""
+        if isinstance(actions, Mapping):
+            batch = len(as_array(next(iter(actions.values())))) if actions else 0
+            return self._decode_plain(actions, batch)
+        if len(actions) and isinstance(actions[0], Mapping):
+            return self._decode_plain(self._stacked(actions), len(actions))
+        return self._decode(actions)
+
+    @abstractmethod
+    def _decode(self, actions: Any) -> Int64:
+        """Turn actions of the space that are no mappings into decisions; see ``ActionScheme.decode``."""
+
+    def _decode_plain(self, actions: Mapping[str, Any], batch: int) -> Int64:
+        """Turn stacked parts of plain numbers into decisions; see ``ActionScheme.decode``."""
+        space = self.plain
+        for name in actions:
+            if name not in space.spaces:
+                raise InvalidAction(
+                    f"expected some of {', '.join(space)}, as the setting levers has it, got {name!r}."
+                    f"{did_you_mean(str(name), space)}"
+                )
+        given = {name: _plain_part(actions, name, space, batch) for name in actions}
+        limits, parts = self.limits, self.idle(batch)
+        for name in given.keys() & _DICT_NAMES:
+            keep = _KEEP_INBOUND if name == "inbound_fee_rate_ppm" else -1
+            unit = 1000 if name.endswith("_sat") else 1
+            numbers = given[name][:, : limits.channels]
+            parts.policies[:, :, _DICT_NAMES.index(name)] = np.where(numbers == keep, KEEP, unit * numbers)
+        if "rebalance" in given:
+            parts.rebalances[:] = given["rebalance"] * np.array([1, 1, 1000, 1])
+        if "swap" in given:
+            parts.swaps[:] = given["swap"] * np.array([1, 1000])
+        return self._finished(parts)
+
+    def _stacked(self, actions: Any) -> dict[str, Any]:
+        """Return actions that are mappings as one of stacked parts; what one leaves out and another has stays."""
+        if not all(isinstance(action, Mapping) for action in actions):
+            raise InvalidAction(f"expected either mappings or none, got {actions!r}")
+        still = plain_nothing(self.limits)
+        names = {name: None for action in actions for name in action}
+        return {name: [action.get(name, still.get(name)) for action in actions] for name in names}
+
+    def _finished(self, parts: Parts) -> Int64:
+        """Return decisions in which moves of nothing, or over channels that there are not, are -1 throughout."""
+        ends, channels = parts.rebalances[:, :, :2], self.limits.channels
+        parts.rebalances[(ends[:, :, 0] < 0) | (ends >= channels).any(axis=2)] = -1
+        parts.swaps[(parts.swaps[:, :, 0] < 0) | (parts.swaps[:, :, 0] >= channels)] = -1
+        return parts.whole
 
     @property
     def options(self) -> int:
         """Length of a row of allowed options."""
-        return 5 * self.limits.channels
+        return OPTIONS * self.limits.channels
+
+    def allowed_rows(self, allowed: Int8) -> Int8:
+        """Return allowed options by kind and row, shape (OPTIONS, batch, rows): 0 where there is no channel."""
+        by_kind = allowed.reshape(len(allowed), OPTIONS, self.limits.channels).transpose(1, 0, 2)
+        return np.pad(by_kind, ((0, 0), (0, 0), (0, self.limits.rows - self.limits.channels)))
 
     def idle(self, batch: int) -> Parts:
         """Return decisions that leave everything as it is."""
@@ -120,51 +200,78 @@ class OperatorActions(ActionScheme):
 
 
 class BoxActions(OperatorActions):
-    """``Box(-1, 1)``: numbers of each channel's policy, then of each rebalance, then of each swap.
+    """``Box(-1, 1)``: numbers of each channel's policy, then of each rebalance, then of each swap; 0 is for nothing.
 
-    With u from 0 to 1 for a number from -1 to 1, a channel has, as its levers are on, its fee rate
-    (``(1 + max_fee_rate_ppm) ** u - 1``), base fee (``u * max_fee_base_msat``), inbound discount (as fee rates, taken
-    off), and greatest HTLC (``capacity * 1000 ** (u - 1)``). A rebalance has the channel to leave and the one to come
-    back by (u of all, in their order), the amount (u of a fifth of the capacity of the channel that it leaves, none
-    below u = 0.05) and the fee limit (as fee rates). A swap has its channel, and the amount itself as a share of its
-    capacity, in below 0 and out above, none within 0.05.
+    A number within ``QUIET`` of 0 leaves what it stands for as it is. What lies beyond is stretched to u, from 0 for -1
+    to 1 for 1: a channel has, as its levers are on, its fee rate (``(1 + max_fee_rate_ppm) ** u - 1``), base fee
+    (``u * max_fee_base_msat``), inbound discount (as fee rates, taken off), and greatest HTLC
+    (``capacity * 1000 ** (u - 1)``). A rebalance has the channel to leave and the one to come back by (from -1 to 1 all
+    rows in their order), the amount as a share of a fifth of the capacity of the channel that it leaves, none up to
+    ``QUIET``, and the fee limit (from -1 to 1 as fee rates). A swap has its channel, likewise, and the amount as a
+    share of its capacity, in below 0 and out above.
     """
 
-    space: gym.spaces.Box
+    space: MaskedBox
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         self._per_channel = len(limits.numbers)
-        size = self._per_channel * limits.channels + 4 * limits.rebalances + 2 * limits.swaps
-        self.space = gym.spaces.Box(-1.0, 1.0, (size,), np.float32)
+        size = self._per_channel * limits.rows + PER_REBALANCE * limits.rebalances + PER_SWAP * limits.swaps
+        self.space = MaskedBox(-1.0, 1.0, (size,), np.float32)
 
-    def decode(self, actions: Any) -> Int64:
-        """See ``ActionScheme.decode``."""
+    def nothing(self, batch: int) -> list[Any]:
+        """See ``OperatorActions.nothing``."""
+        return list(np.zeros((batch, *self.space.shape), np.float32))
+
+    def _decode(self, actions: Any) -> Int64:
+        """See ``OperatorActions._decode``."""
         values = as_array(actions)
         if values.dtype.kind not in "fiu" or values.ndim != 2 or values.shape[1] != self.space.shape[0]:
             raise InvalidAction(f"expected rows of {self.space.shape[0]} numbers in -1..1, got {actions!r}")
         if not (np.abs(values) <= 1).all():
             raise InvalidAction(f"expected numbers in -1..1, got {actions!r}")
         signed = values.astype(np.float64)
-        unit = (signed + 1) / 2
         limits, parts = self.limits, self.idle(len(values))
-        first = self._per_channel * limits.channels
-        second = first + 4 * limits.rebalances
-        by_channel = unit[:, :first].reshape(len(values), limits.channels, self._per_channel)
+        by_channel, moves, swaps = self._split(signed)
+        loud = np.abs(by_channel) > QUIET
+        unit = (1 + np.sign(by_channel) * (np.abs(by_channel) - QUIET) / (1 - QUIET)) / 2
         for place, number in enumerate(limits.numbers):
-            parts.policies[:, :, number] = self._policy_number(number, by_channel, place)
-        by_rebalance = unit[:, first:second].reshape(len(values), limits.rebalances, 4)
-        parts.rebalances[:, :, 0] = self._channel(by_rebalance[:, :, 0])
-        parts.rebalances[:, :, 1] = self._channel(by_rebalance[:, :, 1])
-        leave_msat = limits.capacity_msat[parts.rebalances[:, :, 0]]
-        parts.rebalances[:, :, 2] = _whole_sat(by_rebalance[:, :, 2] * leave_msat / 5)
-        parts.rebalances[:, :, 3] = self._rate_ppm(by_rebalance[:, :, 3])
-        parts.rebalances[by_rebalance[:, :, 2] < 0.05] = -1
-        by_swap = signed[:, second:].reshape(len(values), limits.swaps, 2)
-        parts.swaps[:, :, 0] = self._channel((by_swap[:, :, 0] + 1) / 2)
-        parts.swaps[:, :, 1] = _whole_sat(by_swap[:, :, 1] * limits.capacity_msat[parts.swaps[:, :, 0]])
-        parts.swaps[np.abs(by_swap[:, :, 1]) < 0.05] = -1
-        return parts.whole
+            wanted = self._policy_number(number, unit, place)
+            parts.policies[:, :, number] = np.where(loud[:, :, place], wanted, KEEP)
+        parts.rebalances[:, :, 0], leave_msat = self._channel(moves[:, :, 0])
+        parts.rebalances[:, :, 1], _ = self._channel(moves[:, :, 1])
+        share = (moves[:, :, 2] - QUIET) / (1 - QUIET)
+        parts.rebalances[:, :, 2] = _whole_sat(np.maximum(share, 0) * leave_msat / 5)
+        parts.rebalances[:, :, 3] = self._rate_ppm((moves[:, :, 3] + 1) / 2)
+        parts.rebalances[share <= 0] = -1
+        parts.swaps[:, :, 0], swapped_msat = self._channel(swaps[:, :, 0])
+        parts.swaps[:, :, 1] = _whole_sat(swaps[:, :, 1] * swapped_msat)
+        parts.swaps[np.abs(swaps[:, :, 1]) <= QUIET] = -1
+        return self._finished(parts)
+
+    def _split(self, values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return numbers of channels, (batch, channels, numbers), of rebalances, (batch, rebalances, 4), of swaps."""
+        limits, batch = self.limits, len(values)
+        first = self._per_channel * limits.rows
+        second = first + PER_REBALANCE * limits.rebalances
+        return [
+            values[:, :first].reshape(batch, limits.rows, self._per_channel)[:, : limits.channels],
+            values[:, first:second].reshape(batch, limits.rebalances, PER_REBALANCE),
+            values[:, second:].reshape(batch, limits.swaps, PER_SWAP),
+        ]
+
+    def mask(self, allowed: Int8) -> Int8:
+        """See ``ActionScheme.mask``: one entry for each number, 1 where it may be anything else than 0."""
+        limits = self.limits
+        changes, leaves, returns, outs, ins = self.allowed_rows(allowed)
+        moves = leaves.any(axis=1, keepdims=True) & returns.any(axis=1, keepdims=True)
+        swaps = (outs | ins).any(axis=1, keepdims=True)
+        masks = (
+            np.repeat(changes, self._per_channel, axis=1),
+            np.repeat(moves, PER_REBALANCE * limits.rebalances, axis=1),
+            np.repeat(swaps, PER_SWAP * limits.swaps, axis=1),
+        )
+        return np.concatenate(masks, axis=1).astype(np.int8)
 
     def _policy_number(self, number: int, unit: Float64, place: int) -> npt.NDArray[Any]:
         """Return a number of all channels' policies, shape (batch, channels)."""
@@ -184,9 +291,10 @@ class BoxActions(OperatorActions):
         rates: npt.NDArray[Any] = np.rint(exp(log(1.0 + self.limits.max_fee_rate_ppm) * unit) - 1)
         return rates
 
-    def _channel(self, unit: Float64) -> Int64:
-        """Return places of channels."""
-        return np.minimum((unit * self.limits.channels).astype(np.int64), self.limits.channels - 1)
+    def _channel(self, signed: Float64) -> tuple[Int64, Int64]:
+        """Return places of channels, and the capacities of those that there are, in msat."""
+        place = np.minimum(((signed + 1) / 2 * self.limits.rows).astype(np.int64), self.limits.rows - 1)
+        return place, self.limits.capacity_msat[np.minimum(place, self.limits.channels - 1)]
 
 
 def _whole_sat(amount_msat: npt.NDArray[Any]) -> Int64:
@@ -201,66 +309,70 @@ class MultiDiscreteActions(OperatorActions):
     of amount and fee limit; a swap is its channel (0 for none), out or in, and a level of amount.
     """
 
-    space: gym.spaces.MultiDiscrete
+    space: MaskedMultiDiscrete
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
         shares = np.array(HTLC_LEVELS)[None, :] * limits.capacity_msat[:, None]
-        rows: dict[int, Int64] = {
+        levels: dict[int, Int64] = {
             0: np.tile(np.minimum(RATE_LEVELS_PPM, limits.max_fee_rate_ppm), (limits.channels, 1)),
             1: np.tile(np.minimum(BASE_LEVELS_MSAT, limits.max_fee_base_msat), (limits.channels, 1)),
             2: np.tile(np.maximum(INBOUND_LEVELS_PPM, -limits.max_fee_rate_ppm), (limits.channels, 1)),
             3: _whole_sat(shares),
         }
-        self._levels = [np.insert(rows[number], 0, KEEP, axis=1) for number in limits.numbers]
-        sizes = [levels.shape[1] for levels in self._levels] * limits.channels
-        channels, amounts = limits.channels, len(AMOUNT_LEVELS)
+        self._levels = [np.insert(levels[number], 0, KEEP, axis=1) for number in limits.numbers]
+        sizes = [each.shape[1] for each in self._levels] * limits.rows
+        rows, amounts = limits.rows, len(AMOUNT_LEVELS)
         self._sizes = np.array(
             sizes
-            + [1 + channels, channels, amounts, len(LIMIT_LEVELS_PPM)] * limits.rebalances
-            + [1 + channels, 2, amounts] * limits.swaps
+            + [1 + rows, rows, amounts, len(LIMIT_LEVELS_PPM)] * limits.rebalances
+            + [1 + rows, 2, amounts] * limits.swaps
         )
-        self.space = gym.spaces.MultiDiscrete(self._sizes)
+        self.space = MaskedMultiDiscrete(self._sizes)
 
-    def decode(self, actions: Any) -> Int64:
-        """See ``ActionScheme.decode``."""
+    def nothing(self, batch: int) -> list[Any]:
+        """See ``OperatorActions.nothing``."""
+        return list(np.zeros((batch, len(self._sizes)), np.int64))
+
+    def _decode(self, actions: Any) -> Int64:
+        """See ``OperatorActions._decode``."""
         choices = as_array(actions)
         fits = choices.dtype.kind in "iu" and choices.ndim == 2 and choices.shape[1] == len(self._sizes)
         if not fits or ((choices < 0) | (choices >= self._sizes)).any():
             raise InvalidAction(f"expected rows of {len(self._sizes)} integers below {self._sizes}, got {actions!r}")
         limits, parts = self.limits, self.idle(len(choices))
-        first = len(limits.numbers) * limits.channels
+        first = len(limits.numbers) * limits.rows
         second = first + 4 * limits.rebalances
-        by_channel = choices[:, :first].reshape(len(choices), limits.channels, len(limits.numbers))
+        by_row = choices[:, :first].reshape(len(choices), limits.rows, len(limits.numbers))
         every = np.arange(limits.channels)
         for place, number in enumerate(limits.numbers):
-            parts.policies[:, :, number] = self._levels[place][every, by_channel[:, :, place]]
+            parts.policies[:, :, number] = self._levels[place][every, by_row[:, : limits.channels, place]]
         moves = choices[:, first:second].reshape(len(choices), limits.rebalances, 4)
-        leave = np.maximum(moves[:, :, 0] - 1, 0)
+        leave = np.clip(moves[:, :, 0] - 1, 0, limits.channels - 1)
         parts.rebalances[:, :, 0] = moves[:, :, 0] - 1
         parts.rebalances[:, :, 1] = moves[:, :, 1]
         parts.rebalances[:, :, 2] = _whole_sat(np.array(AMOUNT_LEVELS)[moves[:, :, 2]] * limits.capacity_msat[leave])
         parts.rebalances[:, :, 3] = np.array(LIMIT_LEVELS_PPM)[moves[:, :, 3]]
         swaps = choices[:, second:].reshape(len(choices), limits.swaps, 3)
-        channel = np.maximum(swaps[:, :, 0] - 1, 0)
+        channel = np.clip(swaps[:, :, 0] - 1, 0, limits.channels - 1)
         amount_msat = _whole_sat(np.array(AMOUNT_LEVELS)[swaps[:, :, 2]] * limits.capacity_msat[channel])
         parts.swaps[:, :, 0] = swaps[:, :, 0] - 1
         parts.swaps[:, :, 1] = np.where(swaps[:, :, 1] == 0, amount_msat, -amount_msat)
-        return parts.whole
+        return self._finished(parts)
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: the masks of all numbers one after the other, as sb3-contrib reads them."""
         limits, batch = self.limits, len(allowed)
-        changes, leaves, returns, outs, ins = allowed.reshape(batch, 5, limits.channels).transpose(1, 0, 2)
+        changes, leaves, returns, outs, ins = self.allowed_rows(allowed)
         one = np.ones((batch, 1), np.int8)
 
         def levels(count: int) -> Int8:
             return np.ones((batch, count), np.int8)
 
         masks: list[Int8] = []
-        for channel in range(limits.channels):
+        for row in range(limits.rows):
             for table in self._levels:
-                masks += [one, np.repeat(changes[:, channel : channel + 1], table.shape[1] - 1, axis=1)]
+                masks += [one, np.repeat(changes[:, row : row + 1], table.shape[1] - 1, axis=1)]
         free = np.where(returns.any(axis=1, keepdims=True), returns, 1)
         for _ in range(limits.rebalances):
             masks += [one, leaves, free, levels(len(AMOUNT_LEVELS)), levels(len(LIMIT_LEVELS_PPM))]
@@ -269,74 +381,123 @@ class MultiDiscreteActions(OperatorActions):
         return np.concatenate(masks, axis=1).astype(np.int8)
 
 
+_DICT_NAMES: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_sat")
+_KEEP_INBOUND: Final = 1
+"""Keeps an inbound fee rate in plain numbers, as -1 keeps the others."""
+
+
+class PlainNumbers(gym.spaces.Dict):
+    """A ``Dict`` of plain numbers that samples from a mask of options.
+
+    Args:
+        parts: Spaces of the parts, as ``plain_space`` makes them.
+        rows: Rows of channels.
+    """
+
+    def __init__(self, parts: dict[str, gym.Space[Any]], rows: int) -> None:
+        super().__init__(parts)
+        self._rows = rows
+
+    def sample(self, mask: Any = None, **options: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Draw an action.
+
+        Args:
+            mask: int8 of shape (OPTIONS * rows,): options of all rows, each kind for itself; or as Gymnasium takes it,
+                a dict with a mask for each entry.
+            **options: Those of Gymnasium.
+        """
+        if not isinstance(mask, np.ndarray):
+            return super().sample(mask=mask, **options)
+        drawn = super().sample(**options)
+        changes, leaves, returns, outs, ins = mask.reshape(OPTIONS, self._rows).astype(np.bool_)
+        for name in drawn.keys() & _DICT_NAMES:
+            drawn[name] = np.where(changes, drawn[name], _KEEP_INBOUND if name == "inbound_fee_rate_ppm" else -1)
+        for move in drawn.get("rebalance", ()):
+            move[:2] = self._one_of(leaves), self._one_of(returns)
+            if move.min() < 0:
+                move[:2] = -1, 0
+        for swap in drawn.get("swap", ()):
+            swap[0] = self._one_of(outs if swap[1] > 0 else ins)
+        return drawn
+
+    def _one_of(self, rows: Bool) -> int:
+        """Draw one of the rows that are marked, or -1 where none is."""
+        marked = np.flatnonzero(rows)
+        return int(self.np_random.choice(marked)) if len(marked) else -1
+
+
+def plain_space(limits: Limits) -> PlainNumbers:
+    """Return the space of plain numbers; see ``DictActions``."""
+    rows, most_sat = limits.rows, int(limits.capacity_msat.max()) // 1000
+    bounds: dict[str, tuple[Any, Any]] = {
+        "fee_rate_ppm": (-1, limits.max_fee_rate_ppm),
+        "fee_base_msat": (-1, limits.max_fee_base_msat),
+        "inbound_fee_rate_ppm": (-limits.max_fee_rate_ppm, _KEEP_INBOUND),
+        "max_htlc_sat": (-1, most_sat),
+    }
+    names = [_DICT_NAMES[number] for number in limits.numbers]
+    spaces: dict[str, gym.Space[Any]] = {name: gym.spaces.Box(*bounds[name], (rows,), np.int64) for name in names}
+    if limits.rebalances:
+        low, high = np.array([-1, 0, 0, 0]), np.array([rows - 1, rows - 1, most_sat, 1_000_000])
+        shape = limits.rebalances, 1
+        spaces["rebalance"] = gym.spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.int64)
+    if limits.swaps:
+        low, high = np.array([-1, -most_sat]), np.array([rows - 1, most_sat])
+        shape = limits.swaps, 1
+        spaces["swap"] = gym.spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.int64)
+    return PlainNumbers(spaces, rows)
+
+
+def plain_nothing(limits: Limits) -> dict[str, Int64]:
+    """Return plain numbers that leave everything as it is."""
+    still: dict[str, Int64] = {_DICT_NAMES[number]: np.full(limits.rows, -1, np.int64) for number in limits.numbers}
+    if "inbound_fee_rate_ppm" in still:
+        still["inbound_fee_rate_ppm"][:] = _KEEP_INBOUND
+    if limits.rebalances:
+        still["rebalance"] = np.tile(np.array([-1, 0, 0, 0]), (limits.rebalances, 1))
+    if limits.swaps:
+        still["swap"] = np.tile(np.array([-1, 0]), (limits.swaps, 1))
+    return still
+
+
+def _plain_part(actions: Mapping[str, Any], name: str, spaces: gym.spaces.Dict, batch: int) -> Int64:
+    """Return one entry of plain numbers of a batch, stacked."""
+    space = cast("gym.spaces.Box", spaces[name])
+    values = as_array(actions[name])
+    fits = values.dtype.kind in "iu" and values.shape == (batch, *space.shape)
+    if not fits or not ((values >= space.low) & (values <= space.high)).all():
+        raise InvalidAction(
+            f"expected {name!r} of shape {space.shape} with integers in {space.low.min()}..{space.high.max()}, "
+            f"got {actions[name]!r}"
+        )
+    return values.astype(np.int64)
+
+
 class DictActions(OperatorActions):
     """``Dict`` of plain numbers: what rules and people think in.
 
     ``fee_rate_ppm``, ``fee_base_msat``, ``inbound_fee_rate_ppm`` (0 and below; 1 keeps it) and ``max_htlc_sat``, each
-    int64 of shape (channels,), -1 to keep; ``rebalance``, rows of (channel to leave or -1, channel to come back by,
+    int64 of shape (rows,), -1 to keep; ``rebalance``, rows of (channel to leave or -1, channel to come back by,
     amount in sat, fee limit in ppm); ``swap``, rows of (channel or -1, amount in sat, negative for a swap in).
     """
 
-    space: gym.spaces.Dict
+    space: PlainNumbers
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        channels, capacity_sat = limits.channels, limits.capacity_msat // 1000
-        most_sat = int(capacity_sat.max())
-        bounds: dict[str, tuple[Any, Any]] = {
-            "fee_rate_ppm": (-1, limits.max_fee_rate_ppm),
-            "fee_base_msat": (-1, limits.max_fee_base_msat),
-            "inbound_fee_rate_ppm": (-limits.max_fee_rate_ppm, 1),
-            "max_htlc_sat": (-1, most_sat),
-        }
-        names = [_DICT_NAMES[number] for number in limits.numbers]
-        spaces: dict[str, gym.Space[Any]] = {
-            name: gym.spaces.Box(*bounds[name], (channels,), np.int64) for name in names
-        }
-        if limits.rebalances:
-            low, high = np.array([-1, 0, 0, 0]), np.array([channels - 1, channels - 1, most_sat, 1_000_000])
-            shape = limits.rebalances, 1
-            spaces["rebalance"] = gym.spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.int64)
-        if limits.swaps:
-            low, high = np.array([-1, -most_sat]), np.array([channels - 1, most_sat])
-            shape = limits.swaps, 1
-            spaces["swap"] = gym.spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.int64)
-        self.space = gym.spaces.Dict(spaces)
+        self.space = self.plain
 
-    def decode(self, actions: Any) -> Int64:
-        """See ``ActionScheme.decode``; takes a mapping of stacked parts, or a sequence of mappings."""
-        if not isinstance(actions, Mapping):
-            rows = list(actions)
-            if not all(isinstance(row, Mapping) for row in rows):
-                raise InvalidAction(f"expected dicts of {', '.join(self.space)}, got {actions!r}")
-            actions = {name: [row.get(name) for row in rows] for name in self.space} if rows else {}
-        given = {name: self._part(actions, name) for name in self.space}
-        limits, parts = self.limits, self.idle(len(next(iter(given.values()))))
-        for number in limits.numbers:
-            name = _DICT_NAMES[number]
-            keep = 1 if name == "inbound_fee_rate_ppm" else -1
-            unit = 1000 if name.endswith("_sat") else 1
-            parts.policies[:, :, number] = np.where(given[name] == keep, KEEP, unit * given[name])
-        if limits.rebalances:
-            parts.rebalances[:] = given["rebalance"] * np.array([1, 1, 1000, 1])
-        if limits.swaps:
-            parts.swaps[:] = given["swap"] * np.array([1, 1000])
-        return parts.whole
+    def nothing(self, batch: int) -> list[Any]:
+        """See ``OperatorActions.nothing``."""
+        return [plain_nothing(self.limits) for _ in range(batch)]
 
-    def _part(self, actions: Mapping[str, Any], name: str) -> Int64:
-        """Return one entry of actions, stacked."""
-        space = cast("gym.spaces.Box", self.space[name])
-        values = as_array(actions.get(name))
-        fits = values.dtype.kind in "iu" and values.shape[1:] == space.shape
-        if not fits or not ((values >= space.low) & (values <= space.high)).all():
-            raise InvalidAction(
-                f"expected {name!r} of shape {space.shape} with integers in {space.low.min()}..{space.high.max()}, "
-                f"got {actions.get(name)!r}"
-            )
-        return values.astype(np.int64)
+    def _decode(self, actions: Any) -> Int64:
+        """See ``OperatorActions._decode``."""
+        raise InvalidAction(f"expected dicts of {', '.join(self.space)}, got {actions!r}")
 
-
-_DICT_NAMES: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_sat")
+    def mask(self, allowed: Int8) -> Int8:
+        """See ``ActionScheme.mask``: the options of all rows, each kind for itself."""
+        return self.allowed_rows(allowed).transpose(1, 0, 2).reshape(len(allowed), OPTIONS * self.limits.rows)
 
 
 def make_actions(config: OperatorConfig, capacity_msat: Int64) -> OperatorActions:

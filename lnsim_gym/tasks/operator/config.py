@@ -15,10 +15,21 @@ from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.traffic import MarketTraffic, TrafficModel
 from lnsim_gym.traffic.flows import HOUR_MS
 
-__all__ = ["LEVERS", "ChainOptions", "Lever", "OperatorConfig", "OthersOptions", "SwapOptions", "swap_terms"]
+__all__ = [
+    "DEPLETED",
+    "LEVERS",
+    "ChainOptions",
+    "Lever",
+    "OperatorConfig",
+    "OthersOptions",
+    "SwapOptions",
+    "swap_terms",
+]
 
 Lever = Literal["fees", "inbound_fees", "max_htlc", "rebalance", "swap"]
 LEVERS: Final[tuple[Lever, ...]] = ("fees", "inbound_fees", "max_htlc", "rebalance", "swap")
+DEPLETED: Final = StartBalances(low=0.0, high=1.0, depleted_share=0.67)
+"""Balances as real channels have them: two thirds have all but their reserve at one end."""
 Share = Annotated[float, Range(0, 1)]
 Sat = Annotated[int, Range(0, 1_000_000_000)]
 Ppm = Annotated[int, Range(0, 1_000_000)]
@@ -107,7 +118,7 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     """Simulated time of a step."""
     warm_up_days: Annotated[float, Range(0, 100)] = 2.0
     """Days of payments before an episode, with the topology's own fees, in which own channels find their balance."""
-    start_balances: StartBalances | Literal["topology"] = StartBalances(low=0.0, high=1.0, depleted_share=0.67)
+    start_balances: StartBalances | Literal["topology"] = DEPLETED
     """Balances before the warm-up where the topology gives none: everything to the initiator, or a random share."""
     traffic: TrafficModel = MarketTraffic()
     """Who would pay whom through the own node."""
@@ -124,6 +135,9 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     """Kind of action space."""
     observation: Literal["dict", "flat"] = "dict"
     """Kind of observation: a dict of rows by channel, or all in one row."""
+    channel_rows: Annotated[int, Range(0, 10_000)] = 0
+    """Rows of channels in observations and actions, at least as many as there are own channels; those beyond them are
+    0, and nothing comes of their actions. 0 for one of each channel."""
     max_fee_rate_ppm: Annotated[int, Range(1, 1_000_000)] = 5_000
     """Greatest fee rate that the agent may set, and greatest inbound discount, in ppm."""
     max_fee_base_msat: Annotated[int, Range(0, 10_000_000)] = 5_000

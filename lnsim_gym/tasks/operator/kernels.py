@@ -41,6 +41,7 @@ from lnsim_gym.tasks.operator.ledger import (
     FUNDS,
     INCOME,
     MONEY,
+    PER_POLICY,
     REBALANCE_FEE,
     REBALANCE_NAMES,
     SWAP_FEE,
@@ -287,7 +288,7 @@ def _apply(address: Any, task: Any, index: Any) -> None:
     channels = _mine(task, "out").shape[1]
     for channel in range(channels):
         _announce(address, task, index, channel)
-    at, decided = len(MONEY) + (PER_CHANNEL + 1) * channels, PER_CHANNEL * channels
+    at, decided = len(MONEY) + PER_POLICY * channels, PER_CHANNEL * channels
     for _ in range(_mine(task, "rebalances")):
         _rebalance(address, task, index, decided, at)
         at, decided = at + len(REBALANCE_NAMES), decided + PER_REBALANCE
@@ -332,7 +333,7 @@ def _announce(address: Any, task: Any, index: Any, channel: Any) -> None:
     terms = Terms(base_msat, rate_ppm, *times, highest_msat, inbound.fee_base_msat, inbound_ppm, disabled)
     set_policy(address, index, direction, terms)
     noted[FEE_CHANGES] += 1
-    first = len(MONEY) + (PER_CHANNEL + 1) * channel
+    first = len(MONEY) + PER_POLICY * channel
     noted[first], noted[first + 1], noted[first + 2] = rate_ppm, base_msat, inbound_ppm
     noted[first + 3], noted[first + ANNOUNCED] = highest_msat, 1
 

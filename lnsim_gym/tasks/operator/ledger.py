@@ -14,6 +14,7 @@ __all__ = [
     "FUNDS",
     "INCOME",
     "MONEY",
+    "PER_POLICY",
     "POLICY_NUMBERS",
     "REBALANCE_FEE",
     "REBALANCE_NAMES",
@@ -49,6 +50,8 @@ POLICY_NUMBERS: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm"
 """What an agent sets of a channel's policy, in the order of decisions and of the ledger."""
 ANNOUNCED: Final = len(POLICY_NUMBERS)
 """Behind the numbers of a channel's policy: 1 where it was announced in this step."""
+PER_POLICY: Final = ANNOUNCED + 1
+"""Entries of each channel's policy."""
 REBALANCE_NAMES: Final = (
     "asked_msat",
     "applied_msat",
@@ -79,7 +82,7 @@ def names(channels: int, rebalances: int, swaps: int) -> tuple[str, ...]:
 
 def rebalances_at(channels: int) -> int:
     """Return where the entries of rebalances begin."""
-    return len(MONEY) + (ANNOUNCED + 1) * channels
+    return len(MONEY) + PER_POLICY * channels
 
 
 def swaps_at(channels: int, rebalances: int) -> int:

@@ -21,24 +21,42 @@ class OperatorObservations(ObservationScheme):
     """Observations of a number of own channels in any form.
 
     Args:
-        channels: How many.
+        channels: How many there are.
+        rows: How many are shown; those beyond the channels that there are hold 0.
+        masks: Whether dicts say which of them there are.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, rows: int, *, masks: bool = False) -> None:
         self.channels = channels
+        self.rows = rows
+        self.masks = masks
 
     @property
     def size(self) -> int:
         """See ``ObservationScheme.size``."""
         return self.channels * len(CHANNEL_FEATURES) + len(NODE_FEATURES)
 
-    def by_channel(self, rows: Float32) -> Float32:
-        """Return what rows say of each channel, shape (..., channels, len(CHANNEL_FEATURES)); a view."""
-        return rows[..., : -len(NODE_FEATURES)].reshape(*rows.shape[:-1], self.channels, len(CHANNEL_FEATURES))
+    def by_channel(self, flat: Float32) -> Float32:
+        """Return what flat observations, or rows of ``size``, say of each channel that there is; a view.
 
-    def of_node(self, rows: Float32) -> Float32:
-        """Return what rows say of the node, shape (..., len(NODE_FEATURES)); a view."""
-        return rows[..., -len(NODE_FEATURES) :]
+        Args:
+            flat: Shape (..., numbers).
+
+        Returns:
+            Shape (..., channels, len(CHANNEL_FEATURES)).
+        """
+        rows = flat[..., : -len(NODE_FEATURES)].reshape(*flat.shape[:-1], -1, len(CHANNEL_FEATURES))
+        return rows[..., : self.channels, :]
+
+    def of_node(self, flat: Float32) -> Float32:
+        """Return what flat observations, or rows of ``size``, say of the node, shape (..., len(NODE_FEATURES))."""
+        return flat[..., -len(NODE_FEATURES) :]
+
+    def _padded(self, rows: Float32) -> Float32:
+        """Return what is shown of each channel, shape (..., rows, len(CHANNEL_FEATURES)); fresh."""
+        shown = np.zeros((*rows.shape[:-1], self.rows, len(CHANNEL_FEATURES)), np.float32)
+        shown[..., : self.channels, :] = self.by_channel(rows)
+        return shown
 
 
 class FlatObservations(OperatorObservations):
@@ -47,18 +65,37 @@ class FlatObservations(OperatorObservations):
     @property
     def space(self) -> gym.spaces.Box:
         """See ``ObservationScheme.space``."""
-        return gym.spaces.Box(-MOST, MOST, (self.size,), np.float32)
+        size = self.rows * len(CHANNEL_FEATURES) + len(NODE_FEATURES)
+        return gym.spaces.Box(-MOST, MOST, (size,), np.float32)
+
+    def present(self, rows: Float32) -> Float32:
+        """See ``ObservationScheme.present``."""
+        if self.rows == self.channels:
+            return rows.copy()
+        return np.concatenate([self._padded(rows).reshape(*rows.shape[:-1], -1), self.of_node(rows)], axis=-1)
 
 
 class DictObservations(OperatorObservations):
-    """``Dict`` of ``channels``, shape (channels, features), and ``node``, shape (features,)."""
+    """``Dict`` of ``channels``, shape (rows, features), and ``node``, shape (features,).
+
+    Where a number of rows is asked for, ``channel_mask``, shape (rows,), is 1 for channels that there are, else 0.
+    """
 
     @property
     def space(self) -> gym.spaces.Dict:
         """See ``ObservationScheme.space``."""
-        shapes = {"channels": (self.channels, len(CHANNEL_FEATURES)), "node": (len(NODE_FEATURES),)}
-        return gym.spaces.Dict({name: gym.spaces.Box(-MOST, MOST, shape, np.float32) for name, shape in shapes.items()})
+        shapes = {"channels": (self.rows, len(CHANNEL_FEATURES)), "node": (len(NODE_FEATURES),)}
+        spaces: dict[str, gym.Space[Any]] = {
+            name: gym.spaces.Box(-MOST, MOST, shape, np.float32) for name, shape in shapes.items()
+        }
+        if self.masks:
+            spaces["channel_mask"] = gym.spaces.Box(0, 1, (self.rows,), np.int8)
+        return gym.spaces.Dict(spaces)
 
     def present(self, rows: Float32) -> dict[str, Any]:
         """See ``ObservationScheme.present``."""
-        return {"channels": self.by_channel(rows).copy(), "node": self.of_node(rows).copy()}
+        shown = {"channels": self._padded(rows), "node": self.of_node(rows).copy()}
+        if self.masks:
+            there = np.arange(self.rows) < self.channels
+            shown["channel_mask"] = np.broadcast_to(there, (*rows.shape[:-1], self.rows)).astype(np.int8)
+        return shown

@@ -22,7 +22,7 @@ from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.config import StartBalances
 from lnsim_gym.tasks.operator import ledger
 from lnsim_gym.tasks.operator.actions import OperatorActions, make_actions
-from lnsim_gym.tasks.operator.config import OperatorConfig, swap_terms
+from lnsim_gym.tasks.operator.config import DEPLETED, OperatorConfig, swap_terms
 from lnsim_gym.tasks.operator.features import KEPT
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
@@ -97,7 +97,7 @@ class OperatorTask(Task):
         self.idle_decision = self.actions.idle(1).whole[0]
         self.ledger = ledger.names(len(self.out), limits.rebalances, limits.swaps)
         kind = DictObservations if config.observation == "dict" else FlatObservations
-        self.observations = kind(len(self.out))
+        self.observations = kind(len(self.out), limits.rows, masks=config.channel_rows > 0)
         self.options = self.actions.options
         self.kept = (
             *KEPT,
@@ -113,7 +113,7 @@ class OperatorTask(Task):
     def others(self) -> Others:
         """What others do."""
         start = self.config.start_balances
-        law = start if isinstance(start, StartBalances) else StartBalances(low=0.0, high=1.0, depleted_share=0.67)
+        law = start if isinstance(start, StartBalances) else DEPLETED
         return others_of(self.config, self.topology, self.own, (law.low, law.high, law.skew))
 
     @property
@@ -212,7 +212,8 @@ class OperatorTask(Task):
         done: list[Intervention] = []
         first = len(ledger.MONEY)
         for place, direction in enumerate(self.out.tolist()):
-            *numbers, announced = noted[first + 5 * place : first + 5 * (place + 1)].tolist()
+            at = first + ledger.PER_POLICY * place
+            *numbers, announced = noted[at : at + ledger.PER_POLICY].tolist()
             if announced:
                 changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
                 done.append(PolicyChange(direction, self._policy(direction, **changes)))

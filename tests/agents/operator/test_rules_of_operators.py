@@ -5,6 +5,7 @@ import pytest
 
 from lnsim_gym.agents import make_agent
 from lnsim_gym.agents.operator import FeeAdjuster
+from lnsim_gym.agents.operator.revenue_ops import curve_of
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -225,6 +226,95 @@ def test_rebalance_lnd_pays_what_the_move_gains():
     assert Board("operator_rebalance_lnd").act(**shown)["rebalance"] == [[0, 1, 1_600_000, 900], [3, 2, 800_000, 100]]
     shown["fee_rate"] = [1000, 100, 100, 1000]
     assert Board("operator_rebalance_lnd").act(**shown)["rebalance"] == [NO_REBALANCE] * 2
+
+
+def test_bos_leaves_by_what_can_receive_little_and_comes_back_by_what_can_receive_much():
+    shown = {
+        "capacity": 20e6,
+        "local_balance": [19e6, 5e6, 10e6, 0.1e6],
+        "remote_balance": [1e6, 15e6, 10e6, 19.9e6],
+        "peer_fee_rate": [0, 100, 249, 250],  # the last one is too dear, and the third not in the better half
+    }
+    for _ in range(5):
+        first, second = Board("bos").act(**shown)["rebalance"]
+        assert first[:2] == [0, 1]
+        assert 200_000 <= first[2] <= 400_000
+        assert first[3] == 250
+        assert second == NO_REBALANCE
+    (first, _) = Board("bos", max_fee_sat=20).act(**shown)["rebalance"]
+    assert first[3] == 20_000_000 // first[2]
+    shown["active"] = [1, 0, 1, 1]
+    assert Board("bos").act(**shown)["rebalance"][0][:2] == [0, 2]
+    assert Board("bos").act(**{**shown, "local_balance": 0.1e6})["rebalance"] == [NO_REBALANCE] * 2
+
+
+def test_bos_takes_every_pair_now_and_then():
+    board = Board("bos", out_sat=2_500_000, in_sat=1_000_000)
+    info = {name: np.zeros(1, np.int64) for name in ("seed", "episode_number", "step")}
+    shown = board.problem.task.observations.present(board.row(local=[0.9, 0.5, 0.5, 0.5], peer_fee_rate=0))
+    rng = np.random.default_rng(0)
+    seen = {tuple(board.rule.act(shown, info, rng)[0]["rebalance"][0][:2].tolist()) for _ in range(200)}
+    # Three can be come back by from the first, two from the others: the first two of them, in the order of channels.
+    assert seen == {(0, 1), (0, 2), (1, 2), (2, 1), (3, 1)}
+
+
+def test_lightning_jet_moves_from_inbound_to_outbound_channels_for_what_these_charge():
+    shown = {
+        "local": [0.8, 0.2, 0.4, 0.65],
+        "forwarded_in_amount": [1e6, 0, 0, 0],
+        "forwarded_out_amount": [0, 1e6, 0, 0],
+        "fee_rate": [100, 600, 300, 300],
+        "peer_fee_rate": 200,
+    }
+    first, second = Board("lightning_jet").act(**shown)["rebalance"]
+    assert first == [0, 1, 1_000_000, 601]  # a quarter of a channel with plenty; base fee and rate
+    assert second == [3, 2, 100_000, 301]  # a quarter of what it lacks
+    (first, _) = Board("lightning_jet").act(**{**shown, "local": [0.7, 0.2, 0.4, 0.5]})["rebalance"]
+    assert first == [0, 1, 400_000, 601]
+    (first, _) = Board("lightning_jet").act(**{**shown, "local": [0.29, 0.2, 0.4, 0.7]})["rebalance"]
+    assert first == [3, 1, 200_000, 601]  # a quarter of what it has above one half
+    dear = {**shown, "peer_fee_rate": [0, 601, 301, 301]}
+    assert Board("lightning_jet").act(**dear)["rebalance"] == [NO_REBALANCE] * 2
+    high = {**shown, "fee_rate": [100, 5_499, 300, 300]}
+    assert Board("lightning_jet").act(**high)["rebalance"][0] != first  # eleven times the limit is meant to hoard
+    (first, _) = Board("lightning_jet").act(**{**shown, "forwarded_out_amount": [2e6, 1e6, 0, 0]})["rebalance"]
+    assert first == [3, 1, 150_000, 601]  # more leaves by the first than comes in
+
+
+def test_revenue_ops_keeps_to_bounds_by_balance_and_by_silence():
+    board = Board("revenue_ops", {"step_hours": 24}, prior_ppm=0, prior_sd_ppm=1)
+    assert board.act(local=[0.05, 0.2, 0.5, 0.9], fee_rate=9)["fee_rate_ppm"] == [500, 200, 10, 10]
+    board = Board("revenue_ops", {"step_hours": 24}, prior_ppm=9_000, prior_sd_ppm=1)
+    for day in range(8):
+        shown = board.act(local=0.5, forwarded_out=[0, 0, 1, 1], fee_rate=4_000)["fee_rate_ppm"]
+        if day < 4:
+            assert shown == [3_750 if day == 3 else 5_000] * 2 + [5_000] * 2
+    assert shown[:2] == [2_500] * 2
+
+
+def test_revenue_ops_averages_fee_rates_that_are_close_together():
+    weight = np.array([[0.5, 0.5]])
+    curve = curve_of(np.array([[300.0, 304.0]]), np.zeros((1, 2)), weight, np.array([1000.0]), 200.0, 100.0)
+    assert not curve.fits[0]
+    # Variance 4, taken for 100: precision 0.01 at 302, against 0.0001 at 200 before.
+    assert curve.mean_ppm[0] == pytest.approx((0.0001 * 200 + 0.01 * 302) / 0.0101)
+    assert curve.sd_ppm[0] == pytest.approx(max(10, 0.0101**-0.5))
+    nothing = curve_of(np.zeros((1, 2)), np.zeros((1, 2)), np.zeros((1, 2)), np.array([1000.0]), 200.0, 100.0)
+    assert (nothing.mean_ppm[0], nothing.sd_ppm[0]) == (200, 100)
+
+
+def test_revenue_ops_finds_the_peak_of_a_parabola():
+    fee_ppm = np.array([[100.0, 200.0, 300.0, 400.0]])
+    rate = 50 - (fee_ppm - 240) ** 2 / 500
+    weight = np.full((1, 4), 1e6)  # so many observations that what was believed before is of no account
+    curve = curve_of(fee_ppm, rate, weight, np.array([10.0]), 200.0, 100.0)
+    assert curve.fits[0]
+    assert curve.mean_ppm[0] == pytest.approx(240, abs=0.1)
+    assert curve.sd_ppm[0] == 10
+    assert curve.noise[0] == 10
+    rising = curve_of(fee_ppm, fee_ppm**2 / 100, weight, np.array([10.0]), 200.0, 100.0)
+    assert rising.mean_ppm[0] == 400
+    assert rising.sd_ppm[0] == 75
 
 
 def test_sling_pulls_from_cheap_channels_into_dear_ones():
