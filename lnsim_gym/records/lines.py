@@ -77,14 +77,6 @@ class HeaderLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, ta
     created: datetime
 
 
-class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A routing policy that was changed."""
-
-    direction: Whole
-    """Direction index."""
-    policy: Policy
-
-
 class EpisodeLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="episode", omit_defaults=True):
     """An episode began."""
 
@@ -116,6 +108,14 @@ class RebalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def __post_init__(self) -> None:
         """Refuse an unknown reason."""
         _require_name(self.reason, RebalanceReason)
+
+
+class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A routing policy that was changed."""
+
+    direction: Whole
+    """Direction index."""
+    policy: Policy
 
 
 class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -65,6 +65,18 @@ def make_step(backend, episode, step, route, amount_msat, pairs, amounts_msat):
     )
 
 
+def test_balances_that_others_moved_are_no_replays(tmp_path):
+    backend = Neighbours(FIVE, PaymentOptions(max_parts=1))
+    path = record(tmp_path / "trace.jsonl", backend, episodes=1, steps=1)
+
+    def moved(line):
+        line["rebalance"] = None
+        line["interventions"] = [{"balance_change": {"channel": 2, "initiator_msat": 10**8}}]
+
+    with pytest.raises(RecordError, match="episode 0, step 0 changes balances between others, which no replay does"):
+        replay(edited(path, 3, moved), backend)
+
+
 def edited(path, line, change):
     """Read a trace after changing one of its lines, counted from 1."""
     lines = path.read_text().splitlines()

@@ -4,10 +4,12 @@ import dataclasses
 import json
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
 from lnsim_gym.errors import RecordError
+from lnsim_gym.network.generators import ring
 from lnsim_gym.payments import PaymentOptions, RebalanceReason
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart
 from lnsim_gym.records.lines import payment_record
@@ -48,6 +50,23 @@ def edit(path, line, change):
     change(data)
     lines[line - 1] = json.dumps(data)
     path.write_text("\n".join(lines) + "\n")
+
+
+def test_an_episode_holds_the_policies_that_it_begins_with_where_they_are_others(tmp_path):
+    dear = FIVE.checked_policy(3, msgspec.structs.replace(FIVE.policy(3), fee_rate_ppm=777))
+    changed = FIVE.with_policies({3: dear})
+    with TraceWriter(tmp_path / "trace.jsonl", FIVE, PaymentOptions(), backend="lnd") as writer:
+        start_msat = FIVE.start_balances_msat()
+        for topology in (changed, FIVE):
+            writer.episode_started(EpisodeStart(0, 11, start_msat, START, topology=topology))
+        with pytest.raises(RecordError, match="this episode was begun on another"):
+            writer.episode_started(EpisodeStart(0, 11, start_msat, START, topology=ring(5)))
+    trace = read_trace(tmp_path / "trace.jsonl")
+    first, second = trace.episodes
+    assert [(each.direction, each.policy) for each in first.start.policies] == [(3, dear)]
+    assert trace.topology_of(first).policies == changed.policies
+    assert second.start.policies == ()
+    assert trace.topology_of(second).policies == FIVE.policies
 
 
 def test_the_header_says_what_was_recorded_with_what(path):

@@ -396,7 +396,7 @@ class LightningJet(OperatorRule):
         # Inbound to outbound channels come first, inbound to balanced ones next, those from balanced ones last.
         turn = np.where(outbound[:, None, :], 2.0, 1.0) * gives_first[:, :, None]
         urgency = turn + 0.5 * flow[:, :, None] + 1e-3 * flow[:, None, :]
-        amount_sat = np.round(np.minimum(given_sat, lack_sat))
+        amount_sat = np.round(np.minimum(given_sat, lack_sat)).astype(np.float64)
         fits = (gives_first | gives_last)[:, :, None] & (takes & (outbound | balanced))[:, None, :]
         fits &= amount_sat >= SMALLEST_JET_SAT
         self.rebalance(seen, plan, np.where(fits, urgency, NEVER), amount_sat, own_ppm[:, None, :])
