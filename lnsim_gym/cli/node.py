@@ -24,15 +24,21 @@ Folder = Annotated[Path, typer.Argument(help="Folder that `lnsim node import` ma
 
 @_node.command("import")
 def import_exports(
-    graph: Annotated[Path, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")],
-    channels: Annotated[Path, typer.Argument(help="`lncli listchannels`.", metavar="CHANNELS")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
+    graph: Annotated[Path | None, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")] = None,
+    channels: Annotated[Path | None, typer.Argument(help="`lncli listchannels`.", metavar="CHANNELS")] = None,
     history: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="`lncli fwdinghistory --max_events 50000`, in as many files as it takes.", metavar="HISTORY..."
         ),
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
+    ] = None,
+    attach: Annotated[
+        Path | None,
+        typer.Option(
+            "--attach", help="In place of files: a TOML file that says where your lnd is; a readonly macaroon will do."
+        ),
+    ] = None,
     payments: Annotated[
         list[Path] | None, typer.Option("--payments", help="`lncli listpayments`, which knows the refills.")
     ] = None,
@@ -49,11 +55,18 @@ def import_exports(
     ] = None,
 ) -> None:
     """Read what a node exports into a folder. Nothing is sent, and nothing leaves this machine."""
-    from lnsim_gym.own_node import import_node
+    from lnsim_gym.own_node import import_attached, import_node
 
-    node = import_node(
-        graph, channels, history, out, payments=payments or (), chain=chain or (), failures=htlcs, cuts=cut or ()
-    )
+    if attach is not None:
+        if graph or payments or chain:
+            raise ConfigError("expected either files or --attach, got both: a node that runs tells all of it")
+        node = import_attached(attach, out, failures=htlcs, cuts=cut or ())
+    elif graph is None or channels is None or not history:
+        raise ConfigError("expected GRAPH, CHANNELS and HISTORY, or --attach FILE: see `lnsim node import --help`")
+    else:
+        node = import_node(
+            graph, channels, history, out, payments=payments or (), chain=chain or (), failures=htlcs, cuts=cut or ()
+        )
     _print_import(node, out)
 
 

@@ -50,6 +50,8 @@ class Channel(msgspec.Struct):
     local_balance: int
     remote_balance: int
     chan_id: str | int = ""
+    scid: str | int = ""
+    """Since lnd 0.19 lncli tells the short channel id here, and a hash as ``chan_id``."""
     channel_point: str = ""
     peer_alias: str = ""
     active: bool = True
@@ -63,7 +65,7 @@ class Channel(msgspec.Struct):
     @property
     def number(self) -> int:
         """Short channel id; 0 when it has none yet."""
-        return channel_number(self.chan_id) or 0
+        return channel_number(self.scid) or channel_number(self.chan_id) or 0
 
 
 class _Forward(msgspec.Struct):

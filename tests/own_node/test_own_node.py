@@ -117,6 +117,11 @@ def test_a_node_is_imported_again_into_its_folder_and_another_is_not(tmp_path, n
     assert (other / "something").read_text() == "of value"
 
 
+def test_newer_lncli_tells_the_short_channel_id_apart(tmp_path):
+    renamed = [{**one, "chan_id": "ab" * 32, "scid": one["chan_id"]} for one in CHANNELS]
+    assert book(imported(tmp_path, channels={"channels": renamed})) == book(imported(tmp_path))
+
+
 def test_what_cannot_be_true_is_left_out_and_counted(tmp_path):
     odd = [
         forward(-3, CLEO, BERT, 1_000, 10),  # the clock had jumped

@@ -53,6 +53,12 @@ FORWARDING_HISTORY: Final = Method(
     lightning_pb2.ForwardingHistoryRequest,
     lightning_pb2.ForwardingHistoryResponse,
 )
+LIST_PAYMENTS: Final = Method(
+    "/lnrpc.Lightning/ListPayments", lightning_pb2.ListPaymentsRequest, lightning_pb2.ListPaymentsResponse
+)
+GET_TRANSACTIONS: Final = Method(
+    "/lnrpc.Lightning/GetTransactions", lightning_pb2.GetTransactionsRequest, lightning_pb2.TransactionDetails
+)
 ADD_INVOICE: Final = Method("/lnrpc.Lightning/AddInvoice", lightning_pb2.Invoice, lightning_pb2.AddInvoiceResponse)
 CANCEL_INVOICE: Final = Method(
     "/invoicesrpc.Invoices/CancelInvoice", invoices_pb2.CancelInvoiceMsg, invoices_pb2.CancelInvoiceResp

@@ -30,7 +30,7 @@ from lnsim_gym.network import Topology
 from lnsim_gym.paths import expanded
 from lnsim_gym.schema import convert, read_toml
 
-__all__ = ["AttachLauncher", "AttachedNode"]
+__all__ = ["AttachLauncher", "AttachedNode", "read_attach_file"]
 
 _PROBE_S: Final = 2.0
 
@@ -71,7 +71,7 @@ class AttachLauncher(Launcher):
     def __init__(self, name: str, file: str | Path) -> None:
         self.name = name
         self._file = expanded(file).absolute()
-        self._known = _read(self._file)
+        self._known = read_attach_file(self._file)
         self._record: NetworkRecord | None = None
 
     @classmethod
@@ -148,7 +148,7 @@ class AttachLauncher(Launcher):
         )
 
 
-def _read(file: Path) -> dict[str, NodeEndpoint]:
+def read_attach_file(file: Path) -> dict[str, NodeEndpoint]:
     """Read the TOML file into endpoints by node name."""
     data = read_toml(file, f"expected a TOML file of nodes at {file}, got")
     nodes = convert(data, _AttachFile, f"the file {file}").nodes

@@ -163,7 +163,7 @@ class ListChannelsResponse(_message.Message):
     def __init__(self, channels: _Optional[_Iterable[_Union[Channel, _Mapping]]] = ...) -> None: ...
 
 class Channel(_message.Message):
-    __slots__ = ("active", "remote_pubkey", "channel_point", "chan_id", "capacity", "local_balance", "remote_balance", "fee_per_kw", "unsettled_balance", "num_updates", "pending_htlcs", "private", "initiator", "memo")
+    __slots__ = ("active", "remote_pubkey", "channel_point", "chan_id", "capacity", "local_balance", "remote_balance", "commit_fee", "fee_per_kw", "unsettled_balance", "num_updates", "pending_htlcs", "private", "initiator", "lifetime", "alias_scids", "peer_alias", "memo")
     ACTIVE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_PUBKEY_FIELD_NUMBER: _ClassVar[int]
     CHANNEL_POINT_FIELD_NUMBER: _ClassVar[int]
@@ -171,12 +171,16 @@ class Channel(_message.Message):
     CAPACITY_FIELD_NUMBER: _ClassVar[int]
     LOCAL_BALANCE_FIELD_NUMBER: _ClassVar[int]
     REMOTE_BALANCE_FIELD_NUMBER: _ClassVar[int]
+    COMMIT_FEE_FIELD_NUMBER: _ClassVar[int]
     FEE_PER_KW_FIELD_NUMBER: _ClassVar[int]
     UNSETTLED_BALANCE_FIELD_NUMBER: _ClassVar[int]
     NUM_UPDATES_FIELD_NUMBER: _ClassVar[int]
     PENDING_HTLCS_FIELD_NUMBER: _ClassVar[int]
     PRIVATE_FIELD_NUMBER: _ClassVar[int]
     INITIATOR_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_SCIDS_FIELD_NUMBER: _ClassVar[int]
+    PEER_ALIAS_FIELD_NUMBER: _ClassVar[int]
     MEMO_FIELD_NUMBER: _ClassVar[int]
     active: bool
     remote_pubkey: str
@@ -185,14 +189,18 @@ class Channel(_message.Message):
     capacity: int
     local_balance: int
     remote_balance: int
+    commit_fee: int
     fee_per_kw: int
     unsettled_balance: int
     num_updates: int
     pending_htlcs: _containers.RepeatedCompositeFieldContainer[HTLC]
     private: bool
     initiator: bool
+    lifetime: int
+    alias_scids: _containers.RepeatedScalarFieldContainer[int]
+    peer_alias: str
     memo: str
-    def __init__(self, active: _Optional[bool] = ..., remote_pubkey: _Optional[str] = ..., channel_point: _Optional[str] = ..., chan_id: _Optional[int] = ..., capacity: _Optional[int] = ..., local_balance: _Optional[int] = ..., remote_balance: _Optional[int] = ..., fee_per_kw: _Optional[int] = ..., unsettled_balance: _Optional[int] = ..., num_updates: _Optional[int] = ..., pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ..., private: _Optional[bool] = ..., initiator: _Optional[bool] = ..., memo: _Optional[str] = ...) -> None: ...
+    def __init__(self, active: _Optional[bool] = ..., remote_pubkey: _Optional[str] = ..., channel_point: _Optional[str] = ..., chan_id: _Optional[int] = ..., capacity: _Optional[int] = ..., local_balance: _Optional[int] = ..., remote_balance: _Optional[int] = ..., commit_fee: _Optional[int] = ..., fee_per_kw: _Optional[int] = ..., unsettled_balance: _Optional[int] = ..., num_updates: _Optional[int] = ..., pending_htlcs: _Optional[_Iterable[_Union[HTLC, _Mapping]]] = ..., private: _Optional[bool] = ..., initiator: _Optional[bool] = ..., lifetime: _Optional[int] = ..., alias_scids: _Optional[_Iterable[int]] = ..., peer_alias: _Optional[str] = ..., memo: _Optional[str] = ...) -> None: ...
 
 class HTLC(_message.Message):
     __slots__ = ("incoming", "amount")
@@ -227,24 +235,38 @@ class ChannelGraphRequest(_message.Message):
     def __init__(self, include_unannounced: _Optional[bool] = ...) -> None: ...
 
 class ChannelGraph(_message.Message):
-    __slots__ = ("edges",)
+    __slots__ = ("nodes", "edges")
+    NODES_FIELD_NUMBER: _ClassVar[int]
     EDGES_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[LightningNode]
     edges: _containers.RepeatedCompositeFieldContainer[ChannelEdge]
-    def __init__(self, edges: _Optional[_Iterable[_Union[ChannelEdge, _Mapping]]] = ...) -> None: ...
+    def __init__(self, nodes: _Optional[_Iterable[_Union[LightningNode, _Mapping]]] = ..., edges: _Optional[_Iterable[_Union[ChannelEdge, _Mapping]]] = ...) -> None: ...
+
+class LightningNode(_message.Message):
+    __slots__ = ("pub_key", "alias")
+    PUB_KEY_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    pub_key: str
+    alias: str
+    def __init__(self, pub_key: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class ChannelEdge(_message.Message):
-    __slots__ = ("channel_id", "node1_pub", "node2_pub", "node1_policy", "node2_policy")
+    __slots__ = ("channel_id", "chan_point", "node1_pub", "node2_pub", "capacity", "node1_policy", "node2_policy")
     CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    CHAN_POINT_FIELD_NUMBER: _ClassVar[int]
     NODE1_PUB_FIELD_NUMBER: _ClassVar[int]
     NODE2_PUB_FIELD_NUMBER: _ClassVar[int]
+    CAPACITY_FIELD_NUMBER: _ClassVar[int]
     NODE1_POLICY_FIELD_NUMBER: _ClassVar[int]
     NODE2_POLICY_FIELD_NUMBER: _ClassVar[int]
     channel_id: int
+    chan_point: str
     node1_pub: str
     node2_pub: str
+    capacity: int
     node1_policy: RoutingPolicy
     node2_policy: RoutingPolicy
-    def __init__(self, channel_id: _Optional[int] = ..., node1_pub: _Optional[str] = ..., node2_pub: _Optional[str] = ..., node1_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ..., node2_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ...) -> None: ...
+    def __init__(self, channel_id: _Optional[int] = ..., chan_point: _Optional[str] = ..., node1_pub: _Optional[str] = ..., node2_pub: _Optional[str] = ..., capacity: _Optional[int] = ..., node1_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ..., node2_policy: _Optional[_Union[RoutingPolicy, _Mapping]] = ...) -> None: ...
 
 class RoutingPolicy(_message.Message):
     __slots__ = ("time_lock_delta", "min_htlc", "fee_base_msat", "fee_rate_milli_msat", "disabled", "max_htlc_msat", "inbound_fee_base_msat", "inbound_fee_rate_milli_msat")
@@ -356,7 +378,7 @@ class Payment(_message.Message):
     def __init__(self, payment_hash: _Optional[str] = ..., status: _Optional[_Union[Payment.PaymentStatus, str]] = ..., fee_msat: _Optional[int] = ..., htlcs: _Optional[_Iterable[_Union[HTLCAttempt, _Mapping]]] = ..., failure_reason: _Optional[int] = ...) -> None: ...
 
 class HTLCAttempt(_message.Message):
-    __slots__ = ("status", "route", "failure")
+    __slots__ = ("status", "route", "attempt_time_ns", "resolve_time_ns", "failure")
     class HTLCStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         IN_FLIGHT: _ClassVar[HTLCAttempt.HTLCStatus]
@@ -367,11 +389,15 @@ class HTLCAttempt(_message.Message):
     FAILED: HTLCAttempt.HTLCStatus
     STATUS_FIELD_NUMBER: _ClassVar[int]
     ROUTE_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_TIME_NS_FIELD_NUMBER: _ClassVar[int]
     FAILURE_FIELD_NUMBER: _ClassVar[int]
     status: HTLCAttempt.HTLCStatus
     route: Route
+    attempt_time_ns: int
+    resolve_time_ns: int
     failure: Failure
-    def __init__(self, status: _Optional[_Union[HTLCAttempt.HTLCStatus, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
+    def __init__(self, status: _Optional[_Union[HTLCAttempt.HTLCStatus, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., attempt_time_ns: _Optional[int] = ..., resolve_time_ns: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ("total_time_lock", "hops", "total_fees_msat", "total_amt_msat")
@@ -418,6 +444,42 @@ class Failure(_message.Message):
     code: int
     failure_source_index: int
     def __init__(self, code: _Optional[int] = ..., failure_source_index: _Optional[int] = ...) -> None: ...
+
+class ListPaymentsRequest(_message.Message):
+    __slots__ = ("index_offset", "max_payments")
+    INDEX_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    MAX_PAYMENTS_FIELD_NUMBER: _ClassVar[int]
+    index_offset: int
+    max_payments: int
+    def __init__(self, index_offset: _Optional[int] = ..., max_payments: _Optional[int] = ...) -> None: ...
+
+class ListPaymentsResponse(_message.Message):
+    __slots__ = ("payments", "last_index_offset")
+    PAYMENTS_FIELD_NUMBER: _ClassVar[int]
+    LAST_INDEX_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    payments: _containers.RepeatedCompositeFieldContainer[Payment]
+    last_index_offset: int
+    def __init__(self, payments: _Optional[_Iterable[_Union[Payment, _Mapping]]] = ..., last_index_offset: _Optional[int] = ...) -> None: ...
+
+class GetTransactionsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class TransactionDetails(_message.Message):
+    __slots__ = ("transactions",)
+    TRANSACTIONS_FIELD_NUMBER: _ClassVar[int]
+    transactions: _containers.RepeatedCompositeFieldContainer[Transaction]
+    def __init__(self, transactions: _Optional[_Iterable[_Union[Transaction, _Mapping]]] = ...) -> None: ...
+
+class Transaction(_message.Message):
+    __slots__ = ("tx_hash", "time_stamp", "total_fees")
+    TX_HASH_FIELD_NUMBER: _ClassVar[int]
+    TIME_STAMP_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FEES_FIELD_NUMBER: _ClassVar[int]
+    tx_hash: str
+    time_stamp: int
+    total_fees: int
+    def __init__(self, tx_hash: _Optional[str] = ..., time_stamp: _Optional[int] = ..., total_fees: _Optional[int] = ...) -> None: ...
 
 class ForwardingHistoryRequest(_message.Message):
     __slots__ = ("start_time", "index_offset", "num_max_events")
