@@ -70,7 +70,7 @@ _MOST_DAYS = 30.0
 APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
-OTHER: Final = int(RebalanceReason.OTHER)
+NO_ROUTE: Final = int(RebalanceReason.NO_ROUTE)
 _ROUTE: Final = REBALANCE_NAMES.index("direction_0")
 
 
@@ -349,7 +349,7 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
     if leave < 0 or amount_msat <= 0:
         return
     network, balances = linked_network_of(address, index), read(address, "columns.balances_msat")[index]
-    reason, fee_msat, position = np.int64(OTHER), np.int64(0), np.int64(-1)
+    reason, fee_msat, position = np.int64(NO_ROUTE), np.int64(0), np.int64(-1)
     if leave != back and network.links.disabled[out[leave]] == 0:
         reason, fee_msat, position = send_around(
             network,

@@ -169,6 +169,15 @@ def test_observations_have_rows_for_more_channels_than_there_are(kind):
     assert "channel_mask" not in few
 
 
+@pytest.mark.parametrize("form", ["box", "multidiscrete"])
+def test_nodes_of_any_size_have_the_same_spaces_with_rows_for_all_of_them(form):
+    larger = "public(nodes = 60, own_channels = 6, own_capacity_sat = 50_000_000)"
+    four, six = (problem_of(action=form, channel_rows=ROWS, **settings).task for settings in ({}, {"topology": larger}))
+    assert (len(four.out), len(six.out)) == (4, 6)
+    assert four.actions.space == six.actions.space
+    assert four.observations.space == six.observations.space
+
+
 def test_fewer_rows_than_channels_are_refused():
     with pytest.raises(ConfigError, match="expected a row for each of 4 own channels, got channel_rows=3"):
         problem_of(channel_rows=3)

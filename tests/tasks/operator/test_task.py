@@ -173,6 +173,14 @@ def test_a_swap_costs_what_its_terms_say():
     assert money["wallet_msat"] == wallet_msat - 100_000_000 - 200_000 - money["chain_fee_msat"]
 
 
+def test_no_route_leads_around_by_one_channel_alone():
+    env = make(action="dict")
+    env.reset(seed=0)
+    told = env.step({"rebalance": [[0, 0, 10_000, 1_000_000], [-1, 0, 0, 0]]})[4]["rebalances"]
+    assert told[0] == {"requested_sat": 10_000, "applied_sat": 0, "fee_msat": 0, "refused": True, "reason": "NO_ROUTE"}
+    assert told[1]["requested_sat"] == 0
+
+
 def test_vector_environments_play_the_same_episodes_as_single_ones():
     several = gym.make_vec(ID, num_envs=3, vectorization_mode="vector_entry_point", threads=2, **SMALL)
     singles = [make() for _ in range(3)]
