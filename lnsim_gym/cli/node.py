@@ -133,8 +133,11 @@ def _write_page(books: Books, path: Path) -> None:
         from lnsim_gym.own_node.page import make_page
     except ImportError:
         raise MissingDependency('pictures need matplotlib: pip install "lnsim_gym[render]"') from None
+    page = make_page(books)
     try:
         with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(make_page(books))
+            if path.is_file():  # one that was there keeps its mode
+                path.chmod(0o600)
+            file.write(page)
     except OSError as problem:
         raise ConfigError(f"cannot write {path}: {problem.strerror}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,8 +33,10 @@ __all__ = [
 ]
 
 _NS: Final = 1_000_000_000
-_LATEST_NS: Final = 2**62
-"""Later than any time that fits; 2116."""
+_NUMBERS: Final = 2**64
+"""Short channel ids are below; those of aliases begin beyond half of it."""
+_ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
+"""All bitcoin that will ever be."""
 _INSUFFICIENT_BALANCE: Final = 6
 """LND's ``FailureDetail`` of a forward that the node's own balance could not carry."""
 _TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
@@ -65,7 +67,12 @@ class Channel(msgspec.Struct):
     @property
     def number(self) -> int:
         """Short channel id; 0 when it has none yet."""
-        return channel_number(self.scid) or channel_number(self.chan_id) or 0
+        return _number(self.scid) or _number(self.chan_id)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its amounts can be true."""
+        return all(0 <= sat <= _ALL_MSAT // 1000 for sat in (self.capacity, self.local_balance, self.remote_balance))
 
 
 class _Forward(msgspec.Struct):
@@ -84,8 +91,8 @@ class _Forward(msgspec.Struct):
         """Return it as a row of ``Forwards``; before lnd 0.10 amounts were in sat only."""
         return (
             self.timestamp_ns or _NS * self.timestamp,
-            channel_number(self.chan_id_in) or 0,
-            channel_number(self.chan_id_out) or 0,
+            _number(self.chan_id_in),
+            _number(self.chan_id_out),
             self.amt_in_msat or 1000 * self.amt_in,
             self.amt_out_msat or 1000 * self.amt_out,
         )
@@ -104,10 +111,15 @@ class _CoreForward(msgspec.Struct):
     failcode: int = 0
 
     def row(self) -> tuple[int, ...]:
-        """Return time, both channels, and both amounts."""
+        """Return time, both channels, and both amounts.
+
+        Raises:
+            ValueError: An amount is no number.
+            OverflowError: The time is beyond all.
+        """
         amounts = (int(str(amount).removesuffix("msat") or 0) for amount in (self.in_msat, self.out_msat))
         time_ns = round(_NS * (self.resolved_time or self.received_time))
-        return (time_ns, channel_number(self.in_channel) or 0, channel_number(self.out_channel) or 0, *amounts)
+        return (time_ns, _number(self.in_channel), _number(self.out_channel), *amounts)
 
 
 class _Hop(msgspec.Struct):
@@ -147,6 +159,12 @@ class _Transaction(msgspec.Struct):
     tx_hash: str
     total_fees: int = 0
     time_stamp: int = 0
+
+
+def _number(text: str | int) -> int:
+    """Return a short channel id; 0 where there is none."""
+    number = channel_number(text) or 0
+    return number if 0 < number < _NUMBERS else 0
 
 
 def read_documents(path: Path) -> list[Document]:
@@ -204,6 +222,8 @@ def read_channels(path: Path, left_out: Counter[str]) -> list[Channel]:
                 left_out["channels without an id"] += 1
             elif number in channels:
                 left_out["channels listed twice"] += 1
+            elif not channel.is_possible:
+                left_out["channels whose amounts cannot be true"] += 1
             else:
                 channels[number] = channel
     if not channels:
@@ -225,6 +245,7 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
     settled: dict[tuple[int, ...], None] = {}
     failed: dict[tuple[int, ...], None] = {}
     odd = _counting(left_out, "forwards that cannot be read")
+    odd_failed = _counting(left_out, "failed forwards that cannot be read")
     for path in paths:
         for key, entries in _entries(path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
             if key == "forwarding_events":
@@ -232,12 +253,18 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
                 _take(settled, rows, now_ns, left_out)
                 continue
             for one in decode_entries(entries, _CoreForward, key, odd):
+                if one.status not in ("settled", "failed", "local_failed"):
+                    continue
+                try:
+                    time_ns, chan_in, chan_out, in_msat, out_msat = row = one.row()
+                except (ValueError, OverflowError):
+                    odd("")
+                    continue
                 if one.status == "settled":
-                    _take(settled, [one.row()], now_ns, left_out)
-                elif one.status in ("failed", "local_failed"):
-                    time_ns, chan_in, chan_out, in_msat, out_msat = one.row()
-                    is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
-                    failed[time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)] = None
+                    _take(settled, [row], now_ns, left_out)
+                    continue
+                is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
+                _take_failed(failed, (time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)), now_ns, odd_failed)
     return Forwards.of(list(settled)), Failures.of(list(failed))
 
 
@@ -247,7 +274,7 @@ def _take(
     """Take the forwards that can be true, each once."""
     for row in rows:
         time_ns, chan_in, chan_out, in_msat, out_msat = row
-        if not (chan_in and chan_out and 0 < out_msat < _LATEST_NS and 0 < in_msat < _LATEST_NS):
+        if not (chan_in and chan_out and 0 < out_msat <= in_msat <= _ALL_MSAT):
             left_out["forwards without channels or amounts"] += 1
         elif not 0 < time_ns <= now_ns:
             left_out["forwards of a time that has not come"] += 1
@@ -257,12 +284,24 @@ def _take(
             taken[row] = None
 
 
-def read_refills(paths: Iterable[Path], own_key: str, left_out: Counter[str]) -> Refills:
+def _take_failed(
+    taken: dict[tuple[int, ...], None], row: tuple[int, ...], now_ns: int, odd: Callable[[str], object]
+) -> None:
+    """Take a failed forward when it can be true."""
+    time_ns, _, _, amount_msat, _ = row
+    if 0 < time_ns <= now_ns and 0 <= amount_msat <= _ALL_MSAT:
+        taken[row] = None
+    else:
+        odd("")
+
+
+def read_refills(paths: Iterable[Path], own_key: str, now_ns: int, left_out: Counter[str]) -> Refills:
     """Read the payments of a node to itself out of ``lncli listpayments``; each part of a payment counts on its own.
 
     Args:
         paths: The files.
         own_key: Public key of the node.
+        now_ns: Time beyond which no event is believed.
         left_out: Counts what is not taken, by cause.
 
     Raises:
@@ -278,10 +317,15 @@ def read_refills(paths: Iterable[Path], own_key: str, left_out: Counter[str]) ->
                     if attempt.status != "SUCCEEDED" or len(hops) < 2 or hops[-1].pub_key != own_key:
                         continue
                     route = attempt.route
-                    ends = (channel_number(hops[0].chan_id) or 0, channel_number(hops[-1].chan_id) or 0)
-                    amount_msat = route.total_amt_msat - route.total_fees_msat
+                    ends = (_number(hops[0].chan_id), _number(hops[-1].chan_id))
                     time_ns = attempt.resolve_time_ns or attempt.attempt_time_ns
-                    rows[time_ns, *ends, amount_msat, route.total_fees_msat] = None
+                    if not (all(ends) and 0 <= route.total_fees_msat < route.total_amt_msat <= _ALL_MSAT):
+                        left_out["refills without channels or amounts"] += 1
+                    elif not 0 < time_ns <= now_ns:
+                        left_out["refills of a time that has not come"] += 1
+                    else:
+                        amount_msat = route.total_amt_msat - route.total_fees_msat
+                        rows[time_ns, *ends, amount_msat, route.total_fees_msat] = None
     return Refills.of(list(rows))
 
 
@@ -295,13 +339,15 @@ def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, 
         ConfigError: A file is no such file.
     """
     odd = _counting(left_out, "transactions that cannot be read")
-    return {
-        one.tx_hash: (_NS * one.time_stamp, one.total_fees)
-        for path in paths
-        for key, entries in _entries(path, ["transactions"], "lncli listchaintxns")
-        for one in decode_entries(entries, _Transaction, key, odd)
-        if one.total_fees > 0
-    }
+    fees: dict[str, tuple[int, int]] = {}
+    for path in paths:
+        for key, entries in _entries(path, ["transactions"], "lncli listchaintxns"):
+            for one in decode_entries(entries, _Transaction, key, odd):
+                if one.total_fees > _ALL_MSAT // 1000:
+                    left_out["transactions whose fees cannot be true"] += 1
+                elif one.total_fees > 0:
+                    fees[one.tx_hash] = (_NS * one.time_stamp, one.total_fees)
+    return fees
 
 
 def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
@@ -324,15 +370,18 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
             found = database.execute(f"SELECT {columns} FROM gui_failedhtlcs").fetchall()
     except sqlite3.Error as problem:
         raise ConfigError(f"{path}: expected LNDg's database, with a table gui_failedhtlcs: {problem}") from None
-    rows: list[tuple[int, ...]] = []
+    rows: dict[tuple[int, ...], None] = {}
+    odd = _counting(left_out, "failed forwards that cannot be read")
     for when, chan_in, chan_out, amount_sat, detail in found:
         try:
             time_ns = round(_NS * datetime.fromisoformat(str(when)).replace(tzinfo=UTC).timestamp())
-            ends = (channel_number(str(chan_in)) or 0, channel_number(str(chan_out)) or 0)
-            rows.append((time_ns, *ends, 1000 * int(amount_sat), int(detail == _INSUFFICIENT_BALANCE)))
+            ends = (_number(str(chan_in)), _number(str(chan_out)))
+            row = (time_ns, *ends, 1000 * int(amount_sat), int(detail == _INSUFFICIENT_BALANCE))
         except (ValueError, TypeError, OverflowError):
-            left_out["failed forwards that cannot be read"] += 1
-    return Failures.of(rows)
+            odd("")
+            continue
+        _take_failed(rows, row, now_ns, odd)
+    return Failures.of(list(rows))
 
 
 def _counting(left_out: Counter[str], cause: str) -> Any:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 import time
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from lnsim_gym.arrays import Int64
+from lnsim_gym.arrays import UInt64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.importers.channels import announce
@@ -38,6 +40,8 @@ NETWORK: Final = "network.json"
 """File with the network, which environments take as their topology."""
 _NODE: Final = "node.json"
 _HISTORY: Final = "history.npz"
+_DAMAGED: Final = (ValueError, KeyError, TypeError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
+"""What NumPy raises where a file of its own is not whole."""
 _NS: Final = 1_000_000_000
 _DAY_NS: Final = 86_400 * _NS
 
@@ -108,8 +112,11 @@ def import_node(
     latest_ns = now_ns + _DAY_NS
     left_out: Counter[str] = Counter()
     held = read_channels(channels, left_out)
-    with unconnected_is_fine():
-        topology, report = read_network({"files": [graph, channels]})
+    try:
+        with unconnected_is_fine():
+            topology, report = read_network({"files": [graph, channels]})
+    except json.JSONDecodeError as problem:
+        raise ConfigError(f"{graph} is no whole JSON ({problem}): if it was cut off, export it again") from None
     own = _own_node(topology, held, graph, channels)
     topology = topology.cut(*cuts)
     key = topology.public_keys[topology.nodes.index(own)] if own in topology.nodes else ""
@@ -127,7 +134,7 @@ def import_node(
         channels=tuple(held),
         forwards=forwards,
         failures=failed,
-        refills=read_refills(payments, key, left_out),
+        refills=read_refills(payments, key, latest_ns, left_out),
         chain_fees=read_chain_fees(chain, left_out),
         told=tuple(
             kind
@@ -165,17 +172,14 @@ def _own_node(topology: Topology, held: Sequence[Channel], graph: Path, channels
 
 def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[Path]) -> None:
     """Refuse the history of another node."""
-    numbers = np.array([channel.number for channel in held], np.int64)
+    numbers = np.array([channel.number for channel in held], np.uint64)
     if len(forwards) and not np.isin([forwards.chan_in, forwards.chan_out], numbers).any():
         files = ", ".join(map(str, history))
         raise ConfigError(f"no forward of {files} came or went over a channel of this node: is it another's history?")
 
 
 def _write(node: OwnNode, topology: Topology, out: Path) -> None:
-    """Write the folder beside its place, then put it there."""
-    out = out.expanduser().absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and _key_in(out) != node.public_key:
-        raise ConfigError(f"{out} is there and holds something else than this node: name another folder")
+    """Write the folder beside its place, then put it there; a link is followed."""
     stored = _Stored(
         name=node.name,
         public_key=node.public_key,
@@ -186,6 +190,9 @@ def _write(node: OwnNode, topology: Topology, out: Path) -> None:
         left_out=node.left_out,
     )
     try:
+        out = out.expanduser().resolve(strict=False)
+        if out.exists() and (not out.is_dir() or any(out.iterdir())) and _key_in(out) != node.public_key:
+            raise ConfigError(f"{out} is there and holds something else than this node: name another folder")
         out.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
@@ -195,13 +202,27 @@ def _write(node: OwnNode, topology: Topology, out: Path) -> None:
             np.savez_compressed(fresh / _HISTORY, **history)
             for path in fresh.iterdir():
                 path.chmod(0o600)
-            if out.exists():
-                shutil.rmtree(out)
-            os.replace(fresh, out)
+            _put(fresh, out)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-    except OSError as problem:
-        raise ConfigError(f"cannot write {out}: {problem.strerror}") from None
+    except (OSError, RuntimeError) as problem:  # links that lead in a circle are a RuntimeError
+        raise ConfigError(f"cannot write {out}: {getattr(problem, 'strerror', None) or problem}") from None
+
+
+def _put(fresh: Path, out: Path) -> None:
+    """Put a folder in the place of another, which is there until the new one is."""
+    if not out.exists():
+        os.replace(fresh, out)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent, ignore_cleanup_errors=True) as aside:
+        former = Path(aside, out.name)
+        os.replace(out, former)
+        try:
+            os.replace(fresh, out)
+        except BaseException:
+            if not out.exists():
+                os.replace(former, out)
+            raise
 
 
 def _key_in(folder: Path) -> str:
@@ -229,7 +250,7 @@ def load_node(folder: Path) -> OwnNode:
         raise ConfigError(
             f"expected a folder that `lnsim node import` made, got {folder}: {problem.strerror or problem}"
         ) from None
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as problem:
+    except (msgspec.MsgspecError, *_DAMAGED) as problem:
         raise ConfigError(f"{folder} is damaged ({problem}): import the node again") from None
     return OwnNode(
         name=stored.name,
@@ -245,6 +266,6 @@ def load_node(folder: Path) -> OwnNode:
     )
 
 
-def _rows(table: Int64) -> list[tuple[int, ...]]:
+def _rows(table: UInt64) -> list[tuple[int, ...]]:
     """Return a stored table as rows."""
     return list(map(tuple, table.tolist()))

@@ -6,29 +6,28 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.arrays import Bool, UInt64
 
 __all__ = ["Failures", "Forwards", "Refills"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Columns of one length, the first one ``time_ns``."""
+    """Columns of one length, the first one ``time_ns``; short channel ids of aliases take all 64 bits."""
 
-    time_ns: Int64
+    time_ns: UInt64
     """Nanoseconds since 1970, UTC."""
 
     @classmethod
     def of(cls, rows: list[tuple[int, ...]]) -> Self:
         """Return rows as columns, in order of time."""
         names = fields(cls)
-        table = np.array(rows, np.int64).reshape(len(rows), len(names))
+        table = np.array(rows, np.uint64).reshape(len(rows), len(names))
         return cls(*table[np.lexsort(table.T[::-1])].T.copy())
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        """Return the events as rows, int64 of shape (n, columns)."""
+    def rows(self) -> UInt64:
+        """Return the events as rows, uint64 of shape (n, columns)."""
         return np.stack([getattr(self, each.name) for each in fields(self)], axis=1)
 
     def keep(self, which: Bool) -> Self:
@@ -43,13 +42,13 @@ class _Columns:
 class Forwards(_Columns):
     """Payments of others that were settled through the node."""
 
-    chan_in: Int64
+    chan_in: UInt64
     """Short channel id of the channel over which each came."""
-    chan_out: Int64
+    chan_out: UInt64
     """The same of the channel over which it went on."""
-    in_msat: Int64
+    in_msat: UInt64
     """What came, fee included."""
-    out_msat: Int64
+    out_msat: UInt64
     """What went on."""
 
 
@@ -57,13 +56,13 @@ class Forwards(_Columns):
 class Refills(_Columns):
     """Payments of the node to itself: what left over one channel came back over another."""
 
-    chan_out: Int64
+    chan_out: UInt64
     """Channel that was emptied."""
-    chan_in: Int64
+    chan_in: UInt64
     """Channel that was filled."""
-    amount_msat: Int64
+    amount_msat: UInt64
     """What arrived."""
-    fee_msat: Int64
+    fee_msat: UInt64
     """What it cost."""
 
 
@@ -71,11 +70,11 @@ class Refills(_Columns):
 class Failures(_Columns):
     """Payments of others that failed at the node or beyond it."""
 
-    chan_in: Int64
+    chan_in: UInt64
     """Channel over which each came."""
-    chan_out: Int64
+    chan_out: UInt64
     """Channel over which it was to go on."""
-    amount_msat: Int64
+    amount_msat: UInt64
     """What was to go on."""
-    is_dry: Int64
+    is_dry: UInt64
     """1 where the node's own balance was too small, else 0."""

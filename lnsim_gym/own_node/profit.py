@@ -26,7 +26,8 @@ DEAD_DAYS: Final = 30.0
 """Days without a forward after which a channel is called dead."""
 IDLE_DAYS: Final = 7.0
 """Days without a forward after which it is called idle."""
-_DAY_NS: Final = 86_400 * 1_000_000_000
+_SECOND_NS: Final = 1_000_000_000
+_DAY_NS: Final = 86_400 * _SECOND_NS
 
 
 class ChannelBooks(msgspec.Struct, kw_only=True):
@@ -104,7 +105,7 @@ class Books(msgspec.Struct, kw_only=True):
     """Begin of the time that is booked, in nanoseconds since 1970; what happened just then is not in it."""
     end_ns: int
     channels: list[ChannelBooks]
-    """The best net first; closed channels with forwards in this time are among them."""
+    """The best net first; closed channels with forwards or refills in this time are among them."""
     daily_msat: list[tuple[int, int, int]]
     """By day, the last one last: fees earned, fees of refills, fees of transactions."""
     other_chain_sat: int = 0
@@ -156,16 +157,17 @@ def book(node: OwnNode, days: float = 30.0) -> Books:
         days: How many; fewer when its history is shorter.
 
     Raises:
-        ConfigError: There is not one event to book, or ``days`` is not above 0.
+        ConfigError: There is not one event to book, or ``days`` is below a second.
     """
-    if not days > 0:
-        raise ConfigError(f"expected days above 0, got {days:g}")
+    if not days * _DAY_NS >= _SECOND_NS:
+        raise ConfigError(f"expected days above 0, a second at least, got {days:g}")
     times = [columns.time_ns for columns in (node.forwards, node.refills) if len(columns)]
     if not times:
         raise ConfigError("the history holds not one forward: there is nothing to book")
     first_ns = int(min(column[0] for column in times))
     end_ns = max(node.imported_ns, *(int(column[-1]) for column in times))
-    begin_ns = max(end_ns - round(days * _DAY_NS), min(first_ns - 1, end_ns - _DAY_NS))
+    earliest_ns = min(first_ns - 1, end_ns - _DAY_NS)
+    begin_ns = end_ns - round(min(days * _DAY_NS, end_ns - earliest_ns))
     ledgers = {channel.number: _Ledger(_opened(channel)) for channel in node.channels}
     events = list(_events(node))
     for number, moved_msat in _moved(events).items():
@@ -183,7 +185,9 @@ def book(node: OwnNode, days: float = 30.0) -> Books:
     for ledger in ledgers.values():
         ledger.close(end_ns, first_ns)
     shown = [
-        one.books for one in ledgers.values() if one.books.is_open or one.books.forwards_in + one.books.forwards_out
+        one
+        for one in (ledger.books for ledger in ledgers.values())
+        if one.is_open or one.forwards_in or one.forwards_out or one.refilled_msat
     ]
     return Books(
         name=node.name,

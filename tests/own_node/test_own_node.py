@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 
 import gymnasium as gym
@@ -19,8 +20,10 @@ from tests.own_node.exports import (
     GONE,
     HISTORY,
     NOW_NS,
+    REFILLS,
     channel,
     forward,
+    refill,
     write,
     write_lndg,
 )
@@ -141,6 +144,104 @@ def test_what_cannot_be_true_is_left_out_and_counted(tmp_path):
     }
 
 
+ALIAS = 16_000_000 << 40
+"""Where LND's aliases begin, beyond what a signed number of 64 bits holds."""
+
+
+def test_aliases_are_channels_as_others(tmp_path):
+    history = [*HISTORY, forward(1, BERT, ALIAS, 1_000, 7)]
+    channels = [*CHANNELS, channel("bert", ALIAS, 5_000)]
+    node = imported(tmp_path, history={"forwarding_events": history}, channels={"channels": channels})
+    assert {one.chan_id: one.earned_msat for one in book(load_node(tmp_path / "node")).channels}[ALIAS] == 7
+    assert node.left_out == {}
+
+
+def test_numbers_that_cannot_be_true_are_left_out_and_counted(tmp_path):
+    forwards = [
+        {**HISTORY[1], **changes}
+        for changes in (
+            {"chan_id_in": str(2**64)},
+            {"chan_id_out": -5},
+            {"amt_in_msat": str(10**30), "amt_out_msat": str(10**30)},
+            {"amt_in_msat": "1"},
+        )
+    ]
+    core = {"in_channel": "1x1x1", "out_channel": "2x1x1", "received_time": 1.0, "status": "local_failed"}
+    failed = [{**core, "in_msat": "5.5msat"}, {**core, "received_time": 1e300}, {**core, "in_msat": -5}]
+    refills = [
+        refill(10, CLEO, BERT, 1, -5),
+        refill(10, 0, BERT, 1, 5),
+        refill(10, CLEO, BERT, 10**25, 5),
+        refill(-3, CLEO, BERT, 1, 5),
+        refill(1, CLEO, BERT, 1, 5, resolve_time_ns="-1"),
+    ]
+    fees = [{"tx_hash": "dd" * 32, "time_stamp": "1699999999", "total_fees": str(10**30)}]
+    node = imported(
+        tmp_path,
+        history={"forwarding_events": [*HISTORY, *forwards], "forwards": failed},
+        channels={"channels": [*CHANNELS, channel("bert", 5, -1)]},
+        payments={"payments": [*REFILLS, *refills]},
+        chain={"transactions": fees},
+    )
+    assert (len(node.forwards), len(node.failures), len(node.refills)) == (len(HISTORY), 0, len(REFILLS))
+    assert node.left_out == {
+        "channels whose amounts cannot be true": 1,
+        "forwards without channels or amounts": 4,
+        "forwards that cannot be read": 2,
+        "failed forwards that cannot be read": 1,
+        "refills without channels or amounts": 3,
+        "refills of a time that has not come": 2,
+        "transactions whose fees cannot be true": 1,
+    }
+
+
+def test_refills_of_channels_that_were_closed_count(tmp_path):
+    refills = [*REFILLS, refill(9, CLEO, GONE + 1, 1_000, 777)]
+    books = book(imported(tmp_path, payments={"payments": refills}))
+    assert books.refill_fee_msat == 50_777 == sum(paid for _, paid, _ in books.daily_msat)
+
+
+@pytest.mark.parametrize("days", [float("nan"), float("-inf"), -1.0, 0.0, 1e-9])
+def test_days_that_are_none_are_refused(node, days):
+    with pytest.raises(ConfigError, match="expected days above 0"):
+        book(node, days)
+
+
+def test_endless_days_are_all_days(node):
+    assert book(node, float("inf")) == book(node, 1e300) == book(node, 365)
+
+
+def test_a_link_is_followed_and_bad_places_are_named(tmp_path):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "node").symlink_to(tmp_path / "place")
+    imported(tmp_path)
+    imported(tmp_path)
+    assert (tmp_path / "node").is_symlink()
+    assert (tmp_path / "place" / "node.json").is_file()
+    (tmp_path / "node").unlink()
+    (tmp_path / "node").symlink_to(tmp_path / "node")
+    with pytest.raises(ConfigError, match="cannot write"):
+        imported(tmp_path)
+    files = write(tmp_path)
+    with pytest.raises(ConfigError, match="cannot write"):
+        import_node(files["graph"], files["channels"], [files["history"]], tmp_path / ("a" * 300), now_ns=NOW_NS)
+
+
+def test_an_interrupt_leaves_what_was_there(tmp_path, node, monkeypatch):
+    replace = os.replace
+
+    def interrupted(source, target):
+        if target == tmp_path / "node" and source.parent == tmp_path:
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        imported(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["node"]
+    assert book(load_node(tmp_path / "node")) == book(node)
+
+
 CHANNELS = [channel("bert", BERT, 100_000), channel("cleo", CLEO, 700_000)]
 OTHERS = {"channels": [channel("bert", BERT, 1), channel("cleo", 650_000 << 40, 1)]}
 
@@ -149,6 +250,7 @@ OTHERS = {"channels": [channel("bert", BERT, 1), channel("cleo", 650_000 << 40, 
     ("documents", "said"),
     [
         ({"history": '{"forwarding_events": [{"timest'}, "is no whole JSON .* cut off"),
+        ({"graph": '{"nodes": [], "edges": [{"chan'}, "graph.json is no whole JSON .* cut off"),
         ({"history": {"channels": []}}, "expected the output of lncli fwdinghistory"),
         ({"history": "[]"}, "expected what lncli prints"),
         ({"history": {"forwarding_events": {"a": 1}}}, "needs a list"),
