@@ -7,6 +7,7 @@ same events.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, SupportsFloat
 
@@ -141,10 +142,11 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
 
     def close(self) -> None:
         """End the episode, close the recorders and the environment."""
-        self._end("")
-        for recorder in self.recorders:
-            recorder.close()
-        super().close()
+        with ExitStack() as closing:  # whatever one of them raises, all are closed
+            closing.callback(super().close)
+            for recorder in self.recorders:
+                closing.callback(recorder.close)
+            self._end("")
 
     def _event(self, action: Any, before: Topology, before_msat: Int64, timestamp: datetime) -> StepEvents:
         """Gather the events of the step that was just made."""
