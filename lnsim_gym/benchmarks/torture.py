@@ -310,7 +310,7 @@ def _end_program(fault: Fault) -> Fault:
         program.send_signal(PROGRAM_CAUSES[fault.cause])
         _, said = program.communicate()
     wrong = "" if up else f"the program did not start: {said[-500:]}"
-    while left := _left_behind(program.pid, [], with_folders=fault.cause != "program killed"):
+    while left := _left_behind(program.pid, [], with_folders=fault.cause == "program interrupted"):
         if time.monotonic() - struck > DEADLINE_S:
             wrong = f"left behind: {', '.join(left)}"
             break
@@ -326,7 +326,7 @@ def _left_behind(owner: int, mine: list[int], *, with_folders: bool = True) -> l
     Args:
         owner: The program's process.
         mine: Daemons that should be there; then so should their folder.
-        with_folders: Whether folders count. Those of a killed program are removed by the next one that starts nodes.
+        with_folders: Whether folders count. Those of a program that died at once are removed by the next that starts nodes.
     """
     name = f"env-{owner}-"
     found = []
