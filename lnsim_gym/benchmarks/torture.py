@@ -304,11 +304,15 @@ def _end_program(fault: Fault) -> Fault:
     with subprocess.Popen(
         [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as program:
-        up = program.stdout.readline() if program.stdout else ""
-        time.sleep(fault.after_s)
-        struck = time.monotonic()
-        program.send_signal(PROGRAM_CAUSES[fault.cause])
-        _, said = program.communicate()
+        try:
+            up = program.stdout.readline() if program.stdout else ""
+            time.sleep(fault.after_s)
+            struck = time.monotonic()
+            program.send_signal(PROGRAM_CAUSES[fault.cause])
+            _, said = program.communicate(timeout=DEADLINE_S)
+        except BaseException:  # whatever ends this program ends that one too
+            program.kill()
+            raise
     wrong = "" if up else f"the program did not start: {said[-500:]}"
     while left := _left_behind(program.pid, [], with_folders=fault.cause == "program interrupted"):
         if time.monotonic() - struck > DEADLINE_S:
@@ -326,7 +330,7 @@ def _left_behind(owner: int, mine: list[int], *, with_folders: bool = True) -> l
     Args:
         owner: The program's process.
         mine: Daemons that should be there; then so should their folder.
-        with_folders: Whether folders count. Those of a program that died at once are removed by the next that starts nodes.
+        with_folders: Whether folders count. The next program that starts nodes removes those of one that died at once.
     """
     name = f"env-{owner}-"
     found = []
