@@ -45,6 +45,7 @@ NAV: Final[dict[str, list[str]]] = {
         "clusters.md",
         "dashboard.md",
         "streaming.md",
+        "security.md",
         "equals_lnd.md",
         "performance.md",
     ],

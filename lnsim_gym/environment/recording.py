@@ -7,6 +7,7 @@ same events.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from typing import Any, SupportsFloat
 
@@ -15,7 +16,7 @@ import gymnasium as gym
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.interventions import balances_after
 from lnsim_gym.environment.single import LightningNetEnv
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, RecordError
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
 from lnsim_gym.records import EpisodeEnd, EpisodeStart, Recorder, StepEvents
@@ -133,18 +134,36 @@ class RecordEpisodes(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructo
             return result
         event = self._event(action, before, before_msat, timestamp)
         self._steps += 1
-        for recorder in self.recorders:
-            recorder.stepped(event)
+        self._tell(event)
         if terminated or truncated:
             self._end("")
         return result
 
     def close(self) -> None:
         """End the episode, close the recorders and the environment."""
-        self._end("")
-        for recorder in self.recorders:
-            recorder.close()
-        super().close()
+        with ExitStack() as closing:  # whatever one of them raises, all are closed
+            closing.callback(super().close)
+            for recorder in self.recorders:
+                closing.callback(recorder.close)
+            self._end("")
+
+    def _tell(self, event: StepEvents) -> None:
+        """Hand a step to the recorders; one that has no room for it ends with the step before.
+
+        Raises:
+            RecordError: One could not take note of it; the others have.
+        """
+        problems = []
+        for recorder in list(self.recorders):
+            try:
+                recorder.stepped(event)
+            except RecordError as problem:
+                problems.append(problem)
+                self.recorders.remove(recorder)
+                with suppress(RecordError):
+                    recorder.close()
+        if problems:
+            raise problems[0]
 
     def _event(self, action: Any, before: Topology, before_msat: Int64, timestamp: datetime) -> StepEvents:
         """Gather the events of the step that was just made."""

@@ -8,11 +8,12 @@ batch. Parquet files keep more, and in msat.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.network import Topology
@@ -21,6 +22,7 @@ from lnsim_gym.payments import DESCRIPTIONS, RebalanceReason
 from lnsim_gym.records.ends import EndsOfNodes
 from lnsim_gym.records.events import EpisodeEnd, EpisodeStart, StepEvents, balances_per_payment
 from lnsim_gym.records.naming import make_new
+from lnsim_gym.records.whole import WholeFile
 
 __all__ = ["COLUMNS", "CsvRecorder"]
 
@@ -68,11 +70,12 @@ class CsvRecorder:
         self._topology = topology
         self._keys = public_keys_of(topology) | dict(public_keys or {})
         self._own_ends = EndsOfNodes(topology)
-        self._file = make_new(folder, started, ".csv", _open_new)
-        self.path = Path(self._file.name)
-        self._writer = csv.DictWriter(self._file, COLUMNS)
+        self._file = make_new(folder, started, ".csv", lambda path: WholeFile(path, "x"))
+        self.path = self._file.path
+        self._rows = io.StringIO()
+        self._writer = csv.DictWriter(self._rows, COLUMNS)
         self._writer.writeheader()
-        self._file.flush()
+        self._append()
 
     def episode_started(self, event: EpisodeStart) -> None:
         """Write nothing: the file has no rows for episodes."""
@@ -81,7 +84,7 @@ class CsvRecorder:
         """Write the rows of a step."""
         self._writer.writerows(self._rebalance_rows(event))
         self._writer.writerows(self._payment_rows(event))
-        self._file.flush()
+        self._append()
 
     def episode_ended(self, event: EpisodeEnd) -> None:
         """Write nothing: the file has no rows for episodes."""
@@ -89,6 +92,13 @@ class CsvRecorder:
     def close(self) -> None:
         """Close the file; harmless when closed already."""
         self._file.close()
+
+    def _append(self) -> None:
+        """Write the rows that wait, all of them or none."""
+        rows = self._rows.getvalue()
+        self._rows.seek(0)
+        self._rows.truncate()
+        self._file.append(rows.encode())
 
     def _payment_rows(self, event: StepEvents) -> Iterator[dict[str, Any]]:
         """Yield the row of each payment."""
@@ -178,11 +188,6 @@ class CsvRecorder:
                 "remote_balance": sat.item(end ^ 1),
             }
         return view
-
-
-def _open_new(path: Path) -> TextIO:
-    """Open a file that must not exist yet."""
-    return path.open("x", encoding="utf-8", newline="")
 
 
 def _sat(msat: int) -> int | str:

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.errors import MissingDependency
+from lnsim_gym.errors import MissingDependency, RecordError
 from lnsim_gym.network import Topology
 from lnsim_gym.payments import DESCRIPTIONS
 from lnsim_gym.records.ends import EndsOfNodes
@@ -192,8 +192,12 @@ class _Table:
 
         path = self._folder / f"{self._name}-{next(self._numbers):05d}.parquet"
         unfinished = path.with_name(f".{path.name}.unfinished")
-        parquet.write_table(rows, unfinished, compression="zstd")
-        unfinished.replace(path)
+        try:
+            parquet.write_table(rows, unfinished, compression="zstd")
+            unfinished.replace(path)
+        except OSError as problem:
+            unfinished.unlink(missing_ok=True)
+            raise RecordError(f"cannot write {path}: {problem}; make room, what was recorded before is whole") from None
 
 
 def _make_folder(path: Path) -> Path:

@@ -37,6 +37,7 @@ from lnsim_gym.records.lines import (
     intervention_record,
     payment_record,
 )
+from lnsim_gym.records.whole import WholeFile
 
 MANY_CHANNELS: Final = 1_000
 """Channels beyond which steps hold the balances that changed in place of all."""
@@ -105,7 +106,7 @@ class TraceWriter:
         self.path = path
         self._topology = self._current = topology
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
+        self._file = WholeFile(path)
         self._write(
             HeaderLine(
                 schema=SCHEMA,
@@ -187,9 +188,8 @@ class TraceWriter:
         self._file.close()
 
     def _write(self, line: Line) -> None:
-        """Write one line."""
-        self._file.write(msgspec.json.encode(line) + b"\n")
-        self._file.flush()
+        """Write one line, all of it or nothing."""
+        self._file.append(msgspec.json.encode(line) + b"\n")
 
 
 def _same_channels(one: Topology, other: Topology) -> bool:

@@ -12,6 +12,7 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.readers import READERS, readers, workplace
 from tests.fuzz.run import fuzz, outcome_of
 
+pytestmark = pytest.mark.filterwarnings("ignore")
 FOUND = sorted((Path(__file__).parent / "found").iterdir())
 """Inputs that were found, by the reader that they are for."""
 

@@ -6,7 +6,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 
-from lnsim_gym.errors import MissingDependency
+from lnsim_gym.errors import MissingDependency, RecordError
 from lnsim_gym.records.events import EpisodeStart
 from lnsim_gym.records.parquet import SCHEMA, ParquetRecorder
 from tests.records.ledger import FIVE, START, a_step, fee_of
@@ -93,7 +93,7 @@ def test_no_half_written_file_stays_behind_under_the_name_of_a_whole_one(recorde
 
     recorder.stepped(a_step())
     monkeypatch.setattr(pyarrow.parquet, "write_table", die)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(RecordError, match="no space left"):
         recorder.close()
     assert list(recorder.path.glob("*.parquet")) == []
 
