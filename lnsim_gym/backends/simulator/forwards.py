@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from lnsim_gym.backends.simulator.forwarding import FEE_INSUFFICIENT, PASSED, TEMPORARY_CHANNEL_FAILURE
-from lnsim_gym.compiled import outlined
+from lnsim_gym.compiled import fused, outlined
 
 __all__ = [
     "FAILED_AFTERWARDS",
@@ -64,9 +64,9 @@ def forward_row(network: Any, node: Any, direction: Any) -> Any:
     return np.int64(0)
 
 
-@outlined
+@fused
 def note_forward(network: Any, columns: Any, route: Any, sent: Any, hops: Any, refused: Any, failure: Any) -> None:
-    """Count an HTLC that the watched node was asked to forward.
+    """Count an HTLC that the watched node, where there is one, was asked to forward.
 
     Args:
         network: ``Network``.
@@ -77,9 +77,15 @@ def note_forward(network: Any, columns: Any, route: Any, sent: Any, hops: Any, r
         refused: Position of the forwarder that refused it, or 0 where it settled.
         failure: Why it did; see ``forwarding``.
     """
-    forwards, node = columns.forwards, columns.watched
-    if forwards.shape[0] == 0:
-        return
+    if columns.forwards.shape[0] > 0:
+        _note_forward(network, columns.forwards, np.int64(columns.watched), route, sent, hops, refused, failure)
+
+
+@outlined
+def _note_forward(
+    network: Any, forwards: Any, node: Any, route: Any, sent: Any, hops: Any, refused: Any, failure: Any
+) -> None:
+    """Do what ``note_forward`` does where a node is watched."""
     for hop in range(1, hops):
         if np.int64(network.source[route[hop]]) != node:
             continue
