@@ -53,7 +53,7 @@ def _leads_on(network: Any, balances: Any, work: Any, sender: Any, node: Any, di
     return likely >= question.least_probability
 
 
-@outlined
+@fused
 def _are_apart(network: Any, balances: Any, work: Any, sender: Any, target: Any, question: Any) -> Any:
     """Return whether no channels that count as ways lead from a sender to a target."""
     labels, queue = work.label, work.queue
@@ -107,7 +107,7 @@ def is_unroutable(network: Any, balances: Any, work: Any, sender: Any, target: A
     return _are_apart(network, balances, work, sender, target, question)
 
 
-@fused
+@outlined
 def is_hopeless(
     network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, most: Any, least: Any, now: Any
 ) -> Any:
