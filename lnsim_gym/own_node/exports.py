@@ -191,32 +191,38 @@ def read_documents(path: Path) -> list[Document]:
 def _entries(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield the lists of a file under those of the keys that it has, one of which it must have."""
     for document in read_documents(path):
-        present = [key for key in keys if key in document]
-        if not present:
-            held = ", ".join(list(document)[:5]) or "nothing"
-            raise ConfigError(f"{path}: expected the output of {command}, with {' or '.join(keys)}; it holds {held}")
-        for key in present:
-            try:
-                yield key, entries_of(document, key, command)
-            except TopologyError as problem:
-                raise ConfigError(f"{path}: {problem}") from None
+        yield from _lists(document, path, keys, command)
 
 
-def read_channels(path: Path, left_out: Counter[str]) -> list[Channel]:
+def _lists(document: Document, path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield the lists of a table under those of the keys that it has, one of which it must have."""
+    present = [key for key in keys if key in document]
+    if not present:
+        held = ", ".join(list(document)[:5]) or "nothing"
+        raise ConfigError(f"{path}: expected the output of {command}, with {' or '.join(keys)}; it holds {held}")
+    for key in present:
+        try:
+            yield key, entries_of(document, key, command)
+        except TopologyError as problem:
+            raise ConfigError(f"{path}: {problem}") from None
+
+
+def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[str]) -> list[Channel]:
     """Read ``lncli listchannels``.
 
     Args:
-        path: The file.
+        documents: What ``read_documents`` returned of it.
+        path: The file, for messages.
         left_out: Counts what is not taken, by cause.
 
     Raises:
         ConfigError: It is no such file, or holds no channel.
     """
     channels: dict[int, Channel] = {}
-    for _, entries in _entries(path, ["channels"], "lncli listchannels"):
-        for channel in decode_entries(
-            entries, Channel, "channels", _counting(left_out, "channels that cannot be read")
-        ):
+    odd = _counting(left_out, "channels that cannot be read")
+    for document in documents:
+        ((_, entries),) = _lists(document, path, ["channels"], "lncli listchannels")
+        for channel in decode_entries(entries, Channel, "channels", odd):
             number = channel.number
             if not number:
                 left_out["channels without an id"] += 1

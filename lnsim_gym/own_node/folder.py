@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -28,6 +27,7 @@ from lnsim_gym.own_node.exports import (
     Channel,
     read_chain_fees,
     read_channels,
+    read_documents,
     read_failures,
     read_history,
     read_refills,
@@ -111,12 +111,10 @@ def import_node(
     now_ns = time.time_ns() if now_ns is None else now_ns
     latest_ns = now_ns + _DAY_NS
     left_out: Counter[str] = Counter()
-    held = read_channels(channels, left_out)
-    try:
-        with unconnected_is_fine():
-            topology, report = read_network({"files": [graph, channels]})
-    except json.JSONDecodeError as problem:
-        raise ConfigError(f"{graph} is no whole JSON ({problem}): if it was cut off, export it again") from None
+    around, listed = read_documents(graph), read_documents(channels)  # once, as both may be pipes
+    held = read_channels(listed, channels, left_out)
+    with unconnected_is_fine():
+        topology, report = read_network({"files": [*around, *listed]})
     own = _own_node(topology, held, graph, channels)
     topology = topology.cut(*cuts)
     key = topology.public_keys[topology.nodes.index(own)] if own in topology.nodes else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 
 import gymnasium as gym
 import numpy as np
@@ -339,3 +340,14 @@ def test_a_graph_that_is_cut_keeps_the_own_node(tmp_path):
     with pytest.raises(ConfigError, match="keep the own node anna"):
         import_node(*arguments, cuts=["min_capacity(2000000)"], now_ns=NOW_NS)
     assert import_node(*arguments, cuts=["around(anna, 1)"], now_ns=NOW_NS).name == "anna"
+
+
+def test_exports_may_come_through_pipes(tmp_path):
+    files = write(tmp_path)
+    pipes = {name: tmp_path / f"{name}.pipe" for name in ("graph", "channels", "history")}
+    for name, pipe in pipes.items():
+        os.mkfifo(pipe)
+        content = files[name].read_bytes()
+        threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True).start()
+    node = import_node(pipes["graph"], pipes["channels"], [pipes["history"]], tmp_path / "node", now_ns=NOW_NS)
+    assert len(node.forwards) == len(HISTORY)
