@@ -19,6 +19,7 @@ from lnsim_gym.arrays import Int32, Int64, Records, UInt8, UInt32, UInt64
 from lnsim_gym.compiled import inlined
 
 __all__ = [
+    "MANY_NODES",
     "Gossip",
     "HopRows",
     "Knowledge",
@@ -44,6 +45,9 @@ MAX_BOUND_HOPS: Final = 32
 """Hop distances from here on count as this many in the search's lower bound."""
 UNREACHABLE: Final = 255
 """Hop distance of a node that no route reaches."""
+MANY_NODES: Final = 50
+"""In networks of more nodes a payment is first attempted, then looked over for a route that can carry it, and a search
+that found nothing is widened by and by."""
 
 POLICY: Final = np.dtype(
     [

@@ -16,7 +16,7 @@ from lnsim_gym.backends.simulator.forwarding import begin_draws, first_refusal
 from lnsim_gym.backends.simulator.forwards import note_forward
 from lnsim_gym.backends.simulator.gossip import forget_unheard, has_heard_all, note_unheard
 from lnsim_gym.backends.simulator.interpretation import learn_carried, learn_refusal
-from lnsim_gym.backends.simulator.layout import Limits, OutcomeRow, quiet
+from lnsim_gym.backends.simulator.layout import MANY_NODES, Limits, OutcomeRow, quiet
 from lnsim_gym.backends.simulator.parts import FORWARD_MS, MIN_SHARD_MSAT, pay_in_parts
 from lnsim_gym.backends.simulator.reach import UNCOUNTED, is_unroutable
 from lnsim_gym.backends.simulator.search import direct_channel, find_route, survey
@@ -34,8 +34,6 @@ from lnsim_gym.compiled import fused, inlined
 
 __all__ = ["fee_limit_msat", "pay", "pay_whole"]
 
-MANY_NODES: Final = 50
-"""Networks of more nodes are looked over for a route that can carry a payment only once a first attempt has failed."""
 NEVER: Final = -1
 """Stands for the number of attempts after which nothing is checked."""
 

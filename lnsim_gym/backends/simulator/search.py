@@ -38,7 +38,7 @@ from lnsim_gym.backends.simulator.estimator import (
 )
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.gossip import show, show_all
-from lnsim_gym.backends.simulator.layout import BOOSTED, MAX_BOUND_HOPS, UNREACHABLE
+from lnsim_gym.backends.simulator.layout import BOOSTED, MANY_NODES, MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.backends.simulator.reach import is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, inlined, outlined
@@ -604,16 +604,20 @@ def find_route(
         limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
     detours = DETOUR[apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
     hops_back, is_close, is_small = hops_to, False, network.hops.shape[0] > 0
+    few = is_small and network.first_incoming.size <= MANY_NODES  # all of them are searched in no time
     show(network, network.links, work.knowledge)
     while True:
         bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit, hops_back, detours, is_close)
         if is_small:
             reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds, None)
-            is_small = False
+            is_small = few
         else:
             reached, passed_by = _search_widely(network, balances, work, sender, target, amount, fee_limit, now, bounds)
         if reached or limit == FAR:
             break
+        if few:
+            limit = FAR
+            continue
         if not is_close:
             most = amount + fee_limit
             if is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
