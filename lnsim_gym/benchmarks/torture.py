@@ -74,11 +74,11 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     """What should not have happened; empty when all is well."""
 
 
-def _signal(number: signal.Signals) -> Callable[[psutil.Process, random.Random], None]:
-    """Return what sends a signal."""
+def _signal(name: str) -> Callable[[psutil.Process, random.Random], None]:
+    """Return what sends a signal of POSIX."""
 
     def send(process: psutil.Process, _: random.Random) -> None:
-        process.send_signal(number)
+        process.send_signal(signal.Signals[name])
 
     return send
 
@@ -99,29 +99,29 @@ def _stutter(process: psutil.Process, rng: random.Random) -> None:
         time.sleep(0.02)
 
 
-def _limit(resource: int) -> Callable[[psutil.Process, random.Random], None]:
+def _limit(resource: str) -> Callable[[psutil.Process, random.Random], None]:
     """Return what takes a resource away: room for files, or descriptors for connections."""
 
     def take_away(process: psutil.Process, _: random.Random) -> None:
-        process.rlimit(resource, (0, 0))
+        process.rlimit(getattr(psutil, resource), (0, 0))
 
     return take_away
 
 
 CAUSES: Final[Mapping[str, Callable[[psutil.Process, random.Random], None]]] = {
-    "killed": _signal(signal.SIGKILL),
-    "terminated": _signal(signal.SIGTERM),
-    "frozen": _signal(signal.SIGSTOP),
+    "killed": _signal("SIGKILL"),
+    "terminated": _signal("SIGTERM"),
+    "frozen": _signal("SIGSTOP"),
     "paused": _pause,
     "stuttering": _stutter,
-    "no disk": _limit(psutil.RLIMIT_FSIZE),
-    "no descriptors": _limit(psutil.RLIMIT_NOFILE),
+    "no disk": _limit("RLIMIT_FSIZE"),
+    "no descriptors": _limit("RLIMIT_NOFILE"),
 }
 """What happens to a node or to btcd."""
-PROGRAM_CAUSES: Final[Mapping[str, signal.Signals]] = {
-    "program killed": signal.SIGKILL,
-    "program terminated": signal.SIGTERM,
-    "program interrupted": signal.SIGINT,
+PROGRAM_CAUSES: Final[Mapping[str, str]] = {
+    "program killed": "SIGKILL",
+    "program terminated": "SIGTERM",
+    "program interrupted": "SIGINT",
 }
 """What happens to a program that plays on nodes of its own, while this one has others."""
 
@@ -308,7 +308,7 @@ def _end_program(fault: Fault) -> Fault:
             up = program.stdout.readline() if program.stdout else ""
             time.sleep(fault.after_s)
             struck = time.monotonic()
-            program.send_signal(PROGRAM_CAUSES[fault.cause])
+            program.send_signal(signal.Signals[PROGRAM_CAUSES[fault.cause]])
             _, said = program.communicate(timeout=DEADLINE_S)
         except BaseException:  # whatever ends this program ends that one too
             program.kill()

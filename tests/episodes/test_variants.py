@@ -4,11 +4,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.bridge import StreamEpisodes
 from lnsim_gym.environment.recording import RecordEpisodes
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, RecordError
-from lnsim_gym.records.trace import TraceWriter
+from lnsim_gym.records.replay import replay
+from lnsim_gym.records.trace import TraceWriter, read_trace
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.traffic.kernels import TABLE_CELLS
 
@@ -120,13 +122,58 @@ def test_recorders_and_streams_need_channels_that_stay_the_same(wrapper):
     env.close()
 
 
+def test_a_trace_of_varying_policies_is_done_again_without_a_difference(tmp_path):
+    env = gym.make("LightningNetRandom-v0", max_episode_steps=4)
+    network = env.unwrapped
+    header = network.problem.topology
+    with TraceWriter(tmp_path / "t", header, network.config.payment, backend="simulator") as writer:
+        recorded = RecordEpisodes(env, [writer])
+        recorded.action_space.seed(2)
+        begun_with = []
+        for episode in range(3):
+            recorded.reset(seed=1 if episode == 0 else None)
+            begun_with.append(network.topology.arrays.fee_base_msat.tolist())
+            for _ in range(4):
+                recorded.step(recorded.action_space.sample())
+        recorded.close()
+    trace = read_trace(tmp_path / "t")
+    told = [trace.topology_of(episode).arrays.fee_base_msat.tolist() for episode in trace.episodes]
+    assert told == begun_with
+    assert header.arrays.fee_base_msat.tolist() not in begun_with
+    payment_ms = network.problem.traffic.payment_ms
+    assert replay(trace, SimulatorBackend(trace.topology, trace.header.payment, payment_ms=payment_ms)) == []
+
+
+class Kept:
+    """Keeps the events of an episode."""
+
+    def __init__(self):
+        self.events = []
+
+    def episode_started(self, event):
+        self.events.append(event)
+
+    def stepped(self, event):
+        self.events.append(event)
+
+    def episode_ended(self, event):
+        """Nothing more comes."""
+
+    def close(self):
+        """There is nothing to close."""
+
+
 def test_a_trace_refuses_a_step_on_another_network_than_its_own(tmp_path):
-    env = gym.make("LightningNetRandom-v0")
+    kept = Kept()
+    env = gym.make("LightningNetRandom-v0", max_episode_steps=1)
+    recorded = RecordEpisodes(env, [kept])
+    for seed in (1, 2):
+        recorded.reset(seed=seed)
+        recorded.step(0)
+    begin, _, _, step = kept.events
     network = env.unwrapped
     with TraceWriter(tmp_path / "t", network.problem.topology, network.config.payment, backend="simulator") as writer:
-        recorded = RecordEpisodes(env, [writer])
-        recorded.reset(seed=1)
-        assert network.topology != network.problem.topology
+        writer.episode_started(begin)
         with pytest.raises(RecordError, match="made on another"):
-            recorded.step(0)
-        recorded.close()
+            writer.stepped(step)
+    recorded.close()
