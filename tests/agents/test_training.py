@@ -97,6 +97,7 @@ def test_a_training_that_stops_and_goes_on_ends_with_the_same_weights(algo, tmp_
     assert any(not np.array_equal(array, different[key]) for key, array in weights(whole).items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algo", "observation"), [*((algo, "its own") for algo in ALGORITHMS), ("ppo", "dict"), ("ppo_lstm", "dict")]
 )

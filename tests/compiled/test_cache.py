@@ -104,6 +104,7 @@ def test_a_kernel_is_compiled_once_and_says_so(project):
     assert project.run() == (20, False)
 
 
+@pytest.mark.slow
 def test_kernels_that_are_made_ready_are_compiled_once(compiled):
     assert compiled.run("ready") == (20, False)
     assert compiled.run() == (20, False)
@@ -127,6 +128,7 @@ def test_a_damaged_file_costs_only_the_time_to_compile(compiled, kind, damage):
     assert damage not in [file.read_bytes() for file in files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.06, 0.9])
 def test_machine_code_with_some_bytes_changed_is_never_run(compiled, share):
     for file in compiled.cache.rglob("*.nbc"):
@@ -196,6 +198,7 @@ def test_numbas_own_variable_for_the_folder_counts(project, tmp_path):
     assert not project.cache.exists()
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_compile_once(project):
     started = [project.start("ready") for _ in range(3)]
     results = [process.communicate() for process in started]

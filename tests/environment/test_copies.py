@@ -129,6 +129,7 @@ def test_a_copy_goes_on_as_the_original_does_and_leaves_it_alone(make, settings,
     assert_same(play(again, STEPS), expected)
 
 
+@pytest.mark.slow
 def test_pickles_go_on_in_another_process(tmp_path):
     envs = {name: make({}) for name, make in FORMS.items()}
     for env in envs.values():

@@ -189,6 +189,7 @@ def test_stable_baselines3_gets_the_pictures_of_all_networks_as_one(tmp_path):
         LightningVecEnv("LightningNet-v0", render_mode="human")
 
 
+@pytest.mark.slow
 def test_networks_behind_any_backend_are_rendered():
     problem = Problem.of(EnvironmentConfig.of(gym.spec("LightningNet-v0").kwargs))
     episodes = BackendEpisodes(problem, SimulatorBackend(problem.topology, PaymentOptions()))
