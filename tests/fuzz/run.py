@@ -75,13 +75,14 @@ def little_memory():
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
-def fuzz(seed, seconds, names=()):
+def fuzz(seed, seconds, names=(), most=2**62):
     """Give readers broken data, the same for the same seed.
 
     Args:
         seed: Where the random numbers start.
         seconds: How long, for all readers together.
         names: Readers; all of them by default.
+        most: Inputs for each of them at most.
 
     Returns:
         How many inputs each reader was given, and one finding for each fault.
@@ -96,7 +97,7 @@ def fuzz(seed, seconds, names=()):
                 with contextlib.suppress(ConfigError):  # some recipes are for other environments
                     reader.read(folder, data)  # compiles what it needs
             until = time.monotonic() + seconds / len(chosen)
-            while time.monotonic() < until:
+            while time.monotonic() < until and counts[name] < most:
                 data = mutated(rng, rng.choice(reader.seeds), reader.seeds)
                 counts[name] += 1
                 problem = outcome_of(reader, folder, data)

@@ -1,7 +1,6 @@
 """No reader of outside data crashes, hangs, or fails in words that are not ours."""
 
 import random
-import secrets
 from pathlib import Path
 
 import pytest
@@ -40,9 +39,7 @@ def test_what_was_found_is_refused_in_our_own_words(file, folder):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_broken_data_is_refused_whatever_the_seed():
-    seed = secrets.randbits(32)
-    print(f"python -m tests.fuzz --seed {seed}")
-    counts, findings = fuzz(seed, seconds=120)
+def test_more_broken_data_is_refused_in_our_own_words():
+    counts, findings = fuzz(20, seconds=120, most=1500)  # with a seed of your own: python -m tests.fuzz
     assert not findings
     assert all(counts.values())
