@@ -69,7 +69,16 @@ def network(request, run, home, lnd_binaries):
 
 @pytest.fixture(scope="module")
 def status(run, network) -> Callable[..., dict[str, Any]]:
-    return lambda code=0: json.loads(run("status", "--name", NAME, "--json", code=code).stdout)
+    def look(code: int = 0) -> dict[str, Any]:
+        """Ask until the status is as expected: on a busy machine a node may not answer in time."""
+        for _ in range(10):
+            done = run("status", "--name", NAME, "--json", code=None)
+            if done.returncode == code:
+                break
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    return look
 
 
 @pytest.fixture(scope="module")

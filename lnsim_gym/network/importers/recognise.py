@@ -52,6 +52,8 @@ def with_lists(document: Any) -> Document:
         if name is None:
             raise TopologyError(f"expected a network, got a JSON list of something else: readable are {READABLE}")
         return {"nodes": [], name: document}
+    if not isinstance(document, Mapping):
+        raise TopologyError(f"expected a network, got {str(document)[:40]!r}: readable are {READABLE}")
     found: Any = document
     for _ in range(_DEEPEST_WRAPPER):
         if not isinstance(found, Mapping) or any(key in found for key in (*_LISTS, *_OWN)):
