@@ -126,10 +126,8 @@ def _steps(trace: Trace, episode: TraceEpisode) -> Iterator[ActivityData]:
 
 def _with_policies(topology: Topology, line: StepLine) -> Topology:
     """Return a topology with the policies that a step changed."""
-    for done in line.done:
-        if done.policy_change is not None:
-            topology = topology.with_policy(done.policy_change.direction, done.policy_change.policy)
-    return topology
+    changes = (done.policy_change for done in line.done)
+    return topology.with_policies({change.direction: change.policy for change in changes if change is not None})
 
 
 @dataclass(slots=True)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
+from lnsim_gym.backends.lnd.nodes.folders import write_private
 from lnsim_gym.backends.lnd.nodes.launchers.attach import read_attach_file
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient
@@ -138,10 +138,8 @@ async def _payments(client: NodeClient) -> AsyncIterator[Message]:
 
 def _write(path: Path, messages: Sequence[Message]) -> None:
     """Write messages as JSON, one after the other."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        for message in messages:
-            told: dict[str, Any] = MessageToDict(
-                message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-            )
-            file.write(msgspec.json.encode(told) + b"\n")
+    told = (
+        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        for message in messages
+    )
+    write_private(path, b"\n".join(map(msgspec.json.encode, told)))

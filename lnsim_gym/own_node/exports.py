@@ -20,7 +20,7 @@ from lnsim_gym.errors import ConfigError, TopologyError
 from lnsim_gym.network.importers.channels import channel_number
 from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of, parse_json
 from lnsim_gym.network.importers.reading import as_utf8, unpacked
-from lnsim_gym.own_node.history import Failures, Forwards, Refills
+from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, Refills
 
 __all__ = [
     "Channel",
@@ -32,7 +32,6 @@ __all__ = [
     "read_refills",
 ]
 
-_NS: Final = 1_000_000_000
 _NUMBERS: Final = 2**64
 """Short channel ids are below; those of aliases begin beyond half of it."""
 _ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
@@ -90,7 +89,7 @@ class _Forward(msgspec.Struct):
     def row(self) -> tuple[int, ...]:
         """Return it as a row of ``Forwards``; before lnd 0.10 amounts were in sat only."""
         return (
-            self.timestamp_ns or _NS * self.timestamp,
+            self.timestamp_ns or SECOND_NS * self.timestamp,
             _number(self.chan_id_in),
             _number(self.chan_id_out),
             self.amt_in_msat or 1000 * self.amt_in,
@@ -118,7 +117,7 @@ class _CoreForward(msgspec.Struct):
             OverflowError: The time is beyond all.
         """
         amounts = (int(str(amount).removesuffix("msat") or 0) for amount in (self.in_msat, self.out_msat))
-        time_ns = round(_NS * (self.resolved_time or self.received_time))
+        time_ns = round(SECOND_NS * (self.resolved_time or self.received_time))
         return (time_ns, _number(self.in_channel), _number(self.out_channel), *amounts)
 
 
@@ -352,7 +351,7 @@ def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, 
                 if one.total_fees > _ALL_MSAT // 1000:
                     left_out["transactions whose fees cannot be true"] += 1
                 elif one.total_fees > 0:
-                    fees[one.tx_hash] = (_NS * one.time_stamp, one.total_fees)
+                    fees[one.tx_hash] = (SECOND_NS * one.time_stamp, one.total_fees)
     return fees
 
 
@@ -380,7 +379,7 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
     odd = _counting(left_out, "failed forwards that cannot be read")
     for when, chan_in, chan_out, amount_sat, detail in found:
         try:
-            time_ns = round(_NS * datetime.fromisoformat(str(when)).replace(tzinfo=UTC).timestamp())
+            time_ns = round(SECOND_NS * datetime.fromisoformat(str(when)).replace(tzinfo=UTC).timestamp())
             ends = (_number(str(chan_in)), _number(str(chan_out)))
             row = (time_ns, *ends, 1000 * int(amount_sat), int(detail == _INSUFFICIENT_BALANCE))
         except (ValueError, TypeError, OverflowError):

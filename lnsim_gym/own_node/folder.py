@@ -32,7 +32,7 @@ from lnsim_gym.own_node.exports import (
     read_history,
     read_refills,
 )
-from lnsim_gym.own_node.history import Failures, Forwards, Refills
+from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
 
 __all__ = ["NETWORK", "OwnNode", "import_node", "load_node"]
 
@@ -42,19 +42,17 @@ _NODE: Final = "node.json"
 _HISTORY: Final = "history.npz"
 _DAMAGED: Final = (ValueError, KeyError, TypeError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
 """What NumPy raises where a file of its own is not whole."""
-_NS: Final = 1_000_000_000
-_DAY_NS: Final = 86_400 * _NS
 
 
 class _Stored(msgspec.Struct, kw_only=True):
-    """What ``node.json`` holds."""
+    """What ``node.json`` holds: fields of ``OwnNode``, without its history."""
 
     name: str
     public_key: str
     imported_ns: int
-    channels: list[Channel]
+    channels: tuple[Channel, ...]
     chain_fees: dict[str, tuple[int, int]]
-    told: list[str]
+    told: tuple[str, ...]
     left_out: dict[str, int]
 
 
@@ -109,7 +107,7 @@ def import_node(
         ConfigError: A file is not what it should be, the files are of different nodes, or ``out`` is something else.
     """
     now_ns = time.time_ns() if now_ns is None else now_ns
-    latest_ns = now_ns + _DAY_NS
+    latest_ns = now_ns + DAY_NS
     left_out: Counter[str] = Counter()
     around, listed = read_documents(graph), read_documents(channels)  # once, as both may be pipes
     held = read_channels(listed, channels, left_out)
@@ -178,15 +176,7 @@ def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[
 
 def _write(node: OwnNode, topology: Topology, out: Path) -> None:
     """Write the folder beside its place, then put it there; a link is followed."""
-    stored = _Stored(
-        name=node.name,
-        public_key=node.public_key,
-        imported_ns=node.imported_ns,
-        channels=list(node.channels),
-        chain_fees=node.chain_fees,
-        told=list(node.told),
-        left_out=node.left_out,
-    )
+    stored = _Stored(**{name: getattr(node, name) for name in _Stored.__struct_fields__})
     try:
         out = out.expanduser().resolve(strict=False)
         if out.exists() and (not out.is_dir() or any(out.iterdir())) and _key_in(out) != node.public_key:
@@ -250,18 +240,7 @@ def load_node(folder: Path) -> OwnNode:
         ) from None
     except (msgspec.MsgspecError, *_DAMAGED) as problem:
         raise ConfigError(f"{folder} is damaged ({problem}): import the node again") from None
-    return OwnNode(
-        name=stored.name,
-        public_key=stored.public_key,
-        imported_ns=stored.imported_ns,
-        channels=tuple(stored.channels),
-        forwards=forwards,
-        failures=failures,
-        refills=refills,
-        chain_fees=stored.chain_fees,
-        told=tuple(stored.told),
-        left_out=stored.left_out,
-    )
+    return OwnNode(**msgspec.structs.asdict(stored), forwards=forwards, failures=failures, refills=refills)
 
 
 def _rows(table: UInt64) -> list[tuple[int, ...]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 
 from lnsim_gym.arrays import Bool, UInt64
 
-__all__ = ["Failures", "Forwards", "Refills"]
+__all__ = ["DAY_NS", "SECOND_NS", "Failures", "Forwards", "Refills"]
+
+SECOND_NS: Final = 1_000_000_000
+DAY_NS: Final = 86_400 * SECOND_NS
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import numpy as np
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node.exports import Channel
 from lnsim_gym.own_node.folder import OwnNode
+from lnsim_gym.own_node.history import DAY_NS, SECOND_NS
 
 __all__ = ["DEAD_DAYS", "Books", "ChannelBooks", "book"]
 
@@ -26,8 +27,6 @@ DEAD_DAYS: Final = 30.0
 """Days without a forward after which a channel is called dead."""
 IDLE_DAYS: Final = 7.0
 """Days without a forward after which it is called idle."""
-_SECOND_NS: Final = 1_000_000_000
-_DAY_NS: Final = 86_400 * _SECOND_NS
 
 
 class ChannelBooks(msgspec.Struct, kw_only=True):
@@ -116,7 +115,7 @@ class Books(msgspec.Struct, kw_only=True):
     @property
     def days(self) -> float:
         """Length of the time that is booked."""
-        return (self.end_ns - self.begin_ns) / _DAY_NS
+        return (self.end_ns - self.begin_ns) / DAY_NS
 
     @property
     def earned_msat(self) -> int:
@@ -159,26 +158,26 @@ def book(node: OwnNode, days: float = 30.0) -> Books:
     Raises:
         ConfigError: There is not one event to book, or ``days`` is below a second.
     """
-    if not days * _DAY_NS >= _SECOND_NS:
+    if not days * DAY_NS >= SECOND_NS:
         raise ConfigError(f"expected days above 0, a second at least, got {days:g}")
     times = [columns.time_ns for columns in (node.forwards, node.refills) if len(columns)]
     if not times:
         raise ConfigError("the history holds not one forward: there is nothing to book")
     first_ns = int(min(column[0] for column in times))
     end_ns = max(node.imported_ns, *(int(column[-1]) for column in times))
-    earliest_ns = min(first_ns - 1, end_ns - _DAY_NS)
-    begin_ns = end_ns - round(min(days * _DAY_NS, end_ns - earliest_ns))
+    earliest_ns = min(first_ns - 1, end_ns - DAY_NS)
+    begin_ns = end_ns - round(min(days * DAY_NS, end_ns - earliest_ns))
     ledgers = {channel.number: _Ledger(_opened(channel)) for channel in node.channels}
     events = list(_events(node))
     for number, moved_msat in _moved(events).items():
         ledger = ledgers.setdefault(number, _Ledger(_closed(number)))
         ledger.lots.append(_Lot(max(0, 1000 * ledger.books.local_sat - moved_msat)))
-    daily = np.zeros((int(np.ceil((end_ns - begin_ns) / _DAY_NS)), 3), np.int64)
+    daily = np.zeros((int(np.ceil((end_ns - begin_ns) / DAY_NS)), 3), np.int64)
     for event in events:
         is_booked = event.time_ns > begin_ns
         _enter(event, ledgers, is_booked)
         if is_booked:
-            day = -1 - (end_ns - event.time_ns) // _DAY_NS
+            day = -1 - (end_ns - event.time_ns) // DAY_NS
             daily[day, 1 if event.is_refill else 0] += event.fee_msat
     other_chain_sat = _enter_chain(node, ledgers, (begin_ns, end_ns), daily)
     _enter_failures(node, ledgers, begin_ns)
@@ -261,8 +260,8 @@ class _Ledger:
         books = self.books
         books.unsold_msat = sum(lot.left_msat for lot in self.lots if lot.is_refill)
         if self.last_ns:
-            books.idle_days = (end_ns - self.last_ns) / _DAY_NS
-        quiet_days = books.idle_days if books.idle_days is not None else (end_ns - first_ns) / _DAY_NS
+            books.idle_days = (end_ns - self.last_ns) / DAY_NS
+        quiet_days = books.idle_days if books.idle_days is not None else (end_ns - first_ns) / DAY_NS
         if not books.is_open:
             books.state = "closed"
         elif not books.is_active:
@@ -347,7 +346,7 @@ def _enter_chain(
     for transaction, (time_ns, fee_sat) in node.chain_fees.items():
         if not begin_ns < time_ns <= end_ns:
             continue
-        daily[-1 - (end_ns - time_ns) // _DAY_NS, 2] += 1000 * fee_sat
+        daily[-1 - (end_ns - time_ns) // DAY_NS, 2] += 1000 * fee_sat
         if transaction in openings:
             ledgers[openings[transaction]].books.chain_sat += fee_sat
         else:
