@@ -83,6 +83,11 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     refuses it and back, as it does on idle nodes."""
     max_parts: Annotated[int, Range(1, MAX_PARTS)] = 1
     """Most parts a payment may be split into."""
+    attempt_cost_sat: Annotated[int, Range(1, 1_000_000)] = 100
+    """What a failed attempt counts as much as, in sat of fees (lnd: ``routerrpc.attemptcost``): the more it is, the more
+    do senders pay to pass fewer nodes, and nodes that they know to forward."""
+    attempt_cost_ppm: Annotated[int, Range(0, 100_000)] = 1_000
+    """The same in millionths of the amount, on top (lnd: ``routerrpc.attemptcostppm``)."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
     """Whether senders forget what they learned before each payment, or only at reset; meanwhile failures fade with
     time, in both worlds by the clock of ``traffic.seconds_per_payment``."""

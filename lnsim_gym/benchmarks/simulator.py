@@ -213,7 +213,7 @@ def _rates(load: _Load, episode: int, runs: int, seconds: float) -> tuple[list[f
     """Return payments per CPU-second of each run, the share that settled and the mean number of attempts."""
     options = PaymentOptions()
     network = compile_network(load.topology)
-    scratch = make_scratch(network)
+    scratch = make_scratch(network, options)
     memory = make_memory(network, options)
     settings = make_settings(options)
     outcomes = make_outcomes(episode, 1)

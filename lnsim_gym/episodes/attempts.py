@@ -80,7 +80,7 @@ class AttemptCounter:
         memory = make_memory(network, self._options)
         memory.draws[0] = draws
         # Of no use, and large, where attempts are never asked for.
-        self._scratch = self._scratch or make_scratch(self._networks)
+        self._scratch = self._scratch or make_scratch(self._networks, self._options)
         pay_batch(network, balances_msat, self._scratch, memory, make_settings(self._options), payments, outcomes)
         return outcomes
 

@@ -44,7 +44,9 @@ class BackendEpisodes(Episodes):
         task = problem.task
         # A network of its own, as its policies may change.
         variants = make_variants(problem.config, [problem.topology], [problem.traffic], linked=problem.is_linked)
-        self._state = make_state(problem.config, variants, self.columns, self.places, own_policies=False)
+        self._state = make_state(
+            problem.config, variants, self.columns, self.places, own_policies=False, draws_payments=False
+        )
         self._bound = BoundState(self._state, example_state())
         self._bound_task = BoundState(task.compiled_state([task]), task.kernels.example)
 

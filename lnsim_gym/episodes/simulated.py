@@ -65,15 +65,22 @@ class SimulatedEpisodes(Episodes):
             [variant.traffic for variant in problem.variants],
             linked=problem.is_linked,
         )
-        own_policies = problem.task.changes_policies
-        state = make_state(problem.config, self._variants, self.columns, self.places, own_policies=own_policies)
+        task = problem.task
+        state = make_state(
+            problem.config,
+            self._variants,
+            self.columns,
+            self.places,
+            own_policies=task.changes_policies,
+            draws_payments=task.draws_payments,
+        )
         kernels = problem.task.kernels
         step_networks = kernels.step_in_parts if problem.config.payment.max_parts > 1 else kernels.step
         if problem.is_linked:
             step_networks = kernels.step_linked
         self._state = state
         self._attempts = AttemptCounter(state.networks, problem.config.payment)
-        shares = [state, *(with_scratch(state) for _ in range(self.threads - 1))]
+        shares = [state, *(with_scratch(state, problem.config.payment) for _ in range(self.threads - 1))]
         self._bound_shares = [BoundState(share, example_state()) for share in shares]
         self._bound_task = BoundState(tasks[0].compiled_state(tasks), kernels.example)
         edges = np.linspace(0, networks, self.threads + 1).astype(int).tolist()

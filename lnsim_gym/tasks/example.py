@@ -21,4 +21,4 @@ def example_state() -> LoopState:
     config = EnvironmentConfig(payments_per_step=1)
     columns = StepColumns.zeros(Sizes(2, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0), 1)
     variants = make_variants(config, [topology], [compile_traffic(config.traffic, topology)], linked=False)
-    return make_state(config, variants, columns, Places.zeros(1), own_policies=False)
+    return make_state(config, variants, columns, Places.zeros(1), own_policies=False, draws_payments=False)

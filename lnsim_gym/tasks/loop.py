@@ -316,10 +316,12 @@ def _pay_all(pay_one: Any, network_at_index: Any, address: Any, index: Any) -> N
     settings, outcomes = read(address, "settings"), _outcomes_at(address, index)
     source, destination = read(address, "columns.source")[index], read(address, "columns.destination")[index]
     amount_msat = read(address, "columns.amount_msat")[index]
-    time_ms = read(address, "columns.time_ms")[index]
+    time_ms, limits_ppm = read(address, "columns.time_ms")[index], read(address, "columns.fee_limit_ppm")[index]
     for payment in range(read(address, "columns.due")[index]):
         amount, ends = amount_msat[payment], (source[payment], destination[payment])
         limit, now = fee_limit_msat(settings, amount), time_ms[payment]
+        if limits_ppm.shape[0] > 0 and amount > 1000 * settings.fee_limit_base_sat:
+            limit = min(limit, amount * limits_ppm[payment] // 1_000_000)
         pay_one(network, balances, scratch, memory, settings, ends[0], ends[1], amount, limit, now, outcomes, payment)
 
 

@@ -100,6 +100,7 @@ class Columns(NamedTuple):
     cumulative: Float64  # (networks, 2, nodes) those weights
     now_ms: Int64  # (networks,) simulated time at which the next step begins, since the episode began
     time_ms: Int64  # (networks, payments) simulated time of each payment of the step
+    fee_limit_ppm: Int64  # (networks, payments) most fees of each in ppm, if the task draws payments; else (networks, 0)
     spendable_msat: Int64  # (networks, directions)
     served_from_msat: Int64  # (networks, directions) balances before the last step's payments
     served_draws: UInt64  # (networks,) ``Memory.draws`` before them
@@ -160,7 +161,13 @@ def make_variants(
 
 
 def make_state(
-    config: EnvironmentConfig, variants: Variants, columns: StepColumns, places: Places, *, own_policies: bool
+    config: EnvironmentConfig,
+    variants: Variants,
+    columns: StepColumns,
+    places: Places,
+    *,
+    own_policies: bool,
+    draws_payments: bool,
 ) -> LoopState:
     """Lay out the state of a batch of episodes around the runner's own arrays.
 
@@ -170,6 +177,7 @@ def make_state(
         columns: Columns of the runner, which the state shares.
         places: The runner's places, shared too.
         own_policies: Whether each network gets policies of its own, which may change within an episode.
+        draws_payments: Whether the task draws the payments itself, with fee limits of their own.
     """
     networks = variants.networks
     count, channels = len(places.seeds), variants.starts.owned_total_msat.shape[1]
@@ -183,7 +191,7 @@ def make_state(
         programs=variants.programs,
         starts=variants.starts,
         memories=make_memory(networks, config.payment, count),
-        scratch=make_scratch(networks),
+        scratch=make_scratch(networks, config.payment),
         settings=_settings(config.payment, channels, watches=columns.forwards.shape[1] > 0),
         own_policies=int(own_policies),
         columns=Columns(
@@ -196,6 +204,7 @@ def make_state(
             cumulative=zeros((count, 2, nodes), np.float64),
             now_ms=zeros(count, np.int64),
             time_ms=zeros((count, columns.source.shape[1]), np.int64),
+            fee_limit_ppm=zeros((count, columns.source.shape[1] if draws_payments else 0), np.int64),
             spendable_msat=zeros((count, directions), np.int64),
             served_from_msat=zeros((count, directions), np.int64),
             served_draws=zeros(count, np.uint64),
@@ -205,9 +214,9 @@ def make_state(
     )
 
 
-def with_scratch(state: LoopState) -> LoopState:
+def with_scratch(state: LoopState, options: PaymentOptions) -> LoopState:
     """Return the same state with working space of its own, for one more thread."""
-    return state._replace(scratch=make_scratch(state.networks))
+    return state._replace(scratch=make_scratch(state.networks, options))
 
 
 def _settings(options: PaymentOptions, channels: int, *, watches: bool) -> Settings:

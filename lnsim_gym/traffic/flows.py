@@ -34,6 +34,7 @@ class FlowProgram(NamedTuple):
     cumulative: Float64  # (flows,) running sums of the flows' weights
     median_sat: Float64  # (flows,) median amount
     log_sd: Float64  # (flows,) standard deviation of the logarithm of amounts
+    fee_limit_ppm: Int64  # (flows,) most that they pay in fees, in millionths of the amount
     active_share: Float64  # (flows,) share of the time that a flow is active
     spell_ms: Int64  # (flows,) how long it stays active or not
     normal_table: Float64  # (TABLE_CELLS + 1,) standard normal quantiles
@@ -73,6 +74,7 @@ def draw_flows(
     amount_msat: Any,
     description: Any,
     time_ms: Any,
+    fee_limit_ppm: Any,
 ) -> Any:
     """Draw the payments of one step, in the order in which they arrive.
 
@@ -86,6 +88,7 @@ def draw_flows(
         amount_msat: Filled with whole sat amounts in msat, shape (payments,).
         description: Filled with indices into ``DESCRIPTIONS``, shape (payments,).
         time_ms: Filled with times since the clock began, in ms, shape (payments,).
+        fee_limit_ppm: Filled with what is paid in fees at most, in millionths of the amount, shape (payments,).
 
     Returns:
         How many there are; those beyond the room for them are left out.
@@ -112,7 +115,7 @@ def draw_flows(
         source[due], destination[due] = program.source[flow], program.destination[flow]
         amount_msat[due] = 1000 * between(np.int64(1), amount_sat, program.max_amount_sat)
         description[due] = np.int64(uniform(state) * DESCRIPTION_COUNT)
-        time_ms[due] = clock_ms
+        time_ms[due], fee_limit_ppm[due] = clock_ms, program.fee_limit_ppm[flow]
         state = advance(state)
         due += 1
     return due
@@ -121,12 +124,12 @@ def draw_flows(
 @kernel
 def _draw(program: Any, seed: Any, episode: Any, step: Any, batch: Any) -> int:
     """Draw the payments of a step; see ``draw_flows``."""
-    due: int = draw_flows(program, seed, episode, step, batch[0], batch[1], batch[2], batch[3], batch[4])
+    due: int = draw_flows(program, seed, episode, step, batch[0], batch[1], batch[2], batch[3], batch[4], batch[5])
     return due
 
 
-def batch_of(program: FlowProgram, payments: int, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64]:
-    """Return the payments of a step and when they arrive, in ms since the clock began.
+def batch_of(program: FlowProgram, payments: int, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
+    """Return the payments of a step, when they arrive, in ms since the clock began, and their fee limits in ppm.
 
     Args:
         program: The market.
@@ -135,7 +138,7 @@ def batch_of(program: FlowProgram, payments: int, seed: int, episode: int, step:
         episode: Index of the episode since that seed.
         step: Index of the step since the clock began.
     """
-    columns = tuple(np.zeros(payments, np.int64) for _ in range(5))
+    columns = tuple(np.zeros(payments, np.int64) for _ in range(6))
     due = _draw(program, np.uint64(seed % 2**64), episode, step, columns)
-    source, destination, amount_msat, description, time_ms = (column[:due] for column in columns)
-    return PaymentBatch(source, destination, amount_msat, description), time_ms
+    *payments, time_ms, fee_limit_ppm = (column[:due] for column in columns)
+    return PaymentBatch(*payments), time_ms, fee_limit_ppm

@@ -8,8 +8,8 @@ steps. Pairs that would pay more are drawn more often. All other demand is left 
 others is drawn (``tasks.operator``).
 
 Cheapest is meant as LND's senders see it (routing/pathfind.go): fees, 15 billionths of the amount for each block of
-time lock, and for each hop what its chance to fail costs by the default attempt cost (100 sat and 0.1 %) and the
-a-priori probability of 60 %.
+time lock, and for each hop what its chance to fail costs by the attempt cost of ``PaymentOptions`` and the a-priori
+probability of 60 %.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from lnsim_gym.compiled import fused, kernel
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.fields import check_ranges
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.traffic.flows import DAY_MS, HOUR_MS, FlowProgram
 from lnsim_gym.traffic.kernels import TABLE_CELLS
 from lnsim_gym.traffic.models import Demand, MarketTraffic
@@ -32,9 +33,6 @@ __all__ = ["Flows", "compile_market", "draw_flow_pairs"]
 
 RISK_PER_BLOCK: Final = 15e-9
 """LND's ``DefaultRiskFactorBillionths``."""
-ATTEMPT_COST_MSAT: Final = 100_000
-ATTEMPT_COST_SHARE: Final = 0.001
-"""LND's ``DefaultAttemptCost`` and ``DefaultAttemptCostPPM``."""
 APRIORI_PROBABILITY: Final = 0.6
 _DESTINATIONS: Final = 150
 """Receivers of each kind of demand that routes are looked for to: enough to fill the pairs."""
@@ -50,14 +48,18 @@ class Flows(NamedTuple):
     destination: Int64  # (flows,)
     reservation_msat: Float64  # (flows,) what they would pay the node at most for their median amount
     weight: Float64  # (flows,) share of all payments while all are active
+    fee_limit_ppm: Int64  # (flows,) what they pay in fees at most, in millionths of the amount
     kind: Int64  # (flows,) place among ``_kinds``
 
 
-def compile_market(model: MarketTraffic, topology: Topology, own: int, step_ms: int) -> FlowProgram:
+def compile_market(
+    model: MarketTraffic, payment: PaymentOptions, topology: Topology, own: int, step_ms: int
+) -> FlowProgram:
     """Compile the demand around a node.
 
     Args:
         model: Settings.
+        payment: How payments are sent.
         topology: The network.
         own: The node.
         step_ms: Length of a step in ms of simulated time.
@@ -66,7 +68,7 @@ def compile_market(model: MarketTraffic, topology: Topology, own: int, step_ms: 
         ConfigError: No pair could pay through the node.
     """
     check_ranges(model, "traffic: ")
-    flows = draw_flow_pairs(model, topology, own)
+    flows = draw_flow_pairs(model, payment, topology, own)
     kinds = [_kinds(model)[index] for index in flows.kind.tolist()]
     active = np.array([kind.active_share for kind in kinds])
     mean_share = float((active * flows.weight).sum() / flows.weight.sum())
@@ -76,6 +78,7 @@ def compile_market(model: MarketTraffic, topology: Topology, own: int, step_ms: 
         cumulative=np.cumsum(flows.weight),
         median_sat=np.array([kind.median_amount_sat for kind in kinds], np.float64),
         log_sd=np.array([kind.amount_log_sd for kind in kinds], np.float64),
+        fee_limit_ppm=flows.fee_limit_ppm,
         active_share=active,
         spell_ms=np.array([max(1, round(HOUR_MS * kind.spell_hours)) for kind in kinds], np.int64),
         normal_table=normal_table(TABLE_CELLS).copy(),
@@ -91,7 +94,7 @@ def _kinds(model: MarketTraffic) -> tuple[Demand, ...]:
     return model.retail, model.merchants, model.exchanges
 
 
-def draw_flow_pairs(model: MarketTraffic, topology: Topology, own: int) -> Flows:
+def draw_flow_pairs(model: MarketTraffic, payment: PaymentOptions, topology: Topology, own: int) -> Flows:
     """Draw the pairs that could pay through a node, and how much they pay.
 
     Raises:
@@ -115,11 +118,12 @@ def draw_flow_pairs(model: MarketTraffic, topology: Topology, own: int) -> Flows
             continue
         pairs = max(1, round(model.pairs * share / sum(each.weight for each in _kinds(model))))
         found = _pairs_through(
-            topology, own, demand.median_amount_sat, sends * senders, receives * receivers, pairs, rng
+            topology, payment, own, demand.median_amount_sat, sends * senders, receives * receivers, pairs, rng
         )
         weight = np.exp(model.weight_spread * rng.standard_normal(len(found[0])))
         weight *= share / max(weight.sum(), 1e-300)
-        drawn.append(Flows(*found, weight, np.full(len(weight), kind)))
+        limit = np.exp(demand.fee_limit_log_sd * rng.standard_normal(len(weight))) * demand.median_fee_limit_ppm
+        drawn.append(Flows(*found, weight, np.minimum(limit, 1e6).astype(np.int64), np.full(len(weight), kind)))
     flows = Flows(*(np.concatenate(column) for column in zip(*drawn, strict=True))) if drawn else None
     if flows is None or not len(flows.source):
         raise ConfigError(
@@ -138,6 +142,7 @@ def _some(rng: np.random.Generator, nodes: int, share: float) -> Bool:
 
 def _pairs_through(
     topology: Topology,
+    payment: PaymentOptions,
     own: int,
     amount_sat: float,
     sends: Float64,
@@ -158,11 +163,11 @@ def _pairs_through(
     count = min(_DESTINATIONS, len(candidates))
     weight = receives[candidates]
     destinations = np.sort(rng.choice(candidates, count, replace=False, p=weight / weight.sum()))
-    around = _cost_msat(topology, destinations, amount_sat, without=own)
-    through = _cost_msat(topology, destinations, amount_sat, free=own)
+    around = _cost_msat(topology, payment, destinations, amount_sat, without=own)
+    through = _cost_msat(topology, payment, destinations, amount_sat, free=own)
     with np.errstate(invalid="ignore"):
         gain = around - through
-    gain[~np.isfinite(through)] = 0
+    gain[~np.isfinite(gain)] = 0
     worth_ppm = np.clip(1000 * gain / amount_sat, 0, _WORTH_PPM)
     chance = sends[None, :] * receives[destinations][:, None] * worth_ppm
     chance[:, own] = 0
@@ -177,12 +182,19 @@ def _pairs_through(
 
 
 def _cost_msat(
-    topology: Topology, destinations: Int64, amount_sat: float, *, without: int | None = None, free: int | None = None
+    topology: Topology,
+    payment: PaymentOptions,
+    destinations: Int64,
+    amount_sat: float,
+    *,
+    without: int | None = None,
+    free: int | None = None,
 ) -> Float64:
     """Return what an amount costs from every node to some, shape (destinations, nodes), infinite where nothing leads.
 
     Args:
         topology: The network.
+        payment: How payments are sent.
         destinations: Node indices.
         amount_sat: The amount, in sat; fees upon fees are left out.
         without: A node that is not passed through.
@@ -199,7 +211,8 @@ def _cost_msat(
     capacity_msat = 1000 * np.repeat(arrays.capacity_sat, 2)
     closed |= (np.minimum(most_msat, capacity_msat) < amount_msat) | (least_msat > amount_msat)
     closed &= arrays.source != free
-    hop_msat = (ATTEMPT_COST_MSAT + ATTEMPT_COST_SHARE * amount_msat) * (1 / APRIORI_PROBABILITY - 1)
+    attempt_msat = 1000 * payment.attempt_cost_sat + amount_msat * payment.attempt_cost_ppm / 1e6
+    hop_msat = attempt_msat * (1 / APRIORI_PROBABILITY - 1)
     first_hop = np.where(closed, np.inf, np.full(len(lock), hop_msat))
     if free is not None:
         fee_msat[arrays.source == free] = 0

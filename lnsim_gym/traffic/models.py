@@ -136,6 +136,11 @@ class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Median amount of a payment."""
     amount_log_sd: Annotated[float, Range(0, 10)] = 1.2
     """Standard deviation of the logarithm of amounts."""
+    median_fee_limit_ppm: Annotated[float, Range(0, 1_000_000)] = 500.0
+    """Median over pairs of what they pay in fees at most, in millionths of the amount; amounts up to
+    ``payment.fee_limit_base_sat`` may cost as much again."""
+    fee_limit_log_sd: Annotated[float, Range(0, 10)] = 0.8
+    """Standard deviation of its logarithm."""
     active_share: Annotated[float, Range(0, 1, above=True)] = 1.0
     """Share of the time that a pair pays at all."""
     spell_hours: Annotated[float, Range(0.1, 100_000)] = 240.0

@@ -11,6 +11,7 @@ from lnsim_gym.backends.simulator import prepare
 from lnsim_gym.backends.simulator.engine import compile_network, make_scratch, stack
 from lnsim_gym.benchmarks.simulator import GRAPHS, bench, bench_topology
 from lnsim_gym.network.generators import scale_free
+from lnsim_gym.payments import PaymentOptions
 from tests.oracle.network import OracleNetwork
 
 IR_OF_A_FRESH_COMPILE = """
@@ -57,17 +58,17 @@ def test_networks_too_large_for_all_hop_rows_leave_them_to_the_threads():
     topology = scale_free(2100, 2500, seed=1)
     network = compile_network(topology)
     assert network.hops.shape == (0, 2100)
-    assert make_scratch(network).work.hop_rows.hops.shape == (2100, 2100)
-    assert make_scratch(compile_network(scale_free(40, 60, seed=5))).work.hop_rows.hops.shape == (0, 40)
+    assert make_scratch(network, PaymentOptions()).work.hop_rows.hops.shape == (2100, 2100)
+    assert make_scratch(compile_network(scale_free(40, 60, seed=5)), PaymentOptions()).work.hop_rows.hops.shape == (0, 40)
 
 
 @pytest.mark.parametrize("senders", [10_000, 700, 1])
 def test_threads_spend_no_more_memory_on_hop_rows_than_allowed(monkeypatch, senders):
     networks = stack([compile_network(scale_free(2100, 2500, seed)) for seed in (1, 2)])
     monkeypatch.setattr(prepare, "HOP_TABLE_BYTES", senders * 2100 + 1)
-    assert len(make_scratch(networks).work.hop_rows.owner) == min(senders, 2 * 2100)
+    assert len(make_scratch(networks, PaymentOptions()).work.hop_rows.owner) == min(senders, 2 * 2100)
     monkeypatch.setattr(prepare, "HOP_TABLE_BYTES", 1)
-    assert len(make_scratch(networks).work.hop_rows.owner) == 1
+    assert len(make_scratch(networks, PaymentOptions()).work.hop_rows.owner) == 1
 
 
 def test_networks_of_one_shape_stack_and_keep_their_columns():

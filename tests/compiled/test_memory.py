@@ -168,7 +168,7 @@ def pay_some(rng, options):
     pay_batch(
         network,
         memory.copied(random_balances(rng, topology).ravel()),
-        make_scratch(network),
+        make_scratch(network, options),
         make_memory(network, options),
         make_settings(options),
         columns,

@@ -44,11 +44,16 @@ class CompiledNetwork:
         counts_attempts=1,
         gossip=None,
         gossip_key=0,
+        attempt_cost=(100, 1_000),
     ):
         self.network = with_room_for_changes(compile_network(topology, gossip=gossip))
         forget_changes(self.network, gossip_key)
-        self.scratch = make_scratch(self.network)
-        options = PaymentOptions(mission_control="per_episode" if remember else "per_payment")
+        options = PaymentOptions(
+            mission_control="per_episode" if remember else "per_payment",
+            attempt_cost_sat=attempt_cost[0],
+            attempt_cost_ppm=attempt_cost[1],
+        )
+        self.scratch = make_scratch(self.network, options)
         self.memory = make_memory(self.network, options)
         self.settings = Settings(0, 0, max_parts, timeout_ms, counts_attempts)
         self.outcomes = make_outcomes(1, max_parts, linked=self.network.links is not None)

@@ -154,7 +154,9 @@ class OracleNetwork:
         choose=None,
         gossip=None,
         gossip_key=0,
+        attempt_cost=(100, 1_000),
     ):
+        self.attempt_cost = attempt_cost
         self.choose = choose or SeededChoice()
         arrays = topology.arrays
         self.source = arrays.source.tolist()

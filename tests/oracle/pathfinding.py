@@ -3,8 +3,6 @@
 import heapq
 from dataclasses import dataclass
 
-ATTEMPT_COST_MSAT = 100_000
-ATTEMPT_COST_PPM = 1000
 MIN_PROBABILITY = 0.01
 RISK_FACTOR_BILLIONTHS = 15
 CLTV_LIMIT = 2016
@@ -71,7 +69,7 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     """Return the edges of the best route, source first.
 
     ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``known`` (policies),
-    ``capacity_msat`` and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
+    ``capacity_msat``, ``attempt_cost`` (sat, and ppm of the amount) and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
     """
     bandwidths = [network.bandwidth(direction ^ 1, 0) for direction in network.incoming[source]]
     if sum(bandwidths) < amount:
@@ -79,7 +77,7 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     if max(bandwidths, default=0) < amount:
         raise NoPathFound
 
-    attempt_cost = float(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
+    attempt_cost = float(1000 * network.attempt_cost[0] + amount * network.attempt_cost[1] // 1_000_000)
     cltv_limit = CLTV_LIMIT - FINAL_CLTV_DELTA - BLOCK_PADDING
     distance = {}
     heap = []

@@ -75,7 +75,7 @@ class SimulatorBackend(Backend):
         self._payment_ms = payment_ms
         self._spreads = gossip is not None
         self._network = with_room_for_changes(compile_network(topology, gossip=gossip))
-        self._scratch = make_scratch(self._network)
+        self._scratch = make_scratch(self._network, self.options)
         self._memory = make_memory(self._network, self.options)
         self._settings = make_settings(self.options)
         self._balances = topology.start_balances_msat().ravel()
@@ -172,7 +172,7 @@ class SimulatorBackend(Backend):
         policy = self._network.policy
         self._network = compile_network(self.topology, linked=True)
         self._network.policy[:] = policy
-        self._scratch = make_scratch(self._network)
+        self._scratch = make_scratch(self._network, self.options)
         self._memory = self._memory._replace(chance_ms=filled(self._memory.next.shape, -1, np.int64))
 
     def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:

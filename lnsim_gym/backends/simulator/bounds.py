@@ -12,12 +12,14 @@ from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY, SUCCESS_PROB
 from lnsim_gym.backends.simulator.layout import MAX_BOUND_HOPS, UNREACHABLE
 from lnsim_gym.compiled import fused, inlined, kernel, outlined
 
-__all__ = ["BOUND", "DETOUR", "MAX_DETOUR_HOPS", "build_hop_rows", "hops_from", "most_hops"]
+__all__ = ["BOUND", "DETOUR", "LEAST_COSTS_MSAT", "MAX_DETOUR_HOPS", "build_hop_rows", "hops_from", "most_hops"]
 
 MAX_DETOUR_HOPS: Final = 10
 """Hop distances from here on count as this many in ``DETOUR``."""
-ROUNDING: Final = 4e-5
-"""More than rounding to whole msat may cost per hop, in attempt costs, of which none is less than 100,000 msat."""
+LEAST_COSTS_MSAT: Final = 1_000, 100_000
+"""The least attempt cost that there is, and LND's default: bounds for that one are a little closer."""
+ROUNDING_MSAT: Final = 4
+"""More than rounding to whole msat may cost per hop."""
 
 
 def _bound_table() -> Float64:
@@ -44,17 +46,22 @@ BOUND: Final = _bound_table()
 def _detour_table() -> Float64:
     """Return a closer least cost of the path from the sender to a node than ``_bound_table``, in attempt costs.
 
-    Entry ``[H, a, h]`` is for targets ``H`` hops from the sender and nodes ``a`` hops from the target and ``h`` from
+    Entry ``[c, H, a, h]`` is for attempt costs of ``LEAST_COSTS_MSAT[c]`` and more, targets ``H`` hops from the sender and nodes ``a`` hops from the target and ``h`` from
     the sender, where no pair away from the sender is more likely than untried ones. From node to node ``a`` and ``h``
     change by one at most, and the probability so far is at most that of ``a`` hops: the least sum of what such steps
     cost cannot fall by more than a step costs.
     """
+    return np.stack([_detours_at(ROUNDING_MSAT / least_msat) for least_msat in LEAST_COSTS_MSAT])
+
+
+def _detours_at(rounding: float) -> Float64:
+    """Return ``_detour_table`` for attempt costs of which no hop loses more to rounding than this share."""
     size = MAX_DETOUR_HOPS + 1
     apart, back, ahead = np.indices((size, size, size))
     cost_so_far = HOP_PROBABILITY ** -back.astype(np.float64)
-    own_hop = cost_so_far * (1 / SUCCESS_PROBABILITY - 1) - ROUNDING
+    own_hop = cost_so_far * (1 / SUCCESS_PROBABILITY - 1) - rounding
     table = np.where((ahead == 1) & (back >= apart - 1) & (back > 0), own_hop, np.inf)
-    step = cost_so_far * (1 / HOP_PROBABILITY - 1) - ROUNDING
+    step = cost_so_far * (1 / HOP_PROBABILITY - 1) - rounding
     step[(back == 0) | (ahead == 0) | (back + ahead < apart)] = np.inf  # there are no such nodes
     for _ in range(4 * size):
         around = np.pad(table, ((0, 0), (1, 1), (1, 1)), constant_values=np.inf)

@@ -261,6 +261,7 @@ class Workspace(NamedTuple):
     outbound_fee_msat: Int64  # (nodes,) with links: what the node of a ``LABEL`` charges into its direction; else (0,)
     knowledge: Knowledge
     hop_rows: HopRows
+    attempt_cost: Int64  # (2,) what a failed attempt counts as much as: msat, and millionths of the amount
     htlcs: Int32 | None  # (channels,) non-dust HTLCs in flight; None, for code that need not look, when there are none
 
 
@@ -277,6 +278,7 @@ def quiet(work: Any) -> Any:
         work.outbound_fee_msat,
         work.knowledge,
         work.hop_rows,
+        work.attempt_cost,
         None,
     )
 

@@ -311,11 +311,12 @@ def _commitment_rows(arrays: NetworkArrays) -> Records:
     return rows
 
 
-def make_scratch(network: Network) -> Scratch:
+def make_scratch(network: Network, options: PaymentOptions) -> Scratch:
     """Make the working space of one thread.
 
     Args:
         network: The network it is for, or the stack of networks.
+        options: How payments are sent.
     """
     nodes = network.first_incoming.shape[-1] - 1
     directions = network.incoming.shape[-1]
@@ -329,6 +330,7 @@ def make_scratch(network: Network) -> Scratch:
         outbound_fee_msat=zeros(nodes if _has_links(network) else 0, np.int64),
         knowledge=_make_knowledge(network, nodes, directions),
         hop_rows=_make_hop_rows(network, nodes),
+        attempt_cost=copied(np.array([1000 * options.attempt_cost_sat, options.attempt_cost_ppm]), np.int64),
         htlcs=zeros(directions // 2, np.int32),
     )
     return Scratch(work, _make_parts())

@@ -28,7 +28,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, MAX_DETOUR_HOPS, hops_from
+from lnsim_gym.backends.simulator.bounds import BOUND, DETOUR, LEAST_COSTS_MSAT, MAX_DETOUR_HOPS, hops_from
 from lnsim_gym.backends.simulator.channels import can_add, spendable
 from lnsim_gym.backends.simulator.estimator import (
     HOP_PROBABILITY,
@@ -46,10 +46,6 @@ from lnsim_gym.payments import SURE_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
 
-ATTEMPT_COST_MSAT: Final = 100_000
-"""Fixed cost of an attempt (``DefaultAttemptCost``)."""
-ATTEMPT_COST_PPM: Final = 1000
-"""Proportional cost of an attempt (``DefaultAttemptCostPPM``)."""
 MIN_PROBABILITY: Final = 0.01
 """Paths less likely than this are dropped (``DefaultMinRouteProbability``)."""
 RISK_FACTOR_BILLIONTHS: Final = 15
@@ -76,8 +72,10 @@ LOOK_UP_COST: Final = 8
 """How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
+LEAST_GUESSED_MSAT: Final = 100_000.0
+"""What guesses take an attempt to cost where it costs less: fees alone then keep routes apart by as much."""
 FIRST_GUESS: Final = 1.1
-"""The first search gives up at this many attempt costs above the lower bound."""
+"""The first search gives up at this many attempt costs above the lower bound; see ``LEAST_GUESSED_MSAT``."""
 NEXT_GUESS: Final = 0.5
 """The next one at this many above the least that the one before left, each further one at twice as many."""
 LAST_GUESS: Final = 16.0
@@ -594,15 +592,17 @@ def find_route(
         apart = np.int64(MAX_BOUND_HOPS)
     boosted = work.knowledge.counter[BOOSTED]
     likely = SUCCESS_PROBABILITY if boosted else HOP_PROBABILITY
-    cost = np.float64(ATTEMPT_COST_MSAT + amount * ATTEMPT_COST_PPM // 1_000_000)
+    cost = np.float64(work.attempt_cost[0] + amount * work.attempt_cost[1] // 1_000_000)
+    guessed = cost if cost > LEAST_GUESSED_MSAT else LEAST_GUESSED_MSAT
     step = 1.0 / likely - 1.0
     # Most routes are hardly dearer than the bound allows, so a first search looks no further than that. Only if it
     # finds nothing do others look further, by and by. Once hops may be as likely as those known to pass, the bound
     # is too far below the routes for a guess to be worth its while.
-    limit, more = FAR, cost * NEXT_GUESS
+    limit, more = FAR, guessed * NEXT_GUESS
     if not boosted:
-        limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1] + FIRST_GUESS))
-    detours = DETOUR[apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
+        limit = np.int64(cost * (1.0 / likely + BOUND[0, apart, apart - 1]) + guessed * FIRST_GUESS)
+    usual = np.int64(cost >= LEAST_COSTS_MSAT[1])
+    detours = DETOUR[usual, apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
     hops_back, is_close, is_small = hops_to, False, network.hops.shape[0] > 0
     few = is_small and network.first_incoming.size <= MANY_NODES  # all of them are searched in no time
     show(network, network.links, work.knowledge)
@@ -625,7 +625,7 @@ def find_route(
             hops_back, is_close = _hops_back(network, work, sender, target)
         limit = np.int64(more + (limit if passed_by == FAR else passed_by))
         more *= 2.0
-        if not is_close or more > cost * LAST_GUESS:
+        if not is_close or more > guessed * LAST_GUESS:
             limit, is_close = FAR, False
     show_all(network, network.links, work.knowledge)
     if not reached:

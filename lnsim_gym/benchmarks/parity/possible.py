@@ -66,7 +66,7 @@ class Simulated:
         topology = topology if order is None else msgspec.structs.replace(topology, channels=channels)
         self._options = options
         self._network = compile_network(topology)
-        self._scratch = make_scratch(self._network)
+        self._scratch = make_scratch(self._network, options)
         self._memory = make_memory(self._network, options)
         self._settings = make_settings(options)._replace(drawn_times=1)
         self._outcomes = make_outcomes(1, options.max_parts, linked=self._network.links is not None)

@@ -107,7 +107,7 @@ def example() -> OperatorState:
     """Return a state with the types that every state has."""
     whole, real = np.zeros((1, 1), np.int64), np.zeros((1, 1))
     one, unit = np.zeros(1, np.int64), np.zeros(1)
-    flows: Any = (whole, whole, real, real, real, real, whole, real, unit, unit, one, one)
+    flows: Any = (whole, whole, real, real, real, whole, real, whole, real, unit, unit, one, one)
     others: Any = (np.zeros((1, 1), np.uint8), whole, whole, whole, real, unit, unit, unit, unit, one, unit, unit)
     return OperatorState(
         own=one,
@@ -183,6 +183,7 @@ def _flows_of(task: Any, variant: Any) -> Any:
         _mine(task, "flows.cumulative")[variant],
         _mine(task, "flows.median_sat")[variant],
         _mine(task, "flows.log_sd")[variant],
+        _mine(task, "flows.fee_limit_ppm")[variant],
         _mine(task, "flows.active_share")[variant],
         _mine(task, "flows.spell_ms")[variant],
         _mine(task, "flows.normal_table")[variant],
@@ -253,6 +254,7 @@ def _draw(address: Any, task: Any, index: Any) -> Any:
         read(address, "columns.amount_msat")[index],
         read(address, "columns.description")[index],
         read(address, "columns.time_ms")[index],
+        read(address, "columns.fee_limit_ppm")[index],
     )
     read(address, "columns.due")[index] = due
     return step_ms

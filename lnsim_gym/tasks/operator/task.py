@@ -107,7 +107,8 @@ class OperatorTask(Task):
     @cached_property
     def flows(self) -> FlowProgram:
         """The market around the own node."""
-        return compile_market(self.config.traffic, self.topology, self.own, self.config.step_ms)  # type: ignore[arg-type]
+        config = self.config
+        return compile_market(config.traffic, config.payment, self.topology, self.own, config.step_ms)  # type: ignore[arg-type]
 
     @cached_property
     def others(self) -> Others:
@@ -291,7 +292,7 @@ def _of_one_length(programs: list[FlowProgram]) -> list[FlowProgram]:
 def _padded(program: FlowProgram, more: int) -> FlowProgram:
     """Return a market with flows behind its own that never pay."""
     columns: dict[str, Any] = program._asdict()
-    for name in ("source", "destination", "cumulative", "median_sat", "log_sd", "active_share", "spell_ms"):
+    for name in ("source", "destination", "cumulative", "median_sat", "log_sd", "fee_limit_ppm", "active_share", "spell_ms"):
         columns[name] = np.pad(columns[name], (0, more), mode="edge")
     return FlowProgram(**columns)
 

@@ -28,9 +28,10 @@ randoms = st.randoms(use_true_random=False)
 
 
 def both(rng, *, public=False, **options):
-    """Make one random network twice: compiled, and in plain Python."""
+    """Make one random network twice: compiled, and in plain Python; senders differ in what they fear of attempts."""
     topology = random_topology(rng, public=public)
     balances = random_balances(rng, topology)
+    options["attempt_cost"] = rng.choice([(100, 1_000), (100, 1_000), (8, 79), (1, 0), (3_000, 0), (100, 20_000)])
     return topology, CompiledNetwork(topology, balances, **options), OracleNetwork(topology, balances, **options)
 
 
@@ -275,11 +276,12 @@ def test_every_channel_end_can_send_what_is_spendable_and_not_one_msat_more(rng)
         assert engine.send_over([direction], most) == expected
 
 
+@pytest.mark.parametrize("attempt_cost", [(100, 1_000), (8, 79), (1, 0)])
 @pytest.mark.parametrize("remember", [False, True])
-def test_the_guided_search_finds_the_routes_of_plain_dijkstra_on_a_network_of_150_nodes(remember):
+def test_the_guided_search_finds_the_routes_of_plain_dijkstra_on_a_network_of_150_nodes(remember, attempt_cost):
     topology = scale_free(150, 500, seed=2)
     rng = random.Random(2)
     balances = random_balances(rng, topology)
-    engine = CompiledNetwork(topology, balances, remember=remember)
-    oracle = OracleNetwork(topology, balances, remember=remember)
+    options = {"remember": remember, "attempt_cost": attempt_cost}
+    engine, oracle = CompiledNetwork(topology, balances, **options), OracleNetwork(topology, balances, **options)
     assert_same_payments(rng, topology, engine, oracle, 100, step_ms=5_000)

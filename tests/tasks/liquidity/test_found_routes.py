@@ -28,7 +28,7 @@ def test_the_first_route_is_that_of_lnds_search():
     arrays = topology.arrays
     start = topology.start_balances_msat().ravel()
     network = compile_network(topology)
-    scratch, memory = make_scratch(network), make_memory(network, PaymentOptions())
+    scratch, memory = make_scratch(network, PaymentOptions()), make_memory(network, PaymentOptions())
     rng = np.random.default_rng(1)
     found = 0
     for _ in range(400):
