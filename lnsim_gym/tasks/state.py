@@ -100,7 +100,9 @@ class Columns(NamedTuple):
     cumulative: Float64  # (networks, 2, nodes) those weights
     now_ms: Int64  # (networks,) simulated time at which the next step begins, since the episode began
     time_ms: Int64  # (networks, payments) simulated time of each payment of the step
-    fee_limit_ppm: Int64  # (networks, payments) most fees of each in ppm, if the task draws payments; else (networks, 0)
+    fee_limit_ppm: (
+        Int64  # (networks, payments) most fees of each in ppm, if the task draws payments; else (networks, 0)
+    )
     spendable_msat: Int64  # (networks, directions)
     served_from_msat: Int64  # (networks, directions) balances before the last step's payments
     served_draws: UInt64  # (networks,) ``Memory.draws`` before them

@@ -128,7 +128,9 @@ def _draw(program: Any, seed: Any, episode: Any, step: Any, batch: Any) -> int:
     return due
 
 
-def batch_of(program: FlowProgram, payments: int, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
+def batch_of(
+    program: FlowProgram, payments: int, seed: int, episode: int, step: int
+) -> tuple[PaymentBatch, Int64, Int64]:
     """Return the payments of a step, when they arrive, in ms since the clock began, and their fee limits in ppm.
 
     Args:

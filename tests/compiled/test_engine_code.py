@@ -59,7 +59,10 @@ def test_networks_too_large_for_all_hop_rows_leave_them_to_the_threads():
     network = compile_network(topology)
     assert network.hops.shape == (0, 2100)
     assert make_scratch(network, PaymentOptions()).work.hop_rows.hops.shape == (2100, 2100)
-    assert make_scratch(compile_network(scale_free(40, 60, seed=5)), PaymentOptions()).work.hop_rows.hops.shape == (0, 40)
+    assert make_scratch(compile_network(scale_free(40, 60, seed=5)), PaymentOptions()).work.hop_rows.hops.shape == (
+        0,
+        40,
+    )
 
 
 @pytest.mark.parametrize("senders", [10_000, 700, 1])

@@ -8,21 +8,23 @@ import pytest
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.public import public
+from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.traffic import DriftTraffic, MarketTraffic
 from lnsim_gym.traffic.flows import DAY_MS, batch_of
-from lnsim_gym.traffic.market import ATTEMPT_COST_MSAT, ATTEMPT_COST_SHARE, compile_market, draw_flow_pairs
+from lnsim_gym.traffic.market import compile_market, draw_flow_pairs
 from lnsim_gym.traffic.models import compile_traffic
 
 TOPOLOGY = public(nodes=120, own_channels=8, own_capacity_sat=30_000_000, seed=2)
 OWN = len(TOPOLOGY.nodes) - 1
 STEP_MS = DAY_MS // 4
 HOP_MSAT = 1 / 0.6 - 1
+PAYMENT = PaymentOptions(attempt_cost_sat=8, attempt_cost_ppm=79)
 
 
 def cheapest_msat(source, destination, amount_sat, through_own):
     """Return what an amount costs at least, its sender's own channels being free: Dijkstra's search from the end."""
     amount_msat, arrays = 1000 * amount_sat, TOPOLOGY.arrays
-    hop_msat = HOP_MSAT * (ATTEMPT_COST_MSAT + ATTEMPT_COST_SHARE * amount_msat)
+    hop_msat = HOP_MSAT * (1000 * PAYMENT.attempt_cost_sat + amount_msat * PAYMENT.attempt_cost_ppm / 1e6)
     best, queue = {}, [(0.0, destination, 0.0)]
     at_source = []
     while queue:
@@ -52,7 +54,7 @@ def cheapest_msat(source, destination, amount_sat, through_own):
 
 @pytest.fixture(scope="module")
 def flows():
-    return draw_flow_pairs(MarketTraffic(pairs=60), TOPOLOGY, OWN)
+    return draw_flow_pairs(MarketTraffic(pairs=60), PAYMENT, TOPOLOGY, OWN)
 
 
 def test_pairs_would_pay_the_node_what_the_way_around_costs_more(flows):
@@ -61,7 +63,7 @@ def test_pairs_would_pay_the_node_what_the_way_around_costs_more(flows):
         pair = int(flows.source[index]), int(flows.destination[index])
         amount_sat = amounts_sat[flows.kind[index]]
         around, through = (cheapest_msat(*pair, amount_sat, through_own) for through_own in (False, True))
-        assert around > through
+        assert np.inf > around > through
         assert flows.reservation_msat[index] == pytest.approx(around - through)
 
 
@@ -73,16 +75,24 @@ def test_the_node_itself_neither_pays_nor_is_paid(flows):
     assert set(flows.kind.tolist()) == {0, 1, 2}
 
 
+def test_half_of_the_pairs_pay_no_more_than_the_median_fee_limit_and_a_node_may_not_be_the_only_way():
+    flows = draw_flow_pairs(MarketTraffic(pairs=300), PAYMENT, TOPOLOGY, OWN)
+    assert np.isfinite(flows.reservation_msat).all()
+    assert 350 < np.median(flows.fee_limit_ppm) < 700
+    assert 0.5 < np.std(np.log(flows.fee_limit_ppm)) < 1.1
+
+
 def test_payments_arrive_as_often_as_asked_in_order_and_by_day_more_than_by_night():
-    program = compile_market(MarketTraffic(payments_per_day=200, day_swing=0.8), TOPOLOGY, OWN, STEP_MS)
+    program = compile_market(MarketTraffic(payments_per_day=200, day_swing=0.8), PAYMENT, TOPOLOGY, OWN, STEP_MS)
     counts, hours = [], []
     for seed in range(25):
         for step in range(32):
-            batch, time_ms = batch_of(program, 500, seed, 0, step)
+            batch, time_ms, limit_ppm = batch_of(program, 500, seed, 0, step)
             assert (np.diff(time_ms) >= 0).all()
             assert ((time_ms >= step * STEP_MS) & (time_ms < (step + 1) * STEP_MS)).all()
             assert (batch.amount_msat % 1000 == 0).all()
             assert (batch.amount_msat >= 1000).all()
+            assert np.isin(limit_ppm, program.fee_limit_ppm).all()
             counts.append(len(time_ms))
             hours += (time_ms % DAY_MS / DAY_MS * 24).tolist()
     assert 0.9 < np.mean(counts) * 4 / 200 < 1.1
@@ -92,10 +102,10 @@ def test_payments_arrive_as_often_as_asked_in_order_and_by_day_more_than_by_nigh
 
 
 def test_a_step_is_the_same_whenever_it_is_drawn_and_room_for_payments_bounds_it():
-    program = compile_market(MarketTraffic(payments_per_day=200), TOPOLOGY, OWN, STEP_MS)
-    batch, time_ms = batch_of(program, 500, 3, 1, 7)
-    again, _ = batch_of(program, 500, 3, 1, 7)
-    fewer, fewer_ms = batch_of(program, 10, 3, 1, 7)
+    program = compile_market(MarketTraffic(payments_per_day=200), PAYMENT, TOPOLOGY, OWN, STEP_MS)
+    batch, time_ms, _ = batch_of(program, 500, 3, 1, 7)
+    again, *_ = batch_of(program, 500, 3, 1, 7)
+    fewer, fewer_ms, _ = batch_of(program, 10, 3, 1, 7)
     assert all(np.array_equal(one, other) for one, other in zip(batch, again, strict=True))
     assert len(fewer_ms) == 10
     assert np.array_equal(fewer_ms, time_ms[:10])
@@ -113,7 +123,7 @@ def test_pairs_that_are_active_a_tenth_of_the_time_pay_in_bursts():
     spread = {}
     for name, kinds in (("bursts", bursts), ("steady", steady)):
         model = MarketTraffic(**{kind: type(MarketTraffic().retail)(**of) for kind, of in kinds.items()}, pairs=5)
-        program = compile_market(model, TOPOLOGY, OWN, STEP_MS)
+        program = compile_market(model, PAYMENT, TOPOLOGY, OWN, STEP_MS)
         counts = [len(batch_of(program, 2000, seed, 0, step)[1]) for seed in range(10) for step in range(0, 80, 8)]
         spread[name] = np.std(counts) / np.mean(counts)
     assert spread["bursts"] > 2 * spread["steady"]
@@ -123,7 +133,7 @@ def test_a_node_that_nobody_could_pay_through_is_refused():
     channels = [{"initiator": "a", "peer": "b", "capacity_sat": 1_000_000}] * 2
     line = Topology.from_dict({"nodes": ["a", "b"], "channels": channels})
     with pytest.raises(ConfigError, match="no pair of nodes would pay through 'a'"):
-        draw_flow_pairs(MarketTraffic(), line, 0)
+        draw_flow_pairs(MarketTraffic(), PAYMENT, line, 0)
 
 
 def test_other_tasks_have_no_market():

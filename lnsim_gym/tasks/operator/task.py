@@ -292,7 +292,16 @@ def _of_one_length(programs: list[FlowProgram]) -> list[FlowProgram]:
 def _padded(program: FlowProgram, more: int) -> FlowProgram:
     """Return a market with flows behind its own that never pay."""
     columns: dict[str, Any] = program._asdict()
-    for name in ("source", "destination", "cumulative", "median_sat", "log_sd", "fee_limit_ppm", "active_share", "spell_ms"):
+    for name in (
+        "source",
+        "destination",
+        "cumulative",
+        "median_sat",
+        "log_sd",
+        "fee_limit_ppm",
+        "active_share",
+        "spell_ms",
+    ):
         columns[name] = np.pad(columns[name], (0, more), mode="edge")
     return FlowProgram(**columns)
 
