@@ -7,6 +7,8 @@ wheel (inside it) alike. What is in those folders is known to the rooms that rea
 from __future__ import annotations
 
 import os
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, get_args
 
@@ -14,7 +16,7 @@ import platformdirs
 
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 
-__all__ = ["DataFolder", "cache_dir", "data_folder", "expanded", "private_dir", "state_dir"]
+__all__ = ["DataFolder", "cache_dir", "data_folder", "expanded", "private_dir", "state_dir", "write_private"]
 
 DataFolder = Literal["envs", "agents", "compose"]
 """Name of a root folder that ships inside the wheel."""
@@ -91,3 +93,29 @@ def private_dir(path: str | os.PathLike[str]) -> Path:
             "set LNSIM_STATE_DIR and LNSIM_CACHE_DIR to folders of your own"
         ) from None
     return folder
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read, whole or not at all; what was there stays until it is.
+
+    A link is followed; what is no file, such as a pipe, is written to as it is.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    try:
+        place = path.expanduser().resolve()
+        if place.exists() and not place.is_file():
+            place.write_bytes(content)
+            return
+        descriptor, fresh = tempfile.mkstemp(prefix=f".{place.name[:100]}-", dir=place.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(fresh, place)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(fresh)
+            raise
+    except (OSError, RuntimeError) as problem:  # links that lead in a circle are a RuntimeError
+        raise ConfigError(f"cannot write {path}: {getattr(problem, 'strerror', None) or problem}") from None

@@ -30,7 +30,8 @@ def import_exports(
     history: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="`lncli fwdinghistory --max_events 50000`, in as many files as it takes.", metavar="HISTORY..."
+            help="`lncli fwdinghistory --max_events 50000`, or CSV; several files if it takes them.",
+            metavar="HISTORY...",
         ),
     ] = None,
     attach: Annotated[
@@ -47,7 +48,10 @@ def import_exports(
     ] = None,
     htlcs: Annotated[
         Path | None,
-        typer.Option("--htlcs", help="Failed forwards: LNDg's database, or Core Lightning's `listforwards`."),
+        typer.Option(
+            "--htlcs",
+            help="Failed forwards: a database of LNDg, ln-operator or circuitbreaker, or CLN's `listforwards`.",
+        ),
     ] = None,
     cut: Annotated[
         list[str] | None,
@@ -127,17 +131,10 @@ def _print_books(books: Books) -> None:
 
 def _write_page(books: Books, path: Path) -> None:
     """Write the page, for its owner only."""
-    import os
+    from lnsim_gym.paths import write_private
 
     try:
         from lnsim_gym.own_node.page import make_page
     except ImportError:
         raise MissingDependency('pictures need matplotlib: pip install "lnsim_gym[render]"') from None
-    page = make_page(books)
-    try:
-        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            if path.is_file():  # one that was there keeps its mode
-                path.chmod(0o600)
-            file.write(page)
-    except OSError as problem:
-        raise ConfigError(f"cannot write {path}: {problem.strerror}") from None
+    write_private(path, make_page(books).encode())

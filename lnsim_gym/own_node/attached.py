@@ -11,7 +11,6 @@ import msgspec
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
-from lnsim_gym.backends.lnd.nodes.folders import write_private
 from lnsim_gym.backends.lnd.nodes.launchers.attach import read_attach_file
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient
@@ -20,6 +19,7 @@ from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import run
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node.folder import OwnNode, import_node
+from lnsim_gym.paths import write_private
 
 __all__ = ["EXPORTS", "export_node", "import_attached", "read_node_file"]
 
@@ -70,7 +70,7 @@ def import_attached(file: Path, out: Path, *, failures: Path | None = None, cuts
     Args:
         file: TOML file that says where the node is; see ``read_node_file``.
         out: See ``import_node``; so are ``failures`` and ``cuts``.
-        failures: LNDg's database, or Core Lightning's ``listforwards``.
+        failures: See ``import_node``.
         cuts: What of the network is kept.
 
     Raises:

@@ -1,11 +1,13 @@
 """The files that programs of a node write, read: what fits is taken, what does not is counted by its cause.
 
 LND's ``lncli listchannels``, ``fwdinghistory``, ``listpayments`` and ``listchaintxns``; Core Lightning's
-``listforwards``; LNDg's database, which holds the failed forwards that LND itself forgets.
+``listforwards``; CSV of forwards; the databases of LNDg, ln-operator and circuitbreaker, which hold the failed
+forwards that LND itself forgets.
 """
 
 from __future__ import annotations
 
+import csv
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,11 +38,28 @@ _NUMBERS: Final = 2**64
 """Short channel ids are below; those of aliases begin beyond half of it."""
 _ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
 """All bitcoin that will ever be."""
-_INSUFFICIENT_BALANCE: Final = 6
-"""LND's ``FailureDetail`` of a forward that the node's own balance could not carry."""
 _TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
 """BOLT 4's code of the same, as Core Lightning tells it."""
 _SQLITE: Final = b"SQLite format 3\x00"
+_DATABASES: Final = {
+    # LNDg keeps LND's numbers, 6 for a balance that was too small, and amounts in sat.
+    "gui_failedhtlcs": "SELECT timestamp, chan_id_in, chan_id_out, 1000 * amount, failure_detail IS 6 FROM {}",
+    # ln-operator keeps failures of payments of the node's own, too.
+    "forward_fail_log": "SELECT coalesce(nullif(ts_ns, ''), 1000000000 * ts), chan_in, chan_out, amount_msat, "
+    "failure_detail IS 'INSUFFICIENT_BALANCE' FROM {} WHERE coalesce(event_type, '') IN ('', 'FORWARD')",
+    # circuitbreaker keeps no cause.
+    "forwarding_history": "SELECT resolved_time, incoming_channel, outgoing_channel, outgoing_amt_msat, 0 FROM {} "
+    "WHERE NOT settled",
+}
+"""By table, how failed forwards are read: time, both channels, msat, and whether the own balance was too small."""
+_CSV_COLUMNS: Final = (
+    ("timestamp_ns", "resolve_time_ns", "resolved_time"),
+    ("chan_id_in", "incoming_channel"),
+    ("chan_id_out", "outgoing_channel"),
+    ("amt_in_msat", "incoming_amt_msat"),
+    ("amt_out_msat", "outgoing_amt_msat"),
+)
+"""Names of the columns of ``Forwards`` in CSV: of an export of LND's history, and of circuitbreaker's table."""
 
 
 class Channel(msgspec.Struct):
@@ -166,17 +185,33 @@ def _number(text: str | int) -> int:
     return number if 0 < number < _NUMBERS else 0
 
 
+def _texts(path: Path) -> list[bytes]:
+    """Return the texts in a file in UTF-8, whatever compressed it and whatever encoding it had.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    try:
+        return [as_utf8(text) for text in unpacked(path.expanduser().read_bytes(), path.name).values()]
+    except OSError as problem:
+        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+    except TopologyError as problem:
+        raise ConfigError(f"{path}: {problem}") from None
+
+
 def read_documents(path: Path) -> list[Document]:
     """Return the tables of JSON in a file, whatever compressed it and whatever encoding it has.
 
     Raises:
         ConfigError: It cannot be read, or is no whole JSON.
     """
+    return _documents(_texts(path), path)
+
+
+def _documents(texts: Iterable[bytes], path: Path) -> list[Document]:
+    """Return the tables of JSON in some texts of a file."""
     try:
-        data = path.expanduser().read_bytes()
-        found = [one for text in unpacked(data, path.name).values() for one in parse_json(as_utf8(text))]
-    except OSError as problem:
-        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+        found = [one for text in texts for one in parse_json(text)]
     except TopologyError as problem:
         raise ConfigError(f"{path}: {problem}") from None
     except ValueError as problem:
@@ -237,7 +272,7 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
 
 
 def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> tuple[Forwards, Failures]:
-    """Read what was forwarded: ``lncli fwdinghistory``, in one file or several, or Core Lightning's ``listforwards``.
+    """Read what was forwarded: ``lncli fwdinghistory``, Core Lightning's ``listforwards``, or CSV; in several files.
 
     Args:
         paths: The files; what several of them hold counts once.
@@ -252,25 +287,88 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
     odd = _counting(left_out, "forwards that cannot be read")
     odd_failed = _counting(left_out, "failed forwards that cannot be read")
     for path in paths:
-        for key, entries in _entries(path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
-            if key == "forwarding_events":
-                rows = (one.row() for one in decode_entries(entries, _Forward, key, odd))
-                _take(settled, rows, now_ns, left_out)
-                continue
-            for one in decode_entries(entries, _CoreForward, key, odd):
-                if one.status not in ("settled", "failed", "local_failed"):
-                    continue
-                try:
-                    time_ns, chan_in, chan_out, in_msat, out_msat = row = one.row()
-                except (ValueError, OverflowError):
-                    odd("")
-                    continue
-                if one.status == "settled":
+        texts = _texts(path)
+        for text in filter(_is_csv, texts):
+            for is_settled, row in _csv_rows(text, path, odd):
+                if is_settled:
                     _take(settled, [row], now_ns, left_out)
-                    continue
-                is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
-                _take_failed(failed, (time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)), now_ns, odd_failed)
+                else:
+                    _take_failed(failed, (*row[:3], row[4], 0), now_ns, odd_failed)
+        documents = [text for text in texts if not _is_csv(text)]
+        for document in _documents(documents, path) if documents else ():
+            for key, entries in _lists(document, path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
+                if key == "forwarding_events":
+                    rows = (one.row() for one in decode_entries(entries, _Forward, key, odd))
+                    _take(settled, rows, now_ns, left_out)
+                else:
+                    entered = decode_entries(entries, _CoreForward, key, odd)
+                    _take_core(entered, (settled, failed), now_ns, left_out)
     return Forwards.of(list(settled)), Failures.of(list(failed))
+
+
+def _take_core(
+    entries: Iterable[_CoreForward],
+    taken: tuple[dict[tuple[int, ...], None], dict[tuple[int, ...], None]],
+    now_ns: int,
+    left_out: Counter[str],
+) -> None:
+    """Take what Core Lightning tells, settled forwards and failed ones."""
+    settled, failed = taken
+    odd = _counting(left_out, "forwards that cannot be read")
+    odd_failed = _counting(left_out, "failed forwards that cannot be read")
+    for one in entries:
+        if one.status not in ("settled", "failed", "local_failed"):
+            continue
+        try:
+            time_ns, chan_in, chan_out, in_msat, out_msat = row = one.row()
+        except (ValueError, OverflowError):
+            odd("")
+            continue
+        if one.status == "settled":
+            _take(settled, [row], now_ns, left_out)
+            continue
+        is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
+        _take_failed(failed, (time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)), now_ns, odd_failed)
+
+
+def _is_csv(text: bytes) -> bool:
+    """Whether a text is a table with a line of headings, rather than JSON."""
+    return b"," in text.partition(b"\n")[0] and not text.lstrip().startswith((b"{", b"["))
+
+
+def _csv_rows(text: bytes, path: Path, odd: Callable[[str], object]) -> Iterator[tuple[bool, tuple[int, ...]]]:
+    """Yield whether each forward was settled, and its row of ``Forwards``.
+
+    Raises:
+        ConfigError: Columns are missing, or it is not told which forwards were settled.
+    """
+    lines = csv.reader(text.decode(errors="replace").splitlines(), skipinitialspace=True)
+    headings = [heading.strip() for heading in next(lines)]
+    names = [next((name for name in known if name in headings), "") for known in _CSV_COLUMNS]
+    if not all(names):
+        lacking = " or ".join(_CSV_COLUMNS[names.index("")])
+        raise ConfigError(f"{path}: expected CSV of forwards with a column {lacking}, got {', '.join(headings)[:200]}")
+    if names[0] != "timestamp_ns" and "settled" not in headings:
+        raise ConfigError(
+            f"{path}: expected a column settled in CSV of circuitbreaker, without it nobody knows which forwards "
+            "failed: give its database with --htlcs, and lncli fwdinghistory as the history"
+        )
+    places = [headings.index(name) for name in names]
+    outcome = headings.index("settled") if "settled" in headings else None
+    try:
+        for line in lines:
+            if not line:
+                continue
+            try:
+                time_ns, chan_in, chan_out, in_msat, out_msat = (line[place].strip() for place in places)
+                is_settled = outcome is None or line[outcome].strip().lower() in ("1", "true")
+                row = (int(time_ns), _number(chan_in), _number(chan_out), int(in_msat), int(out_msat))
+            except (ValueError, IndexError):
+                odd("")
+                continue
+            yield is_settled, row
+    except csv.Error as problem:
+        raise ConfigError(f"{path} is no whole CSV ({problem}): export it again") from None
 
 
 def _take(
@@ -356,10 +454,10 @@ def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, 
 
 
 def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
-    """Read failed forwards: out of LNDg's database, or of Core Lightning's ``listforwards``.
+    """Read failed forwards: out of the database of LNDg, ln-operator or circuitbreaker, or as ``read_history`` does.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is none of them.
     """
     place = path.expanduser()
     try:
@@ -369,24 +467,42 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
         raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
     if not is_database:
         return read_history([path], now_ns, left_out)[1]
-    columns = "timestamp, chan_id_in, chan_id_out, amount, failure_detail"
-    try:
-        with closing(sqlite3.connect(f"{place.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            found = database.execute(f"SELECT {columns} FROM gui_failedhtlcs").fetchall()
-    except sqlite3.Error as problem:
-        raise ConfigError(f"{path}: expected LNDg's database, with a table gui_failedhtlcs: {problem}") from None
     rows: dict[tuple[int, ...], None] = {}
     odd = _counting(left_out, "failed forwards that cannot be read")
-    for when, chan_in, chan_out, amount_sat, detail in found:
+    for when, chan_in, chan_out, amount_msat, is_dry in _stored_failures(place):
         try:
-            time_ns = round(SECOND_NS * datetime.fromisoformat(str(when)).replace(tzinfo=UTC).timestamp())
-            ends = (_number(str(chan_in)), _number(str(chan_out)))
-            row = (time_ns, *ends, 1000 * int(amount_sat), int(detail == _INSUFFICIENT_BALANCE))
+            row = (_time_ns(when), _number(str(chan_in)), _number(str(chan_out)), int(amount_msat), int(is_dry))
         except (ValueError, TypeError, OverflowError):
             odd("")
             continue
         _take_failed(rows, row, now_ns, odd)
     return Failures.of(list(rows))
+
+
+def _stored_failures(path: Path) -> list[tuple[Any, ...]]:
+    """Return the failed forwards that a database holds; see ``_DATABASES``."""
+    expected = "LNDg's database, ln-operator's or circuitbreaker's"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            for table, query in _DATABASES.items():
+                if table in tables:
+                    return database.execute(query.format(table)).fetchall()
+    except sqlite3.Error as problem:
+        raise ConfigError(f"{path}: expected {expected}, whole: {problem}") from None
+    raise ConfigError(f"{path}: expected {expected}, with a table {', '.join(_DATABASES)}; it has none of them")
+
+
+def _time_ns(when: object) -> int:
+    """Return a time that a database holds, in nanoseconds, or as text of ISO 8601 in UTC.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    text = str(when)
+    if text.isdecimal():
+        return int(text)
+    return round(SECOND_NS * datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
 def _counting(left_out: Counter[str], cause: str) -> Any:

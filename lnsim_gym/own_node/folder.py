@@ -95,11 +95,11 @@ def import_node(
     Args:
         graph: ``lncli describegraph``.
         channels: ``lncli listchannels`` of the node.
-        history: ``lncli fwdinghistory``, in as many files as it took.
+        history: ``lncli fwdinghistory``, or another that ``read_history`` knows, in as many files as it took.
         out: Folder to make, for its owner only; one of the same node is replaced.
         payments: ``lncli listpayments``, for refills.
         chain: ``lncli listchaintxns``, for fees of transactions.
-        failures: LNDg's database, or Core Lightning's ``listforwards``, for failed forwards.
+        failures: Failed forwards, as ``read_failures`` knows them.
         cuts: What of the network is kept; see ``Topology.cut``.
         now_ns: When the exports were made, in nanoseconds since 1970; by default now.
 

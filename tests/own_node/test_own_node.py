@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import gymnasium as gym
 import numpy as np
@@ -13,11 +15,14 @@ import pytest
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node import book, import_node, load_node
+from lnsim_gym.own_node.attached import read_node_file
 from lnsim_gym.own_node.books_text import cells, sentences
 from lnsim_gym.own_node.page import make_page
+from lnsim_gym.paths import write_private
 from tests.own_node.exports import (
     BERT,
     CLEO,
+    DAY_NS,
     GONE,
     HISTORY,
     NOW_NS,
@@ -351,3 +356,107 @@ def test_exports_may_come_through_pipes(tmp_path):
         threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True).start()
     node = import_node(pipes["graph"], pipes["channels"], [pipes["history"]], tmp_path / "node", now_ns=NOW_NS)
     assert len(node.forwards) == len(HISTORY)
+
+
+OPERATOR_LOG = (
+    "forward_fail_log (ts INTEGER, ts_ns TEXT, chan_in TEXT, chan_out TEXT, event_type TEXT, amount_msat INTEGER"
+)
+BREAKER = (
+    "forwarding_history (resolved_time TIMESTAMP, settled BOOLEAN, incoming_channel INTEGER, outgoing_channel INTEGER"
+)
+AT_NS = NOW_NS - DAY_NS
+
+
+@pytest.mark.parametrize(
+    ("table", "rows", "taken"),
+    [
+        (
+            f"{OPERATOR_LOG}, failure_detail TEXT)",
+            [
+                (0, str(AT_NS), str(CLEO), str(BERT), "FORWARD", 5_000, "INSUFFICIENT_BALANCE"),
+                (AT_NS // 10**9 + 1, "", str(CLEO), str(BERT), "FORWARD", 6_000, "FEE_INSUFFICIENT"),
+                (0, str(AT_NS), "0", str(BERT), "SEND", 7_000, "INSUFFICIENT_BALANCE"),
+                (0, "soon", str(CLEO), str(BERT), "FORWARD", 8_000, ""),
+            ],
+            [[AT_NS, CLEO, BERT, 5_000, 1], [AT_NS + 10**9, CLEO, BERT, 6_000, 0]],
+        ),
+        (
+            f"{BREAKER}, outgoing_amt_msat INTEGER)",
+            [
+                (AT_NS, 0, CLEO, BERT, 5_000),
+                (AT_NS + 1, 1, CLEO, BERT, 6_000),
+                (None, 0, CLEO, BERT, 7_000),
+            ],
+            [[AT_NS, CLEO, BERT, 5_000, 0]],
+        ),
+    ],
+)
+def test_failed_forwards_come_from_other_databases(tmp_path, table, rows, taken):
+    files = write(tmp_path)
+    path = tmp_path / "failed.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"CREATE TABLE {table}")
+        database.executemany(f"INSERT INTO {table.split()[0]} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    arguments = (files["graph"], files["channels"], [files["history"]], tmp_path / "node")
+    node = import_node(*arguments, failures=path, now_ns=NOW_NS)
+    assert node.failures.rows().tolist() == taken
+    assert node.left_out == {"failed forwards that cannot be read": 1}
+
+
+def test_forwards_come_from_csv(tmp_path):
+    events = [["timestamp_ns", "chan_id_in", "chan_id_out", "amt_in_msat", "amt_out_msat", "fee_msat"]]
+    names = events[0][:5]
+    events += [[*(one[name] for name in names), one["fee_msat"]] for one in HISTORY]
+    quoted = "\n".join(",".join(f'"{cell}"' for cell in line) for line in events)
+    node = imported(tmp_path, history=quoted)
+    assert np.array_equal(node.forwards.rows(), imported(tmp_path).forwards.rows())
+    told = "resolved_time, settled, incoming_amt_msat, outgoing_amt_msat, incoming_channel, outgoing_channel\r\n"
+    lines = [(1, 5_007), (0, 5_008), ("true", 5_009)]
+    told += "".join(f"{AT_NS}, {settled}, {amount}, 5000, {CLEO}, {BERT}\r\n" for settled, amount in lines)
+    node = imported(tmp_path, history=f"{told}{AT_NS}, 1\n")
+    assert (node.forwards.in_msat.tolist(), node.failures.amount_msat.tolist()) == ([5_007, 5_009], [5_000])
+    assert (node.told[0], node.left_out) == ("failures", {"forwards that cannot be read": 1})
+
+
+@pytest.mark.parametrize(
+    ("history", "said"),
+    [
+        ("timestamp_ns,chan_id_in\n1,2\n", "with a column chan_id_out or outgoing_channel"),
+        ("add_time_ns,resolve_time_ns,chan_id_in,chan_id_out,amt_in_msat,amt_out_msat\n", "which forwards failed"),
+        (f"timestamp_ns,chan_id_in,chan_id_out,amt_in_msat,amt_out_msat\n{AT_NS},5,6,9,8\n", "another's history"),
+    ],
+)
+def test_csv_of_something_else_is_refused(tmp_path, history, said):
+    with pytest.raises(ConfigError, match=said):
+        imported(tmp_path, history=history)
+
+
+def test_private_files_are_whole_or_not_there(tmp_path, monkeypatch):
+    page = tmp_path / "page.html"
+    page.write_text("former")
+    page.chmod(0o644)
+    with pytest.raises(ConfigError, match="cannot write"):
+        write_private(tmp_path / "none" / "page.html", b"")
+    with pytest.raises(ConfigError, match="cannot write"):
+        write_private(tmp_path, b"")
+
+    def full(source, target):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        with pytest.raises(ConfigError, match=r"cannot write .*: No space left on device"):
+            write_private(page, b"new")
+    assert (page.read_text(), [one.name for one in tmp_path.iterdir()]) == ("former", ["page.html"])
+    write_private(page, b"new")
+    assert (page.read_text(), stat.S_IMODE(page.stat().st_mode)) == ("new", 0o600)
+
+
+@pytest.mark.parametrize("content", [b'{"nodes": []}', b"\x80\x81\x00", b"SQLite format 3\x00\xff", b"", b"a,b\n1,2\n"])
+def test_what_is_no_file_of_nodes_gets_one_message(tmp_path, content):
+    file = tmp_path / "node.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"node\.toml"):
+        read_node_file(file)
+    with pytest.raises(ConfigError, match="expected a TOML file"):
+        read_node_file(tmp_path)

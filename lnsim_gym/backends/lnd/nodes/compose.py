@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lnsim_gym.backends.lnd.nodes.flags import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG, alias
-from lnsim_gym.backends.lnd.nodes.folders import write_private
 from lnsim_gym.backends.lnd.nodes.programs import lnd_version
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.paths import private_dir
+from lnsim_gym.paths import private_dir, write_private
 
 __all__ = [
     "CHAIN_RPC_PORT",

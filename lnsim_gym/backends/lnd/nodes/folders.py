@@ -34,7 +34,6 @@ __all__ = [
     "records",
     "state_root",
     "unrecorded",
-    "write_private",
     "write_record",
 ]
 
@@ -86,17 +85,7 @@ def make_folder(name: str, nodes: int, override: str | None = None) -> Path:
 
 def write_record(record: NetworkRecord) -> None:
     """Write the record of a network into its folder, in one move, readable by its owner only."""
-    path = Path(record.folder) / RECORD_FILE
-    fresh = path.with_suffix(".new")
-    write_private(fresh, msgspec.json.encode(record))
-    fresh.replace(path)
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
+    paths.write_private(Path(record.folder) / RECORD_FILE, msgspec.json.encode(record))
 
 
 def records(override: str | None = None) -> Iterator[NetworkRecord]:

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
-from lnsim_gym.backends.lnd.nodes.folders import write_private
 from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
+from lnsim_gym.paths import write_private
 
 __all__ = ["load_chain", "save_chain"]
 

@@ -23,6 +23,7 @@ from lnsim_gym.backends.lnd.nodes.record import CHAIN, NetworkRecord
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError, LnsimError, MissingDependency
 from lnsim_gym.network import Topology
+from lnsim_gym.paths import write_private
 
 __all__ = ["DockerLauncher", "remove_leftovers"]
 
@@ -232,7 +233,7 @@ class DockerLauncher(Launcher):
             content = containers.read_file(container, inside)
             if content:
                 outside.parent.mkdir(mode=0o700, exist_ok=True)
-                folders.write_private(outside, content)
+                write_private(outside, content)
             return bool(content)
 
         self._wait(node, f"to write {inside}", ready)

@@ -25,6 +25,7 @@ from lnsim_gym.backends.lnd.nodes.record import CHAIN, ChainEndpoint, NetworkRec
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError, BackendLost, BringUpError
 from lnsim_gym.network import Topology
+from lnsim_gym.paths import write_private
 
 __all__ = ["ProcessLauncher"]
 
@@ -201,7 +202,7 @@ class ProcessLauncher(Launcher):
         folder.mkdir(exist_ok=True)
         secrets_file = folder / "btcd.conf"
         lines = ("[Application Options]", f"rpcuser={chain.user}", f"rpcpass={chain.password}", "")
-        folders.write_private(secrets_file, "\n".join(lines).encode())
+        write_private(secrets_file, "\n".join(lines).encode())
         arguments = (
             f"--configfile={secrets_file}",
             f"--datadir={folder / 'data'}",
@@ -242,7 +243,7 @@ class ProcessLauncher(Launcher):
             f"btcd.rpcpass={self._chain.password}",
             "",
         )
-        folders.write_private(secrets_file, "\n".join(lines).encode())
+        write_private(secrets_file, "\n".join(lines).encode())
         wumbo = (WUMBO_FLAG,) if self.record().topology.get("wumbo") else ()
         return [
             *LND_FLAGS,
