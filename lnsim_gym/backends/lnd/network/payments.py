@@ -21,6 +21,7 @@ from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.patience import patiently
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
+from lnsim_gym.backends.lnd.network.watch import NodeWatch
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
@@ -84,6 +85,8 @@ class Payer:
         self._settings = settings
         self._memory = memory
         self._remember = options.mission_control == "per_episode"
+        self.watch: NodeWatch | None = None
+        """Who counts what a node forwards, where one is watched."""
 
     async def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Backend.pay``.
@@ -187,6 +190,8 @@ class Payer:
 
     async def _book(self, payment: lightning_pb2.Payment) -> tuple[tuple[int, ...], ...]:
         """Book the settled parts of a payment, and return the directions that each of them went over."""
+        if self.watch is not None:
+            self.watch.expect(payment.htlcs)
         routes: list[tuple[int, ...]] = []
         for attempt in _settled(payment):
             directions = await self._forwards.directions(attempt.route)
