@@ -99,7 +99,12 @@ class Backend(ABC):
             self.set_policy(direction, policy)
 
     def rebalance_around(
-        self, leave: int, back: int, amount_msat: int, fee_limit_msat: int, attempts: int
+        self,
+        leave: int,  # noqa: ARG002
+        back: int,  # noqa: ARG002
+        amount_msat: int,  # noqa: ARG002
+        fee_limit_msat: int,  # noqa: ARG002
+        attempts: int,  # noqa: ARG002
     ) -> tuple[RebalanceResult, tuple[int, ...]]:
         """Send an amount out over one channel of a node and back over another; LND's pathfinding closes the cycle.
 
@@ -121,7 +126,7 @@ class Backend(ABC):
         """
         raise ConfigError(f"{type(self).__name__} finds no routes for rebalances: use pinned ones (rebalance)")
 
-    def watch(self, node: int) -> None:
+    def watch(self, node: int) -> None:  # noqa: ARG002
         """Count from now on what a node forwards, by its own account, and no other's any more.
 
         Args:
@@ -137,7 +142,7 @@ class Backend(ABC):
         """Return what the watched node forwarded since it was asked last, or since ``watch``.
 
         Returns:
-            A fresh array of shape (channels, len(FORWARD_COUNTS)), see ``payments``; 0 in channels that are not its own.
+            A fresh array of shape (channels, len(FORWARD_COUNTS)), see ``payments``; 0 in the channels of others.
 
         Raises:
             ConfigError: No node is watched.

@@ -69,7 +69,6 @@ class BackendEpisodes(Episodes):
         self._state.columns.now_ms[0] = 0
         self.steps[0] = 0
         columns.kept[:] = 0
-        columns.forwards[:] = 0
         columns.observation[:] = 0
         columns.balances_msat[0] = self.backend.balances_msat()
         if task.watched is not None:

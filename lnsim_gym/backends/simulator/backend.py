@@ -157,7 +157,9 @@ class SimulatorBackend(Backend):
         state = self._network, self._balances, self._scratch, self._memory
         amounts_msat = int(amount_msat), int(fee_limit_msat)
         ends = int(leave), int(back)
-        reason, fee_msat, position = send_found(*state, ends, amounts_msat, int(attempts), self._now_ms, found)
+        reason, fee_msat, position = send_found(
+            *state, ends, amounts_msat, int(attempts), self._now_ms, _NO_EARNINGS, found
+        )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
         result = RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
         return result, tuple(direction for direction in found.tolist() if direction >= 0)

@@ -35,8 +35,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.circular import send_around
@@ -204,6 +202,7 @@ def send_found(
     amounts_msat: tuple[int, int],
     attempts: int,
     now_ms: int,
+    earned_msat: Any,
     route: Any,
 ) -> tuple[int, int, int]:
     """Send over a route that is found, as ``send_around`` does.
@@ -217,11 +216,11 @@ def send_found(
         amounts_msat: Amount that is to arrive, and the most that may be paid in fees.
         attempts: Most routes to try.
         now_ms: Simulated time in ms.
+        earned_msat: As for ``send_around``.
         route: Filled, shape (MAX_ROUTE_HOPS,).
     """
     leave, back = ends
     amount_msat, fee_limit_msat = amounts_msat
-    nobody = np.zeros(0, np.int64)
     result: tuple[int, int, int] = send_around(
         network,
         balances,
@@ -233,7 +232,7 @@ def send_found(
         fee_limit_msat,
         attempts,
         now_ms,
-        nobody,
+        earned_msat,
         route,
     )
     return result

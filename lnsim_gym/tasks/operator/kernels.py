@@ -239,6 +239,7 @@ def _prepare(address: Any, task: Any, index: Any) -> None:
     variant = _variant(address, index)
     out = _mine(task, "out")[variant]
     read(address, "columns.watched")[index] = _mine(task, "own")[variant]
+    read(address, "columns.forwards")[index, :, :] = 0
     for channel in range(out.shape[0]):
         kept = _kept_of(address, index, channel)
         kept[CREDIT], kept[CHANGED] = _mine(task, "burst_ms"), -1

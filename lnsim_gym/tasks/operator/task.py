@@ -125,7 +125,9 @@ class OperatorTask(Task):
         from lnsim_gym.tasks.operator import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
 
         one = kernels.step_in_parts if self.config.payment.max_parts > 1 else kernels.step
-        return TaskKernels(kernels.example(), kernels.reset, one, one, one, kernels.observe, kernels.conclude, kernels.plan)
+        return TaskKernels(
+            kernels.example(), kernels.reset, one, one, one, kernels.observe, kernels.conclude, kernels.plan
+        )
 
     def compiled_state(self, variants: Sequence[OperatorTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""

@@ -57,9 +57,7 @@ class ForwardingHistory:
     async def _ask(self) -> dict[HtlcKey, lightning_pb2.ForwardingEvent]:
         """Ask for the latest events, and return those not seen before."""
         latest_s = max(self._seen_s.values(), default=0)
-        request = lightning_pb2.ForwardingHistoryRequest(
-            start_time=max(0, latest_s - _OVERLAP_S), num_max_events=_PAGE
-        )
+        request = lightning_pb2.ForwardingHistoryRequest(start_time=max(0, latest_s - _OVERLAP_S), num_max_events=_PAGE)
         fresh: dict[HtlcKey, lightning_pb2.ForwardingEvent] = {}
         while True:
             answer = await self._client.call(rpc.FORWARDING_HISTORY, request)
