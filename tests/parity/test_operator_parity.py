@@ -19,6 +19,7 @@ from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.thread import run
+from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Channel, ChannelPolicies, Policy, Topology
 from lnsim_gym.network.limits import max_value_in_flight_msat
@@ -30,7 +31,7 @@ STEPS = 6
 PER_RUN = ("reset_rung", "reset_seconds")
 """Entries of info on how the backend was made ready, which is each backend's own business."""
 SETTINGS = {
-    "payments_per_step": 12,
+    "payments_per_step": 10,
     "max_episode_steps": STEPS,
     "traffic": {"kind": "market", "payments_per_day": 200},
     "rebalances_per_step": 3,
@@ -164,6 +165,37 @@ def test_an_episode_is_the_same_on_real_nodes_and_its_ledger_is_lnds(played):
         assert got[1] == pytest.approx((ledger["income_msat"] - ledger["rebalance_fee_msat"]) / 1000, abs=1e-6)
         listed_sat, channels = own_funds_sat(env)
         assert 0 <= ledger["funds_msat"] - wallet_msat - 1000 * listed_sat < 1000 * channels  # it lists whole sat
+
+
+def test_rebalances_whose_route_is_found_end_alike(played):
+    env, seed, _ = played
+    env.reset(seed=seed)
+    rng, live, topology = fresh_seed(), env.unwrapped._episodes.backend, env.unwrapped.problem.topology
+    simulator = SimulatorBackend(topology, env.unwrapped.config.payment)
+    simulator.reset(live.balances_msat())
+    source = topology.arrays.source
+    reasons = Counter()
+    for _ in range(30):
+        ends = np.flatnonzero(source == rng.randrange(len(topology.nodes))).tolist()
+        if len(ends) < 2:
+            continue
+        leave, back = rng.sample(ends, 2)
+        amount_msat = 1000 * int(10 ** rng.uniform(3, 6.2))
+        limit_msat = amount_msat * rng.choice([0, 300, 3_000, 30_000]) // 1_000_000
+        asked = leave, back ^ 1, amount_msat, limit_msat, rng.choice([1, 2, 10])
+        (seen, route), (expected, its) = live.rebalance_around(*asked), simulator.rebalance_around(*asked)
+        got = seen.applied_msat, seen.fee_msat, seen.reason, seen.failure_source_index, route
+        assert got == (
+            expected.applied_msat,
+            expected.fee_msat,
+            expected.reason,
+            expected.failure_source_index,
+            its,
+        ), (asked, seen.detail)
+        np.testing.assert_array_equal(live.balances_msat(), simulator.balances_msat())
+        reasons[seen.reason.name] += 1
+    print(dict(reasons))
+    assert len(reasons) > 2
 
 
 @pytest.mark.usefixtures("played")
