@@ -32,7 +32,7 @@ from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.thread import gather, run
-from lnsim_gym.errors import BackendError, BackendLost
+from lnsim_gym.errors import BackendError, BackendLost, ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceReason, RebalanceResult
 
@@ -134,10 +134,10 @@ class OpenNetwork:
         """Return what the watched node forwarded; see ``NodeWatch.take``.
 
         Raises:
-            BackendError: None is watched.
+            ConfigError: None is watched.
         """
         if self._payer.watch is None:
-            raise BackendError("expected a node to be watched, none is since the last reset: call watch() after it")
+            raise ConfigError("expected a node to be watched, none is since the last reset: call watch() after it")
         return run(self._payer.watch.take(self._settings.quiet_timeout_s))
 
     def set_time(self, time_ms: int) -> None:
