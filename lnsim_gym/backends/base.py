@@ -158,13 +158,16 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch.
 
         Args:
             batch: The payments.
             time_ms: Simulated time since the reset at which to make each, shape (payments,), never falling; by default
                 the backend's clock goes on. It matters where senders remember.
+            fee_limit_msat: Most that each may pay in fees, shape (payments,); by default what the options say.
 
         Raises:
             BackendLost: A node went away; what had settled before is in the ledger, nothing is retried.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.interventions import Intervention, earnings, topology_after
@@ -96,8 +98,8 @@ class BackendEpisodes(Episodes):
         earned = earnings(self._topology, done)
         self._done = done
         self._set_topology(topology_after(self._topology, done))
-        batch, time_ms = self._payments(due)
-        outcomes = self._with_hops(self.backend.pay(batch, time_ms))
+        batch, time_ms, limit_msat = self._payments(due)
+        outcomes = self._with_hops(self.backend.pay(batch, time_ms, limit_msat))
         self._batch = batch
         self._outcomes = outcomes
         columns.fill(batch, outcomes)
@@ -110,14 +112,20 @@ class BackendEpisodes(Episodes):
         self._state.columns.now_ms[0] = now_ms + task.step_ms
         self.steps[0] += 1
 
-    def _payments(self, due: int) -> tuple[PaymentBatch, Int64 | None]:
-        """Return the payments of a step that are to be made, at most ``due``, and when, where that is drawn too."""
+    def _payments(self, due: int) -> tuple[PaymentBatch, Int64 | None, Int64 | None]:
+        """Return at most ``due`` payments of a step; where they are drawn too, when they are, and their fee limits."""
         place = int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0])
         if self._traffic is not None:
-            return PaymentBatch(*(column[:due] for column in self._traffic.batch(*place))), None
+            return PaymentBatch(*(column[:due] for column in self._traffic.batch(*place))), None, None
         task = self.problem.task
-        batch, time_ms = task.payments(*place[:2], int(self._state.columns.now_ms[0]) // task.step_ms)
-        return PaymentBatch(*(column[:due] for column in batch)), time_ms[:due]
+        batch, time_ms, limit_ppm = task.payments(*place[:2], int(self._state.columns.now_ms[0]) // task.step_ms)
+        options, amount_msat = task.config.payment, batch.amount_msat
+        limit_msat = options.fee_limit_msat(amount_msat)
+        own_msat = np.where(
+            amount_msat > 1000 * options.fee_limit_base_sat, amount_msat * limit_ppm // 1_000_000, limit_msat
+        )
+        made = PaymentBatch(*(column[:due] for column in batch))
+        return made, time_ms[:due], np.minimum(limit_msat, own_msat)[:due]
 
     def _with_hops(self, outcomes: PaymentOutcomes) -> PaymentOutcomes:
         """Return outcomes with the amounts over each hop, where the columns have room for them."""

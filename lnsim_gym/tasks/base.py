@@ -276,8 +276,8 @@ class Task(ABC):
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
 
-    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64]:
-        """Return the payments that the kernels draw for a step, and when they are, in ms since the clock began.
+    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
+        """Return the payments that kernels draw for a step, when they are in ms, and their fee limits in ppm.
 
         Args:
             seed: Seed of the environment; its low 64 bits count.

@@ -145,11 +145,13 @@ class LndBackend(Backend):
         """See ``Backend.set_time``."""
         self._whole().set_time(time_ms)
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """See ``Backend.pay``."""
         network = self._whole()
         with self._watched():
-            return network.pay(batch, time_ms)
+            return network.pay(batch, time_ms, fee_limit_msat)
 
     def balances_msat(self) -> Int64:
         """Return balances in msat, shape (channels, 2), held to what LND reports.

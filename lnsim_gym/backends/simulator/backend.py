@@ -221,7 +221,9 @@ class SimulatorBackend(Backend):
         self._scratch = make_scratch(self._network, self.options)
         self._memory = self._memory._replace(chance_ms=filled(self._memory.next.shape, -1, np.int64))
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch, one after another; see ``Backend.pay``."""
         payments = len(batch.source)
         outcomes = make_outcomes(payments, self.options.max_parts, linked=self._network.links is not None)
@@ -230,7 +232,8 @@ class SimulatorBackend(Backend):
         own_ms = self._now_ms + self._payment_ms * np.arange(payments)
         now_ms = own_ms if time_ms is None else np.ascontiguousarray(time_ms, np.int64)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
-        made = (source, destination, amount_msat, self.options.fee_limit_msat(amount_msat), now_ms)
+        limit_msat = self.options.fee_limit_msat(amount_msat) if fee_limit_msat is None else fee_limit_msat
+        made = (source, destination, amount_msat, limit_msat, now_ms)
         pay_batch(self._network, self._balances, self._scratch, self._memory, self._settings, made, outcomes)
         if payments:
             self._now_ms = int(now_ms[-1]) + self._payment_ms

@@ -186,7 +186,7 @@ class OperatorTask(Task):
         entries[: len(told) + len(route)] = [*told, *route]
         return Rebalance(route or (out, into), amount_msat, result)
 
-    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64]:
+    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
         """See ``Task.payments``."""
         return batch_of(self.flows, self.config.payments_per_step, seed, episode, step)
 

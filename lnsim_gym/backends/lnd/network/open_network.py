@@ -112,9 +112,11 @@ class OpenNetwork:
         self.ledger.check(self._network.balances_sat(ends))
         return self.ledger.balances_msat
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Payer.pay``."""
-        outcomes = run(self._payer.pay(batch, time_ms))
+        outcomes = run(self._payer.pay(batch, time_ms, fee_limit_msat))
         self.check_alive()
         return outcomes
 

@@ -88,14 +88,16 @@ class Payer:
         self.watch: NodeWatch | None = None
         """Who counts what a node forwards, where one is watched."""
 
-    async def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    async def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Backend.pay``.
 
         Raises:
             BackendLost: A node is gone or hangs; payments that settled before are booked.
             LedgerMismatch: LND's balances differ from the routes of settled payments.
         """
-        fee_limits = self._options.fee_limit_msat(batch.amount_msat)
+        fee_limits = self._options.fee_limit_msat(batch.amount_msat) if fee_limit_msat is None else fee_limit_msat
         outcomes: list[_Outcome | None] = [None] * len(batch.amount_msat)
         waiting = iter(range(len(outcomes)))
         one_by_one = self._options.concurrency == 1
