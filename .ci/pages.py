@@ -174,6 +174,7 @@ def film_command(file: EnvironmentFile) -> list[str]:
         "LightningOperator-v0": "feelancer",
         "LightningOperatorFees-v0": "charge_lnd",
         "LightningOperatorLarge-v0": "charge_lnd",
+        "LightningOperatorLive-v0": "charge_lnd",
     }
     agent = agents.get(file.id, "targeted")
     path = f"lnsim_gym/docs/pictures/{file.id}.gif"

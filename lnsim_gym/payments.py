@@ -18,6 +18,17 @@ from lnsim_gym.fields import Range, check_ranges, described
 
 __all__ = [
     "DESCRIPTIONS",
+    "FAILED_AFTERWARDS",
+    "FAILED_FEE",
+    "FAILED_LIQUIDITY",
+    "FAILED_OTHERWISE",
+    "FEE_EARNED_MSAT",
+    "FEE_SOURCED_MSAT",
+    "FORWARDED_IN",
+    "FORWARDED_IN_MSAT",
+    "FORWARDED_OUT",
+    "FORWARDED_OUT_MSAT",
+    "FORWARD_COUNTS",
     "FAILURE_NAMES",
     "MAX_PARTS",
     "MAX_ROUTE_HOPS",
@@ -37,6 +48,30 @@ SURE_ROUTE_HOPS: Final = 22
 """Hops that the onion holds whatever goes over them."""
 MAX_PARTS: Final = 16
 """Most parts of a payment in flight at once (LND's default ``max_parts``)."""
+
+FORWARD_COUNTS: Final = (
+    "forwarded_in",  # HTLCs that came in over the channel and settled
+    "forwarded_in_msat",
+    "forwarded_out",  # HTLCs that went out over the channel and settled
+    "forwarded_out_msat",
+    "fee_earned_msat",  # fees of those that went out
+    "fee_sourced_msat",  # fees of those that came in: the same money, seen from the other leg
+    "failed_liquidity",  # refused here, as the channel that was to carry them on could not
+    "failed_fee",  # refused here, as the sender did not know the channel's policy
+    "failed_otherwise",  # refused here for any other reason
+    "failed_afterwards",  # sent on over the channel, and refused by another node
+)
+"""What a node sees of the HTLCs that come through it, counted by channel: ForwardingHistory, SubscribeHtlcEvents."""
+FORWARDED_IN: Final = FORWARD_COUNTS.index("forwarded_in")
+FORWARDED_IN_MSAT: Final = FORWARD_COUNTS.index("forwarded_in_msat")
+FORWARDED_OUT: Final = FORWARD_COUNTS.index("forwarded_out")
+FORWARDED_OUT_MSAT: Final = FORWARD_COUNTS.index("forwarded_out_msat")
+FEE_EARNED_MSAT: Final = FORWARD_COUNTS.index("fee_earned_msat")
+FEE_SOURCED_MSAT: Final = FORWARD_COUNTS.index("fee_sourced_msat")
+FAILED_LIQUIDITY: Final = FORWARD_COUNTS.index("failed_liquidity")
+FAILED_FEE: Final = FORWARD_COUNTS.index("failed_fee")
+FAILED_OTHERWISE: Final = FORWARD_COUNTS.index("failed_otherwise")
+FAILED_AFTERWARDS: Final = FORWARD_COUNTS.index("failed_afterwards")
 
 
 class FailureReason(enum.IntEnum):

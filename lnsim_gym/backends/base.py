@@ -8,15 +8,17 @@ errors mean that the backend itself is in trouble.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
 
-__all__ = ["Backend", "ResetReport"]
+__all__ = ["Backend", "ResetReport", "check_ends"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +89,85 @@ class Backend(ABC):
             BackendLost: A node went away.
         """
 
+    def set_policies(self, policies: Mapping[int, Policy]) -> None:
+        """Change the routing policies of several directions; see ``set_policy``.
+
+        Args:
+            policies: Whole policies by direction index.
+        """
+        for direction, policy in policies.items():
+            self.set_policy(direction, policy)
+
+    def rebalance_around(
+        self,
+        leave: int,  # noqa: ARG002
+        back: int,  # noqa: ARG002
+        amount_msat: int,  # noqa: ARG002
+        fee_limit_msat: int,  # noqa: ARG002
+        attempts: int,  # noqa: ARG002
+    ) -> tuple[RebalanceResult, tuple[int, ...]]:
+        """Send an amount out over one channel of a node and back over another; LND's pathfinding closes the cycle.
+
+        Routes that a forwarder refuses are followed by the best after what was learned from that.
+
+        Args:
+            leave: Direction out of the node.
+            back: Direction into the same node, over another channel.
+            amount_msat: Amount that is to arrive.
+            fee_limit_msat: Most that may be paid in fees.
+            attempts: Most routes to try.
+
+        Returns:
+            What became of the last attempt, and the directions of its route, empty where none was found.
+
+        Raises:
+            ConfigError: The backend finds no routes.
+            BackendLost: A node went away.
+        """
+        raise ConfigError(f"{type(self).__name__} finds no routes for rebalances: use pinned ones (rebalance)")
+
+    def watch(self, node: int) -> None:  # noqa: ARG002
+        """Count from now on what a node forwards, by its own account, and no other's any more.
+
+        Args:
+            node: Node index.
+
+        Raises:
+            ConfigError: The backend does not count.
+            BackendLost: The node went away.
+        """
+        raise ConfigError(f"{type(self).__name__} does not count what a node forwards: use another backend")
+
+    def forwards(self) -> Int64:
+        """Return what the watched node forwarded since it was asked last, or since ``watch``.
+
+        Returns:
+            A fresh array of shape (channels, len(FORWARD_COUNTS)), see ``payments``; 0 in the channels of others.
+
+        Raises:
+            ConfigError: No node is watched.
+            BackendLost: The node went away.
+        """
+        raise ConfigError("expected a node to be watched, none is: call watch() after reset()")
+
+    def set_time(self, time_ms: int) -> None:  # noqa: B027 - it matters only where something depends on it
+        """Let simulated time be as given from now on; it matters to what senders remember and have heard of.
+
+        Args:
+            time_ms: Simulated time since the reset in ms, never falling.
+        """
+
     @abstractmethod
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch.
 
         Args:
             batch: The payments.
             time_ms: Simulated time since the reset at which to make each, shape (payments,), never falling; by default
                 the backend's clock goes on. It matters where senders remember.
+            fee_limit_msat: Most that each may pay in fees, shape (payments,); by default what the options say.
 
         Raises:
             BackendLost: A node went away; what had settled before is in the ledger, nothing is retried.
@@ -130,3 +203,18 @@ class Backend(ABC):
     ) -> None:
         """Close the backend."""
         self.close()
+
+
+def check_ends(topology: Topology, leave: int, back: int) -> None:
+    """Refuse directions that do not lead out of a node and back to it over two channels.
+
+    Raises:
+        InvalidAction: They do not.
+    """
+    arrays = topology.arrays
+    known = range(len(arrays.source))
+    there = leave in known and back in known and leave // 2 != back // 2
+    if not (there and arrays.source[leave] == arrays.destination[back]):
+        raise InvalidAction(
+            f"expected a direction out of a node and one into it, over two channels, got {leave} and {back}"
+        )

@@ -346,11 +346,11 @@ def _file_recorders(folder: Path, network: Any) -> list[Recorder]:
 
 def _backend_of(trace: Trace, backend: BackendChoice, launcher: LauncherChoice) -> Backend:
     """Return the backend on which a trace is replayed, not open yet."""
+    from lnsim_gym.episodes.problem import traffic_of
     from lnsim_gym.tasks.config import EnvironmentConfig
-    from lnsim_gym.traffic import compile_traffic
 
     config = EnvironmentConfig.of(trace.header.config)
-    payment_ms = compile_traffic(config.traffic, trace.topology).payment_ms
+    payment_ms = traffic_of(config, trace.topology).payment_ms
     if backend is BackendChoice.simulator:
         from lnsim_gym.backends.simulator import SimulatorBackend
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend, ResetReport
@@ -13,8 +16,8 @@ from lnsim_gym.episodes.problem import Problem
 from lnsim_gym.episodes.runner import NOT_COPIED, Episodes
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.network.routes import earned_msat
-from lnsim_gym.payments import PaymentBatch, PaymentOutcomes
+from lnsim_gym.network.routes import earned_msat, part_hops_msat
+from lnsim_gym.payments import FEE_EARNED_MSAT, PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.example import example_state
 from lnsim_gym.tasks.state import make_state, make_variants
 from lnsim_gym.traffic import TrafficSource
@@ -36,12 +39,16 @@ class BackendEpisodes(Episodes):
     def __init__(self, problem: Problem, backend: Backend) -> None:
         super().__init__(problem, networks=1)
         self.backend = backend
-        self._traffic = TrafficSource(problem.config.traffic, problem.topology, problem.config.payments_per_step)
+        task = problem.task
+        self._traffic = (
+            None
+            if task.draws_payments
+            else TrafficSource(problem.config.traffic, problem.topology, problem.config.payments_per_step)
+        )
         self._batch: PaymentBatch | None = None
         self._outcomes: PaymentOutcomes | None = None
         self._done: tuple[Intervention, ...] = ()
         self._topology = problem.topology
-        task = problem.task
         # A network of its own, as its policies may change.
         variants = make_variants(problem.config, [problem.topology], [problem.traffic], linked=problem.is_linked)
         self._state = make_state(
@@ -60,31 +67,79 @@ class BackendEpisodes(Episodes):
         self.backend.open()
         report = self.backend.reset(wanted)
         self._set_topology(self.problem.topology)
+        task, columns = self.problem.task, self.columns
+        self._state.columns.now_ms[0] = 0
         self.steps[0] = 0
-        self.columns.observation[:] = 0
-        self.columns.balances_msat[0] = self.backend.balances_msat()
-        self._run(self.problem.task.kernels.observe)
+        columns.kept[:] = 0
+        columns.observation[:] = 0
+        columns.balances_msat[0] = self.backend.balances_msat()
+        if task.watched is not None:
+            self.backend.watch(task.watched)
+        self._run(task.kernels.observe)
+        for _ in range(task.warm_up_steps):
+            self._step(task.idle_decision)
+        self.steps[0] = 0
         return report
 
     def step(self, which: Bool, decisions: Int64) -> None:
         """See ``Episodes.step``."""
-        columns = self.columns
-        columns.decision[:] = decisions
-        done, due = self.problem.task.apply(self.backend, columns.decision[0], columns.ledger[0])
+        self._step(decisions[0])
+
+    def _step(self, decision: Int64) -> None:
+        """Do one step."""
+        columns, task = self.columns, self.problem.task
+        columns.decision[0] = decision
+        now_ms = int(self._state.columns.now_ms[0])
+        if task.draws_payments:
+            self.backend.set_time(now_ms)
+        if task.kernels.plan is not None:
+            self._run(task.kernels.plan)
+        done, due = task.apply(self.backend, columns.decision[0], columns.ledger[0])
         earned = earnings(self._topology, done)
         self._done = done
         self._set_topology(topology_after(self._topology, done))
-        batch = self._traffic.batch(int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0]))
-        batch = PaymentBatch(*(column[:due] for column in batch))
-        outcomes = self.backend.pay(batch)
+        batch, time_ms, limit_msat = self._payments(due)
+        outcomes = self._with_hops(self.backend.pay(batch, time_ms, limit_msat))
         self._batch = batch
         self._outcomes = outcomes
         columns.fill(batch, outcomes)
         columns.balances_msat[0] = self.backend.balances_msat()
         if columns.earned_msat.size:
             columns.earned_msat[0] = earned + earned_msat(self._topology, outcomes)
-        self._run(self.problem.task.kernels.conclude)
+        if task.watched is not None:
+            self._take_forwards(task.watched)
+        self._run(task.kernels.conclude)
+        self._state.columns.now_ms[0] = now_ms + task.step_ms
         self.steps[0] += 1
+
+    def _payments(self, due: int) -> tuple[PaymentBatch, Int64 | None, Int64 | None]:
+        """Return at most ``due`` payments of a step; where they are drawn too, when they are, and their fee limits."""
+        place = int(self.seeds[0]), int(self.episodes[0]), int(self.steps[0])
+        if self._traffic is not None:
+            return PaymentBatch(*(column[:due] for column in self._traffic.batch(*place))), None, None
+        task = self.problem.task
+        batch, time_ms, limit_ppm = task.payments(*place[:2], int(self._state.columns.now_ms[0]) // task.step_ms)
+        options, amount_msat = task.config.payment, batch.amount_msat
+        limit_msat = options.fee_limit_msat(amount_msat)
+        own_msat = np.where(
+            amount_msat > 1000 * options.fee_limit_base_sat, amount_msat * limit_ppm // 1_000_000, limit_msat
+        )
+        made = PaymentBatch(*(column[:due] for column in batch))
+        return made, time_ms[:due], np.minimum(limit_msat, own_msat)[:due]
+
+    def _with_hops(self, outcomes: PaymentOutcomes) -> PaymentOutcomes:
+        """Return outcomes with the amounts over each hop, where the columns have room for them."""
+        if outcomes.part_hop_msat is not None or not self.columns.part_hop_msat.size:
+            return outcomes
+        return replace(outcomes, part_hop_msat=part_hops_msat(self._topology, outcomes))
+
+    def _take_forwards(self, node: int) -> None:
+        """Take in what the watched node says that it forwarded, and what it earned by that."""
+        counts = self.backend.forwards()
+        network = self._state.networks
+        first, last = network.first_incoming[0, node : node + 2].tolist()
+        self.columns.forwards[0] = counts[network.incoming[0, first:last] // 2]
+        self.columns.earned_msat[0, node] = counts[:, FEE_EARNED_MSAT].sum()
 
     def topology(self, network: int) -> Topology:
         """See ``Episodes.topology``."""
@@ -124,6 +179,9 @@ class BackendEpisodes(Episodes):
 
     def _set_topology(self, topology: Topology) -> None:
         """Take in the policies that the network has from now on."""
-        if topology is not self._topology:
-            self._topology = topology
-            self._state.networks.policy[0] = policy_rows(topology.arrays)
+        self._topology, arrays, network = topology, topology.arrays, self._state.networks
+        network.policy[0] = policy_rows(arrays)
+        if self.problem.is_linked:
+            network.links.inbound[0]["fee_base_msat"] = arrays.inbound_fee_base_msat
+            network.links.inbound[0]["fee_rate_ppm"] = arrays.inbound_fee_rate_ppm
+            network.links.disabled[0] = arrays.disabled

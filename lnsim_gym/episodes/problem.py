@@ -17,7 +17,7 @@ from lnsim_gym.traffic.kernels import TrafficProgram
 from lnsim_gym.traffic.models import compile_traffic
 from lnsim_gym.traffic.source import draw_start_balances
 
-__all__ = ["Problem"]
+__all__ = ["Problem", "traffic_of"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,7 @@ class Problem:
         return cls(
             config=config,
             topology=topology,
-            # One that draws its own payments has another traffic stand in for the loop's, which draws none.
-            traffic=compile_traffic(DriftTraffic() if kind.draws_payments else config.traffic, topology),
+            traffic=traffic_of(config, topology),
             task=kind(config, topology),
         )
 
@@ -102,6 +101,11 @@ class Problem:
             balances_msat.ravel(),
         )
         return balances_msat
+
+
+def traffic_of(config: EnvironmentConfig, topology: Topology) -> TrafficProgram:
+    """Compile the traffic of a config; where a task draws its own payments, another one stands in that draws none."""
+    return compile_traffic(DriftTraffic() if task_type(config).draws_payments else config.traffic, topology)
 
 
 def _require_same_shape(first: Problem, other: Problem, index: int) -> None:

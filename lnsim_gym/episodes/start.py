@@ -28,7 +28,7 @@ def open_episodes(problem: Problem, networks: int = 1, threads: int = 1) -> Epis
         return SimulatedEpisodes(problem, networks, threads)
     if problem.config.gossip_options is not None and problem.task.changes_policies:
         raise ConfigError(
-            "backend 'lnd' goes on when all nodes have heard of a policy, whatever the delays: leave out gossip"
+            "backend 'lnd' goes on when all nodes have heard of a policy, whatever the delays: set gossip='at_once'"
         )
     if len(problem.variants) > 1:
         raise ConfigError("backend 'lnd' runs one network: leave out variants and lists of topologies")

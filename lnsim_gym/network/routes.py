@@ -21,6 +21,8 @@ __all__ = [
     "forwarding_fees_msat",
     "hop_amounts_msat",
     "inbound_fee_msat",
+    "outbound_fee_msat",
+    "part_hops_msat",
     "settled_hops",
 ]
 
@@ -47,14 +49,14 @@ def hop_amounts_msat(topology: Topology, route: tuple[int, ...] | Int64, amount_
     amounts = [amount_msat]
     for incoming, direction in zip(reversed(route[:-1]), reversed(route[1:]), strict=True):
         base_msat, rate_ppm = int(arrays.fee_base_msat[direction]), int(arrays.fee_rate_ppm[direction])
-        fee_msat = _outbound_fee_msat(amount_msat, base_msat, rate_ppm)
+        fee_msat = outbound_fee_msat(amount_msat, base_msat, rate_ppm)
         fee_msat = fee_msat + inbound_fee_msat(arrays, incoming, amount_msat + fee_msat)
         amount_msat = amount_msat + (np.maximum(fee_msat, 0) if isinstance(fee_msat, np.ndarray) else max(fee_msat, 0))
         amounts.append(amount_msat)
     return amounts[::-1]
 
 
-def _outbound_fee_msat(amount_msat: Amount, base_msat: int, rate_ppm: int) -> Amount:
+def outbound_fee_msat(amount_msat: Amount, base_msat: int, rate_ppm: int) -> Amount:
     """Return a fee, its product cut to the 64 unsigned bits that LND has for it: rates go up to 2^32 - 1."""
     if isinstance(amount_msat, np.ndarray):
         return base_msat + ((amount_msat * rate_ppm).view(np.uint64) // np.uint64(10**6)).view(np.int64)
@@ -102,6 +104,15 @@ def settled_hops(
             yield route, hop_amounts_msat(topology, route, delivered_msat[part])
         else:
             yield route, outcomes.part_hop_msat[payment, part, : len(route)].tolist()
+
+
+def part_hops_msat(topology: Topology, outcomes: PaymentOutcomes) -> Int64:
+    """Return what went over each hop of each settled part of a batch, as ``PaymentOutcomes.part_hop_msat`` has it."""
+    hops_msat = np.zeros_like(outcomes.part_route, np.int64)
+    for payment in np.flatnonzero(outcomes.parts).tolist():
+        for part, (route, sent_msat) in enumerate(settled_hops(topology, outcomes, payment)):
+            hops_msat[payment, part, : len(route)] = sent_msat
+    return hops_msat
 
 
 def earned_msat(topology: Topology, outcomes: PaymentOutcomes) -> Int64:

@@ -27,6 +27,7 @@ from lnsim_gym.backends.base import Backend
 from lnsim_gym.backends.interventions import Intervention
 from lnsim_gym.errors import InvalidAction
 from lnsim_gym.network import Topology
+from lnsim_gym.payments import PaymentBatch
 from lnsim_gym.tasks.config import EnvironmentConfig
 
 __all__ = ["ActionScheme", "Kernel", "ObservationScheme", "RebalanceTally", "Task", "TaskKernels", "as_array"]
@@ -158,9 +159,11 @@ class TaskKernels(NamedTuple):
     step_linked: Kernel
     """The same where networks have links, payments in one part or several."""
     observe: Kernel
-    """Observes the first network as it stands after a reset of a backend."""
+    """Begins an episode on the first network as a backend was reset, and observes it."""
     conclude: Kernel
     """Counts, measures and observes the step that a backend just made on the first network."""
+    plan: Kernel | None = None
+    """Notes in the ledger what the decision for the first network comes to, before ``Task.apply`` carries it out."""
 
 
 class RebalanceTally(NamedTuple):
@@ -215,6 +218,8 @@ class Task(ABC):
     """Whether the kernels are for networks with links, and plain ones are laid out likewise; see ``TaskKernels``."""
     watched: int | None = None
     """Node whose forwards are counted by channel, in ``StepColumns.forwards``; see ``backends.simulator.forwards``."""
+    step_ms: int = 0
+    """Simulated time of a step in ms, where the kernels draw payments of their own."""
     warm_up_steps: int = 0
     """Steps with ``idle_decision`` that are done before an episode begins; its clock runs on from there."""
     idle_decision: Int64
@@ -257,7 +262,8 @@ class Task(ABC):
         Args:
             backend: The network.
             decision: Shape (len(decision),).
-            noted: Entries of the ledger for this step, shape (len(ledger),), filled in place.
+            noted: Entries of the ledger for this step, shape (len(ledger),), filled in place; as ``plan`` left them,
+                where there is one.
 
         Returns:
             What was done, in order, and how many payments of the step's batch are to be sent.
@@ -269,6 +275,19 @@ class Task(ABC):
     @abstractmethod
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """Return what a decision did in the simulator, given what ``apply`` noted in the ledger."""
+
+    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
+        """Return the payments that kernels draw for a step, when they are in ms, and their fee limits in ppm.
+
+        Args:
+            seed: Seed of the environment; its low 64 bits count.
+            episode: Index of the episode since that seed.
+            step: Index of the step since the clock began, warm-up included.
+
+        Raises:
+            NotImplementedError: The payments are those of the traffic model (``draws_payments``).
+        """
+        raise NotImplementedError
 
     def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:
         """Return what others did at the begin of a step, whatever the agent decided; by default nothing.

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Float32, Float64, Int8, Int32, Int64
-from lnsim_gym.backends.simulator.forwards import FORWARD_COUNTS
 from lnsim_gym.compiled.memory import zeros
-from lnsim_gym.payments import MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
+from lnsim_gym.payments import FORWARD_COUNTS, MAX_ROUTE_HOPS, FailureReason, PaymentBatch, PaymentOutcomes
 from lnsim_gym.tasks.base import Task
 
 __all__ = [

@@ -78,6 +78,38 @@ def test_the_compiled_loop_equals_the_step_on_the_simulator_backend(variation):
         assert_equal_fields(unpack()[1], outcomes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("variation", [{}, {"payment": {"mission_control": "per_episode"}, "warm_up_days": 1}], ids=str)
+def test_an_operator_is_the_same_on_the_simulator_backend(variation):
+    env = gym.make("LightningOperatorLive-v0", backend="simulator", **variation).unwrapped
+    problem, actions = env.problem, env.problem.task.actions
+    compiled = SimulatedEpisodes(problem, 1)
+    stepwise = BackendEpisodes(problem, SimulatorBackend(problem.topology, problem.config.payment))
+    everyone = np.ones(1, np.bool_)
+    env.action_space.seed(5)
+    moved = refused = 0
+    for runner in (compiled, stepwise):
+        runner.seed(0, 3)
+    for _ in range(2):
+        for runner in (compiled, stepwise):
+            runner.begin(everyone)
+        assert_equal_columns(compiled, stepwise)
+        for _ in range(30):
+            decision = actions.decode_one(env.action_space.sample())
+            for runner in (compiled, stepwise):
+                runner.step_one(decision)
+            assert_equal_columns(compiled, stepwise)
+            assert compiled.interventions(0) == stepwise.interventions(0)
+            assert compiled.topology(0) == stepwise.topology(0)
+            info = {}
+            problem.task.add_info(info, compiled.columns.ledger[0].tolist(), compiled.columns.terms[0].tolist())
+            moved += sum(each["applied_sat"] > 0 for each in info["rebalances"])
+            refused += sum(each["refused"] for each in info["rebalances"])
+    assert moved
+    assert refused
+    assert compiled.columns.forwards.any()
+
+
 def assert_equal_columns(compiled, stepwise):
     assert_equal_fields(compiled.columns, stepwise.columns)
 

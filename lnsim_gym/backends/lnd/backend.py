@@ -6,7 +6,7 @@ import os
 import secrets
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.backends.base import Backend, ResetReport
+from lnsim_gym.backends.base import Backend, ResetReport, check_ends
+from lnsim_gym.backends.lnd.network.around import Way
 from lnsim_gym.backends.lnd.network.bringup import check_fee_rates
 from lnsim_gym.backends.lnd.network.open_network import OpenNetwork
 from lnsim_gym.backends.lnd.network.rebalance import check_route
@@ -106,16 +107,51 @@ class LndBackend(Backend):
 
     def set_policy(self, direction: int, policy: Policy) -> None:
         """See ``Backend.set_policy``."""
-        network = self._whole()
-        checked = self.topology.checked_policy(direction, policy)
-        with self._watched():
-            network.set_policy(direction, checked)
+        self.set_policies({direction: policy})
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def set_policies(self, policies: Mapping[int, Policy]) -> None:
+        """Change policies side by side; see ``Backend.set_policies``."""
+        network = self._whole()
+        checked = {direction: self.topology.checked_policy(direction, policy) for direction, policy in policies.items()}
+        with self._watched():
+            network.set_policies(checked)
+
+    def rebalance_around(
+        self, leave: int, back: int, amount_msat: int, fee_limit_msat: int, attempts: int
+    ) -> tuple[RebalanceResult, tuple[int, ...]]:
+        """See ``Backend.rebalance_around``.
+
+        Raises:
+            InvalidAction: The directions are none of two channels of one node.
+        """
+        network = self._whole()
+        check_ends(self.topology, leave, back)
+        with self._watched():
+            return network.rebalance_around(Way(leave, back, amount_msat, fee_limit_msat), attempts)
+
+    def watch(self, node: int) -> None:
+        """See ``Backend.watch``; lasts until the next reset."""
+        network = self._whole()
+        with self._watched():
+            network.watch(node)
+
+    def forwards(self) -> Int64:
+        """See ``Backend.forwards``."""
+        network = self._whole()
+        with self._watched():
+            return network.forwards()
+
+    def set_time(self, time_ms: int) -> None:
+        """See ``Backend.set_time``."""
+        self._whole().set_time(time_ms)
+
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """See ``Backend.pay``."""
         network = self._whole()
         with self._watched():
-            return network.pay(batch, time_ms)
+            return network.pay(batch, time_ms, fee_limit_msat)
 
     def balances_msat(self) -> Int64:
         """Return balances in msat, shape (channels, 2), held to what LND reports.

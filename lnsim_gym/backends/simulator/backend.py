@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.backends.base import Backend, ResetReport
+from lnsim_gym.backends.base import Backend, ResetReport, check_ends
 from lnsim_gym.backends.simulator.engine import (
     announce_policy,
     compile_network,
@@ -18,6 +18,7 @@ from lnsim_gym.backends.simulator.engine import (
     make_settings,
     pay_batch,
     payment_outcomes,
+    send_found,
     send_pinned,
     with_room_for_changes,
 )
@@ -28,6 +29,8 @@ from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.limits import channel_reserve_sat
 from lnsim_gym.payments import (
+    FORWARD_COUNTS,
+    MAX_ROUTE_HOPS,
     SURE_ROUTE_HOPS,
     PaymentBatch,
     PaymentOptions,
@@ -82,6 +85,9 @@ class SimulatorBackend(Backend):
         self._now_ms = 0
         self._keys = (0, 0)
         """Where the streams of forwarders and of gossip start."""
+        self._counted: Int64 | None = None
+        """What the watched node forwarded, by its channels; None where none is watched."""
+        self._watched = 0
         self._replaced: dict[int, Policy] = {}
         """The topology's policies of the directions whose policies were changed."""
 
@@ -138,6 +144,46 @@ class SimulatorBackend(Backend):
             hop_msat=tuple(sent_msat),
         )
 
+    def rebalance_around(
+        self, leave: int, back: int, amount_msat: int, fee_limit_msat: int, attempts: int
+    ) -> tuple[RebalanceResult, tuple[int, ...]]:
+        """See ``Backend.rebalance_around``.
+
+        Raises:
+            InvalidAction: The directions are none of two channels of one node.
+        """
+        check_ends(self.topology, leave, back)
+        found = np.empty(MAX_ROUTE_HOPS, np.int64)
+        state = self._network, self._balances, self._scratch, self._memory
+        amounts_msat = int(amount_msat), int(fee_limit_msat)
+        ends = int(leave), int(back)
+        reason, fee_msat, position = send_found(
+            *state, ends, amounts_msat, int(attempts), self._now_ms, _NO_EARNINGS, found
+        )
+        applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
+        result = RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
+        return result, tuple(direction for direction in found.tolist() if direction >= 0)
+
+    def watch(self, node: int) -> None:
+        """See ``Backend.watch``."""
+        self._watched = node
+        own = int((self.topology.arrays.source == node).sum())
+        self._counted = np.zeros((own, len(FORWARD_COUNTS)), np.int64)
+
+    def forwards(self) -> Int64:
+        """See ``Backend.forwards``."""
+        if self._counted is None:
+            return super().forwards()
+        first, last = self._network.first_incoming[self._watched : self._watched + 2].tolist()
+        counts = np.zeros((len(self.topology.channels), len(FORWARD_COUNTS)), np.int64)
+        counts[self._network.incoming[first:last] // 2] = self._counted
+        self._counted[:] = 0
+        return counts
+
+    def set_time(self, time_ms: int) -> None:
+        """See ``Backend.set_time``."""
+        self._now_ms = time_ms
+
     def set_policy(self, direction: int, policy: Policy) -> None:
         """Change the policy of a direction, now; senders hear of it by gossip, if any. See ``Backend.set_policy``."""
         checked = self.topology.checked_policy(direction, policy)
@@ -175,14 +221,19 @@ class SimulatorBackend(Backend):
         self._scratch = make_scratch(self._network, self.options)
         self._memory = self._memory._replace(chance_ms=filled(self._memory.next.shape, -1, np.int64))
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch, one after another; see ``Backend.pay``."""
         payments = len(batch.source)
         outcomes = make_outcomes(payments, self.options.max_parts, linked=self._network.links is not None)
+        if self._counted is not None:
+            outcomes = outcomes._replace(forwards=self._counted, watched=self._watched)
         own_ms = self._now_ms + self._payment_ms * np.arange(payments)
         now_ms = own_ms if time_ms is None else np.ascontiguousarray(time_ms, np.int64)
         source, destination, amount_msat = (np.ascontiguousarray(column, np.int64) for column in batch[:3])
-        made = (source, destination, amount_msat, self.options.fee_limit_msat(amount_msat), now_ms)
+        limit_msat = self.options.fee_limit_msat(amount_msat) if fee_limit_msat is None else fee_limit_msat
+        made = (source, destination, amount_msat, limit_msat, now_ms)
         pay_batch(self._network, self._balances, self._scratch, self._memory, self._settings, made, outcomes)
         if payments:
             self._now_ms = int(now_ms[-1]) + self._payment_ms

@@ -28,7 +28,7 @@ its reserve, as real channels do.
 
 Time is int64 ms since the episode began, handed to whatever happens at one, and never falls within a network.
 
-For use from Python: ``pay_batch`` and ``send_pinned``.
+For use from Python: ``pay_batch``, ``send_pinned`` and ``send_found``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from typing import Any
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
+from lnsim_gym.backends.simulator.circular import send_around
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.gossip import begin_gossip, change_policy
 from lnsim_gym.backends.simulator.layout import (
@@ -100,6 +101,7 @@ __all__ = [
     "pay_batch",
     "payment_outcomes",
     "policy_rows",
+    "send_found",
     "send_over",
     "send_pinned",
     "spendable",
@@ -186,5 +188,51 @@ def send_pinned(
     """Send over a pinned route, as ``send_over`` does, with a route array of just the right length."""
     result: tuple[int, int, int] = send_over(
         network, balances, scratch.work, memory, route, route.size, amount_msat, now_ms, earned_msat
+    )
+    return result
+
+
+@kernel
+def send_found(
+    network: Any,
+    balances: Any,
+    scratch: Any,
+    memory: Any,
+    ends: tuple[int, int],
+    amounts_msat: tuple[int, int],
+    attempts: int,
+    now_ms: int,
+    earned_msat: Any,
+    route: Any,
+) -> tuple[int, int, int]:
+    """Send over a route that is found, as ``send_around`` does.
+
+    Args:
+        network: ``Network``.
+        balances: Balances in msat by direction, changed in place.
+        scratch: ``Scratch``.
+        memory: ``Memory``.
+        ends: Directions to leave and to come back by.
+        amounts_msat: Amount that is to arrive, and the most that may be paid in fees.
+        attempts: Most routes to try.
+        now_ms: Simulated time in ms.
+        earned_msat: As for ``send_around``.
+        route: Filled, shape (MAX_ROUTE_HOPS,).
+    """
+    leave, back = ends
+    amount_msat, fee_limit_msat = amounts_msat
+    result: tuple[int, int, int] = send_around(
+        network,
+        balances,
+        scratch.work,
+        memory,
+        leave,
+        back,
+        amount_msat,
+        fee_limit_msat,
+        attempts,
+        now_ms,
+        earned_msat,
+        route,
     )
     return result

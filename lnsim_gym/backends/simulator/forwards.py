@@ -1,57 +1,31 @@
 """What one node sees of the HTLCs that come through it, counted by channel: LND's ``SubscribeHtlcEvents``.
 
 The node whose view is taken is ``Outcomes.watched``. Each of its channels has a row of ``Outcomes.forwards``, in the
-order of its incoming directions in ``Network.incoming``.
+order of its incoming directions in ``Network.incoming``; columns are ``payments.FORWARD_COUNTS``.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from lnsim_gym.backends.simulator.forwarding import FEE_INSUFFICIENT, PASSED, TEMPORARY_CHANNEL_FAILURE
 from lnsim_gym.compiled import fused, outlined
-
-__all__ = [
-    "FAILED_AFTERWARDS",
-    "FAILED_FEE",
-    "FAILED_LIQUIDITY",
-    "FAILED_OTHERWISE",
-    "FEE_EARNED_MSAT",
-    "FEE_SOURCED_MSAT",
-    "FORWARDED_IN",
-    "FORWARDED_IN_MSAT",
-    "FORWARDED_OUT",
-    "FORWARDED_OUT_MSAT",
-    "FORWARD_COUNTS",
-    "forward_row",
-    "note_forward",
-]
-
-FORWARD_COUNTS: Final = (
-    "forwarded_in",  # HTLCs that came in over the channel and settled
-    "forwarded_in_msat",
-    "forwarded_out",  # HTLCs that went out over the channel and settled
-    "forwarded_out_msat",
-    "fee_earned_msat",  # fees of those that went out
-    "fee_sourced_msat",  # fees of those that came in: the same money, seen from the other leg
-    "failed_liquidity",  # refused here, as the channel that was to carry them on could not
-    "failed_fee",  # refused here, as the sender did not know the channel's policy
-    "failed_otherwise",  # refused here for any other reason
-    "failed_afterwards",  # sent on over the channel, and refused by another node
+from lnsim_gym.payments import (
+    FAILED_AFTERWARDS,
+    FAILED_FEE,
+    FAILED_LIQUIDITY,
+    FAILED_OTHERWISE,
+    FEE_EARNED_MSAT,
+    FEE_SOURCED_MSAT,
+    FORWARDED_IN,
+    FORWARDED_IN_MSAT,
+    FORWARDED_OUT,
+    FORWARDED_OUT_MSAT,
 )
-"""Meaning of the columns of ``Outcomes.forwards``."""
-FORWARDED_IN: Final = FORWARD_COUNTS.index("forwarded_in")
-FORWARDED_IN_MSAT: Final = FORWARD_COUNTS.index("forwarded_in_msat")
-FORWARDED_OUT: Final = FORWARD_COUNTS.index("forwarded_out")
-FORWARDED_OUT_MSAT: Final = FORWARD_COUNTS.index("forwarded_out_msat")
-FEE_EARNED_MSAT: Final = FORWARD_COUNTS.index("fee_earned_msat")
-FEE_SOURCED_MSAT: Final = FORWARD_COUNTS.index("fee_sourced_msat")
-FAILED_LIQUIDITY: Final = FORWARD_COUNTS.index("failed_liquidity")
-FAILED_FEE: Final = FORWARD_COUNTS.index("failed_fee")
-FAILED_OTHERWISE: Final = FORWARD_COUNTS.index("failed_otherwise")
-FAILED_AFTERWARDS: Final = FORWARD_COUNTS.index("failed_afterwards")
+
+__all__ = ["forward_row", "note_forward"]
 
 
 @outlined

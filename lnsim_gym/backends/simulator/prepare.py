@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Int64, Records
 from lnsim_gym.backends.simulator.bounds import build_hop_rows, most_hops
-from lnsim_gym.backends.simulator.forwards import FORWARD_COUNTS
 from lnsim_gym.backends.simulator.gossip import change_policy_now
 from lnsim_gym.backends.simulator.layout import (
     CHANGE,
@@ -41,7 +40,7 @@ from lnsim_gym.compiled.memory import copied, filled, zeros
 from lnsim_gym.network import NetworkArrays, Policy, Topology
 from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.limits import BASE_COMMIT_WEIGHT, HTLC_WEIGHT, commit_fee_sat
-from lnsim_gym.payments import MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
+from lnsim_gym.payments import FORWARD_COUNTS, MAX_PARTS, MAX_ROUTE_HOPS, PaymentOptions, PaymentOutcomes
 
 __all__ = [
     "announce_policy",

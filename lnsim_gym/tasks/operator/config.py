@@ -179,7 +179,27 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
         if not isinstance(self.traffic, MarketTraffic):
             raise ConfigError(f"task 'operator' needs traffic of kind 'market', got {self.traffic}")
         if self.backend != "simulator":
-            raise ConfigError("task 'operator' plays on backend 'simulator' only so far: leave backend out")
+            self._refuse_simulated()
+
+    def _refuse_simulated(self) -> None:
+        """Refuse what only a simulated network has.
+
+        Raises:
+            ConfigError: Swaps, what others do on their own, or delays of gossip are asked for.
+        """
+        if "swap" in self.levers:
+            raise ConfigError(
+                f"backend {self.backend!r} has no swap service and no price of transactions: leave 'swap' out of levers"
+            )
+        if self.others.restore_days or self.others.competitors:
+            raise ConfigError(
+                f"backend {self.backend!r} has nobody who acts but the own node: "
+                "set others={'restore_days': 0, 'competitors': 0}"
+            )
+        if self.gossip_options is not None:
+            raise ConfigError(
+                f"backend {self.backend!r} goes on when all nodes have heard of a policy: set gossip='at_once'"
+            )
 
     @property
     def step_ms(self) -> int:

@@ -52,7 +52,7 @@ from lnsim_gym.tasks.operator.others import Others, fresh_balance_msat, set_comp
 from lnsim_gym.traffic.flows import DAY_MS, FlowProgram, draw_flows
 from lnsim_gym.traffic.random import PURPOSE_OTHERS, advance, fork, stream, uniform
 
-__all__ = ["OperatorState", "conclude", "example", "observe", "reset", "step", "step_in_parts"]
+__all__ = ["OperatorState", "conclude", "example", "observe", "plan", "reset", "step", "step_in_parts"]
 
 KEPT_FUNDS: Final = KEPT.index("funds_msat")
 KEPT_WALLET: Final = KEPT.index("wallet_msat")
@@ -159,7 +159,14 @@ def step_in_parts(address: int, task: int, begin: int, end: int) -> None:
 @kernel
 def observe(address: int, task: int, begin: int, end: int) -> None:  # noqa: ARG001 - the first network
     """See ``TaskKernels.observe``."""
+    _prepare(address, task, begin)
     _observe(address, task, begin)
+
+
+@kernel
+def plan(address: int, task: int, begin: int, end: int) -> None:  # noqa: ARG001 - the first network
+    """See ``TaskKernels.plan``: announces policies, which is all that a backend is not asked for."""
+    _announce_all(address, task, begin)
 
 
 @kernel
@@ -232,6 +239,7 @@ def _prepare(address: Any, task: Any, index: Any) -> None:
     variant = _variant(address, index)
     out = _mine(task, "out")[variant]
     read(address, "columns.watched")[index] = _mine(task, "own")[variant]
+    read(address, "columns.forwards")[index, :, :] = 0
     for channel in range(out.shape[0]):
         kept = _kept_of(address, index, channel)
         kept[CREDIT], kept[CHANGED] = _mine(task, "burst_ms"), -1
@@ -285,11 +293,8 @@ def _let_others_act(address: Any, task: Any, index: Any) -> None:
 def _apply(address: Any, task: Any, index: Any) -> None:
     """Carry out a decision: announce policies, then rebalance, then swap."""
     _let_others_act(address, task, index)
-    noted = _ledger(address, index)
-    noted[:] = 0
+    _announce_all(address, task, index)
     channels = _mine(task, "out").shape[1]
-    for channel in range(channels):
-        _announce(address, task, index, channel)
     at, decided = len(MONEY) + PER_POLICY * channels, PER_CHANNEL * channels
     for _ in range(_mine(task, "rebalances")):
         _rebalance(address, task, index, decided, at)
@@ -297,6 +302,14 @@ def _apply(address: Any, task: Any, index: Any) -> None:
     for _ in range(_mine(task, "swaps")):
         _swap(address, task, index, decided, at)
         at, decided = at + len(SWAP_NAMES), decided + PER_SWAP
+
+
+@outlined
+def _announce_all(address: Any, task: Any, index: Any) -> None:
+    """Begin the ledger of a step, and announce policies."""
+    _ledger(address, index)[:] = 0
+    for channel in range(_mine(task, "out").shape[1]):
+        _announce(address, task, index, channel)
 
 
 @inlined

@@ -17,17 +17,18 @@ from lnsim_gym.compiled.memory import copied
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import max_value_in_flight_msat
-from lnsim_gym.payments import REASON_NAMES, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import MAX_ROUTE_HOPS, REASON_NAMES, PaymentBatch, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.config import StartBalances
 from lnsim_gym.tasks.operator import ledger
 from lnsim_gym.tasks.operator.actions import OperatorActions, make_actions
 from lnsim_gym.tasks.operator.config import DEPLETED, OperatorConfig, swap_terms
 from lnsim_gym.tasks.operator.features import KEPT
+from lnsim_gym.tasks.operator.ledger import REBALANCE_NAMES
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
 from lnsim_gym.tasks.registry import register_task
-from lnsim_gym.traffic.flows import HOUR_MS, FlowProgram
+from lnsim_gym.traffic.flows import HOUR_MS, FlowProgram, batch_of
 from lnsim_gym.traffic.market import compile_market
 
 __all__ = ["OperatorTask"]
@@ -88,6 +89,7 @@ class OperatorTask(Task):
             raise ConfigError(f"own_node={config.own_node!r} has {len(self.out)} channels, and needs at least 2")
         self.watched = self.own
         self.warm_up_steps = config.warm_up_steps
+        self.step_ms = config.step_ms
         self.most_msat: Int64 = max_value_in_flight_msat(arrays.capacity_sat[self.out // 2]).astype(np.int64)
         """Greatest HTLC that LND lets each channel announce, in msat."""
         capacity_msat = 1000 * arrays.capacity_sat[self.out // 2].astype(np.int64)
@@ -123,7 +125,9 @@ class OperatorTask(Task):
         from lnsim_gym.tasks.operator import kernels  # noqa: PLC0415 - prepares the compiler, which takes a moment
 
         one = kernels.step_in_parts if self.config.payment.max_parts > 1 else kernels.step
-        return TaskKernels(kernels.example(), kernels.reset, one, one, one, kernels.observe, kernels.conclude)
+        return TaskKernels(
+            kernels.example(), kernels.reset, one, one, one, kernels.observe, kernels.conclude, kernels.plan
+        )
 
     def compiled_state(self, variants: Sequence[OperatorTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
@@ -156,18 +160,35 @@ class OperatorTask(Task):
             spike_factor=float(config.chain.spike_factor),
         )
 
-    def apply(
-        self,
-        backend: Backend,  # noqa: ARG002
-        decision: Int64,  # noqa: ARG002
-        noted: Int64,  # noqa: ARG002
-    ) -> tuple[tuple[Intervention, ...], int]:
-        """See ``Task.apply``.
+    def apply(self, backend: Backend, decision: Int64, noted: Int64) -> tuple[tuple[Intervention, ...], int]:
+        """Carry out on a backend what ``plan`` noted of policies, then rebalance; see ``Task.apply``."""
+        changes = self._policy_changes(noted)
+        backend.set_policies({change.direction: change.policy for change in changes})
+        rebalances = []
+        asked = self.actions.parts_of(decision[None]).rebalances[0]
+        for numbers, entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
+            entries[len(REBALANCE_NAMES) - MAX_ROUTE_HOPS :] = -1
+            if numbers[0] >= 0 and numbers[2] > 0:
+                rebalances.append(self._rebalance(backend, numbers, entries))
+                noted[ledger.REBALANCE_FEE] += rebalances[-1].result.fee_msat
+        return (*changes, *rebalances), self.config.payments_per_step
 
-        Raises:
-            ConfigError: Always: the task plays on simulated networks only.
-        """
-        raise ConfigError("task 'operator' plays on backend 'simulator' only so far")
+    def _rebalance(self, backend: Backend, numbers: list[int], entries: Int64) -> Rebalance:
+        """Send a circular rebalance over a backend, and note what became of it."""
+        leave, back, amount_msat, limit_ppm = numbers
+        out, into = int(self.out[leave]), int(self.out[back]) ^ 1
+        result, route = RebalanceResult(reason=RebalanceReason.NO_ROUTE), tuple[int, ...]()
+        if leave != back and not self.topology.arrays.disabled[out]:
+            limit_msat = amount_msat * limit_ppm // 1_000_000
+            attempts = self.config.rebalance_attempts
+            result, route = backend.rebalance_around(out, into, amount_msat, limit_msat, attempts)
+        told = amount_msat, result.applied_msat, result.fee_msat, result.reason, result.failure_source_index
+        entries[: len(told) + len(route)] = [*told, *route]
+        return Rebalance(route or (out, into), amount_msat, result)
+
+    def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
+        """See ``Task.payments``."""
+        return batch_of(self.flows, self.config.payments_per_step, seed, episode, step)
 
     def happened(self, seed: int, episode: int, step: int) -> tuple[Intervention, ...]:
         """See ``Task.happened``."""
@@ -210,14 +231,7 @@ class OperatorTask(Task):
 
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """See ``Task.interventions``."""
-        done: list[Intervention] = []
-        first = len(ledger.MONEY)
-        for place, direction in enumerate(self.out.tolist()):
-            at = first + ledger.PER_POLICY * place
-            *numbers, announced = noted[at : at + ledger.PER_POLICY].tolist()
-            if announced:
-                changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
-                done.append(PolicyChange(direction, self._policy(direction, **changes)))
+        done: list[Intervention] = [*self._policy_changes(noted)]
         limits = self.actions.limits
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for (leave, back, *_), entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
@@ -234,6 +248,17 @@ class OperatorTask(Task):
                 result = RebalanceResult(sent_msat, 0, RebalanceReason(reason), -1)
                 done.append(Rebalance((direction,), asked_msat, result))
         return tuple(done)
+
+    def _policy_changes(self, noted: Int64) -> list[PolicyChange]:
+        """Return the policies that were announced in a step."""
+        done = []
+        for place, direction in enumerate(self.out.tolist()):
+            at = len(ledger.MONEY) + ledger.PER_POLICY * place
+            *numbers, announced = noted[at : at + ledger.PER_POLICY].tolist()
+            if announced:
+                changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
+                done.append(PolicyChange(direction, self._policy(direction, **changes)))
+        return done
 
     def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
         """See ``Task.add_info``."""

@@ -21,6 +21,7 @@ TOPOLOGY = public(nodes=60, own_channels=6, own_capacity_sat=20_000_000, seed=3,
 SMALL = {"topology": TOPOLOGY.to_dict(), "payments_per_step": 100, "traffic": {"payments_per_day": 150}}
 FORMS = ("box", "multidiscrete", "dict")
 COSTS = ("rebalance_fee_msat", "swap_fee_msat", "chain_fee_msat")
+ALONE = {"restore_days": 0, "competitors": 0}
 
 
 def make(**settings):
@@ -240,7 +241,9 @@ def test_episodes_of_one_seed_are_the_same_and_the_market_does_not_depend_on_the
         ({"topology": "default", "own_node": "alice", "traffic": "drift"}, "needs traffic of kind 'market'"),
         ({"levers": []}, "levers needs at least one of"),
         ({"levers": ["fees", "fees"]}, "each once"),
-        ({"backend": "lnd"}, "plays on backend 'simulator' only"),
+        ({"backend": "lnd"}, "leave 'swap' out of levers"),
+        ({"backend": "lnd", "levers": ["fees"]}, "nobody who acts but the own node"),
+        ({"backend": "lnd", "levers": ["fees"], "others": ALONE}, "set gossip='at_once'"),
         ({"step_hours": 0.01}, "step_hours must lie in"),
         ({"traffic": {"payments_per_day": -1}}, "payments_per_day must lie in"),
         ({"others": {"offline_share": 2}}, "offline_share must lie in"),

@@ -12,11 +12,12 @@ from typing import Final
 
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.rpc import calls as rpc
+from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import gather
 from lnsim_gym.errors import BackendError, LedgerMismatch
 
-__all__ = ["Forwards"]
+__all__ = ["ForwardingHistory", "Forwards", "HtlcKey"]
 
 _PAGE: Final = 50_000
 """Most events that LND returns at once."""
@@ -29,6 +30,59 @@ HtlcKey = tuple[int, int]
 """Short channel id, and the HTLC's number among those that one end added to that channel."""
 
 
+class ForwardingHistory:
+    """What a node forwarded, each event told once.
+
+    Args:
+        client: The node.
+    """
+
+    def __init__(self, client: NodeClient) -> None:
+        self._client = client
+        self._seen_s: dict[HtlcKey, int] = {}
+        """The events seen lately by their incoming HTLC, with the second in which they happened."""
+        self._asking = asyncio.Lock()
+
+    async def fresh(self) -> dict[HtlcKey, lightning_pb2.ForwardingEvent]:
+        """Return the events that were not told before, by their incoming HTLC, one question after the other.
+
+        Whoever asks while events are on their way to lnd's database gets those before them only.
+
+        Raises:
+            BackendLost: The node is gone or hangs.
+        """
+        async with self._asking:
+            return await self._ask()
+
+    async def _ask(self) -> dict[HtlcKey, lightning_pb2.ForwardingEvent]:
+        """Ask for the latest events, and return those not seen before."""
+        latest_s = max(self._seen_s.values(), default=0)
+        request = lightning_pb2.ForwardingHistoryRequest(start_time=max(0, latest_s - _OVERLAP_S), num_max_events=_PAGE)
+        fresh: dict[HtlcKey, lightning_pb2.ForwardingEvent] = {}
+        while True:
+            answer = await self._client.call(rpc.FORWARDING_HISTORY, request)
+            for event in answer.forwarding_events:
+                key = (event.chan_id_in, self._incoming_id(event))
+                if key not in self._seen_s:
+                    self._seen_s[key] = event.timestamp_ns // 10**9
+                    fresh[key] = event
+            if len(answer.forwarding_events) < _PAGE:
+                break
+            request.index_offset = answer.last_offset_index
+        latest_s = max(self._seen_s.values(), default=0)
+        self._seen_s = {key: second for key, second in self._seen_s.items() if second >= latest_s - _OVERLAP_S}
+        return fresh
+
+    def _incoming_id(self, event: lightning_pb2.ForwardingEvent) -> int:
+        """Return the number of an event's incoming HTLC, which lnd tells since v0.20."""
+        if not event.HasField("incoming_htlc_id"):
+            raise BackendError(
+                f"expected {self._client.name} to number the HTLCs in its forwarding history, it does not: parallel "
+                "channels and a node of one's own need lnd v0.20 or newer, and no forwards of older ones in its history"
+            )
+        return event.incoming_htlc_id
+
+
 class Forwards:
     """Finds the channels of settled HTLCs; costs nothing where no channels are parallel.
 
@@ -39,9 +93,7 @@ class Forwards:
     def __init__(self, network: LiveNetwork) -> None:
         self._network = network
         self._pending: dict[int, dict[HtlcKey, lightning_pb2.ForwardingEvent]] = {}
-        self._seen_s: dict[int, dict[HtlcKey, int]] = {}
-        """By node, the events seen lately by their incoming HTLC, with the second in which they happened."""
-        self._asking: dict[int, asyncio.Lock] = {}
+        self._histories: dict[int, ForwardingHistory] = {}
 
     async def skip_past(self) -> None:
         """Leave what was forwarded until now out of account."""
@@ -112,38 +164,6 @@ class Forwards:
         return chosen
 
     async def _read(self, node: int) -> None:
-        """Add what a node forwarded since it was asked last, one question after the other.
-
-        Whoever asks while events are on their way to lnd's database gets those before them only.
-        """
-        async with self._asking.setdefault(node, asyncio.Lock()):
-            await self._ask(node)
-
-    async def _ask(self, node: int) -> None:
-        """Ask a node for its latest events, and keep those not seen before."""
-        seen_s = self._seen_s.setdefault(node, {})
-        latest_s = max(seen_s.values(), default=0)
-        start_s = max(0, latest_s - _OVERLAP_S)
-        request = lightning_pb2.ForwardingHistoryRequest(start_time=start_s, num_max_events=_PAGE)
-        pending = self._pending.setdefault(node, {})
-        while True:
-            answer = await self._network.clients[node].call(rpc.FORWARDING_HISTORY, request)
-            for event in answer.forwarding_events:
-                key = (event.chan_id_in, self._incoming_id(node, event))
-                if key not in seen_s:
-                    seen_s[key] = event.timestamp_ns // 10**9
-                    pending[key] = event
-            if len(answer.forwarding_events) < _PAGE:
-                break
-            request.index_offset = answer.last_offset_index
-        latest_s = max(seen_s.values(), default=0)
-        self._seen_s[node] = {key: second for key, second in seen_s.items() if second >= latest_s - _OVERLAP_S}
-
-    def _incoming_id(self, node: int, event: lightning_pb2.ForwardingEvent) -> int:
-        """Return the number of an event's incoming HTLC, which lnd tells since v0.20."""
-        if not event.HasField("incoming_htlc_id"):
-            raise BackendError(
-                f"expected {self._network.clients[node].name} to number the HTLCs in its forwarding history, it does "
-                "not: parallel channels need lnd v0.20 or newer, and no forwards of older ones in its history"
-            )
-        return event.incoming_htlc_id
+        """Add what a node forwarded since it was asked last."""
+        history = self._histories.setdefault(node, ForwardingHistory(self._network.clients[node]))
+        self._pending.setdefault(node, {}).update(await history.fresh())

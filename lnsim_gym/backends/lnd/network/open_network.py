@@ -5,6 +5,7 @@ It knows how to pay, push, read, change policies, and put its snapshot back. Whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +13,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.lnd.network.around import Way, rebalance_around
 from lnsim_gym.backends.lnd.network.bringup import bring_up, wait_ready
 from lnsim_gym.backends.lnd.network.connections import connect_again
 from lnsim_gym.backends.lnd.network.forwards import Forwards
@@ -23,13 +25,14 @@ from lnsim_gym.backends.lnd.network.policies import change_policies
 from lnsim_gym.backends.lnd.network.pushes import Push, plan_pushes
 from lnsim_gym.backends.lnd.network.rebalance import Rebalancer
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
+from lnsim_gym.backends.lnd.network.watch import NodeWatch
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.thread import gather, run
-from lnsim_gym.errors import BackendError, BackendLost
+from lnsim_gym.errors import BackendError, BackendLost, ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceReason, RebalanceResult
 
@@ -109,9 +112,11 @@ class OpenNetwork:
         self.ledger.check(self._network.balances_sat(ends))
         return self.ledger.balances_msat
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Payer.pay``."""
-        outcomes = run(self._payer.pay(batch, time_ms))
+        outcomes = run(self._payer.pay(batch, time_ms, fee_limit_msat))
         self.check_alive()
         return outcomes
 
@@ -119,17 +124,39 @@ class OpenNetwork:
         """Send an amount over a pinned route; see ``Rebalancer.send``."""
         return run(self._rebalance(route, amount_msat))
 
-    def set_policy(self, direction: int, policy: Policy) -> None:
-        """Announce another policy of a direction, and return when every node knows it.
+    def rebalance_around(self, way: Way, attempts: int) -> tuple[RebalanceResult, tuple[int, ...]]:
+        """Send an amount around over a route that is found; see ``around``."""
+        return run(self._rebalance_around(way, attempts))
+
+    def watch(self, node: int) -> None:
+        """Count from now on what a node forwards; see ``NodeWatch``."""
+        run(self._watch(node))
+
+    def forwards(self) -> Int64:
+        """Return what the watched node forwarded; see ``NodeWatch.take``.
+
+        Raises:
+            ConfigError: None is watched.
+        """
+        if self._payer.watch is None:
+            raise ConfigError("expected a node to be watched, none is since the last reset: call watch() after it")
+        return run(self._payer.watch.take(self._settings.quiet_timeout_s))
+
+    def set_time(self, time_ms: int) -> None:
+        """Let simulated time be as given from now on."""
+        self._memory.set_time(time_ms)
+
+    def set_policies(self, policies: Mapping[int, Policy]) -> None:
+        """Announce other policies of some directions, and return when every node knows them.
 
         Raises:
             BackendLost: A node is gone, hangs, or did not hear of it in time.
             BackendError: LND refused.
         """
-        run(self._announce(self._network.topology.with_policy(direction, policy), [direction]))
+        run(self._announce(self._network.topology.with_policies(dict(policies)), list(policies)))
 
     def restore_policies(self) -> None:
-        """Announce the topology's own policies wherever ``set_policy`` announced others; raises as it does."""
+        """Announce the topology's own policies wherever ``set_policies`` announced others; raises as it does."""
         changed = self._network.other_policies(self.topology)
         if changed:
             run(self._announce(self.topology, changed))
@@ -201,14 +228,14 @@ class OpenNetwork:
         Raises:
             BringUpError: The network does not become ready.
         """
-        run(self._network.close())
+        run(self._close())
         self._network = wait_ready(self.launcher, self.topology, self._settings)
         run(self._take_ledger())
 
     def close(self) -> None:
         """Drop the connections; the launcher is left alone."""
         with suppress(BackendError):
-            run(self._network.close())
+            run(self._close())
 
     async def _rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """Send an amount over a pinned route; the sender learns from it too."""
@@ -217,6 +244,40 @@ class OpenNetwork:
         result = await self._rebalancer.send(route, amount_msat)
         await self._memory.note(sender)
         return result
+
+    async def _rebalance_around(self, way: Way, attempts: int) -> tuple[RebalanceResult, tuple[int, ...]]:
+        """Send an amount around; the sender begins with what it remembers, as with a payment."""
+        node = int(self.topology.arrays.source[way.leave])
+        sender = self._network.clients[node]
+        if self._options.mission_control == "per_episode":
+            await self._memory.recall(sender)
+        else:
+            await self._network.forget([node])
+        done = await rebalance_around(self._network, self.ledger, self._rebalancer, way, attempts)
+        await self._memory.note(sender)
+        return done
+
+    async def _watch(self, node: int) -> None:
+        """Watch a node, and no other any more."""
+        await self._end_watch()
+        watch = NodeWatch(self._network, node)
+        try:
+            await watch.begin()
+        except BaseException:
+            await watch.close()
+            raise
+        self._payer.watch = watch
+
+    async def _end_watch(self) -> None:
+        """Watch no node."""
+        watch, self._payer.watch = self._payer.watch, None
+        if watch is not None:
+            await watch.close()
+
+    async def _close(self) -> None:
+        """Drop all connections."""
+        await self._end_watch()
+        await self._network.close()
 
     async def _announce(self, topology: Topology, directions: list[int]) -> None:
         """Give some directions the policies that a topology has for them; fees follow it from now on."""

@@ -21,6 +21,7 @@ from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.patience import patiently
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
+from lnsim_gym.backends.lnd.network.watch import NodeWatch
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
 from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router_pb2
@@ -84,15 +85,19 @@ class Payer:
         self._settings = settings
         self._memory = memory
         self._remember = options.mission_control == "per_episode"
+        self.watch: NodeWatch | None = None
+        """Who counts what a node forwards, where one is watched."""
 
-    async def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    async def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Make the payments of a batch; see ``Backend.pay``.
 
         Raises:
             BackendLost: A node is gone or hangs; payments that settled before are booked.
             LedgerMismatch: LND's balances differ from the routes of settled payments.
         """
-        fee_limits = self._options.fee_limit_msat(batch.amount_msat)
+        fee_limits = self._options.fee_limit_msat(batch.amount_msat) if fee_limit_msat is None else fee_limit_msat
         outcomes: list[_Outcome | None] = [None] * len(batch.amount_msat)
         waiting = iter(range(len(outcomes)))
         one_by_one = self._options.concurrency == 1
@@ -187,6 +192,8 @@ class Payer:
 
     async def _book(self, payment: lightning_pb2.Payment) -> tuple[tuple[int, ...], ...]:
         """Book the settled parts of a payment, and return the directions that each of them went over."""
+        if self.watch is not None:
+            self.watch.expect(payment.htlcs)
         routes: list[tuple[int, ...]] = []
         for attempt in _settled(payment):
             directions = await self._forwards.directions(attempt.route)

@@ -24,9 +24,9 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.payments import PaymentOptions, RebalanceReason, RebalanceResult
 
-__all__ = ["Rebalancer", "check_route"]
+__all__ = ["FINAL_CLTV_DELTA", "Rebalancer", "check_route"]
 
-_FINAL_CLTV_DELTA: Final = 83
+FINAL_CLTV_DELTA: Final = 83
 """Blocks: the default of an invoice, 80, and the padding that LND adds when it sends."""
 _MAX_TIME_LOCK: Final = 2016
 """Blocks of time lock that a link takes at most (``DefaultMaxOutgoingCltvExpiry``)."""
@@ -128,7 +128,7 @@ class Rebalancer:
         arrays = self._network.topology.arrays
         request = router_pb2.BuildRouteRequest(
             amt_msat=amount_msat,
-            final_cltv_delta=_FINAL_CLTV_DELTA,
+            final_cltv_delta=FINAL_CLTV_DELTA,
             outgoing_chan_id=self._network.channels[route[0] // 2].chan_id,
             hop_pubkeys=[bytes.fromhex(self._network.pubkeys[int(arrays.destination[d])]) for d in route],
             payment_addr=invoice.payment_addr,
@@ -144,7 +144,7 @@ class Rebalancer:
         """
         topology = self._network.topology
         amounts_msat = [*hop_amounts_msat(topology, route, amount_msat), amount_msat]
-        time_lock = (await first.call(rpc.GET_INFO)).block_height + _FINAL_CLTV_DELTA
+        time_lock = (await first.call(rpc.GET_INFO)).block_height + FINAL_CLTV_DELTA
         hops = []
         for hop in reversed(range(len(route))):
             direction = route[hop]
@@ -227,7 +227,7 @@ def _out_of_range(topology: Topology, route: tuple[int, ...], amounts_msat: list
 
 def _locks_too_long(topology: Topology, route: tuple[int, ...]) -> bool:
     """Whether the first channel would not take the time lock of a route."""
-    return int(topology.arrays.time_lock_delta[list(route[1:])].sum()) + _FINAL_CLTV_DELTA > _MAX_TIME_LOCK
+    return int(topology.arrays.time_lock_delta[list(route[1:])].sum()) + FINAL_CLTV_DELTA > _MAX_TIME_LOCK
 
 
 def _refusal(details: str) -> RebalanceReason:

@@ -42,6 +42,9 @@ OPEN_CHANNEL: Final = Method(
 LIST_CHANNELS: Final = Method(
     "/lnrpc.Lightning/ListChannels", lightning_pb2.ListChannelsRequest, lightning_pb2.ListChannelsResponse
 )
+QUERY_ROUTES: Final = Method(
+    "/lnrpc.Lightning/QueryRoutes", lightning_pb2.QueryRoutesRequest, lightning_pb2.QueryRoutesResponse
+)
 DESCRIBE_GRAPH: Final = Method(
     "/lnrpc.Lightning/DescribeGraph", lightning_pb2.ChannelGraphRequest, lightning_pb2.ChannelGraph
 )
@@ -71,6 +74,9 @@ SEND_TO_ROUTE: Final = Method(
 )
 UPDATE_CHAN_STATUS: Final = Method(
     "/routerrpc.Router/UpdateChanStatus", router_pb2.UpdateChanStatusRequest, router_pb2.UpdateChanStatusResponse
+)
+SUBSCRIBE_HTLC_EVENTS: Final = Method(
+    "/routerrpc.Router/SubscribeHtlcEvents", router_pb2.SubscribeHtlcEventsRequest, router_pb2.HtlcEvent
 )
 RESET_MISSION_CONTROL: Final = Method(
     "/routerrpc.Router/ResetMissionControl",

@@ -94,15 +94,15 @@ class NodeClient:
         return answer
 
     async def stream(
-        self, method: Method[Request, Answer], request: Request, total_s: float, idle_s: float
+        self, method: Method[Request, Answer], request: Request, total_s: float | None, idle_s: float | None
     ) -> AsyncIterator[Answer]:
         """Call a streaming RPC and yield its messages.
 
         Args:
             method: Which one.
             request: What is asked.
-            total_s: Budget for the whole stream, in seconds.
-            idle_s: Longest wait for the next message, in seconds.
+            total_s: Budget for the whole stream, in seconds; None for none.
+            idle_s: Longest wait for the next message, in seconds; None for any.
 
         Raises:
             BackendTimeout: One of the budgets ran out.
@@ -142,14 +142,14 @@ class NodeClient:
             self._channel = grpc.aio.secure_channel(address, self._credentials, options=_CHANNEL_OPTIONS)
         return self._channel
 
-    def _fail(self, method: Method[Any, Any], problem: grpc.aio.AioRpcError, limit_s: float) -> NoReturn:
+    def _fail(self, method: Method[Any, Any], problem: grpc.aio.AioRpcError, limit_s: float | None) -> NoReturn:
         """Raise the error of this package that stands for a gRPC status."""
         code = problem.code()
         details = problem.details() or ""
         called = f"{self.name} ({method.path})"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise BackendTimeout(
-                f"expected {called} to answer within {limit_s:g} s, it did not: the node hangs; reset the network"
+                f"expected {called} to answer within {limit_s or 0:g} s, it did not: the node hangs; reset the network"
             ) from None
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
             raise BackendLost(

@@ -399,6 +399,34 @@ class HTLCAttempt(_message.Message):
     failure: Failure
     def __init__(self, status: _Optional[_Union[HTLCAttempt.HTLCStatus, str]] = ..., route: _Optional[_Union[Route, _Mapping]] = ..., attempt_time_ns: _Optional[int] = ..., resolve_time_ns: _Optional[int] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ...) -> None: ...
 
+class FeeLimit(_message.Message):
+    __slots__ = ("fixed_msat",)
+    FIXED_MSAT_FIELD_NUMBER: _ClassVar[int]
+    fixed_msat: int
+    def __init__(self, fixed_msat: _Optional[int] = ...) -> None: ...
+
+class QueryRoutesRequest(_message.Message):
+    __slots__ = ("pub_key", "final_cltv_delta", "fee_limit", "use_mission_control", "amt_msat", "outgoing_chan_ids")
+    PUB_KEY_FIELD_NUMBER: _ClassVar[int]
+    FINAL_CLTV_DELTA_FIELD_NUMBER: _ClassVar[int]
+    FEE_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    USE_MISSION_CONTROL_FIELD_NUMBER: _ClassVar[int]
+    AMT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    OUTGOING_CHAN_IDS_FIELD_NUMBER: _ClassVar[int]
+    pub_key: str
+    final_cltv_delta: int
+    fee_limit: FeeLimit
+    use_mission_control: bool
+    amt_msat: int
+    outgoing_chan_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, pub_key: _Optional[str] = ..., final_cltv_delta: _Optional[int] = ..., fee_limit: _Optional[_Union[FeeLimit, _Mapping]] = ..., use_mission_control: _Optional[bool] = ..., amt_msat: _Optional[int] = ..., outgoing_chan_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class QueryRoutesResponse(_message.Message):
+    __slots__ = ("routes",)
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    def __init__(self, routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ...) -> None: ...
+
 class Route(_message.Message):
     __slots__ = ("total_time_lock", "hops", "total_fees_msat", "total_amt_msat")
     TOTAL_TIME_LOCK_FIELD_NUMBER: _ClassVar[int]

@@ -135,3 +135,63 @@ class UpdateChanStatusRequest(_message.Message):
 class UpdateChanStatusResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SubscribeHtlcEventsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HtlcEvent(_message.Message):
+    __slots__ = ("outgoing_channel_id", "event_type", "forward_event", "forward_fail_event", "settle_event", "link_fail_event", "subscribed_event", "final_htlc_event")
+    class EventType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNKNOWN: _ClassVar[HtlcEvent.EventType]
+        SEND: _ClassVar[HtlcEvent.EventType]
+        RECEIVE: _ClassVar[HtlcEvent.EventType]
+        FORWARD: _ClassVar[HtlcEvent.EventType]
+    UNKNOWN: HtlcEvent.EventType
+    SEND: HtlcEvent.EventType
+    RECEIVE: HtlcEvent.EventType
+    FORWARD: HtlcEvent.EventType
+    OUTGOING_CHANNEL_ID_FIELD_NUMBER: _ClassVar[int]
+    EVENT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_EVENT_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_FAIL_EVENT_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_EVENT_FIELD_NUMBER: _ClassVar[int]
+    LINK_FAIL_EVENT_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBED_EVENT_FIELD_NUMBER: _ClassVar[int]
+    FINAL_HTLC_EVENT_FIELD_NUMBER: _ClassVar[int]
+    outgoing_channel_id: int
+    event_type: HtlcEvent.EventType
+    forward_event: ForwardEvent
+    forward_fail_event: ForwardFailEvent
+    settle_event: SettleEvent
+    link_fail_event: LinkFailEvent
+    subscribed_event: SubscribedEvent
+    final_htlc_event: FinalHtlcEvent
+    def __init__(self, outgoing_channel_id: _Optional[int] = ..., event_type: _Optional[_Union[HtlcEvent.EventType, str]] = ..., forward_event: _Optional[_Union[ForwardEvent, _Mapping]] = ..., forward_fail_event: _Optional[_Union[ForwardFailEvent, _Mapping]] = ..., settle_event: _Optional[_Union[SettleEvent, _Mapping]] = ..., link_fail_event: _Optional[_Union[LinkFailEvent, _Mapping]] = ..., subscribed_event: _Optional[_Union[SubscribedEvent, _Mapping]] = ..., final_htlc_event: _Optional[_Union[FinalHtlcEvent, _Mapping]] = ...) -> None: ...
+
+class ForwardEvent(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ForwardFailEvent(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SettleEvent(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class LinkFailEvent(_message.Message):
+    __slots__ = ("wire_failure",)
+    WIRE_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    wire_failure: int
+    def __init__(self, wire_failure: _Optional[int] = ...) -> None: ...
+
+class SubscribedEvent(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class FinalHtlcEvent(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
