@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lnsim_gym.records.statistics import NodeStatistics, Statistics
 
 __all__ = [
+    "amount_progress",
     "make_console",
     "print_scores",
     "print_statistics",
@@ -164,6 +165,34 @@ def parity_progress(
                     console.print(f"{done[each.kind]:,} of {count:,} {each.kind}", soft_wrap=True)
 
         yield tell
+
+
+@contextmanager
+def amount_progress(what: str, before: int, wanted: int) -> Iterator[Callable[[int], None]]:
+    """Show how much is done: a bar on a terminal, a line for each tenth elsewhere.
+
+    Args:
+        what: What is counted.
+        before: How much was done before.
+        wanted: How much there is to do.
+
+    Yields:
+        A function to call with how much is done by now.
+    """
+    console = make_console(file=sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:.1f} %"))
+    tenths = 10 * before // wanted
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=wanted, completed=before)
+
+        def show(done: int) -> None:
+            nonlocal tenths
+            bar.update(task, completed=done, description=f"{done:,} {what}")
+            if not console.is_terminal and 10 * done // wanted > tenths:
+                tenths = 10 * done // wanted
+                console.print(f"{done:,} of {wanted:,} {what}", soft_wrap=True)
+
+        yield show
 
 
 @contextmanager
