@@ -181,8 +181,9 @@ class RebalanceResult:
     carried_by: tuple[int, ...] = ()
     """Directions that carried it, where forwarders chose channels beside those asked for; else empty."""
     hop_msat: tuple[int, ...] = ()
-    """What went over each hop in msat, where policies spread by gossip and its sender may have paid by old ones; else
-    empty: it follows from the policies."""
+    """What went over each hop in msat, where that is not sure to follow from the policies: where these spread by gossip
+    and the sender may have paid by old ones, and where it found a route by itself, as senders pay for the dearest of
+    parallel channels. Else empty."""
 
 
 DESCRIPTIONS: Final = (

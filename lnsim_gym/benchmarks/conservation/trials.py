@@ -17,7 +17,7 @@ from lnsim_gym.benchmarks.conservation.books import faults_of_balances, faults_o
 from lnsim_gym.benchmarks.parity.drawing import public_network, public_policy, random_amount_msat, random_route
 from lnsim_gym.environment.single import LightningNetEnv
 from lnsim_gym.environment.vector import LightningNetVectorEnv
-from lnsim_gym.errors import LnsimError
+from lnsim_gym.errors import ConfigError, LnsimError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.public import public
@@ -144,19 +144,7 @@ def _rebalanced(rng: Random, backend: SimulatorBackend, topology: Topology, befo
 
 def _operator(rng: Random) -> Played:
     """Run a node of one's own by random actions, and hold its funds to what it earned and paid, too."""
-    topology = public(
-        nodes=rng.choice([40, 60, 100]),
-        own_channels=rng.randint(3, 8),
-        seed=rng.getrandbits(20),
-        own_capacity_sat=10**8,
-    )
-    form = rng.choice(["box", "multidiscrete", "dict"])
-    settings: dict[str, Any] = {
-        "topology": topology.to_dict(),
-        "action": form,
-        "gossip": rng.choice(["at_once", "lnd"]),
-    }
-    env = gym.make("LightningOperator-v0", payments_per_step=400, **settings)
+    env = _operator_env(rng)
     network = cast("LightningNetEnv", env.unwrapped)
     own: Int64 = cast("Any", network.problem.task).out
     env.action_space.seed(rng.getrandbits(30))
@@ -182,6 +170,26 @@ def _operator(rng: Random) -> Played:
         if truncated:
             break
     env.close()
+
+
+def _operator_env(rng: Random) -> gym.Env[Any, Any]:
+    """Make the environment of a node somewhere in a random network, where there are some who would pay through it."""
+    while True:
+        topology = public(
+            nodes=rng.choice([40, 60, 100]),
+            own_channels=rng.randint(3, 8),
+            seed=rng.getrandbits(20),
+            own_capacity_sat=10**8,
+        )
+        try:
+            return gym.make(
+                "LightningOperator-v0",
+                topology=topology.to_dict(),
+                action=rng.choice(["box", "multidiscrete", "dict"]),
+                gossip=rng.choice(["at_once", "lnd"]),
+            )
+        except ConfigError:  # nobody would: it lies beside all ways
+            continue
 
 
 def _vector(rng: Random) -> Played:

@@ -17,7 +17,7 @@ from lnsim_gym.compiled.memory import copied
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import max_value_in_flight_msat
-from lnsim_gym.payments import REASON_NAMES, RebalanceReason, RebalanceResult
+from lnsim_gym.payments import MAX_ROUTE_HOPS, REASON_NAMES, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
 from lnsim_gym.tasks.config import StartBalances
 from lnsim_gym.tasks.operator import ledger
@@ -221,11 +221,14 @@ class OperatorTask(Task):
         limits = self.actions.limits
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for (leave, back, *_), entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
-            asked_msat, applied_msat, fee_msat, reason, failure_index, *route = entries.tolist()
+            asked_msat, applied_msat, fee_msat, reason, failure_index, *rest = entries.tolist()
             if asked_msat:
-                result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
                 legs = int(self.out[leave]), int(self.out[back]) ^ 1  # all there is where no route was found
-                taken = tuple(direction for direction in route if direction >= 0)
+                taken = tuple(direction for direction in rest[:MAX_ROUTE_HOPS] if direction >= 0)
+                hop_msat = tuple(rest[MAX_ROUTE_HOPS:][: len(taken)]) if applied_msat else ()
+                result = RebalanceResult(
+                    applied_msat, fee_msat, RebalanceReason(reason), failure_index, hop_msat=hop_msat
+                )
                 done.append(Rebalance(taken or legs, asked_msat, result))
         at = ledger.swaps_at(len(self.out), limits.rebalances)
         for entries in noted[at:].reshape(limits.swaps, len(ledger.SWAP_NAMES)):
