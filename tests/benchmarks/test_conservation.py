@@ -90,8 +90,10 @@ def test_an_end_with_less_than_nothing_is_told(paid):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("number", [KINDS.index(kind) for kind in dict.fromkeys(KINDS)])
-def test_networks_of_every_kind_are_in_order(number):
-    done = trial(3_835_767_543, number)
-    assert done.wrong == ""
-    assert done.payments > done.settled > 0
+@pytest.mark.parametrize("kind", dict.fromkeys(KINDS))
+def test_networks_of_every_kind_are_in_order(kind):
+    first = KINDS.index(kind)
+    for number in range(first, first + 8 * len(KINDS), len(KINDS)):  # of operators, one in six meets parallel channels
+        done = trial(3_835_767_543, number)
+        assert done.wrong == ""
+        assert done.payments > done.settled > 0
