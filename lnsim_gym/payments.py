@@ -119,10 +119,10 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     max_parts: Annotated[int, Range(1, MAX_PARTS)] = 1
     """Most parts a payment may be split into."""
     attempt_cost_sat: Annotated[int, Range(1, 1_000_000)] = 100
-    """What a failed attempt counts as much as, in sat of fees (lnd: ``routerrpc.attemptcost``): the more it is, the more
-    do senders pay to pass fewer nodes, and nodes that they know to forward."""
+    """What a failed attempt counts as much as, in sat of fees: the more it is, the more do senders pay to pass fewer
+    nodes, and nodes that they know to forward. Real nodes have LND's own (``routerrpc.attemptcost``)."""
     attempt_cost_ppm: Annotated[int, Range(0, 100_000)] = 1_000
-    """The same in millionths of the amount, on top (lnd: ``routerrpc.attemptcostppm``)."""
+    """The same in millionths of the amount, on top (``routerrpc.attemptcostppm``)."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
     """Whether senders forget what they learned before each payment, or only at reset; meanwhile failures fade with
     time, in both worlds by the clock of ``traffic.seconds_per_payment``."""
@@ -216,8 +216,9 @@ class RebalanceResult:
     carried_by: tuple[int, ...] = ()
     """Directions that carried it, where forwarders chose channels beside those asked for; else empty."""
     hop_msat: tuple[int, ...] = ()
-    """What went over each hop in msat, where policies spread by gossip and its sender may have paid by old ones; else
-    empty: it follows from the policies."""
+    """What went over each hop in msat, where that is not sure to follow from the policies: where these spread by gossip
+    and the sender may have paid by old ones, and where it found a route by itself, as senders pay for the dearest of
+    parallel channels. Else empty."""
 
 
 DESCRIPTIONS: Final = (

@@ -25,8 +25,9 @@ import psutil
 
 from lnsim_gym.backends.lnd.nodes.folders import records, state_root
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
+from lnsim_gym.benchmarks.resumed import append_line, resumed
 from lnsim_gym.environment.single import LightningNetEnv
-from lnsim_gym.errors import ConfigError, LnsimError
+from lnsim_gym.errors import LnsimError
 from lnsim_gym.network import Channel, Topology
 
 __all__ = ["Fault", "causes_and_outcomes", "torture"]
@@ -147,16 +148,14 @@ def torture(
         ConfigError: The file is one of another seed, or none.
         BringUpError: The network did not become ready at first.
     """
-    done = _resumed(out, seed)
+    done = resumed(out, seed, Fault)
     if len(done) >= faults:
         return done
     with _Victim() as victim:
         for number in range(len(done), faults):
             fault = victim.strike(number, random.Random(f"{seed} {number}"))
             done.append(fault)
-            if out is not None:
-                with out.open("ab") as file:
-                    file.write(msgspec.json.encode(fault) + b"\n")
+            append_line(out, fault)
             told(fault)
     left = _left_behind(os.getpid(), [])
     if left:
@@ -187,25 +186,6 @@ def causes_and_outcomes(faults: Iterable[Fault]) -> list[tuple[str, int, int, in
             )
         )
     return rows
-
-
-def _resumed(out: Path | None, seed: int) -> list[Fault]:
-    """Return the faults in a file, whose first line has the seed; a new one gets that line."""
-    if out is None:
-        return []
-    if not out.exists():
-        out.write_bytes(msgspec.json.encode({"seed": seed}) + b"\n")
-    whole, _, _ = out.read_bytes().rpartition(b"\n")  # what was cut off is done again
-    try:
-        first, *lines = whole.splitlines()
-        begun = msgspec.json.decode(first, type=dict[str, int])
-        faults = [msgspec.json.decode(line, type=Fault) for line in lines]
-    except (ValueError, msgspec.MsgspecError) as problem:
-        raise ConfigError(f"expected {out} to be of an earlier run, got {problem}: name another file") from None
-    if begun != {"seed": seed}:
-        raise ConfigError(f"expected {out} to be of seed {seed}, got {begun}: name another file, or that seed")
-    out.write_bytes(whole + b"\n")
-    return faults
 
 
 class _Victim:

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
+from websockets.datastructures import Headers, MultipleValuesError
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -74,6 +74,7 @@ OPENING: Final = 128
 WRITE_LIMIT: Final = 2**18
 """Bytes buffered by a connection before its writer waits."""
 
+_UNCLEAR: Final = "expected a path, and Host, Origin and Authorization once at most\n"
 _WAIT: Final = "too many requests: wait a moment\n"
 
 _log = logging.getLogger(__name__)
@@ -351,6 +352,18 @@ class BridgeServer:
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         """Decide on a request: refuse it, or see what it is about."""
+        try:
+            return self._decide(connection, request)
+        except (MultipleValuesError, ValueError):
+            return connection.respond(http.HTTPStatus.BAD_REQUEST, _UNCLEAR)
+
+    def _decide(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Decide on a request.
+
+        Raises:
+            MultipleValuesError: A header that decides is there more than once.
+            ValueError: Its path is none.
+        """
         path = urlsplit(request.path).path
         page = None if "Upgrade" in request.headers or self.desk is None else self.desk.page(path)
         refusal = self._gate.refusal(request.path, request.headers, public=page is not None)

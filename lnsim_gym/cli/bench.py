@@ -159,6 +159,47 @@ def parity(
 
 
 @bench.command()
+def conservation(
+    payments: Annotated[int, typer.Option(min=1, help="Payments to make, at least.")] = 10_000_000,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides everything; by default a fresh one.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that work at a time.")] = 2,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="File with a line for each network; named again, it goes on.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Hold balances to simulated payments on random networks, to the millisatoshi.
+
+    Parallel channels, inbound fees, disabled ends, payments in one part and in several, policies that change with and
+    without gossip, rebalances, nodes of one's own, vectors of environments. What is wrong is told, and makes the exit
+    status 1; Ctrl-C ends it early.
+    """
+    import secrets
+
+    from lnsim_gym.benchmarks.conservation.run import ConservationRun
+    from lnsim_gym.benchmarks.conservation.trials import Trial
+    from lnsim_gym.cli.display import amount_progress
+
+    chosen = secrets.randbits(32) if seed is None else seed
+    typer.echo(f"seed {chosen}", err=True)
+    run = ConservationRun(chosen, payments, out)
+    try:
+        with amount_progress("payments", run.payments, payments) as show:
+
+            def told(each: Trial) -> None:
+                show(run.payments)
+                if each.wrong:
+                    typer.echo(f"network {each.number}, {each.kind}: {each.wrong}", err=True)
+
+            run.run(processes, told)
+    finally:  # also when interrupted: what was counted counts
+        found = run.found()
+        _print(found, json)
+    if found.wrong:
+        raise typer.Exit(1)
+
+
+@bench.command()
 def cluster(
     workers: Annotated[str, typer.Option("--workers", help="Numbers of workers to measure with.")] = "1,2",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 200,

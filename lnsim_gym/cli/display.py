@@ -22,17 +22,23 @@ if TYPE_CHECKING:
     from lnsim_gym.backends.lnd.network.status import NetworkStatus
     from lnsim_gym.backends.lnd.nodes.programs import Progress as ProgressReport
     from lnsim_gym.benchmarks.parity.run import Compared, Lost
+    from lnsim_gym.benchmarks.soak.run import Soak, SoakFigures
+    from lnsim_gym.benchmarks.soak.trend import Trend
     from lnsim_gym.records.statistics import NodeStatistics, Statistics
 
 __all__ = [
+    "amount_progress",
     "make_console",
     "print_scores",
     "print_statistics",
     "print_status",
     "score_cells",
+    "print_soak",
+    "trend_text",
     "frame_display",
     "parity_progress",
     "progress_bar",
+    "soak_progress",
     "step_progress",
     "spinner",
 ]
@@ -159,6 +165,87 @@ def parity_progress(
                     console.print(f"{done[each.kind]:,} of {count:,} {each.kind}", soft_wrap=True)
 
         yield tell
+
+
+@contextmanager
+def amount_progress(what: str, before: int, wanted: int) -> Iterator[Callable[[int], None]]:
+    """Show how much is done: a bar on a terminal, a line for each tenth elsewhere.
+
+    Args:
+        what: What is counted.
+        before: How much was done before.
+        wanted: How much there is to do.
+
+    Yields:
+        A function to call with how much is done by now.
+    """
+    console = make_console(file=sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:.1f} %"))
+    tenths = 10 * before // wanted
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=wanted, completed=before)
+
+        def show(done: int) -> None:
+            nonlocal tenths
+            bar.update(task, completed=done, description=f"{done:,} {what}")
+            if not console.is_terminal and 10 * done // wanted > tenths:
+                tenths = 10 * done // wanted
+                console.print(f"{done:,} of {wanted:,} {what}", soft_wrap=True)
+
+        yield show
+
+
+@contextmanager
+def soak_progress(run: Soak) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Show how far a long run is: a bar on a terminal, a line for each tenth elsewhere.
+
+    Yields:
+        A function to call with each sample.
+    """
+    console = make_console(file=sys.stderr)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:.1f} %"))
+    tenths = 0
+    with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def show(figures: dict[str, float]) -> None:
+            nonlocal tenths
+            said = f"{run.steps:,} steps, {figures['steps_per_s']:,.0f}/s, {figures['own_memory_mib']:,.1f} MiB"
+            bar.update(task, description=said, completed=run.share_done)
+            if not console.is_terminal and int(10 * run.share_done) > tenths:
+                tenths = int(10 * run.share_done)
+                console.print(f"{run.share_done:.0%}: {said}", soft_wrap=True)
+
+        yield show
+
+
+def trend_text(trend: Trend) -> str:
+    """Say where a series goes."""
+    if trend.low_per_hour is None:
+        return trend.verdict
+    return (
+        f"{trend.verdict}, {trend.per_hour:+,.3g} an hour ({trend.low_per_hour:+,.3g} .. {trend.high_per_hour:+,.3g})"
+    )
+
+
+def print_soak(found: SoakFigures, json: bool) -> None:
+    """Print what a long run found, as JSON or as a table."""
+    import msgspec
+
+    if json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n")
+        return
+    columns = (Column(name, justify="right", no_wrap=True) for name in ("mean", "an hour", "99 % interval"))
+    table = Table(Column(found.subject, no_wrap=True), *columns, Column("slope", no_wrap=True), box=SIMPLE_HEAD)
+    for name, trend in found.trends.items():
+        low, high = trend.low_per_hour, trend.high_per_hour
+        interval = "" if low is None or high is None else f"{low:+,.3g} .. {high:+,.3g}"
+        table.add_row(name, f"{trend.mean:,.4g}", f"{trend.per_hour:+,.3g}", interval, trend.verdict)
+    console = make_console()
+    console.width = max(console.width, make_console(width=WIDEST).measure(table).maximum)
+    ended = "" if found.complete else ", ended early"
+    console.print(f"{found.steps:,} steps in {found.seconds:,.1f} s{ended}, lost {found.lost:,}", soft_wrap=True)
+    console.print(table)
 
 
 @contextmanager

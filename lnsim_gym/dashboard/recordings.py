@@ -163,9 +163,11 @@ class _KeepingSimulator(SimulatorBackend):
         super().set_policy(direction, policy)
         self._now = self._now.with_policy(direction, policy)
 
-    def pay(self, batch: PaymentBatch, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def pay(
+        self, batch: PaymentBatch, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Keep the payments of a step."""
-        outcomes = super().pay(batch, time_ms)
+        outcomes = super().pay(batch, time_ms, fee_limit_msat)
         self.made.append(_Made(self._rebalances, batch, outcomes, self._now, self.balances_msat()))
         self._rebalances = []
         return outcomes

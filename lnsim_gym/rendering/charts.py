@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lnsim_gym.arrays import Float64
 
-__all__ = ["CHART_SUFFIXES", "draw_comparison", "draw_curve"]
+__all__ = ["CHART_SUFFIXES", "draw_comparison", "draw_curve", "draw_series"]
 
 CHART_SUFFIXES: Final = (".png", ".svg")
 """Endings of files that charts are written to."""
@@ -71,6 +71,30 @@ def draw_curve(path: Path, title: str, steps: Sequence[int], rates: Float64, low
     axes.plot(steps, 100 * rates.mean(axis=0), marker=".")
     seeds = f"mean of {len(rates)} seeds with its 95 % interval" if len(rates) > 1 else "95 % interval over episodes"
     axes.set(title=f"{title}, {seeds}", xlabel="training steps", ylabel=AXIS)
+    _save(figure, path)
+
+
+def draw_series(
+    path: Path, title: str, elapsed_s: Sequence[float], series: Mapping[str, Sequence[float]], notes: Mapping[str, str]
+) -> None:
+    """Draw figures over the time of a run, one below the other.
+
+    Args:
+        path: File to write, of a kind in ``CHART_SUFFIXES``.
+        title: What ran.
+        elapsed_s: When each sample was taken, in seconds.
+        series: Figures by name, each of shape (samples,).
+        notes: What to say of each of them.
+    """
+    figure = Figure(figsize=(9, 1.1 + 1.5 * len(series)), layout="constrained")
+    all_axes = figure.subplots(len(series), sharex=True, squeeze=False)[:, 0]
+    figure.suptitle(title)
+    for axes, (name, values) in zip(all_axes, series.items(), strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.plot(np.asarray(elapsed_s) / 60, values, linewidth=0.8)
+        axes.set_title(f"{name}: {notes[name]}", fontsize="small", loc="left")
+        axes.set_ylim(bottom=min(0, *values))
+    all_axes[-1].set_xlabel("minutes")
     _save(figure, path)
 
 

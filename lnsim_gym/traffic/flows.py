@@ -142,5 +142,5 @@ def batch_of(
     """
     columns = tuple(np.zeros(payments, np.int64) for _ in range(6))
     due = _draw(program, np.uint64(seed % 2**64), episode, step, columns)
-    *payments, time_ms, fee_limit_ppm = (column[:due] for column in columns)
-    return PaymentBatch(*payments), time_ms, fee_limit_ppm
+    source, destination, amount_msat, description, time_ms, fee_limit_ppm = (column[:due] for column in columns)
+    return PaymentBatch(source, destination, amount_msat, description), time_ms, fee_limit_ppm

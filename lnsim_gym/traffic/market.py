@@ -4,9 +4,9 @@ Of the millions of payments of a public network a node of some dozen channels se
 cheapest route leads through it or nearly so. Only such pairs of nodes are drawn. A pair *could pay through the node* if
 its cheapest route would do so, were the node's own fees nothing; what the best route around the node costs more than
 that is the most that the pair would pay it (its reservation fee), so that the node's income answers to its prices in
-steps. Pairs that would pay more are drawn more often; those that could pay over no other way are left out, as they would
-pay any price. And each pair pays no more fees in all than its own fee limit. All other demand is left out; what it does to the balances of
-others is drawn (``tasks.operator``).
+steps. Pairs that would pay more are drawn more often; those that could pay over no other way are left out, as they
+would pay any price. And each pair pays no more fees in all than its own fee limit. All other demand is left out; what
+it does to the balances of others is drawn (``tasks.operator``).
 
 Cheapest is meant as LND's senders see it (routing/pathfind.go): fees, 15 billionths of the amount for each block of
 time lock, and for each hop what its chance to fail costs by the attempt cost of ``PaymentOptions`` and the a-priori

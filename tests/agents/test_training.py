@@ -16,6 +16,7 @@ from lnsim_gym.agents.learning.hyperparams import ALGORITHMS, Hyperparameters
 from lnsim_gym.agents.learning.sb3 import LightningVecEnv
 from lnsim_gym.agents.learning.training.folder import TrainingFolder
 from lnsim_gym.agents.learning.training.report import TrainingReport, with_trained
+from lnsim_gym.agents.learning.training.run import TrainingRun
 from lnsim_gym.agents.learning.training.train import train
 from lnsim_gym.agents.learning.wrappers import FeaturedVecEnv
 from lnsim_gym.agents.planner import estimator
@@ -243,9 +244,40 @@ def test_only_the_last_checkpoint_is_kept_and_one_of_another_recipe_is_not_resum
         train("ppo", recipe, 0, TrainingFolder(tmp_path / "empty"), resume=True)
     longer = train("ppo", recipe, 0, folder, steps=300, seeds=SEEDS, resume=True)
     assert longer.steps == 300
-    (folder.last_checkpoint() / "state.pkl").write_bytes(b"")
-    with pytest.raises(ConfigError, match="is damaged"):
-        train("ppo", recipe, 0, folder, resume=True)
+    for file in sorted(folder.last_checkpoint().iterdir()):
+        kept = file.read_bytes()
+        for damage in (b"", kept[: len(kept) // 2], kept[:-9] + bytes(byte ^ 1 for byte in kept[-9:])):
+            file.write_bytes(damage)
+            with pytest.raises(ConfigError, match="is damaged"):
+                train("ppo", recipe, 0, folder, resume=True)
+        file.write_bytes(kept)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def test_a_checkpoint_that_was_cut_off_while_it_was_written_leaves_the_one_before(tmp_path, monkeypatch):
+    recipe = small_recipe("ppo")
+    whole, cut = (new_folder(tmp_path / name) for name in ("whole", "cut"))
+    report = train("ppo", recipe, 0, whole, every=60, seeds=SEEDS)
+    write = TrainingRun._write
+
+    def cut_off(run, folder):
+        write(run, folder)
+        if run.steps > 120:
+            (folder / "state.pkl").write_bytes((folder / "state.pkl").read_bytes()[:1000])
+            raise Killed
+
+    monkeypatch.setattr(TrainingRun, "_write", cut_off)
+    with pytest.raises(Killed):
+        train("ppo", recipe, 0, cut, every=60, seeds=SEEDS)
+    assert cut.last_checkpoint().name == f"{120:012d}"
+    monkeypatch.undo()
+    assert train("ppo", recipe, 0, cut, every=60, seeds=SEEDS, resume=True).score == report.score
+    assert [path.name for path in cut.checkpoints.iterdir()] == [f"{240:012d}"]
+    for key, array in weights(whole).items():
+        np.testing.assert_array_equal(array, weights(cut)[key], err_msg=key)
 
 
 @pytest.mark.parametrize(

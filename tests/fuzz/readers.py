@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import gymnasium as gym
 import msgspec
 import numpy as np
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 import lnsim_gym  # noqa: F401  registers the environments
 from lnsim_gym.agents.policy_file import NetworkAgent
@@ -26,12 +28,16 @@ from lnsim_gym.bridge.clock import now
 from lnsim_gym.bridge.dialogue import Dialogue
 from lnsim_gym.bridge.frames import encode
 from lnsim_gym.bridge.names import WireNames
+from lnsim_gym.bridge.server import BridgeServer
+from lnsim_gym.bridge.settings import BridgeSettings
 from lnsim_gym.bridge.suggestions import SuggestionQueue
 from lnsim_gym.bridge.token_bucket import TokenBucket
+from lnsim_gym.dashboard import Dashboard
 from lnsim_gym.dashboard.recordings import open_recording
 from lnsim_gym.environment.files import read_environment
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.presets import preset
+from lnsim_gym.own_node import import_node
 from lnsim_gym.paths import data_folder
 from lnsim_gym.records.events import EpisodeStart
 from lnsim_gym.records.parquet import ParquetRecorder
@@ -39,6 +45,7 @@ from lnsim_gym.records.trace import read_trace
 from lnsim_gym.tasks.config import EnvironmentConfig
 from tests.network.importers.formats import CLOTH, simln
 from tests.network.importers.test_files import GRAPH, LISTCHANNELS, OWN
+from tests.own_node import exports
 from tests.records.ledger import FIVE, START, a_step
 
 DATA = Path(__file__).parents[1] / "data"
@@ -170,6 +177,39 @@ def answer_a_message(folder, data):
     dialogue().answer(Answers(), data)
 
 
+@cache
+def web_server():
+    """Return the bridge's server with a dashboard, which answers requests without listening."""
+    queue = SuggestionQueue(30.0, lambda *_: None)
+    server = BridgeServer(BridgeSettings(), WireNames(preset("default")), None, queue, None)
+    server._loop.close()
+    server.desk = Dashboard(preset("default"), ["noop"], lambda _: None, ())
+    server._requests = server._joins = TokenBucket(1e9, 1e9)
+    return server
+
+
+def answer_a_request(folder, data):
+    """Bytes of a connection up to the end of the first request, as the server takes them."""
+    protocol = ServerProtocol()
+    protocol.receive_data(data)
+    protocol.receive_eof()
+    for event in protocol.events_received():
+        if isinstance(event, Request):
+            web_server()._admit(SimpleNamespace(respond=protocol.reject), event)
+
+
+def import_a_node(folder, data):
+    """What an lnd answers, as its command line writes it; of five answers, parted by dashes, one was changed."""
+    files = []
+    for number, text in enumerate(data.split(b"\n---\n", 4)):
+        files.append(folder / f"answer-{number}.json")
+        files[-1].write_bytes(text)
+    graph, channels, *rest = [*files, *[folder / "missing"] * 2][: max(2, len(files))]
+    out = folder / "node"
+    shutil.rmtree(out, ignore_errors=True)
+    import_node(graph, channels, rest[:1], out, payments=rest[1:2], chain=rest[2:], now_ns=exports.NOW_NS)
+
+
 def recorded_parquet():
     """Return the two files of a step, one after the other."""
     with tempfile.TemporaryDirectory() as folder:
@@ -229,6 +269,31 @@ macaroon = "~/nodes.toml"
 """
 
 
+REQUESTS = tuple(
+    b"GET %b HTTP/1.1\r\nHost: 127.0.0.1:6789\r\n%b\r\n" % (path, more)
+    for path, more in (
+        (b"/", b""),
+        (b"/index.html?token=a%20b", b"Origin: http://127.0.0.1:6789\r\n"),
+        (b"/api/suggestions", b"Authorization: Bearer x\r\nAccept: */*\r\n"),
+        (b"/api/schema", b"Origin: http://[::1]:6789\r\n"),
+        (b"/../../etc/passwd", b""),
+        (
+            b"/ws",
+            b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n",
+        ),
+    )
+)
+
+
+def node_answers():
+    """Return what a node tells of itself, as its owner exports it."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = exports.write(Path(folder))
+        names = ("graph", "channels", "history", "payments", "chain")
+        return b"\n---\n".join(files[name].read_bytes() for name in names)
+
+
 READERS = (
     "networks",
     "cloth",
@@ -242,6 +307,8 @@ READERS = (
     "attach_files",
     "messages",
     "parquet",
+    "requests",
+    "node_answers",
 )
 
 
@@ -286,6 +353,8 @@ def readers():
         "attach_files": Reader(attach_to_nodes, (ATTACH,)),
         "messages": Reader(answer_a_message, tuple(json.dumps(message).encode() for message in MESSAGES)),
         "parquet": Reader(read_parquet, (recorded_parquet(),)),
+        "requests": Reader(answer_a_request, REQUESTS),
+        "node_answers": Reader(import_a_node, (node_answers(),)),
     }
 
 

@@ -69,7 +69,8 @@ def find_path(network, mission_control, source, target, amount, fee_limit, now_m
     """Return the edges of the best route, source first.
 
     ``network`` offers ``incoming[node]`` (directions into a node), ``source``, ``destination``, ``known`` (policies),
-    ``capacity_msat``, ``attempt_cost`` (sat, and ppm of the amount) and ``bandwidth(direction, amount)``; its ``ties`` is increased where two ways are equal.
+    ``capacity_msat``, ``attempt_cost`` (sat, and ppm of the amount) and ``bandwidth(direction, amount)``; its ``ties``
+    is increased where two ways are equal.
     """
     bandwidths = [network.bandwidth(direction ^ 1, 0) for direction in network.incoming[source]]
     if sum(bandwidths) < amount:

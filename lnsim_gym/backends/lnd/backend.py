@@ -65,6 +65,7 @@ class LndBackend(Backend):
         self.settings = settings or LndSettings()
         self._payment_ms = payment_ms
         check_fee_rates(topology)
+        _check_attempt_cost(self.options)
         self._network: OpenNetwork | None = None
         self._lost = False
         self._finalizer: weakref.finalize[[int, Callable[[], None]], LndBackend] | None = None
@@ -367,3 +368,19 @@ def _in_process(pid: int, release: Callable[[], None]) -> None:
     """Release a network, but never from a fork of the process that opened it."""
     if pid == os.getpid():
         release()
+
+
+def _check_attempt_cost(options: PaymentOptions) -> None:
+    """Refuse attempt costs that started nodes don't have.
+
+    Raises:
+        ConfigError: They are not LND's own.
+    """
+    usual = PaymentOptions()
+    asked = options.attempt_cost_sat, options.attempt_cost_ppm
+    own = usual.attempt_cost_sat, usual.attempt_cost_ppm
+    if asked != own:
+        raise ConfigError(
+            f"real nodes have lnd's own attempt cost: set payment.attempt_cost_sat={own[0]} and attempt_cost_ppm={own[1]}, "
+            f"got {asked[0]} and {asked[1]}"
+        )

@@ -153,16 +153,18 @@ class SimulatorBackend(Backend):
             InvalidAction: The directions are none of two channels of one node.
         """
         check_ends(self.topology, leave, back)
-        found = np.empty(MAX_ROUTE_HOPS, np.int64)
+        found, sent_msat = np.empty((2, MAX_ROUTE_HOPS), np.int64)
         state = self._network, self._balances, self._scratch, self._memory
         amounts_msat = int(amount_msat), int(fee_limit_msat)
         ends = int(leave), int(back)
         reason, fee_msat, position = send_found(
-            *state, ends, amounts_msat, int(attempts), self._now_ms, _NO_EARNINGS, found
+            *state, ends, amounts_msat, int(attempts), self._now_ms, _NO_EARNINGS, found, sent_msat
         )
         applied_msat = amount_msat if reason == RebalanceReason.NONE else 0
-        result = RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position))
-        return result, tuple(direction for direction in found.tolist() if direction >= 0)
+        route = tuple(direction for direction in found.tolist() if direction >= 0)
+        hop_msat = tuple(sent_msat[: len(route)].tolist()) if applied_msat else ()
+        result = RebalanceResult(applied_msat, int(fee_msat), RebalanceReason(reason), int(position), hop_msat=hop_msat)
+        return result, route
 
     def watch(self, node: int) -> None:
         """See ``Backend.watch``."""

@@ -46,10 +46,10 @@ BOUND: Final = _bound_table()
 def _detour_table() -> Float64:
     """Return a closer least cost of the path from the sender to a node than ``_bound_table``, in attempt costs.
 
-    Entry ``[c, H, a, h]`` is for attempt costs of ``LEAST_COSTS_MSAT[c]`` and more, targets ``H`` hops from the sender and nodes ``a`` hops from the target and ``h`` from
-    the sender, where no pair away from the sender is more likely than untried ones. From node to node ``a`` and ``h``
-    change by one at most, and the probability so far is at most that of ``a`` hops: the least sum of what such steps
-    cost cannot fall by more than a step costs.
+    Entry ``[c, H, a, h]`` is for attempt costs of ``LEAST_COSTS_MSAT[c]`` and more, targets ``H`` hops from the sender
+    and nodes ``a`` hops from the target and ``h`` from the sender, where no pair away from the sender is more likely
+    than untried ones. From node to node ``a`` and ``h`` change by one at most, and the probability so far is at most
+    that of ``a`` hops: the least sum of what such steps cost cannot fall by more than a step costs.
     """
     return np.stack([_detours_at(ROUNDING_MSAT / least_msat) for least_msat in LEAST_COSTS_MSAT])
 

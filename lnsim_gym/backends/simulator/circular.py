@@ -93,6 +93,7 @@ def send_around(
     now_ms: Any,
     earned_msat: Any,
     route: Any,
+    sent_msat: Any,
 ) -> Any:
     """Send an amount out over one channel of a node and back over another, retrying as payments do.
 
@@ -109,6 +110,7 @@ def send_around(
         now_ms: Simulated time in ms.
         earned_msat: Forwarding fees by node, added to when it settles, shape (nodes,); (0,) where they are not counted.
         route: Filled with the directions of the last route tried, -1 beyond its end, shape (MAX_ROUTE_HOPS,).
+        sent_msat: Filled with what went over each of them, 0 beyond its end and where nothing did, of the same shape.
 
     Returns:
         ``RebalanceReason`` (0: it was applied), routing fees in msat, position of the node that failed the last HTLC
@@ -116,6 +118,7 @@ def send_around(
     """
     for hop in range(MAX_ROUTE_HOPS):
         route[hop] = -1
+        sent_msat[hop] = 0
     sender, last_hop = np.int64(network.source[leave]), np.int64(network.source[back])
     reason, fee_msat, position = np.int64(NO_ROUTE), np.int64(0), np.int64(-1)
     alone = quiet(work)
@@ -145,6 +148,7 @@ def send_around(
         reason, fee_msat, position = np.int64(sent[0]), np.int64(sent[1]), sent[2][0]
         for hop in range(hops + 1 if reason == APPLIED else 0):  # of parallel channels, those that were taken
             route[hop] = work.route[hop]
+            sent_msat[hop] = work.sent[hop]
         if position < 1:  # no forwarder refused it
             break
         if not remembers:  # where senders remember, sending took care of it

@@ -204,6 +204,7 @@ def send_found(
     now_ms: int,
     earned_msat: Any,
     route: Any,
+    sent_msat: Any,
 ) -> tuple[int, int, int]:
     """Send over a route that is found, as ``send_around`` does.
 
@@ -218,6 +219,7 @@ def send_found(
         now_ms: Simulated time in ms.
         earned_msat: As for ``send_around``.
         route: Filled, shape (MAX_ROUTE_HOPS,).
+        sent_msat: Filled, of the same shape.
     """
     leave, back = ends
     amount_msat, fee_limit_msat = amounts_msat
@@ -234,5 +236,6 @@ def send_found(
         now_ms,
         earned_msat,
         route,
+        sent_msat,
     )
     return result

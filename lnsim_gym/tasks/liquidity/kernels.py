@@ -14,7 +14,7 @@ from lnsim_gym.compiled import inlined, kernel, outlined
 from lnsim_gym.compiled.binding import reader
 from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
 from lnsim_gym.tasks.columns import FEES, LEDGER, SUCCEEDED, VOLUME
-from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, REASON, REQUESTED, ROUTE
+from lnsim_gym.tasks.liquidity.ledger import APPLIED, FAILURE_INDEX, FEE, HOPS, REASON, REQUESTED, ROUTE
 from lnsim_gym.tasks.liquidity.observations import observe_balances, observe_flows
 from lnsim_gym.tasks.liquidity.rewards import TERMS
 from lnsim_gym.tasks.liquidity.routes import exceeds_fee_limit
@@ -278,7 +278,8 @@ def _apply_around_to(network_at_index: Any, address: Any, task: Any, index: Any)
         _mine(task, "attempts"),
         read(address, "columns.now_ms")[index],
         read(address, "columns.earned_msat")[index],
-        noted[ROUTE:],
+        noted[ROUTE:HOPS],
+        noted[HOPS:],
     )
     noted[FAILURE_INDEX] = failure_index
     noted[REASON] = reason

@@ -65,7 +65,7 @@ class LiquidityTask(Task):
         """The pairs of channels that rebalances go around, where their routes are found when they are taken."""
         self._routes: RebalanceRoutes | None = None
         if self.pairs is not None:
-            self.ledger = ledger.NAMES_WITH_ROUTE
+            self.ledger = ledger.NAMES_WITH_HOPS
             self.actions = make_pair_actions(config.action, self.pairs, config.action_sizes)
             first_direction, needed_msat = self.pairs.ends, self.actions.amounts_msat
         else:
@@ -171,15 +171,25 @@ class LiquidityTask(Task):
         for (row, amount_msat), entries in self._deeds(decision, noted):
             if row == NO_OP:
                 continue
-            _, applied_msat, fee_msat, reason, failure_index, *noted_route = entries.tolist()
-            carrying = tuple(direction for direction in noted_route if direction >= 0)
+            _, applied_msat, fee_msat, reason, failure_index, *_ = entries.tolist()
+            carrying = tuple(direction for direction in entries[ledger.ROUTE : ledger.HOPS].tolist() if direction >= 0)
+            carried_by: tuple[int, ...] = ()
+            hop_msat: tuple[int, ...] = ()
             if self.pairs is None:
                 route = self.routes.route(row)
                 carried_by = carrying if applied_msat and carrying != route else ()
             else:  # where no route was found, the two channels that were asked for
-                route, carried_by = carrying or self.pairs.legs(row), ()
+                route = carrying or self.pairs.legs(row)
+                sent_msat = entries[ledger.HOPS :][: len(carrying)].tolist()
+                if applied_msat and sent_msat != hop_amounts_msat(self.topology, route, applied_msat):
+                    hop_msat = tuple(sent_msat)
             result = RebalanceResult(
-                applied_msat, fee_msat, RebalanceReason(reason), failure_index, carried_by=carried_by
+                applied_msat,
+                fee_msat,
+                RebalanceReason(reason),
+                failure_index,
+                carried_by=carried_by,
+                hop_msat=hop_msat,
             )
             done.append(Rebalance(route, amount_msat, result))
         return tuple(done)

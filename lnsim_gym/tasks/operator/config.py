@@ -125,8 +125,8 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     payments_per_step: Annotated[int, Range(1, 1_000_000)] = 400
     """Room for the payments of a step; those beyond it are left out."""
     payment: PaymentOptions = PaymentOptions(timeout_seconds=1, attempt_cost_sat=8, attempt_cost_ppm=79)
-    """How payments are sent. The time-out bounds the attempts of one. Attempts cost what they would to LND's senders who
-    have used the network before: a hop that is known to forward counts as much as 0.079 untried ones, as
+    """How payments are sent. The time-out bounds the attempts of one. Attempts cost what they would to LND's senders
+    who have used the network before: a hop that is known to forward counts as much as 0.079 untried ones, as
     (1 / 0.95 - 1) / (1 / 0.6 - 1). With LND's own 100 sat and 1,000 ppm, which are for senders that know nothing, each
     hop saved would be worth thousands of ppm."""
     gossip: GossipOptions | Literal["at_once", "lnd"] = "lnd"

@@ -72,6 +72,7 @@ INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALAN
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
 NO_ROUTE: Final = int(RebalanceReason.NO_ROUTE)
 _ROUTE: Final = REBALANCE_NAMES.index("direction_0")
+_HOPS: Final = REBALANCE_NAMES.index("hop_0_msat")
 
 
 class OperatorState(NamedTuple):
@@ -360,6 +361,7 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
     out = _mine(task, "out")[_variant(address, index)]
     leave, back, amount_msat = decision[decided], decision[decided + 1], decision[decided + 2]
     route = noted[at + _ROUTE : at + _ROUTE + MAX_ROUTE_HOPS]
+    sent_msat = noted[at + _HOPS : at + _HOPS + MAX_ROUTE_HOPS]
     route[:] = -1
     if leave < 0 or amount_msat <= 0:
         return
@@ -379,6 +381,7 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
             read(address, "columns.now_ms")[index],
             read(address, "columns.earned_msat")[index],
             route,
+            sent_msat,
         )
     noted[at] = amount_msat
     noted[at + 1] = amount_msat if reason == APPLIED else 0

@@ -59,6 +59,7 @@ REBALANCE_NAMES: Final = (
     "reason",  # RebalanceReason
     "failure_index",  # position on the route of the node that failed it, or -1
     *(f"direction_{hop}" for hop in range(MAX_ROUTE_HOPS)),  # of the last route tried, -1 beyond its end
+    *(f"hop_{hop}_msat" for hop in range(MAX_ROUTE_HOPS)),  # what went over each of them
 )
 """Meaning of the entries of each rebalance."""
 SWAP_NAMES: Final = (

@@ -167,7 +167,8 @@ class OperatorTask(Task):
         rebalances = []
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for numbers, entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
-            entries[len(REBALANCE_NAMES) - MAX_ROUTE_HOPS :] = -1
+            route = entries[REBALANCE_NAMES.index("direction_0") :]
+            route[:MAX_ROUTE_HOPS], route[MAX_ROUTE_HOPS:] = -1, 0
             if numbers[0] >= 0 and numbers[2] > 0:
                 rebalances.append(self._rebalance(backend, numbers, entries))
                 noted[ledger.REBALANCE_FEE] += rebalances[-1].result.fee_msat
@@ -184,6 +185,8 @@ class OperatorTask(Task):
             result, route = backend.rebalance_around(out, into, amount_msat, limit_msat, attempts)
         told = amount_msat, result.applied_msat, result.fee_msat, result.reason, result.failure_source_index
         entries[: len(told) + len(route)] = [*told, *route]
+        amounts = entries[REBALANCE_NAMES.index("hop_0_msat") :]
+        amounts[: len(result.hop_msat)] = result.hop_msat
         return Rebalance(route or (out, into), amount_msat, result)
 
     def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:
@@ -235,11 +238,14 @@ class OperatorTask(Task):
         limits = self.actions.limits
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for (leave, back, *_), entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
-            asked_msat, applied_msat, fee_msat, reason, failure_index, *route = entries.tolist()
+            asked_msat, applied_msat, fee_msat, reason, failure_index, *rest = entries.tolist()
             if asked_msat:
-                result = RebalanceResult(applied_msat, fee_msat, RebalanceReason(reason), failure_index)
                 legs = int(self.out[leave]), int(self.out[back]) ^ 1  # all there is where no route was found
-                taken = tuple(direction for direction in route if direction >= 0)
+                taken = tuple(direction for direction in rest[:MAX_ROUTE_HOPS] if direction >= 0)
+                hop_msat = tuple(rest[MAX_ROUTE_HOPS:][: len(taken)]) if applied_msat else ()
+                result = RebalanceResult(
+                    applied_msat, fee_msat, RebalanceReason(reason), failure_index, hop_msat=hop_msat
+                )
                 done.append(Rebalance(taken or legs, asked_msat, result))
         at = ledger.swaps_at(len(self.out), limits.rebalances)
         for entries in noted[at:].reshape(limits.swaps, len(ledger.SWAP_NAMES)):

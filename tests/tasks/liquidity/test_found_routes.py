@@ -15,10 +15,22 @@ from tests.oracle.pathfinding import InsufficientBalance, NoPathFound, find_path
 
 
 @kernel
-def around(network, balances, scratch, memory, leave, back, amount, fee_limit, attempts, earned, route):
+def around(network, balances, scratch, memory, leave, back, amount, fee_limit, attempts, earned, route, sent):
     """Send around once."""
     return send_around(
-        network, balances, scratch.work, memory, leave, back, amount, fee_limit, attempts, np.int64(0), earned, route
+        network,
+        balances,
+        scratch.work,
+        memory,
+        leave,
+        back,
+        amount,
+        fee_limit,
+        attempts,
+        np.int64(0),
+        earned,
+        route,
+        sent,
     )
 
 
@@ -40,9 +52,9 @@ def test_the_first_route_is_that_of_lnds_search():
         amount = 1000 * int(rng.integers(1_000, 60_000))
         limit = amount // 10
         balances = start.copy()
-        route = np.zeros(MAX_ROUTE_HOPS, np.int64)
+        route, sent = np.zeros((2, MAX_ROUTE_HOPS), np.int64)
         reason, _, _ = around(
-            network, balances, scratch, memory, leave, back, amount, limit, 1, np.zeros(0, np.int64), route
+            network, balances, scratch, memory, leave, back, amount, limit, 1, np.zeros(0, np.int64), route, sent
         )
         assert (balances >= 0).all()
         if reason in (RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, RebalanceReason.AMOUNT_OUT_OF_RANGE):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +34,9 @@ __all__ = ["FIRST_SEED", "TrainingRun"]
 
 FIRST_SEED: Final = 10_000_000
 """Seeds of the networks begin here, ``n_envs`` for each seed of a training, far from those of evaluations."""
+
+
+_CHECKSUMS: Final = "checksums.json"
 
 
 class TrainingRun:
@@ -99,6 +104,7 @@ class TrainingRun:
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             self._write(unfinished)
+            _seal(unfinished)
             unfinished.rename(finished)
             for older in folder.checkpoints.iterdir():
                 if older != finished:
@@ -116,6 +122,7 @@ class TrainingRun:
         if last is None:
             raise ConfigError(f"expected a checkpoint in {folder.checkpoints}, found none: start without --resume")
         try:
+            _require_whole(last)
             state = pickle.loads((last / "state.pkl").read_bytes())
             self._require_same_training(last, state["identity"])
             self._read(last)
@@ -210,3 +217,35 @@ class TrainingRun:
         np.random.set_state(state["numpy"])
         torch.set_rng_state(state["torch"])
         self.model.action_space.np_random.bit_generator.state = state["actions"]
+
+
+def _seal(folder: Path) -> None:
+    """Bring the files of a checkpoint to the disk, and write their checksums beside them.
+
+    Raises:
+        OSError: There is no room, or the disk failed.
+    """
+    sums = {}
+    for file in sorted(folder.iterdir()):
+        with file.open("rb+") as opened:
+            sums[file.name] = zlib.crc32(opened.read())
+            os.fsync(opened.fileno())
+    with (folder / _CHECKSUMS).open("xb") as opened:
+        opened.write(msgspec.json.encode(sums))
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _require_whole(folder: Path) -> None:
+    """Refuse a checkpoint that is not as it was written; those of versions without checksums are taken as they are.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: Something of it has changed.
+    """
+    if not (folder / _CHECKSUMS).exists():
+        return
+    sums = msgspec.json.decode((folder / _CHECKSUMS).read_bytes(), type=dict[str, int])
+    for name, written in sums.items():
+        if zlib.crc32((folder / name).read_bytes()) != written:
+            raise ValueError(f"{name} is not as it was written")

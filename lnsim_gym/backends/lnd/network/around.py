@@ -6,6 +6,7 @@ taught by every attempt, and the channel for the way back put behind, so that it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from lnsim_gym.backends.lnd.network.ledger import Ledger
@@ -71,10 +72,13 @@ async def rebalance_around(
         if not 0 < len(found) < SURE_ROUTE_HOPS:
             return RebalanceResult(reason=RebalanceReason.NO_ROUTE), route
         route = (*found, way.back)
-        if hop_amounts_msat(network.topology, route, way.amount_msat)[0] - way.amount_msat > way.fee_limit_msat:
+        hop_msat = hop_amounts_msat(network.topology, route, way.amount_msat)
+        if hop_msat[0] - way.amount_msat > way.fee_limit_msat:
             return RebalanceResult(reason=RebalanceReason.FEE_LIMIT_EXCEEDED), route
         result = await rebalancer.send(route, way.amount_msat)
         if result.failure_source_index < 1:  # no forwarder refused it
+            if result.applied_msat:
+                result = replace(result, hop_msat=tuple(int(amount) for amount in hop_msat))
             return result, result.carried_by or route
     return result, route
 
