@@ -23,7 +23,9 @@ from tests.waiting import wait_until
 SET_UP = "set up"
 TESTS = "test"
 SLOW = "slow"
-LONG = re.compile(r"torch|lnsim bench|lnsim train|--seeds|circular_routes|LightningOperator|lnsim list|--plot")
+LONG = re.compile(
+    r"torch|lnsim bench|lnsim train|--seeds|circular_routes|LightningOperator|lnsim list|--plot|lnsim soak"
+)
 """What takes more than ten seconds: training, comparing agents, measuring, kernels that nothing else needs."""
 ELSEWHERE = {
     *(SET_UP, TESTS, "quick test"),  # run by the check script, from nothing; the last is both in one line

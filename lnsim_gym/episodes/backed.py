@@ -99,7 +99,8 @@ class BackendEpisodes(Episodes):
         self._done = done
         self._set_topology(topology_after(self._topology, done))
         batch, time_ms, limit_msat = self._payments(due)
-        outcomes = self._with_hops(self.backend.pay(batch, time_ms, limit_msat))
+        own_limits = () if limit_msat is None else (limit_msat,)  # backends of one's own may know none
+        outcomes = self._with_hops(self.backend.pay(batch, time_ms, *own_limits))
         self._batch = batch
         self._outcomes = outcomes
         columns.fill(batch, outcomes)

@@ -104,8 +104,9 @@ def draw_flow_pairs(model: MarketTraffic, payment: PaymentOptions, topology: Top
     rng = np.random.default_rng([model.seed, own])
     nodes = len(topology.nodes)
     capacity_sat = topology.node_capacity_sat
-    sends, receives = np.sqrt(capacity_sat), np.sqrt(capacity_sat)
-    merchants = _some(rng, nodes, model.merchant_share)
+    able = np.bincount(topology.arrays.source, minlength=nodes) >= model.least_channels
+    sends = receives = np.sqrt(capacity_sat) * able
+    merchants = _some(rng, able, model.merchant_share)
     exchanges = np.zeros(nodes, np.bool_)
     exchanges[np.argsort(-capacity_sat, kind="stable")[: max(1, round(model.exchange_share * nodes))]] = True
     everyone = np.ones(nodes, np.bool_)
@@ -134,10 +135,11 @@ def draw_flow_pairs(model: MarketTraffic, payment: PaymentOptions, topology: Top
     return flows
 
 
-def _some(rng: np.random.Generator, nodes: int, share: float) -> Bool:
-    """Mark a share of the nodes at random, at least one."""
-    marked = np.zeros(nodes, np.bool_)
-    marked[rng.choice(nodes, max(1, round(share * nodes)), replace=False)] = True
+def _some(rng: np.random.Generator, able: Bool, share: float) -> Bool:
+    """Mark as many of the nodes that are able as are a share of all nodes, at random, at least one if there is any."""
+    marked, candidates = np.zeros(len(able), np.bool_), np.flatnonzero(able)
+    count = min(max(1, round(share * len(able))), len(candidates))
+    marked[rng.choice(candidates, count, replace=False)] = True
     return marked
 
 

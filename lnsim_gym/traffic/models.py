@@ -169,6 +169,8 @@ class MarketTraffic(
     """Pairs of any node and one of a few receivers."""
     exchanges: Demand = Demand(weight=0.15, median_amount_sat=500_000, active_share=0.15, spell_hours=8)
     """Pairs of the largest nodes with any others, either way."""
+    least_channels: Annotated[int, Range(1, 10_000)] = 3
+    """Nodes with fewer channels neither pay nor are paid: those that they have channels with stand for them."""
     merchant_share: Share = 0.04
     """Share of the nodes that are merchants."""
     exchange_share: Share = 0.01

@@ -27,6 +27,7 @@ def paid():
     return topology, options, batch, outcomes, before_msat, backend.balances_msat()
 
 
+@pytest.mark.slow
 def test_what_the_simulator_does_is_in_order(paid):
     assert list(faults_of_payments(*paid)) == []
 

@@ -71,6 +71,8 @@ def test_the_node_itself_neither_pays_nor_is_paid(flows):
     assert OWN not in flows.source
     assert OWN not in flows.destination
     assert (flows.source != flows.destination).all()
+    channels = np.bincount(TOPOLOGY.arrays.source)
+    assert min(channels[flows.source].min(), channels[flows.destination].min()) >= 3
     assert (flows.reservation_msat > 0).all()
     assert set(flows.kind.tolist()) == {0, 1, 2}
 

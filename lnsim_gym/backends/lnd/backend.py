@@ -381,6 +381,6 @@ def _check_attempt_cost(options: PaymentOptions) -> None:
     own = usual.attempt_cost_sat, usual.attempt_cost_ppm
     if asked != own:
         raise ConfigError(
-            f"real nodes have lnd's own attempt cost: set payment.attempt_cost_sat={own[0]} and attempt_cost_ppm={own[1]}, "
-            f"got {asked[0]} and {asked[1]}"
+            f"real nodes have lnd's own attempt cost: expected payment.attempt_cost_sat={own[0]} and "
+            f"payment.attempt_cost_ppm={own[1]}, got {asked[0]} and {asked[1]}"
         )

@@ -68,3 +68,8 @@ def test_a_forked_child_is_refused_and_does_the_network_no_harm(backend):
     finally:
         child.kill()
     assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded[0]
+
+
+def test_an_attempt_cost_that_nodes_do_not_have_is_refused(topology):
+    with pytest.raises(ConfigError, match=r"expected payment.attempt_cost_sat=100 and .*_ppm=1000, got 8 and 1000"):
+        LndBackend(topology, PaymentOptions(attempt_cost_sat=8))
