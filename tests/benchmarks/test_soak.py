@@ -1,5 +1,6 @@
 """Long runs: what is said of a series, how samples are kept, and that what was measured is told after Ctrl-C, too."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -90,6 +91,17 @@ def test_the_simulator_is_run_for_the_steps_asked():
     assert found.complete
     assert 2_000 <= found.steps < 2_004
     assert found.samples["own_threads"][0] >= 1
+
+
+@pytest.mark.parametrize(("mib_an_hour", "grows"), [(5.0, ["own_memory_mib"]), (0.5, [])])
+def test_memory_that_rises_by_less_than_a_mebibyte_is_no_leak(mib_an_hour, grows):
+    with Simulator("LightningNet-v0", 4) as subject:
+        run = Soak(subject, steps=20)
+        run.run()
+    trend = trend_of(HOURS, 100 + mib_an_hour * HOURS / 3600)
+    assert trend.verdict == "rises"
+    found = msgspec.structs.replace(run.found(), trends={"own_memory_mib": trend}, elapsed_s=HOURS.tolist())
+    assert found.grows == grows
 
 
 def test_clients_of_a_stream_tell_what_they_received():

@@ -25,6 +25,8 @@ FIRST_STEPS: Final = 4
 """Steps before the run, which compile what they need."""
 OWN: Final = "own"
 """Whose memory, descriptors and threads must not grow."""
+LEAST_RISE: Final = 1.0
+"""What they must grow by to count, in MiB or in number: an allocator's crumbs are no leak."""
 
 
 class SoakFigures(Report, frozen=True, kw_only=True):
@@ -48,8 +50,13 @@ class SoakFigures(Report, frozen=True, kw_only=True):
 
     @property
     def grows(self) -> list[str]:
-        """What of this process grows that should not."""
-        return [name for name, trend in self.trends.items() if name.startswith(OWN) and trend.verdict == "rises"]
+        """What of this process grows that should not, by ``LEAST_RISE`` or more within the run."""
+        hours = (self.elapsed_s[-1] - self.elapsed_s[0]) / 3600 if self.elapsed_s else 0.0
+        return [
+            name
+            for name, trend in self.trends.items()
+            if name.startswith(OWN) and trend.verdict == "rises" and trend.per_hour * hours >= LEAST_RISE
+        ]
 
 
 class Soak:

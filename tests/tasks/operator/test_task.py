@@ -98,7 +98,7 @@ def test_what_a_step_did_leads_from_the_balances_before_it_to_those_after_it(for
 
 def test_forwards_are_those_of_the_payments_that_settled():
     env = make(action="dict")
-    env.reset(seed=2)
+    env.reset(seed=3)
     action = idle(env)
     action["fee_rate_ppm"][:] = 30
     out = env.unwrapped.problem.task.out.tolist()
