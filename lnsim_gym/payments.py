@@ -133,10 +133,16 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
         """Refuse numbers out of range, which would reach compiled code otherwise."""
         check_ranges(self, "payment.")
 
-    def fee_limit_msat(self, amount_msat: Int64) -> Int64:
-        """Fee limit in msat for each amount in msat: 100 % up to ``fee_limit_base_sat``, ``fee_limit_ppm`` above."""
+    def fee_limit_msat(self, amount_msat: Int64, own_ppm: Int64 | None = None) -> Int64:
+        """Fee limit in msat for each amount in msat: 100 % up to ``fee_limit_base_sat``, ``fee_limit_ppm`` above.
+
+        Args:
+            amount_msat: Amounts in msat.
+            own_ppm: Limits of the payments themselves, of the same shape; the lower one holds.
+        """
+        ppm = self.fee_limit_ppm if own_ppm is None else np.minimum(self.fee_limit_ppm, own_ppm)
         limit: Int64 = np.where(
-            amount_msat <= 1000 * self.fee_limit_base_sat, amount_msat, amount_msat * self.fee_limit_ppm // 1_000_000
+            amount_msat <= 1000 * self.fee_limit_base_sat, amount_msat, amount_msat * ppm // 1_000_000
         )
         return limit
 

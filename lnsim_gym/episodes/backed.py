@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend, ResetReport
 from lnsim_gym.backends.interventions import Intervention, earnings, topology_after
@@ -120,13 +118,8 @@ class BackendEpisodes(Episodes):
             return PaymentBatch(*(column[:due] for column in self._traffic.batch(*place))), None, None
         task = self.problem.task
         batch, time_ms, limit_ppm = task.payments(*place[:2], int(self._state.columns.now_ms[0]) // task.step_ms)
-        options, amount_msat = task.config.payment, batch.amount_msat
-        limit_msat = options.fee_limit_msat(amount_msat)
-        own_msat = np.where(
-            amount_msat > 1000 * options.fee_limit_base_sat, amount_msat * limit_ppm // 1_000_000, limit_msat
-        )
         made = PaymentBatch(*(column[:due] for column in batch))
-        return made, time_ms[:due], np.minimum(limit_msat, own_msat)[:due]
+        return made, time_ms[:due], task.config.payment.fee_limit_msat(made.amount_msat, limit_ppm[:due])
 
     def _with_hops(self, outcomes: PaymentOutcomes) -> PaymentOutcomes:
         """Return outcomes with the amounts over each hop, where the columns have room for them."""

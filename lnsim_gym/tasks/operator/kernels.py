@@ -43,7 +43,9 @@ from lnsim_gym.tasks.operator.ledger import (
     MONEY,
     PER_POLICY,
     REBALANCE_FEE,
+    REBALANCE_HOPS,
     REBALANCE_NAMES,
+    REBALANCE_ROUTE,
     SWAP_FEE,
     SWAP_NAMES,
     WALLET,
@@ -71,8 +73,6 @@ APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
 NO_ROUTE: Final = int(RebalanceReason.NO_ROUTE)
-_ROUTE: Final = REBALANCE_NAMES.index("direction_0")
-_HOPS: Final = REBALANCE_NAMES.index("hop_0_msat")
 
 
 class OperatorState(NamedTuple):
@@ -360,8 +360,8 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
     noted, decision = _ledger(address, index), read(address, "columns.decision")[index]
     out = _mine(task, "out")[_variant(address, index)]
     leave, back, amount_msat = decision[decided], decision[decided + 1], decision[decided + 2]
-    route = noted[at + _ROUTE : at + _ROUTE + MAX_ROUTE_HOPS]
-    sent_msat = noted[at + _HOPS : at + _HOPS + MAX_ROUTE_HOPS]
+    route = noted[at + REBALANCE_ROUTE : at + REBALANCE_ROUTE + MAX_ROUTE_HOPS]
+    sent_msat = noted[at + REBALANCE_HOPS : at + REBALANCE_HOPS + MAX_ROUTE_HOPS]
     route[:] = -1
     if leave < 0 or amount_msat <= 0:
         return

@@ -17,7 +17,9 @@ __all__ = [
     "PER_POLICY",
     "POLICY_NUMBERS",
     "REBALANCE_FEE",
+    "REBALANCE_HOPS",
     "REBALANCE_NAMES",
+    "REBALANCE_ROUTE",
     "SWAP_FEE",
     "SWAP_NAMES",
     "WALLET",
@@ -62,6 +64,10 @@ REBALANCE_NAMES: Final = (
     *(f"hop_{hop}_msat" for hop in range(MAX_ROUTE_HOPS)),  # what went over each of them
 )
 """Meaning of the entries of each rebalance."""
+REBALANCE_ROUTE: Final = REBALANCE_NAMES.index("direction_0")
+"""Where the route begins among them."""
+REBALANCE_HOPS: Final = REBALANCE_NAMES.index("hop_0_msat")
+"""Where the amounts over it begin."""
 SWAP_NAMES: Final = (
     "direction",  # out of the own node for a swap out, into it for a swap in, -1 for none
     "asked_msat",

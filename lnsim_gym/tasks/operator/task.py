@@ -24,7 +24,6 @@ from lnsim_gym.tasks.operator import ledger
 from lnsim_gym.tasks.operator.actions import OperatorActions, make_actions
 from lnsim_gym.tasks.operator.config import DEPLETED, OperatorConfig, swap_terms
 from lnsim_gym.tasks.operator.features import KEPT
-from lnsim_gym.tasks.operator.ledger import REBALANCE_NAMES
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
 from lnsim_gym.tasks.registry import register_task
@@ -167,8 +166,7 @@ class OperatorTask(Task):
         rebalances = []
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for numbers, entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
-            route = entries[REBALANCE_NAMES.index("direction_0") :]
-            route[:MAX_ROUTE_HOPS], route[MAX_ROUTE_HOPS:] = -1, 0
+            entries[ledger.REBALANCE_ROUTE : ledger.REBALANCE_HOPS], entries[ledger.REBALANCE_HOPS :] = -1, 0
             if numbers[0] >= 0 and numbers[2] > 0:
                 rebalances.append(self._rebalance(backend, numbers, entries))
                 noted[ledger.REBALANCE_FEE] += rebalances[-1].result.fee_msat
@@ -185,8 +183,7 @@ class OperatorTask(Task):
             result, route = backend.rebalance_around(out, into, amount_msat, limit_msat, attempts)
         told = amount_msat, result.applied_msat, result.fee_msat, result.reason, result.failure_source_index
         entries[: len(told) + len(route)] = [*told, *route]
-        amounts = entries[REBALANCE_NAMES.index("hop_0_msat") :]
-        amounts[: len(result.hop_msat)] = result.hop_msat
+        entries[ledger.REBALANCE_HOPS :][: len(result.hop_msat)] = result.hop_msat
         return Rebalance(route or (out, into), amount_msat, result)
 
     def payments(self, seed: int, episode: int, step: int) -> tuple[PaymentBatch, Int64, Int64]:

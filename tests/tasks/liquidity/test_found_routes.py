@@ -3,35 +3,13 @@
 import numpy as np
 import pytest
 
-from lnsim_gym.backends.simulator.circular import send_around
-from lnsim_gym.backends.simulator.engine import compile_network, make_memory, make_scratch
-from lnsim_gym.compiled import kernel
+from lnsim_gym.backends.simulator.engine import compile_network, make_memory, make_scratch, send_found
 from lnsim_gym.network.generators import scale_free
 from lnsim_gym.network.routes import hop_amounts_msat
 from lnsim_gym.payments import MAX_ROUTE_HOPS, PaymentOptions, RebalanceReason
 from tests.oracle.mission_control import MissionControl
 from tests.oracle.network import OracleNetwork
 from tests.oracle.pathfinding import InsufficientBalance, NoPathFound, find_path
-
-
-@kernel
-def around(network, balances, scratch, memory, leave, back, amount, fee_limit, attempts, earned, route, sent):
-    """Send around once."""
-    return send_around(
-        network,
-        balances,
-        scratch.work,
-        memory,
-        leave,
-        back,
-        amount,
-        fee_limit,
-        attempts,
-        np.int64(0),
-        earned,
-        route,
-        sent,
-    )
 
 
 @pytest.mark.slow
@@ -53,9 +31,8 @@ def test_the_first_route_is_that_of_lnds_search():
         limit = amount // 10
         balances = start.copy()
         route, sent = np.zeros((2, MAX_ROUTE_HOPS), np.int64)
-        reason, _, _ = around(
-            network, balances, scratch, memory, leave, back, amount, limit, 1, np.zeros(0, np.int64), route, sent
-        )
+        state, unearned = (network, balances, scratch, memory), np.zeros(0, np.int64)
+        reason, _, _ = send_found(*state, (leave, back), (amount, limit), 1, 0, unearned, route, sent)
         assert (balances >= 0).all()
         if reason in (RebalanceReason.INSUFFICIENT_LOCAL_BALANCE, RebalanceReason.AMOUNT_OUT_OF_RANGE):
             continue
