@@ -19,8 +19,10 @@ from lnsim_gym.backends.simulator.estimator import probability
 from lnsim_gym.backends.simulator.unified import is_disabled, pair_of
 from lnsim_gym.compiled import fused, outlined
 
-__all__ = ["UNCOUNTED", "is_hopeless", "is_unroutable"]
+__all__ = ["MIN_PROBABILITY", "UNCOUNTED", "is_hopeless", "is_unroutable"]
 
+MIN_PROBABILITY: Final = 0.01
+"""Paths less likely than this are dropped (``DefaultMinRouteProbability``)."""
 UNCOUNTED: Final = -1
 """Stands for the attempts of a payment that was found to be unroutable."""
 ENDLESS_MSAT: Final = np.int64(2**62)
@@ -109,7 +111,7 @@ def is_unroutable(network: Any, balances: Any, work: Any, sender: Any, target: A
 
 @outlined
 def is_hopeless(
-    network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, most: Any, least: Any, now: Any
+    network: Any, balances: Any, work: Any, sender: Any, target: Any, amount: Any, fee_limit: Any, now: Any
 ) -> Any:
     """Return whether a search would find no route; False may be wrong, True never is.
 
@@ -120,9 +122,8 @@ def is_hopeless(
         sender: The sender.
         target: The receiver.
         amount: What is to arrive, in msat.
-        most: What may be sent at most, fees included, in msat.
-        least: Probability below which a path is dropped.
+        fee_limit: Most fees in msat.
         now: Simulated time in ms.
     """
-    question = Question(np.int64(amount), np.int64(most), least, np.int64(now))
+    question = Question(np.int64(amount), np.int64(amount + fee_limit), MIN_PROBABILITY, np.int64(now))
     return _are_apart(network, balances, work, sender, target, question)

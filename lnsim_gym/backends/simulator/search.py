@@ -39,15 +39,13 @@ from lnsim_gym.backends.simulator.estimator import (
 from lnsim_gym.backends.simulator.fees import forwarding_fee_msat
 from lnsim_gym.backends.simulator.gossip import show, show_all
 from lnsim_gym.backends.simulator.layout import BOOSTED, MANY_NODES, MAX_BOUND_HOPS, UNREACHABLE
-from lnsim_gym.backends.simulator.reach import is_hopeless
+from lnsim_gym.backends.simulator.reach import MIN_PROBABILITY, is_hopeless
 from lnsim_gym.backends.simulator.unified import NO_DIRECTION, foreign_edge, is_further_channel, own_edge
 from lnsim_gym.compiled import fused, inlined, outlined
 from lnsim_gym.payments import SURE_ROUTE_HOPS
 
 __all__ = ["MAX_LOCK_BLOCKS", "direct_channel", "find_route", "find_route_called", "survey"]
 
-MIN_PROBABILITY: Final = 0.01
-"""Paths less likely than this are dropped (``DefaultMinRouteProbability``)."""
 RISK_FACTOR_BILLIONTHS: Final = 15
 """Price of locking 1 msat for one block, in billionths (``RiskFactorBillionths``)."""
 MAX_LOCK_BLOCKS: Final = 2016 - 80 - 3
@@ -72,7 +70,7 @@ LOOK_UP_COST: Final = 8
 """How many incoming directions are gone through in about the time that one is looked up in."""
 SLACK_PER_HOP: Final = 3
 """What rounding to whole msat may cost per hop, in msat."""
-LEAST_GUESSED_MSAT: Final = 100_000.0
+LEAST_GUESSED_MSAT: Final = 30_000.0
 """What guesses take an attempt to cost where it costs less: fees alone then keep routes apart by as much."""
 FIRST_GUESS: Final = 1.1
 """The first search gives up at this many attempt costs above the lower bound; see ``LEAST_GUESSED_MSAT``."""
@@ -394,6 +392,17 @@ def _outbound_fee_msat(links: Any, work: Any, node: Any) -> Any:
 
 
 @fused
+def _is_closer(links: Any, label: Any, work: Any, distance: Any) -> Any:
+    """Return whether a label is sure to beat any path of at least a distance.
+
+    In plain networks a path is worked out in hardly more time than it takes to ask.
+    """
+    if links is None:
+        return False
+    return label.stamp == work.searches[0] and label.distance < distance
+
+
+@fused
 def _far_to_go(bounds: Any, hops: Any) -> Any:
     """Return the least distance that so many hops to the sender add, up to ``MAX_BOUND_HOPS``, in msat."""
     return np.int64(bounds.attempt_cost_msat * bounds.costs[hops]) - SLACK_PER_HOP * hops
@@ -472,7 +481,7 @@ def _place_of(network: Any, node: Any, neighbour: Any) -> Any:
 
 
 @fused
-def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as what it does
+def _search(  # noqa: PLR0912, PLR0915 - one loop, in which a call would cost as much as what it does
     network: Any,
     balances: Any,
     work: Any,
@@ -486,8 +495,9 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
 ) -> Any:
     """Run the search with an upper limit on the distance; return whether the sender was reached.
 
-    Also returns the least distance, of those seen, that a route beyond the limit may have, or ``FAR``. ``wide`` is None
-    for the first search in a small network, which is compiled without what pays only where there is much to look at.
+    Also returns the least distance that a route beyond the limit may have, as far as seen, or ``FAR``. ``wide`` is None
+    for the first search in a small network, which is compiled without what pays only where there is much to look at;
+    the others return ``FAR`` only where there is no route at all.
     """
     labels, queue = work.label, work.queue
     cost, limit = bounds.attempt_cost_msat, bounds.limit
@@ -510,8 +520,10 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
             gain = np.int64(cost / path.probability * bounds.step_cost) - SLACK_PER_HOP
             reach = _reach(bounds, distance + gain, limit)
             first, last, looks_up = _steps(network, sender, node, reach, wide)
+            looks_away = looks_up
             for step in range(first, last):
                 neighbour, place, hops = _neighbour(network, bounds.hops_to, sender, node, step, last, looks_up, wide)
+                looks_away |= hops > reach
                 if hops > reach or is_further_channel(network, network.links, place):
                     continue
                 if neighbour == sender:
@@ -525,6 +537,8 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
                     if least >= limit:
                         passed_by = min(passed_by, least)
                         continue
+                if _is_closer(network.links, labels[neighbour], work, distance + gain):
+                    continue
                 found = _offer(network, network.links, work, neighbour, place, terms, path)
                 if found >= 0:
                     key = found + _still_to_go(bounds, neighbour, hops, wide)
@@ -536,6 +550,8 @@ def _search(  # noqa: PLR0912 - one loop, in which a call would cost as much as 
                         queued += 1
                     elif key < passed_by:
                         passed_by = key
+            if wide is not None and looks_away and reach < UNREACHABLE:
+                passed_by = min(passed_by, distance + gain + _far_to_go(bounds, reach + 1))
         next_key, node, queued = _next(labels, queue, queued, next_key, next_node, limit)
         # No key is larger than the distance of the routes it leads to: what is left cannot beat the limit.
         if next_key >= limit:
@@ -604,24 +620,24 @@ def find_route(
     usual = np.int64(cost >= LEAST_COSTS_MSAT[1])
     detours = DETOUR[usual, apart if apart < MAX_DETOUR_HOPS else MAX_DETOUR_HOPS]
     hops_back, is_close, is_small = hops_to, False, network.hops.shape[0] > 0
-    few = is_small and network.first_incoming.size <= MANY_NODES  # all of them are searched in no time
+    few = is_small and network.first_incoming.size <= MANY_NODES
     show(network, network.links, work.knowledge)
     while True:
         bounds = Bounds(hops_to, BOUND[boosted, apart], cost, step, limit, hops_back, detours, is_close)
         if is_small:
             reached, passed_by = _search(network, balances, work, sender, target, amount, fee_limit, now, bounds, None)
-            is_small = few
         else:
             reached, passed_by = _search_widely(network, balances, work, sender, target, amount, fee_limit, now, bounds)
-        if reached or limit == FAR:
+        if reached or limit == FAR or (not is_small and passed_by == FAR):
             break
-        if few:
+        looks_first = not few and not is_close
+        if looks_first and is_hopeless(network, balances, work, sender, target, amount, fee_limit, now):
+            break
+        if few or (is_small and not usual):  # what attempts cost says little, then, and all is searched in no time
             limit = FAR
             continue
+        is_small = False
         if not is_close:
-            most = amount + fee_limit
-            if is_hopeless(network, balances, work, sender, target, amount, most, MIN_PROBABILITY, now):
-                break
             hops_back, is_close = _hops_back(network, work, sender, target)
         limit = np.int64(more + (limit if passed_by == FAR else passed_by))
         more *= 2.0
