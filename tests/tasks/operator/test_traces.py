@@ -1,5 +1,7 @@
 """An operator's episodes are recorded whole, and are played anew by their seeds rather than replayed."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -33,3 +35,29 @@ def test_a_trace_holds_the_policies_and_balances_of_every_moment(tmp_path):
     refused = CliRunner().invoke(make_app(), ["validate", str(path)])
     assert isinstance(refused.exception, RecordError)
     assert "play it anew with seed 0" in str(refused.exception)
+
+
+def test_where_nobody_else_acts_a_trace_is_done_again_within_the_fee_limits_of_each_payment(tmp_path):
+    path, old = tmp_path / "trace.jsonl", tmp_path / "old.jsonl"
+    command = ["record", "--env", "LightningOperatorLive-v0", "--backend", "simulator", "--agent", "random"]
+    done = CliRunner().invoke(make_app(), [*command, "--steps", "30", "--out", str(path)])
+    assert done.exit_code == 0, done.output
+    (episode,) = read_trace(path).episodes
+    assert all(len(step.fee_limit_msat) == len(step.payments) for step in episode.steps)
+    pairs = [
+        (limit_msat, payment.fee_msat)
+        for step in episode.steps
+        for limit_msat, payment in zip(step.fee_limit_msat, step.payments, strict=True)
+    ]
+    assert all(fee_msat <= limit_msat for limit_msat, fee_msat in pairs)
+    validated = CliRunner().invoke(make_app(), ["validate", str(path)])
+    assert validated.output.startswith("0 differences in"), validated.output
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    text = "\n".join(
+        json.dumps({name: value for name, value in line.items() if name != "fee_limit_msat"}) for line in lines
+    )
+    old.write_text(text)
+    (without,) = read_trace(old).episodes  # as they were written before there were limits
+    assert not any(step.fee_limit_msat for step in without.steps)
+    blind = CliRunner().invoke(make_app(), ["validate", str(old)])
+    assert not blind.output.startswith("0 differences"), "expected some payments to pay more than their own limit"
