@@ -1,5 +1,7 @@
 """Channels that an operator closes and opens: their money, their masks, their form, and what payments make of them."""
 
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -278,3 +280,28 @@ def test_vectors_play_the_same_episodes_and_levers_that_are_unused_change_no_rew
         action = {"fee_rate_ppm": [30] * OWN}
         assert plain.step(action)[1] == able.step(action)[1]
     assert len(TOPOLOGY.channels) == len(able.unwrapped.topology.channels)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_doing_nothing_closes_and_opens_nothing(form):
+    task = problem_of(levers=list(LEVERS), candidates={"count": SPARE}, action=form).task
+    still = task.actions.nothing(2)
+    assert all(one in task.actions.space for one in still)
+    assert np.array_equal(task.actions.decode(still), np.tile(task.idle_decision, (2, 1)))
+
+
+@slow
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("mode", ["ansi", "rgb_array"])
+def test_what_is_closed_is_shown_and_copied_as_all_else(mode):
+    env = gym.make(ID, render_mode=mode, **{**SMALL, **CHANNELS_TOO}).unwrapped
+    env.action_space.seed(0)
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(env.action_space.sample())
+    assert len(env.render()) > 100
+    action, twin, state = env.action_space.sample(), pickle.loads(pickle.dumps(env)), env.save_state()
+    reward = env.step(action)[1]
+    assert twin.step(action)[1] == reward
+    env.restore_state(state)
+    assert env.step(action)[1] == reward
