@@ -97,10 +97,11 @@ def require_replayable(trace: Trace) -> None:
         start = episode.start
         for step in episode.steps:
             if any(done.balance_change or done.status_change for done in step.done):
+                own = any(done.status_change for done in step.done)
+                what = "takes channels out of use or brings some" if own else "changes balances between others"
                 raise RecordError(
-                    f"episode {start.episode}, step {step.step} changes balances between others, which no replay does, "
-                    f"as nothing that was paid explains them: play it anew with seed {start.seed} instead, it comes "
-                    "out the same"
+                    f"episode {start.episode}, step {step.step} {what}, which no replay does, as nothing that was paid "
+                    f"explains it: play it anew with seed {start.seed} instead, it comes out the same"
                 )
 
 

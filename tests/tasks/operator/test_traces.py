@@ -61,3 +61,23 @@ def test_where_nobody_else_acts_a_trace_is_done_again_within_the_fee_limits_of_e
     assert not any(step.fee_limit_msat for step in without.steps)
     blind = CliRunner().invoke(make_app(), ["validate", str(old)])
     assert not blind.output.startswith("0 differences"), "expected some payments to pay more than their own limit"
+
+
+def test_a_trace_tells_which_channels_were_closed_and_opened(tmp_path):
+    path = tmp_path / "trace.jsonl"
+    levers = ["--set", 'levers=["fees", "close", "open"]', "--set", "wallet_sat=5_000_000"]
+    alone = ["--set", "others={restore_days=0, competitors=0}", "--set", 'action="multidiscrete"']
+    command = ["record", "--env", "LightningOperator-v0", "--agent", "random", "--steps", "12", "--out", str(path)]
+    done = CliRunner().invoke(make_app(), [*command, *SMALL[:-1], *levers, *alone])
+    assert done.exit_code == 0, done.output
+    (episode,) = read_trace(path).episodes
+    assert sum(each.policy.disabled for each in episode.start.policies) == 12  # both ends of six candidates
+    changes = [each for step in episode.steps for each in step.done]
+    held = [each.balance_change for each in changes if each.balance_change is not None]
+    disabled = [each.status_change.disabled for each in changes if each.status_change is not None]
+    assert len(disabled) == 2 * len(held)
+    assert {each.peer_msat for each in held} == {0}
+    assert sum(each.initiator_msat == 0 for each in held) == disabled.count(True) / 2 > 0
+    assert sum(each.initiator_msat > 0 for each in held) == disabled.count(False) / 2 > 0
+    refused = CliRunner().invoke(make_app(), ["validate", str(path)])
+    assert "takes channels out of use or brings some, which no replay does" in str(refused.exception)
