@@ -184,7 +184,7 @@ class OperatorTask(Task):
 
     def compiled_state(self, variants: Sequence[OperatorTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
-        from lnsim_gym.tasks.operator.kernels import OperatorState  # noqa: PLC0415 - see ``kernels``
+        from lnsim_gym.tasks.operator.state import OperatorState  # noqa: PLC0415 - see ``kernels``
 
         config, swap, limits = self.config, swap_terms(self.config.swap), self.actions.limits
         change_ms, first = round(HOUR_MS * config.fee_change_hours), len(self.out) - self.candidates
