@@ -120,7 +120,7 @@ class PaymentOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     """Most parts a payment may be split into."""
     attempt_cost_sat: Annotated[int, Range(1, 1_000_000)] = 100
     """What a failed attempt counts as much as, in sat of fees: the more it is, the more do senders pay to pass fewer
-    nodes, and nodes that they know to forward. Real nodes have LND's own (``routerrpc.attemptcost``)."""
+    nodes, and nodes that they know to forward (``routerrpc.attemptcost``). Attached nodes have LND's own."""
     attempt_cost_ppm: Annotated[int, Range(0, 100_000)] = 1_000
     """The same in millionths of the amount, on top (``routerrpc.attemptcostppm``)."""
     mission_control: Literal["per_payment", "per_episode"] = "per_payment"
@@ -183,6 +183,9 @@ class PaymentOutcomes:
     time_ms: Int64 | None = None
     """When each payment was made, in ms of simulated time since the reset, shape (payments,); None where senders
     forget, as nothing depends on it there."""
+    fee_limit_msat: Int64 | None = None
+    """Most that each might pay in fees, shape (payments,), where payments have limits of their own; else the options
+    say it."""
 
     @property
     def hops(self) -> Int32:

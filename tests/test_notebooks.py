@@ -50,6 +50,12 @@ assert agreement > 0.5
 assert scores["cloned"].success_rate > scores["targeted"].success_rate - 0.02
 assert scores["conservative Q"].success_rate_low > scores["random"].success_rate_high + 0.05
 """,
+    "07_like_real_nodes": """
+assert len(found.bands) == len(BANDS) == len(axes.get_yticks())
+assert all(each.source for each in found.bands)
+assert all(np.isfinite(values).all() and len(values) == 2 for values in found.episodes.values())
+assert {each.name for each in found.bands if each.met} >= {"top_two_share", "mean_fee"}
+""",
 }
 """By notebook, what is asserted of its variables after its last cell."""
 

@@ -272,7 +272,7 @@ class Tally:
     def _node_score(self) -> NodeScore:
         """Return what an operator's own node gained."""
         net = self.reward / self.days
-        income, rebalances, swaps, chain = (self.terms / self.days[:, None]).mean(axis=0).tolist()
+        income, rebalances, swaps, chain = (self.terms / self.days[:, None]).mean(axis=0).tolist()[:4]
         low, high = bootstrap(net)
         return NodeScore(
             net_sat_per_day=float(net.mean()),

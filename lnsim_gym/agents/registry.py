@@ -18,6 +18,7 @@ from lnsim_gym.agents.operator import (
     BrlnAutofee,
     ChargeLnd,
     Clboss,
+    CloseDeadChannels,
     FeeAdjuster,
     Feelancer,
     LightningJet,
@@ -91,6 +92,7 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "swap_out": SwapOut,
     "operator_autoloop": OperatorAutoloop,
     "boltz_autoswap": BoltzAutoswap,
+    "close_dead_channels": CloseDeadChannels,
 }
 """Agents by the ``policy`` of a recipe."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
@@ -17,6 +18,7 @@ __all__ = [
     "Intervention",
     "PolicyChange",
     "Rebalance",
+    "StatusChange",
     "balances_after",
     "earnings",
     "settle",
@@ -57,15 +59,27 @@ class PolicyChange:
 
 @dataclass(frozen=True, slots=True)
 class BalanceChange:
-    """A balance of a channel between others, moved by what is not simulated."""
+    """A balance of a channel, moved by what is not simulated: others' doings, or a transaction on the chain."""
 
     channel: int
     """Channel index."""
     initiator_msat: int
-    """What its initiator has from now on; its peer has the rest."""
+    """What its initiator has from now on."""
+    peer_msat: int | None = None
+    """What its peer has; by default the rest of what the channel held."""
 
 
-Intervention = Rebalance | PolicyChange | BalanceChange
+@dataclass(frozen=True, slots=True)
+class StatusChange:
+    """A channel end that went out of use or came back, its policy being what it was."""
+
+    direction: int
+    """Direction that the end sends in."""
+    disabled: bool
+    """Whether senders leave it out from now on."""
+
+
+Intervention = Rebalance | PolicyChange | BalanceChange | StatusChange
 
 
 def balances_after(topology: Topology, balances_msat: Int64, interventions: tuple[Intervention, ...]) -> Int64:
@@ -79,8 +93,8 @@ def balances_after(topology: Topology, balances_msat: Int64, interventions: tupl
     after = balances_msat.copy()
     for done, now in _moves(topology, interventions):
         if isinstance(done, BalanceChange):
-            total_msat = after[done.channel].sum()
-            after[done.channel] = done.initiator_msat, total_msat - done.initiator_msat
+            rest_msat = after[done.channel].sum() - done.initiator_msat
+            after[done.channel] = done.initiator_msat, rest_msat if done.peer_msat is None else done.peer_msat
         elif done.result.applied_msat:
             settle(now, after.reshape(-1), done.carried_by, done.result.applied_msat, done.hop_msat(now))
     return after
@@ -92,8 +106,8 @@ def _moves(
     """Yield what moved balances, with the network as it then was; policies matter to rebalances only."""
     changes: dict[int, Policy] = {}
     for done in interventions:
-        if isinstance(done, PolicyChange):
-            changes[done.direction] = done.policy
+        _note_policies(changes, topology, done)
+        if isinstance(done, PolicyChange | StatusChange):
             continue
         if isinstance(done, Rebalance) and changes:
             topology, changes = topology.with_policies(changes), {}
@@ -102,9 +116,19 @@ def _moves(
 
 def topology_after(topology: Topology, interventions: tuple[Intervention, ...]) -> Topology:
     """Return a topology with the policies that it has after interventions; the same one when none changed."""
-    return topology.with_policies(
-        {done.direction: done.policy for done in interventions if isinstance(done, PolicyChange)}
-    )
+    changes: dict[int, Policy] = {}
+    for done in interventions:
+        _note_policies(changes, topology, done)
+    return topology.with_policies(changes)
+
+
+def _note_policies(changes: dict[int, Policy], topology: Topology, done: Intervention) -> None:
+    """Note the policies that an intervention changes, after those already noted of a topology."""
+    if isinstance(done, PolicyChange):
+        changes[done.direction] = done.policy
+    elif isinstance(done, StatusChange):
+        known = changes.get(done.direction) or topology.policy(done.direction)
+        changes[done.direction] = msgspec.structs.replace(known, disabled=done.disabled)
 
 
 def earnings(topology: Topology, interventions: tuple[Intervention, ...]) -> Int64:

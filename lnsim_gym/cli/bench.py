@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lnsim_gym.cli.options import BackendChoice, Json, LauncherChoice, LauncherOption
+from lnsim_gym.cli.options import BackendChoice, Json, LauncherChoice, LauncherOption, Settings, parse_settings
 
 if TYPE_CHECKING:
     from lnsim_gym.benchmarks.comparison import ComparisonFigures
@@ -197,6 +197,30 @@ def conservation(
         _print(found, json)
     if found.wrong:
         raise typer.Exit(1)
+
+
+@bench.command()
+def calibration(
+    positions: Annotated[int, typer.Option(min=1, help="Places of the own node in the network.")] = 4,
+    seeds: Annotated[int, typer.Option(min=1, help="Episodes at each of them.")] = 4,
+    fee_rate: Annotated[int, typer.Option(min=0, help="Fee rate of all channels, in ppm.")] = 200,
+    days: Annotated[float, typer.Option(min=7, help="Length of an episode, in days of simulated time.")] = 30.0,
+    settings: Settings = None,
+    json: Json = False,
+) -> None:
+    """Hold the operator's environment to what operators report of real nodes, under one fixed fee rate.
+
+    Some ten seconds for an episode. What is missed is said with its figure; Ctrl-C ends it.
+    """
+    from lnsim_gym.benchmarks.calibration import markdown, measure
+    from lnsim_gym.cli.display import amount_progress
+
+    with amount_progress("episodes", 0, positions * seeds) as show:
+        found = measure(range(positions), range(seeds), fee_rate, days, parse_settings(settings), show)
+    if json:
+        _print(found, json)
+    else:
+        typer.echo(markdown(found))
 
 
 @bench.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -25,6 +24,7 @@ from lnsim_gym.cli.options import (
     Settings,
     Steps,
     Topology,
+    parse_settings,
 )
 from lnsim_gym.errors import ConfigError, RecordError
 
@@ -223,7 +223,7 @@ def environment_overrides(
     """
     from lnsim_gym.agents import view_of
 
-    own = _parse_settings(settings or [])
+    own = parse_settings(settings)
     task = {**environment_spec(env).kwargs, **own}.get("task", "liquidity")
     overrides = {**view_of(agent, task), **own}
     if backend is not None:
@@ -312,20 +312,6 @@ def _compile(environment: gym.Env[Any, Any], agent: Agent) -> None:
     for _, info in play(RecordEpisodes(environment, []), agent, 20, seed=0):
         if info["succeeded"] < info["payments"]:
             break
-
-
-def _parse_settings(settings: list[str]) -> dict[str, Any]:
-    """Parse KEY=VALUE settings; a value that is no TOML counts as a string."""
-    parsed: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals or not key.strip():
-            raise ConfigError(f"expected --set KEY=VALUE, got {setting!r}")
-        try:
-            parsed |= tomllib.loads(setting)
-        except (ValueError, RecursionError):
-            parsed[key.strip()] = value.strip()
-    return parsed
 
 
 def _file_recorders(folder: Path, network: Any) -> list[Recorder]:

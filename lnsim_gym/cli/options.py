@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from lnsim_gym.errors import ConfigError
 
 __all__ = [
     "AgentName",
@@ -22,6 +25,7 @@ __all__ = [
     "Settings",
     "Steps",
     "Topology",
+    "parse_settings",
 ]
 
 
@@ -65,3 +69,21 @@ Ray = Annotated[
     str | None,
     typer.Option("--ray", help="Let the workers of a Ray cluster do it: HOST:PORT, auto, or local for this machine's."),
 ]
+
+
+def parse_settings(settings: list[str] | None) -> dict[str, Any]:
+    """Parse KEY=VALUE settings; a value that is no TOML counts as a string.
+
+    Raises:
+        ConfigError: One is no such pair.
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings or ():
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"expected --set KEY=VALUE, got {setting!r}")
+        try:
+            parsed |= tomllib.loads(setting)
+        except (ValueError, RecursionError):
+            parsed[key.strip()] = value.strip()
+    return parsed

@@ -65,7 +65,9 @@ class AttemptCounter:
         uncounted = attempts == UNCOUNTED
         if not uncounted.any():
             return
-        limits_msat, now_ms = self._options.fee_limit_msat(batch.amount_msat), np.zeros(len(attempts), np.int64)
+        limits_msat, now_ms = made.fee_limit_msat, np.zeros(len(attempts), np.int64)
+        if limits_msat is None:
+            limits_msat = self._options.fee_limit_msat(batch.amount_msat)
         payments = (batch.source, batch.destination, batch.amount_msat, limits_msat, now_ms)
         with self._lock:
             if made.part_hop_msat is None:

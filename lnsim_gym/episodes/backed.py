@@ -98,7 +98,8 @@ class BackendEpisodes(Episodes):
         self._set_topology(topology_after(self._topology, done))
         batch, time_ms, limit_msat = self._payments(due)
         own_limits = () if limit_msat is None else (limit_msat,)  # backends of one's own may know none
-        outcomes = self._with_hops(self.backend.pay(batch, time_ms, *own_limits))
+        made = self.backend.pay(batch, time_ms, *own_limits)
+        outcomes = self._with_hops(replace(made, fee_limit_msat=limit_msat))
         self._batch = batch
         self._outcomes = outcomes
         columns.fill(batch, outcomes)

@@ -52,6 +52,7 @@ class Problem:
     def _of_variant(cls, config: EnvironmentConfig, topology: Topology) -> Problem:
         """Work out one variant."""
         kind = task_type(config)
+        topology = kind.prepared(config, topology)
         return cls(
             config=config,
             topology=topology,

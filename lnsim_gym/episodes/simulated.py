@@ -242,14 +242,15 @@ class SimulatedEpisodes(Episodes):
         made_on, balances_msat = self._stepped_network(network), self._state.columns.served_from_msat[network]
         batch, draws = self.batch(network), int(self._state.columns.served_draws[network])
         time_ms = self._state.columns.time_ms[network].copy() if self._remembers else None
-        outcomes = columns.outcomes(network, time_ms)
+        limit_msat = self._limits_msat(batch.amount_msat, self._state.columns.fee_limit_ppm[network])
+        outcomes = columns.outcomes(network, time_ms, limit_msat)
         self._attempts.count(made_on, balances_msat, draws, batch, outcomes)
         columns.attempts[network, : len(batch.source)] = outcomes.attempts
         return outcomes
 
     def keep_step(self, network: int) -> Callable[[], tuple[PaymentBatch, PaymentOutcomes, Int64]]:
         """See ``Episodes.keep_step``; copies only, as those who watch a fast environment keep every step."""
-        *kept, time_ms, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
+        *kept, time_ms, limit_ppm, served_from_msat, balances_msat = [copy() for copy in self._copiers(network)]
         made_on, due, fields = self._stepped_network(network), self.columns.due[network], len(PaymentBatch._fields)
         draws = int(self._state.columns.served_draws[network])
         if self._state.own_policies:
@@ -257,7 +258,8 @@ class SimulatedEpisodes(Episodes):
 
         def unpack() -> tuple[PaymentBatch, PaymentOutcomes, Int64]:
             batch = unpack_batch(kept[:fields], due)
-            outcomes = unpack_outcomes(kept[fields:], due, time_ms if self._remembers else None)
+            limit_msat = self._limits_msat(batch.amount_msat, limit_ppm)
+            outcomes = unpack_outcomes(kept[fields:], due, time_ms if self._remembers else None, limit_msat)
             self._attempts.count(made_on, served_from_msat, draws, batch, outcomes)
             return batch, outcomes, balances_msat.reshape(-1, 2)
 
@@ -294,6 +296,12 @@ class SimulatedEpisodes(Episodes):
         variant = int(state.columns.stepped_variant[network])
         return network_view(state.networks, variant, network if state.own_policies else variant)
 
+    def _limits_msat(self, amount_msat: Int64, limit_ppm: Int64) -> Int64 | None:
+        """Return the fee limits of payments that have some of their own, given those of a row."""
+        if not limit_ppm.size:
+            return None
+        return self.problem.config.payment.fee_limit_msat(amount_msat, limit_ppm[: len(amount_msat)])
+
     def _living(self) -> tuple[npt.NDArray[Any], ...]:
         """Return the arrays that change as episodes go on, one row per network; working space left out."""
         state = self._state
@@ -306,7 +314,8 @@ class SimulatedEpisodes(Episodes):
     def _copiers(self, network: int) -> list[Callable[[], Any]]:
         """Return what copies the columns of one network's step, bound once as that takes as long as copying."""
         if network not in self._copy_calls:
-            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, "time_ms", "served_from_msat", "balances_msat")
+            others = ("time_ms", "fee_limit_ppm", "served_from_msat", "balances_msat")
+            names = (*PaymentBatch._fields, *OUTCOME_COLUMNS, *others)
             self._copy_calls[network] = [getattr(self._state.columns, name)[network].copy for name in names]
         return self._copy_calls[network]
 

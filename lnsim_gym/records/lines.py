@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import Int64
-from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance
+from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance, StatusChange
 from lnsim_gym.errors import RecordError, did_you_mean
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.payments import (
@@ -118,13 +118,24 @@ class PolicyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     policy: Policy
 
 
-class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A balance between others that was moved by what is not simulated."""
+class BalanceRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A balance that was moved by what is not simulated."""
 
     channel: Whole
     """Channel index."""
     initiator_msat: Whole
     """What its initiator has from then on."""
+    peer_msat: Whole | None = None
+    """What its peer has from then on, where that is not the rest of what the channel held."""
+
+
+class StatusRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A channel end that went out of use or came back."""
+
+    direction: Whole
+    """Direction index."""
+    disabled: bool
+    """Whether senders leave it out from then on."""
 
 
 class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -133,11 +144,13 @@ class InterventionRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     rebalance: RebalanceRecord | None = None
     policy_change: PolicyRecord | None = None
     balance_change: BalanceRecord | None = None
+    status_change: StatusRecord | None = None
 
     def __post_init__(self) -> None:
         """Refuse none and several."""
-        if [self.rebalance, self.policy_change, self.balance_change].count(None) != 2:
-            raise RecordError("expected an intervention to be one of rebalance, policy_change and balance_change")
+        names = self.__struct_fields__
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            raise RecordError(f"expected an intervention to be one of {', '.join(names)}")
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, order=True, omit_defaults=True):
@@ -190,6 +203,8 @@ class StepLine(Line, frozen=True, forbid_unknown_fields=True, kw_only=True, tag=
     """Everything that was done, in order, where it is more than one rebalance."""
     time_ms: tuple[Whole, ...] = ()
     """When each payment was made, in ms of simulated time since the episode began; where senders remember."""
+    fee_limit_msat: tuple[Whole, ...] = ()
+    """Most that each payment might pay in fees, where payments have limits of their own."""
     changed_after_rebalance_msat: tuple[ChangedBalance, ...] = ()
     """In large networks, in place of ``balances_after_rebalance_msat``: what changed since the end of the last step."""
     changed_after_msat: tuple[ChangedBalance, ...] = ()
@@ -269,8 +284,12 @@ def intervention_record(done: Intervention) -> InterventionRecord:
     if isinstance(done, PolicyChange):
         return InterventionRecord(policy_change=PolicyRecord(direction=int(done.direction), policy=done.policy))
     if isinstance(done, BalanceChange):
-        moved = BalanceRecord(channel=int(done.channel), initiator_msat=int(done.initiator_msat))
+        moved = BalanceRecord(
+            channel=int(done.channel), initiator_msat=int(done.initiator_msat), peer_msat=done.peer_msat
+        )
         return InterventionRecord(balance_change=moved)
+    if isinstance(done, StatusChange):
+        return InterventionRecord(status_change=StatusRecord(direction=int(done.direction), disabled=done.disabled))
     return InterventionRecord(rebalance=rebalance_record(done))
 
 

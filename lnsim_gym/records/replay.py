@@ -91,16 +91,17 @@ def require_replayable(trace: Trace) -> None:
     """Refuse a trace that holds what no backend plays.
 
     Raises:
-        RecordError: Balances between others moved in it by what is not simulated.
+        RecordError: Balances moved in it by what is not simulated, or channels went out of use.
     """
     for episode in trace.episodes:
         start = episode.start
         for step in episode.steps:
-            if any(done.balance_change is not None for done in step.done):
+            if any(done.balance_change or done.status_change for done in step.done):
+                own = any(done.status_change for done in step.done)
+                what = "takes channels out of use or brings some" if own else "changes balances between others"
                 raise RecordError(
-                    f"episode {start.episode}, step {step.step} changes balances between others, which no replay does, "
-                    f"as nothing that was paid explains them: play it anew with seed {start.seed} instead, it comes "
-                    "out the same"
+                    f"episode {start.episode}, step {step.step} {what}, which no replay does, as nothing that was paid "
+                    f"explains it: play it anew with seed {start.seed} instead, it comes out the same"
                 )
 
 
@@ -136,7 +137,8 @@ def _replay_step(
             backend.set_policy(done.policy_change.direction, done.policy_change.policy)
     yield from _compare_balances(episode, step.step, "balances_after_rebalance_msat", served_from_msat, backend)
     batch = trace.batch(step)
-    outcomes = backend.pay(batch, np.array(step.time_ms, np.int64) if step.time_ms else None)
+    own_limits = (np.array(step.fee_limit_msat, np.int64),) if step.fee_limit_msat else ()
+    outcomes = backend.pay(batch, np.array(step.time_ms, np.int64) if step.time_ms else None, *own_limits)
     excluded = _PER_RUN | {"attempts"} if backend.options.max_parts > 1 else _PER_RUN
     for index, payment in enumerate(step.payments):
         made = payment_record(trace.topology, batch, outcomes, index)

@@ -161,6 +161,7 @@ class TraceWriter:
         payments = range(len(event.batch.source))
         whole = len(self._topology.channels) <= MANY_CHANNELS
         before_msat, served_from_msat = event.balances_before_msat, event.balances_served_from_msat
+        limits_msat = event.outcomes.fee_limit_msat
         self._write(
             StepLine(
                 step=event.step,
@@ -173,6 +174,7 @@ class TraceWriter:
                     payment_record(self._topology, event.batch, event.outcomes, index) for index in payments
                 ),
                 time_ms=() if event.outcomes.time_ms is None else tuple(event.outcomes.time_ms.tolist()),
+                fee_limit_msat=() if limits_msat is None else tuple(limits_msat.tolist()),
                 balances_after_msat=balance_pairs(event.balances_after_msat) if whole else (),
                 changed_after_msat=() if whole else changed_balances(served_from_msat, event.balances_after_msat),
                 timestamp=event.timestamp,
@@ -295,6 +297,8 @@ def _require_step(line: StepLine, trace: Trace) -> None:
             routes += [done.rebalance.route, done.rebalance.carried_by or done.rebalance.route]
         if done.policy_change is not None:
             routes.append((done.policy_change.direction,))
+        if done.status_change is not None:
+            routes.append((done.status_change.direction,))
     directions = 2 * len(topology.channels)
     for route in routes:
         if not route or not all(0 <= direction < directions for direction in route):
@@ -307,9 +311,10 @@ def _require_step(line: StepLine, trace: Trace) -> None:
 
 
 def _require_times(line: StepLine) -> None:
-    """Refuse times that payments could not be made at one after another."""
-    if line.time_ms and len(line.time_ms) != len(line.payments):
-        raise RecordError(f"expected a time for each of {len(line.payments)} payments, got {len(line.time_ms)}")
+    """Refuse times that payments could not be made at one after another, and times and limits of other payments."""
+    for what, given in (("time", line.time_ms), ("fee limit", line.fee_limit_msat)):
+        if given and len(given) != len(line.payments):
+            raise RecordError(f"expected a {what} for each of {len(line.payments)} payments, got {len(given)}")
     if any(later < earlier for earlier, later in itertools.pairwise((0, *line.time_ms))):
         raise RecordError(f"times of payments must not fall, nor be negative, got {list(line.time_ms)}")
 

@@ -90,8 +90,8 @@ class Scene:
 
     @property
     def shares(self) -> npt.NDArray[np.float64]:
-        """Share of each channel's funds that its initiator holds, shape (channels,)."""
-        held: npt.NDArray[np.float64] = self.balances_sat[:, 0] / self.balances_sat.sum(axis=1)
+        """Share of each channel's funds that its initiator holds, 0 where it is closed, shape (channels,)."""
+        held: npt.NDArray[np.float64] = self.balances_sat[:, 0] / np.maximum(self.balances_sat.sum(axis=1), 1)
         return held
 
     @property

@@ -56,7 +56,7 @@ def _channels(scene: Scene) -> Iterator[str]:
     shown = np.arange(len(shares))
     if scene.own is not None:
         out, local_sat, remote_sat = scene.own_channels()
-        shown = out[np.argsort(-local_sat / (local_sat + remote_sat), kind="stable")] // 2
+        shown = out[np.argsort(-local_sat / np.maximum(local_sat + remote_sat, 1), kind="stable")] // 2
     elif len(shares) > MOST_CHANNELS:
         touched = [direction >> 1 for direction in scene.rebalance.route] if scene.rebalance else []
         one_sided = np.abs(shares - 0.5)

@@ -201,7 +201,7 @@ class Task(ABC):
     """What each number of a decision means."""
     ledger: tuple[str, ...] = ()
     """What each number means that ``apply`` and ``measure`` note of a step, int64, amounts in msat."""
-    terms: ClassVar[tuple[str, ...]]
+    terms: tuple[str, ...]
     """Terms of the reward."""
     meanings: ClassVar[Mapping[str, str]] = {}
     """What each term of the reward means, for those who read of it."""
@@ -238,6 +238,15 @@ class Task(ABC):
     def __init__(self, config: EnvironmentConfig, topology: Topology) -> None:
         self.config = config
         self.topology = topology
+
+    @classmethod
+    def prepared(cls, config: EnvironmentConfig, topology: Topology) -> Topology:  # noqa: ARG003
+        """Return the network that episodes are on, given the one that a config names: by default just that.
+
+        Raises:
+            ConfigError: The settings ask for the impossible.
+        """
+        return topology
 
     @property
     @abstractmethod

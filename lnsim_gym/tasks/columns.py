@@ -172,10 +172,12 @@ class StepColumns:
         """Return a copy of the payments of one network's step."""
         return unpack_batch([getattr(self, name)[network].copy() for name in PaymentBatch._fields], self.due[network])
 
-    def outcomes(self, network: int, time_ms: Int64 | None = None) -> PaymentOutcomes:
+    def outcomes(
+        self, network: int, time_ms: Int64 | None = None, fee_limit_msat: Int64 | None = None
+    ) -> PaymentOutcomes:
         """Return a copy of the outcomes of one network's step; see ``unpack_outcomes``."""
         copies = [getattr(self, name)[network].copy() for name in OUTCOME_COLUMNS]
-        return unpack_outcomes(copies, self.due[network], time_ms)
+        return unpack_outcomes(copies, self.due[network], time_ms, fee_limit_msat)
 
     def fill(self, batch: PaymentBatch, outcomes: PaymentOutcomes) -> None:
         """Copy a batch that a backend made, and its outcomes, into the row of the only network."""
@@ -194,15 +196,22 @@ def unpack_batch(columns: Sequence[npt.NDArray[Any]], due: int) -> PaymentBatch:
     return PaymentBatch(*(column[:due] for column in columns))
 
 
-def unpack_outcomes(columns: Sequence[npt.NDArray[Any]], due: int, time_ms: Int64 | None = None) -> PaymentOutcomes:
+def unpack_outcomes(
+    columns: Sequence[npt.NDArray[Any]],
+    due: int,
+    time_ms: Int64 | None = None,
+    fee_limit_msat: Int64 | None = None,
+) -> PaymentOutcomes:
     """Return the outcomes of payments that were due, for columns in the order of ``OUTCOME_COLUMNS``.
 
     Args:
         columns: One row of each.
         due: Payments that were due.
         time_ms: When each was made, where it matters; see ``PaymentOutcomes``.
+        fee_limit_msat: Fee limits of those that were due, where they have some of their own.
     """
     fields: dict[str, Any] = {name: column[:due] for name, column in zip(OUTCOME_COLUMNS, columns, strict=True)}
     if not fields["part_hop_msat"].shape[-1]:
         fields["part_hop_msat"] = None
-    return PaymentOutcomes(**fields, duration_s=np.zeros(int(due)), time_ms=None if time_ms is None else time_ms[:due])
+    made_ms = None if time_ms is None else time_ms[:due]
+    return PaymentOutcomes(**fields, duration_s=np.zeros(int(due)), time_ms=made_ms, fee_limit_msat=fee_limit_msat)

@@ -46,7 +46,8 @@ def fee_limit_msat(options, amount_msat):
 
 def ties_met(topology, options, balances_msat, batch):
     """Return how often LND meets two equally good ways in these payments, of which it takes one at random."""
-    network = OracleNetwork(topology, np.asarray(balances_msat), max_parts=options.max_parts)
+    attempt_cost = options.attempt_cost_sat, options.attempt_cost_ppm
+    network = OracleNetwork(topology, np.asarray(balances_msat), max_parts=options.max_parts, attempt_cost=attempt_cost)
     for source, destination, amount_msat, *_ in zip(*(column.tolist() for column in batch), strict=True):
         network.pay(source, destination, amount_msat, fee_limit_msat(options, amount_msat))
     return network.ties

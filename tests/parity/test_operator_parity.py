@@ -216,3 +216,30 @@ def test_a_lost_node_ends_the_episode_and_the_next_reset_repairs(live_launcher, 
     (_, expected, balances_msat, counts), (action, after, moved_msat, counted), *_ = episode
     assert_same(env, expected, env.reset(seed=seed), balances_msat, counts)
     assert_same(env, after, env.step(action), moved_msat, counted)
+
+
+@pytest.mark.slow
+def test_senders_of_another_attempt_cost_and_liquidity_at_replacement_cost_are_the_same_on_real_nodes(live_launcher):
+    """The attempt cost of the simulated environments, which the nodes are started with."""
+    settings = {
+        "payment": {"timeout_seconds": 30, "attempt_cost_sat": 8, "attempt_cost_ppm": 79},
+        "liquidity_value": "replacement_cost",
+        "traffic": {"kind": "market", "payments_per_day": 400},
+        "payments_per_step": 60,
+    }
+    live, simulated = (
+        gym.make("LightningOperatorLive-v0", backend=backend, lnd=lnd, **settings)
+        for backend, lnd in (("lnd", {"launcher": live_launcher}), ("simulator", {}))
+    )
+    with contextlib.closing(live), contextlib.closing(simulated):
+        for env in (live, simulated):
+            env.reset(seed=5)
+        charged = 0
+        for step in range(4):
+            fees = {"fee_rate_ppm": [10 * step] * 5, "fee_base_msat": [0] * 5}
+            action = {**fees, "rebalance": [[step, (step + 2) % 5, 50_000, 20_000], [-1, 0, 0, 0]]}
+            expected = simulated.step(action)
+            counts = simulated.unwrapped.columns.forwards.copy()
+            assert_same(live, expected, live.step(action), simulated.unwrapped.balances_msat(), counts)
+            charged += expected[-1]["rewards"]["replacement_sat"] != 0
+        assert charged > 0

@@ -86,6 +86,28 @@ def test_payments_and_rebalances_among_changes_of_policy_give_what_real_nodes_gi
         assert_same_batch(rng, topology, options, live, simulator)
 
 
+@pytest.mark.timeout(580)
+def test_senders_with_another_attempt_cost_do_what_those_of_real_nodes_do(live_launcher):
+    """Half of the payments or so go another way than with lnd's own cost."""
+    rng = fresh_seed()
+    topology = random_network(rng)
+    sat, ppm = rng.choice([(8, 79), (1, 0), (3_000, 0), (100, 50_000)])
+    options = PaymentOptions(fee_limit_ppm=500_000, attempt_cost_sat=sat, attempt_cost_ppm=ppm)
+    usual = SimulatorBackend(topology, PaymentOptions(fee_limit_ppm=500_000))
+    simulator, otherwise = SimulatorBackend(topology, options), 0
+    with LndBackend(topology, options, LndSettings(launcher=live_launcher)) as live:
+        simulator.reset(live.balances_msat())
+        for _ in range(PAYMENTS // BATCH):
+            usual.reset(simulator.balances_msat())
+            batch = random_batch(rng, topology, options, simulator.balances_msat())
+            seen = live.pay(batch)
+            assert_equal(seen, simulator.pay(batch), batch, FIELDS)
+            assert np.array_equal(live.balances_msat(), simulator.balances_msat())
+            otherwise += (usual.pay(batch).part_route != seen.part_route).any(axis=(1, 2)).sum()
+    print(f"attempt cost {sat} sat and {ppm} ppm: {otherwise} payments went another way than with lnd's own")
+    assert otherwise > 0
+
+
 def assert_same_batch(rng, topology, options, live, simulator):
     """Make payments without ties on both networks, whose policies are the topology's."""
     batch = random_batch(rng, topology, options, simulator.balances_msat())

@@ -1,9 +1,10 @@
 """Rules for a node of one's own: what published programs set, rebalance and swap, as baselines for anything learned.
 
-A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``.
+A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``, ``closing``.
 """
 
 from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen, as_operator
+from lnsim_gym.agents.operator.closing import CloseDeadChannels
 from lnsim_gym.agents.operator.fees import (
     Autofees,
     BrlnAutofee,
@@ -34,6 +35,7 @@ __all__ = [
     "BrlnAutofee",
     "ChargeLnd",
     "Clboss",
+    "CloseDeadChannels",
     "FeeAdjuster",
     "Feelancer",
     "LightningJet",

@@ -117,7 +117,7 @@ _NODE_UNITS: Final = np.array([_MILLION, _TEN, 1.0, _TEN])
 
 
 class Plan:
-    """What to set, rebalance and swap in each of n networks; at first nothing.
+    """What to set, rebalance, swap, close and open in each of n networks; at first nothing.
 
     Args:
         networks: How many networks.
@@ -133,6 +133,8 @@ class Plan:
         self.max_htlc_sat: Int64 = np.full(shape, KEEP, np.int64)
         self.rebalance: Int64 = np.tile(np.array([-1, 0, 0, 0]), (networks, limits.rebalances, 1))
         self.swap: Int64 = np.tile(np.array([-1, 0]), (networks, limits.swaps, 1))
+        self.close: Int64 = np.full((networks, limits.closes), -1, np.int64)
+        self.open: Int64 = np.full((networks, limits.opens), -1, np.int64)
 
     def actions(self, task: OperatorTask) -> list[dict[str, Int64]]:
         """Return the plan as actions of the kind ``dict``, one for each network, within their bounds."""
@@ -141,7 +143,7 @@ class Plan:
         for name, space in task.actions.space.items():
             assert isinstance(space, gym.spaces.Box)
             part = getattr(self, name)
-            if part.ndim == 2:  # numbers of channels
+            if name in task.actions.of_channels:
                 kept = KEEP_INBOUND if name == "inbound_fee_rate_ppm" else KEEP
                 part = np.pad(part, ((0, 0), (0, len(space.low) - part.shape[1])), constant_values=kept)
             parts[name] = np.clip(part, space.low, space.high).astype(np.int64)

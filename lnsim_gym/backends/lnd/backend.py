@@ -22,6 +22,7 @@ from lnsim_gym.backends.lnd.network.around import Way
 from lnsim_gym.backends.lnd.network.bringup import check_fee_rates
 from lnsim_gym.backends.lnd.network.open_network import OpenNetwork
 from lnsim_gym.backends.lnd.network.rebalance import check_route
+from lnsim_gym.backends.lnd.nodes.flags import attempt_cost_flags
 from lnsim_gym.backends.lnd.nodes.folders import find_record
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.launchers.choose import choose_launcher, connect_launcher
@@ -65,7 +66,7 @@ class LndBackend(Backend):
         self.settings = settings or LndSettings()
         self._payment_ms = payment_ms
         check_fee_rates(topology)
-        _check_attempt_cost(self.options)
+        _check_attempt_cost(self.options, self.settings)
         self._network: OpenNetwork | None = None
         self._lost = False
         self._finalizer: weakref.finalize[[int, Callable[[], None]], LndBackend] | None = None
@@ -207,6 +208,7 @@ class LndBackend(Backend):
             f"env-{os.getpid()}-{secrets.token_hex(4)}",
             attach_file=self.settings.attach_file,
             state_folder=self.settings.state_folder,
+            lnd_flags=attempt_cost_flags(self.options),
         )
         return launcher, launcher.stop
 
@@ -214,13 +216,19 @@ class LndBackend(Backend):
         """Return the launcher of a network that is up already, and what leaves it.
 
         Raises:
-            ConfigError: There is none of that name, it is another network, or it is in use.
+            ConfigError: There is none of that name, it is another network, has another attempt cost, or is in use.
         """
         record = find_record(str(self.settings.network), self.settings.state_folder)
         if Topology.from_dict(record.topology).to_dict() != self.topology.to_dict():
             raise ConfigError(
                 f"expected the network {record.name!r} to have this environment's topology, it has another: "
                 "pass its topology, or `lnsim down` it and bring it up with yours"
+            )
+        if record.lnd_flags != attempt_cost_flags(self.options):
+            raise ConfigError(
+                f"expected the network {record.name!r} to have the attempt cost of this environment, its nodes were "
+                f"started with {' '.join(record.lnd_flags) or 'that of lnd itself'}: leave out "
+                "payment.attempt_cost_sat and payment.attempt_cost_ppm, or let a network of its own be started"
             )
         lock = FileLock(f"{record.folder}.lock", timeout=0)
         try:
@@ -370,17 +378,19 @@ def _in_process(pid: int, release: Callable[[], None]) -> None:
         release()
 
 
-def _check_attempt_cost(options: PaymentOptions) -> None:
-    """Refuse attempt costs that started nodes don't have.
+def _check_attempt_cost(options: PaymentOptions, settings: LndSettings) -> None:
+    """Refuse attempt costs of nodes that others started, which have their own.
 
     Raises:
         ConfigError: They are not LND's own.
     """
+    if settings.launcher != "attach":
+        return
     usual = PaymentOptions()
     asked = options.attempt_cost_sat, options.attempt_cost_ppm
     own = usual.attempt_cost_sat, usual.attempt_cost_ppm
     if asked != own:
         raise ConfigError(
-            f"real nodes have lnd's own attempt cost: expected payment.attempt_cost_sat={own[0]} and "
+            f"attached nodes are taken to have lnd's own attempt cost: expected payment.attempt_cost_sat={own[0]} and "
             f"payment.attempt_cost_ppm={own[1]}, got {asked[0]} and {asked[1]}"
         )

@@ -48,6 +48,7 @@ __all__ = [
     "note_unheard",
     "show",
     "show_all",
+    "tell_all",
 ]
 
 RETELL_MS: Final = 86_400_000
@@ -132,6 +133,14 @@ def change_policy(network: Any, links: Any, direction: Any, terms: Any, now: Any
         _announce(network, direction, terms, now)
         return
     _write(network, links, direction, terms)
+
+
+@fused
+def tell_all(links: Any, direction: Any) -> Any:
+    """Let everybody have heard of all changes of a direction's policy, as the chain tells that its channel is gone."""
+    if links is not None and links.gossip.change.shape[0] > 0:
+        spread = links.gossip.spread[direction]
+        spread.settled = spread.latest
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Actions of an operator: what to set of each channel, and which rebalances and swaps to make."""
+"""Actions of an operator: what to set of each channel, what to rebalance, swap, close and open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Bool, Float64, Int8, Int64
+from lnsim_gym.arrays import Float64, Int8, Int64
 from lnsim_gym.compiled.elementary import exp, log
 from lnsim_gym.errors import ConfigError, InvalidAction, did_you_mean
 from lnsim_gym.tasks.base import ActionScheme, as_array
@@ -35,7 +35,9 @@ NUMBERS_OF: Final = {"fees": (0, 1), "inbound_fees": (2,), "max_htlc": (3,)}
 QUIET: Final = 0.05
 """Numbers of ``box`` actions that are no farther from 0 leave things as they are."""
 OPTIONS: Final = 5
-"""Options of each channel; see ``OperatorActions``."""
+"""Options of each channel, without those to close or open it; see ``OperatorActions``."""
+LOUD: Final = 0.5
+"""Numbers of ``box`` actions above which a channel is closed or opened: seldom enough for chance to play."""
 
 
 class Limits(NamedTuple):
@@ -46,6 +48,8 @@ class Limits(NamedTuple):
     """Which of ``POLICY_NUMBERS`` may be set."""
     rebalances: int
     swaps: int
+    closes: int
+    opens: int
     max_fee_rate_ppm: int
     max_fee_base_msat: int
     rows: int
@@ -67,7 +71,14 @@ class Limits(NamedTuple):
                 for name in ("leave", "back", "amount_msat", "fee_limit_ppm")
             ),
             *(f"swap {place} {name}" for place in range(self.swaps) for name in ("channel", "amount_msat")),
+            *(f"close {place} channel" for place in range(self.closes)),
+            *(f"open {place} channel" for place in range(self.opens)),
         )
+
+    @property
+    def options(self) -> int:
+        """Options of each channel: ``OPTIONS``, and one more each where channels may be closed and opened."""
+        return OPTIONS + (self.closes > 0) + (self.opens > 0)
 
     @classmethod
     def of(cls, config: OperatorConfig, capacity_msat: Int64) -> Limits:
@@ -88,6 +99,8 @@ class Limits(NamedTuple):
             ),
             rebalances=config.rebalances_per_step if "rebalance" in config.levers else 0,
             swaps=config.swaps_per_step if "swap" in config.levers else 0,
+            closes=config.closes_per_step if "close" in config.levers else 0,
+            opens=config.opens_per_step if "open" in config.levers else 0,
             max_fee_rate_ppm=config.max_fee_rate_ppm,
             max_fee_base_msat=config.max_fee_base_msat,
             rows=config.channel_rows or len(capacity_msat),
@@ -101,20 +114,40 @@ class Parts(NamedTuple):
     policies: Int64  # (batch, channels, PER_CHANNEL)
     rebalances: Int64  # (batch, rebalances, PER_REBALANCE)
     swaps: Int64  # (batch, swaps, PER_SWAP)
+    closes: Int64  # (batch, closes) channels
+    opens: Int64  # (batch, opens) channels
+
+
+class Options(NamedTuple):
+    """Allowed options of a batch by kind, int8 of shape (batch, rows) each: 0 where there is no channel."""
+
+    changes: Int8
+    leaves: Int8
+    returns: Int8
+    outs: Int8
+    ins: Int8
+    closes: Int8
+    opens: Int8
 
 
 class OperatorActions(ActionScheme):
     """Actions of an operator in any form.
 
     Options of masks are, for all channels one after the other each: whether its policy may change, whether a rebalance
-    may leave by it, come back by it, whether it may swap out and in. In place of an action of any form a mapping is
-    taken as ``DictActions`` has them, of which what stays as it is may be left out.
+    may leave by it, come back by it, whether it may swap out and in; then, each where that is a lever, whether it may
+    be closed, and opened. In place of an action of any form a mapping is taken as ``DictActions`` has them, of which
+    what stays as it is may be left out.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.plain = plain_space(limits)
         """The space of what is taken in place of an action."""
+
+    @property
+    def of_channels(self) -> tuple[str, ...]:
+        """Entries of plain numbers that have one for each channel."""
+        return tuple(_DICT_NAMES[number] for number in self.limits.numbers)
 
     @abstractmethod
     def nothing(self, batch: int) -> list[Any]:
@@ -153,6 +186,9 @@ class OperatorActions(ActionScheme):
             parts.rebalances[:] = given["rebalance"] * np.array([1, 1, 1000, 1])
         if "swap" in given:
             parts.swaps[:] = given["swap"] * np.array([1, 1000])
+        for name, part in (("close", parts.closes), ("open", parts.opens)):
+            if name in given:
+                part[:] = given[name]
         return self._finished(parts)
 
     def _stacked(self, actions: Any) -> dict[str, Any]:
@@ -168,17 +204,23 @@ class OperatorActions(ActionScheme):
         ends, channels = parts.rebalances[:, :, :2], self.limits.channels
         parts.rebalances[(ends[:, :, 0] < 0) | (ends >= channels).any(axis=2)] = -1
         parts.swaps[(parts.swaps[:, :, 0] < 0) | (parts.swaps[:, :, 0] >= channels)] = -1
+        for part in (parts.closes, parts.opens):
+            part[part >= channels] = -1
         return parts.whole
 
     @property
     def options(self) -> int:
         """Length of a row of allowed options."""
-        return OPTIONS * self.limits.channels
+        return self.limits.options * self.limits.channels
 
     def allowed_rows(self, allowed: Int8) -> Int8:
-        """Return allowed options by kind and row, shape (OPTIONS, batch, rows): 0 where there is no channel."""
-        by_kind = allowed.reshape(len(allowed), OPTIONS, self.limits.channels).transpose(1, 0, 2)
+        """Return allowed options by kind and row, shape (Limits.options, batch, rows): 0 where there is no channel."""
+        by_kind = allowed.reshape(len(allowed), self.limits.options, self.limits.channels).transpose(1, 0, 2)
         return np.pad(by_kind, ((0, 0), (0, 0), (0, self.limits.rows - self.limits.channels)))
+
+    def allowed_options(self, allowed: Int8) -> Options:
+        """Return the same by name."""
+        return options_of(self.allowed_rows(allowed), self.limits)
 
     def idle(self, batch: int) -> Parts:
         """Return decisions that leave everything as it is."""
@@ -191,16 +233,28 @@ class OperatorActions(ActionScheme):
         channels, rebalances, swaps = self.limits.channels, self.limits.rebalances, self.limits.swaps
         batch, first = len(decisions), PER_CHANNEL * channels
         second = first + PER_REBALANCE * rebalances
+        third = second + PER_SWAP * swaps
         return Parts(
             decisions,
             decisions[:, :first].reshape(batch, channels, PER_CHANNEL),
             decisions[:, first:second].reshape(batch, rebalances, PER_REBALANCE),
-            decisions[:, second:].reshape(batch, swaps, PER_SWAP),
+            decisions[:, second:third].reshape(batch, swaps, PER_SWAP),
+            decisions[:, third : third + self.limits.closes],
+            decisions[:, third + self.limits.closes :],
         )
 
 
+def options_of(by_kind: Int8, limits: Limits) -> Options:
+    """Return options by name, given by kind with a first axis of Limits.options."""
+    none = np.zeros_like(by_kind[0])
+    closes = by_kind[OPTIONS] if limits.closes else none
+    opens = by_kind[-1] if limits.opens else none
+    changes, leaves, returns, outs, ins = by_kind[:OPTIONS]
+    return Options(changes, leaves, returns, outs, ins, closes, opens)
+
+
 class BoxActions(OperatorActions):
-    """``Box(-1, 1)``: numbers of each channel's policy, then of each rebalance, then of each swap; 0 is for nothing.
+    """``Box(-1, 1)``: numbers of each channel's policy, then of each rebalance, swap, close and open; 0 for nothing.
 
     A number within ``QUIET`` of 0 leaves what it stands for as it is. What lies beyond is stretched to u, from 0 for -1
     to 1 for 1: a channel has, as its levers are on, its fee rate (``(1 + max_fee_rate_ppm) ** u - 1``), base fee
@@ -208,7 +262,8 @@ class BoxActions(OperatorActions):
     (``capacity * 1000 ** (u - 1)``). A rebalance has the channel to leave and the one to come back by (from -1 to 1 all
     rows in their order), the amount as a share of a fifth of the capacity of the channel that it leaves, none up to
     ``QUIET``, and the fee limit (from -1 to 1 as fee rates). A swap has its channel, likewise, and the amount as a
-    share of its capacity, in below 0 and out above.
+    share of its capacity, in below 0 and out above. A close and an open have their channel, and
+    are made above ``LOUD``.
     """
 
     space: MaskedBox
@@ -217,6 +272,7 @@ class BoxActions(OperatorActions):
         super().__init__(limits)
         self._per_channel = len(limits.numbers)
         size = self._per_channel * limits.rows + PER_REBALANCE * limits.rebalances + PER_SWAP * limits.swaps
+        size += 2 * (limits.closes + limits.opens)
         self.space = MaskedBox(-1.0, 1.0, (size,), np.float32)
 
     def nothing(self, batch: int) -> list[Any]:
@@ -232,7 +288,7 @@ class BoxActions(OperatorActions):
             raise InvalidAction(f"expected numbers in -1..1, got {actions!r}")
         signed = values.astype(np.float64)
         limits, parts = self.limits, self.idle(len(values))
-        by_channel, moves, swaps = self._split(signed)
+        by_channel, moves, swaps, closes, opens = self._split(signed)
         loud = np.abs(by_channel) > QUIET
         unit = (1 + np.sign(by_channel) * (np.abs(by_channel) - QUIET) / (1 - QUIET)) / 2
         for place, number in enumerate(limits.numbers):
@@ -247,29 +303,38 @@ class BoxActions(OperatorActions):
         parts.swaps[:, :, 0], swapped_msat = self._channel(swaps[:, :, 0])
         parts.swaps[:, :, 1] = _whole_sat(swaps[:, :, 1] * swapped_msat)
         parts.swaps[np.abs(swaps[:, :, 1]) <= QUIET] = -1
+        parts.closes[:] = np.where(closes[:, :, 1] > LOUD, self._channel(closes[:, :, 0])[0], -1)
+        parts.opens[:] = np.where(opens[:, :, 1] > LOUD, self._channel(opens[:, :, 0])[0], -1)
         return self._finished(parts)
 
     def _split(self, values: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-        """Return numbers of channels, (batch, channels, numbers), of rebalances, (batch, rebalances, 4), of swaps."""
+        """Return numbers of channels, (batch, channels, numbers), of rebalances, (batch, rebalances, 4), and so on."""
         limits, batch = self.limits, len(values)
         first = self._per_channel * limits.rows
         second = first + PER_REBALANCE * limits.rebalances
+        third = second + PER_SWAP * limits.swaps
+        fourth = third + 2 * limits.closes
         return [
             values[:, :first].reshape(batch, limits.rows, self._per_channel)[:, : limits.channels],
             values[:, first:second].reshape(batch, limits.rebalances, PER_REBALANCE),
-            values[:, second:].reshape(batch, limits.swaps, PER_SWAP),
+            values[:, second:third].reshape(batch, limits.swaps, PER_SWAP),
+            values[:, third:fourth].reshape(batch, limits.closes, 2),
+            values[:, fourth:].reshape(batch, limits.opens, 2),
         ]
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: one entry for each number, 1 where it may be anything else than 0."""
-        limits = self.limits
-        changes, leaves, returns, outs, ins = self.allowed_rows(allowed)
-        moves = leaves.any(axis=1, keepdims=True) & returns.any(axis=1, keepdims=True)
-        swaps = (outs | ins).any(axis=1, keepdims=True)
+        limits, options = self.limits, self.allowed_options(allowed)
+        leaves, returns, closes, opens = (
+            rows.any(axis=1, keepdims=True) for rows in (options.leaves, options.returns, options.closes, options.opens)
+        )
+        swaps = (options.outs | options.ins).any(axis=1, keepdims=True)
         masks = (
-            np.repeat(changes, self._per_channel, axis=1),
-            np.repeat(moves, PER_REBALANCE * limits.rebalances, axis=1),
+            np.repeat(options.changes, self._per_channel, axis=1),
+            np.repeat(leaves & returns, PER_REBALANCE * limits.rebalances, axis=1),
             np.repeat(swaps, PER_SWAP * limits.swaps, axis=1),
+            np.repeat(closes, 2 * limits.closes, axis=1),
+            np.repeat(opens, 2 * limits.opens, axis=1),
         )
         return np.concatenate(masks, axis=1).astype(np.int8)
 
@@ -303,10 +368,11 @@ def _whole_sat(amount_msat: npt.NDArray[Any]) -> Int64:
 
 
 class MultiDiscreteActions(OperatorActions):
-    """``MultiDiscrete``: each number of a channel's policy, 0 to keep it or a level; then rebalances, and swaps.
+    """``MultiDiscrete``: each number of a channel's policy, 0 to keep it or a level; then rebalances, swaps, and so on.
 
     Levels stand in this module. A rebalance is the channel to leave (0 for none), the one to come back by, and levels
-    of amount and fee limit; a swap is its channel (0 for none), out or in, and a level of amount.
+    of amount and fee limit; a swap is its channel (0 for none), out or in, and a level of amount; a close and an open
+    are their channel (0 for none).
     """
 
     space: MaskedMultiDiscrete
@@ -327,6 +393,7 @@ class MultiDiscreteActions(OperatorActions):
             sizes
             + [1 + rows, rows, amounts, len(LIMIT_LEVELS_PPM)] * limits.rebalances
             + [1 + rows, 2, amounts] * limits.swaps
+            + [1 + rows] * (limits.closes + limits.opens)
         )
         self.space = MaskedMultiDiscrete(self._sizes)
 
@@ -353,17 +420,20 @@ class MultiDiscreteActions(OperatorActions):
         parts.rebalances[:, :, 1] = moves[:, :, 1]
         parts.rebalances[:, :, 2] = _whole_sat(np.array(AMOUNT_LEVELS)[moves[:, :, 2]] * limits.capacity_msat[leave])
         parts.rebalances[:, :, 3] = np.array(LIMIT_LEVELS_PPM)[moves[:, :, 3]]
-        swaps = choices[:, second:].reshape(len(choices), limits.swaps, 3)
+        third = second + 3 * limits.swaps
+        swaps = choices[:, second:third].reshape(len(choices), limits.swaps, 3)
         channel = np.clip(swaps[:, :, 0] - 1, 0, limits.channels - 1)
         amount_msat = _whole_sat(np.array(AMOUNT_LEVELS)[swaps[:, :, 2]] * limits.capacity_msat[channel])
         parts.swaps[:, :, 0] = swaps[:, :, 0] - 1
         parts.swaps[:, :, 1] = np.where(swaps[:, :, 1] == 0, amount_msat, -amount_msat)
+        parts.closes[:] = choices[:, third : third + limits.closes] - 1
+        parts.opens[:] = choices[:, third + limits.closes :] - 1
         return self._finished(parts)
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: the masks of all numbers one after the other, as sb3-contrib reads them."""
         limits, batch = self.limits, len(allowed)
-        changes, leaves, returns, outs, ins = self.allowed_rows(allowed)
+        changes, leaves, returns, outs, ins, closes, opens = self.allowed_options(allowed)
         one = np.ones((batch, 1), np.int8)
 
         def levels(count: int) -> Int8:
@@ -378,6 +448,7 @@ class MultiDiscreteActions(OperatorActions):
             masks += [one, leaves, free, levels(len(AMOUNT_LEVELS)), levels(len(LIMIT_LEVELS_PPM))]
         for _ in range(limits.swaps):
             masks += [one, outs | ins, levels(2), levels(len(AMOUNT_LEVELS))]
+        masks += [one, closes] * limits.closes + [one, opens] * limits.opens
         return np.concatenate(masks, axis=1).astype(np.int8)
 
 
@@ -391,36 +462,40 @@ class PlainNumbers(gym.spaces.Dict):
 
     Args:
         parts: Spaces of the parts, as ``plain_space`` makes them.
-        rows: Rows of channels.
+        limits: What bounds the actions.
     """
 
-    def __init__(self, parts: dict[str, gym.Space[Any]], rows: int) -> None:
+    def __init__(self, parts: dict[str, gym.Space[Any]], limits: Limits) -> None:
         super().__init__(parts)
-        self._rows = rows
+        self._limits = limits
 
     def sample(self, mask: Any = None, **options: Any) -> dict[str, Any]:  # type: ignore[override]
         """Draw an action.
 
         Args:
-            mask: int8 of shape (OPTIONS * rows,): options of all rows, each kind for itself; or as Gymnasium takes it,
-                a dict with a mask for each entry.
+            mask: int8 of shape (Limits.options * rows,): options of all rows, each kind for itself; or as Gymnasium
+                takes it, a dict with a mask for each entry.
             **options: Those of Gymnasium.
         """
         if not isinstance(mask, np.ndarray):
             return super().sample(mask=mask, **options)
         drawn = super().sample(**options)
-        changes, leaves, returns, outs, ins = mask.reshape(OPTIONS, self._rows).astype(np.bool_)
+        free = options_of(mask.reshape(self._limits.options, -1).astype(np.bool_), self._limits)
         for name in drawn.keys() & _DICT_NAMES:
-            drawn[name] = np.where(changes, drawn[name], _KEEP_INBOUND if name == "inbound_fee_rate_ppm" else -1)
+            kept = _KEEP_INBOUND if name == "inbound_fee_rate_ppm" else -1
+            drawn[name] = np.where(free.changes, drawn[name], kept)
         for move in drawn.get("rebalance", ()):
-            move[:2] = self._one_of(leaves), self._one_of(returns)
+            move[:2] = self._one_of(free.leaves), self._one_of(free.returns)
             if move.min() < 0:
                 move[:2] = -1, 0
         for swap in drawn.get("swap", ()):
-            swap[0] = self._one_of(outs if swap[1] > 0 else ins)
+            swap[0] = self._one_of(free.outs if swap[1] > 0 else free.ins)
+        for name, rows in (("close", free.closes), ("open", free.opens)):
+            if name in drawn:
+                drawn[name] = np.array([self._one_of(rows) if one >= 0 else -1 for one in drawn[name]])
         return drawn
 
-    def _one_of(self, rows: Bool) -> int:
+    def _one_of(self, rows: npt.NDArray[Any]) -> int:
         """Draw one of the rows that are marked, or -1 where none is."""
         marked = np.flatnonzero(rows)
         return int(self.np_random.choice(marked)) if len(marked) else -1
@@ -445,7 +520,10 @@ def plain_space(limits: Limits) -> PlainNumbers:
         low, high = np.array([-1, -most_sat]), np.array([rows - 1, most_sat])
         shape = limits.swaps, 1
         spaces["swap"] = gym.spaces.Box(np.tile(low, shape), np.tile(high, shape), dtype=np.int64)
-    return PlainNumbers(spaces, rows)
+    for name, count in (("close", limits.closes), ("open", limits.opens)):
+        if count:
+            spaces[name] = gym.spaces.Box(-1, rows - 1, (count,), np.int64)
+    return PlainNumbers(spaces, limits)
 
 
 def plain_nothing(limits: Limits) -> dict[str, Int64]:
@@ -457,6 +535,9 @@ def plain_nothing(limits: Limits) -> dict[str, Int64]:
         still["rebalance"] = np.tile(np.array([-1, 0, 0, 0]), (limits.rebalances, 1))
     if limits.swaps:
         still["swap"] = np.tile(np.array([-1, 0]), (limits.swaps, 1))
+    for name, count in (("close", limits.closes), ("open", limits.opens)):
+        if count:
+            still[name] = np.full(count, -1, np.int64)
     return still
 
 
@@ -478,7 +559,8 @@ class DictActions(OperatorActions):
 
     ``fee_rate_ppm``, ``fee_base_msat``, ``inbound_fee_rate_ppm`` (0 and below; 1 keeps it) and ``max_htlc_sat``, each
     int64 of shape (rows,), -1 to keep; ``rebalance``, rows of (channel to leave or -1, channel to come back by,
-    amount in sat, fee limit in ppm); ``swap``, rows of (channel or -1, amount in sat, negative for a swap in).
+    amount in sat, fee limit in ppm); ``swap``, rows of (channel or -1, amount in sat, negative for a swap in);
+    ``close`` and ``open``, channels or -1.
     """
 
     space: PlainNumbers
@@ -497,7 +579,7 @@ class DictActions(OperatorActions):
 
     def mask(self, allowed: Int8) -> Int8:
         """See ``ActionScheme.mask``: the options of all rows, each kind for itself."""
-        return self.allowed_rows(allowed).transpose(1, 0, 2).reshape(len(allowed), OPTIONS * self.limits.rows)
+        return self.allowed_rows(allowed).transpose(1, 0, 2).reshape(len(allowed), -1)
 
 
 def make_actions(config: OperatorConfig, capacity_msat: Int64) -> OperatorActions:

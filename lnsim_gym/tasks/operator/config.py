@@ -16,8 +16,10 @@ from lnsim_gym.traffic import MarketTraffic, TrafficModel
 from lnsim_gym.traffic.flows import HOUR_MS
 
 __all__ = [
+    "DEFAULT_LEVERS",
     "DEPLETED",
     "LEVERS",
+    "CandidateOptions",
     "ChainOptions",
     "Lever",
     "OperatorConfig",
@@ -26,8 +28,12 @@ __all__ = [
     "swap_terms",
 ]
 
-Lever = Literal["fees", "inbound_fees", "max_htlc", "rebalance", "swap"]
-LEVERS: Final[tuple[Lever, ...]] = ("fees", "inbound_fees", "max_htlc", "rebalance", "swap")
+Lever = Literal["fees", "inbound_fees", "max_htlc", "rebalance", "swap", "close", "open"]
+LEVERS: Final[tuple[Lever, ...]] = ("fees", "inbound_fees", "max_htlc", "rebalance", "swap", "close", "open")
+DEFAULT_LEVERS: Final[tuple[Lever, ...]] = ("fees", "inbound_fees", "max_htlc", "rebalance", "swap")
+"""Those that are on unless others are named: what can be taken back."""
+ON_CHAIN: Final[tuple[Lever, ...]] = ("close", "open")
+"""Those that change which channels there are."""
 DEPLETED: Final = StartBalances(low=0.0, high=1.0, depleted_share=0.67)
 """Balances as real channels have them: two thirds have all but their reserve at one end."""
 Share = Annotated[float, Range(0, 1)]
@@ -81,6 +87,24 @@ class ChainOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Share of the days on which it spikes."""
     spike_factor: Annotated[float, Range(1, 10_000)] = 30.0
     """By how much it is higher then."""
+    open_vbytes: Annotated[int, Range(1, 100_000)] = 223
+    """Size of the transaction that funds a channel; charge-lnd and LNDg reckon with as much."""
+    close_vbytes: Annotated[int, Range(1, 100_000)] = 203
+    """Size of the transaction that closes one by agreement, paid for by who funded it; from the same close."""
+    confirmation_hours: Annotated[float, Range(0, 10_000)] = 1.0
+    """Time until a channel that is opened can be used, and the money of one that is closed can be spent: six blocks."""
+
+
+@described
+class CandidateOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Channels that the own node may open, besides those that it opened once and closed."""
+
+    count: Annotated[int, Range(1, 1_000)] = 6
+    """How many there are, each to another peer: the nodes of largest capacity that the own node has no channel with."""
+    peers: tuple[str, ...] = ()
+    """Peers by name, in place of those; the own node may have channels with them."""
+    capacity_sat: Annotated[int, Range(20_000, 1_000_000_000)] = 1_000_000
+    """Capacity of each, all of it paid by the own node."""
 
 
 @described
@@ -132,8 +156,9 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     gossip: GossipOptions | Literal["at_once", "lnd"] = "lnd"
     """When senders hear of policies that the own node changes: as late as LND's gossip brings them, or at once; a table
     for delays of one's own. Real nodes go on when all have heard."""
-    levers: tuple[Lever, ...] = LEVERS
-    """What the agent decides: fees (base and rate), inbound fees, greatest HTLC, circular rebalances, swaps."""
+    levers: tuple[Lever, ...] = DEFAULT_LEVERS
+    """What the agent decides: fees (base and rate), inbound fees, greatest HTLC, circular rebalances, swaps; and, where
+    that is named, which channels to ``close`` and to ``open``."""
     action: Literal["box", "multidiscrete", "dict"] = "box"
     """Kind of action space."""
     observation: Literal["dict", "flat"] = "dict"
@@ -157,6 +182,17 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     """Routes that a rebalance tries at most."""
     swaps_per_step: Annotated[int, Range(1, 100)] = 1
     """Swaps that one action holds at most."""
+    closes_per_step: Annotated[int, Range(1, 100)] = 1
+    """Channels that one action closes at most."""
+    opens_per_step: Annotated[int, Range(1, 100)] = 1
+    """Channels that one action opens at most."""
+    candidates: CandidateOptions = CandidateOptions()
+    """Channels that may be opened, where ``levers`` has ``open``."""
+    liquidity_value: Literal["par", "replacement_cost"] = "par"
+    """What balances of channels count for in the reward: their amount, or that less what it would cost to move back
+    what went out of channels since the episode began, ``replacement_ppm`` for each."""
+    replacement_ppm: Ppm = 375
+    """Price of moving liquidity back, in ppm of the amount: what rebalances cost a node of 101 channels on average."""
     swap: SwapOptions | Literal["loop", "boltz"] = "loop"
     """Terms of swaps: those of a service, or a table of one's own."""
     chain: ChainOptions = ChainOptions()
@@ -169,7 +205,7 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
     def __post_init__(self) -> None:
         """Refuse settings that exclude each other, and numbers out of range."""
         super().__post_init__()
-        for name in ("traffic", "chain", "others", "swap"):
+        for name in ("traffic", "chain", "others", "swap", "candidates"):
             if isinstance(getattr(self, name), msgspec.Struct):
                 check_ranges(getattr(self, name), f"{name}.")
         if not self.levers or len(set(self.levers)) < len(self.levers):
@@ -185,8 +221,13 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
         """Refuse what only a simulated network has.
 
         Raises:
-            ConfigError: Swaps, what others do on their own, or delays of gossip are asked for.
+            ConfigError: Swaps, channels to close or open, what others do on their own, or delays of gossip are asked
+                for.
         """
+        if self.changes_channels:
+            raise ConfigError(
+                f"backend {self.backend!r} keeps the channels that it has: leave 'close' and 'open' out of levers"
+            )
         if "swap" in self.levers:
             raise ConfigError(
                 f"backend {self.backend!r} has no swap service and no price of transactions: leave 'swap' out of levers"
@@ -200,6 +241,11 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
             raise ConfigError(
                 f"backend {self.backend!r} goes on when all nodes have heard of a policy: set gossip='at_once'"
             )
+
+    @property
+    def changes_channels(self) -> bool:
+        """Whether the agent may close or open channels."""
+        return any(lever in self.levers for lever in ON_CHAIN)
 
     @property
     def step_ms(self) -> int:

@@ -6,12 +6,27 @@ from typing import Final
 
 from lnsim_gym.tasks.operator.ledger import POLICY_NUMBERS
 
-__all__ = ["CHANNEL_FEATURES", "KEEP", "KEPT", "NODE_FEATURES", "PER_CHANNEL", "PER_REBALANCE", "PER_SWAP"]
+__all__ = [
+    "CHANNEL_FEATURES",
+    "KEEP",
+    "KEPT",
+    "KEPT_ON_CHAIN",
+    "KEPT_OF_CHANNEL",
+    "NODE_FEATURES",
+    "PER_CHANNEL",
+    "PER_REBALANCE",
+    "PER_SWAP",
+]
 
 KEEP: Final = -(2**62)
 """Stands in decisions for what stays as it is."""
 KEPT: Final = ("funds_msat", "wallet_msat")
-"""What is kept from step to step besides two numbers for each channel: see ``kernels``."""
+"""What is kept from step to step of the node."""
+KEPT_OF_CHANNEL: Final = ("credit_ms", "changed_ms")
+"""What is kept of each channel: time saved up for changes of its policy, and when it was last changed."""
+KEPT_ON_CHAIN: Final = ("stage", "due_ms", "pending_msat", "began_msat")
+"""What is kept of each behind that, where channels come and go or liquidity counts at what it costs to replace: its
+stage (``kernels``), when its transaction confirms, what that pays out, and its balance when the episode began."""
 PER_CHANNEL: Final = len(POLICY_NUMBERS)
 PER_REBALANCE: Final = 4
 """Numbers of a decision about a rebalance: channels to leave and to come back by, amount in msat, fee limit in ppm."""

@@ -1,20 +1,17 @@
-"""The operator's task, compiled: announce policies, rebalance, swap; let the market pay; count the money; observe."""
+"""The operator's task, compiled: announce, close and open, rebalance, swap; let the market pay; count; observe."""
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
-from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.simulator.channels import spendable
 from lnsim_gym.backends.simulator.circular import send_around
 from lnsim_gym.backends.simulator.engine import Terms, memory_at, send_over
 from lnsim_gym.backends.simulator.forwards import forward_row
 from lnsim_gym.compiled import inlined, kernel, outlined
-from lnsim_gym.compiled.binding import reader
 from lnsim_gym.payments import MAX_ROUTE_HOPS, RebalanceReason
-from lnsim_gym.tasks.columns import LEDGER
 from lnsim_gym.tasks.loop import (
     conclude_first,
     linked_network_of,
@@ -28,7 +25,6 @@ from lnsim_gym.tasks.loop import (
 from lnsim_gym.tasks.operator.features import (
     CHANNEL_FEATURES,
     KEEP,
-    KEPT,
     PER_CHANNEL,
     PER_REBALANCE,
     PER_SWAP,
@@ -50,18 +46,40 @@ from lnsim_gym.tasks.operator.ledger import (
     SWAP_NAMES,
     WALLET,
 )
-from lnsim_gym.tasks.operator.others import Others, fresh_balance_msat, set_competitors
+from lnsim_gym.tasks.operator.onchain import (
+    BEGAN,
+    CLOSED,
+    MONEY_REPLACED,
+    PENDING,
+    STAGE,
+    can_close,
+    can_open,
+    change_channels,
+    channels_noted,
+    commitment_msat,
+    confirm_all,
+    is_there,
+    note_books,
+    on_chain_of,
+    take_off,
+)
+from lnsim_gym.tasks.operator.others import fresh_balance_msat, set_competitors
+from lnsim_gym.tasks.operator.state import (
+    CHANGED,
+    CREDIT,
+    KEPT_FUNDS,
+    KEPT_WALLET,
+    example,
+    kept_of,
+    ledger_of,
+    mine,
+    others_at,
+    sat_per_vbyte,
+    variant_of,
+)
 from lnsim_gym.traffic.flows import DAY_MS, FlowProgram, draw_flows
-from lnsim_gym.traffic.random import PURPOSE_OTHERS, advance, fork, stream, uniform
 
-__all__ = ["OperatorState", "conclude", "example", "observe", "plan", "reset", "step", "step_in_parts"]
-
-KEPT_FUNDS: Final = KEPT.index("funds_msat")
-KEPT_WALLET: Final = KEPT.index("wallet_msat")
-CREDIT: Final = 0
-"""Time saved up for changes of the channel's policy, in ms."""
-CHANGED: Final = 1
-"""When it was last changed, in ms since the clock began, or -1."""
+__all__ = ["conclude", "example", "observe", "plan", "reset", "step", "step_in_parts"]
 
 _FORWARDS: Final = CHANNEL_FEATURES.index("forwarded_in")
 _SCALES: Final = np.array([0.1, 1e-9, 0.1, 1e-9, 1e-6, 1e-6, 0.1, 0.1, 0.1, 0.1])
@@ -73,70 +91,6 @@ APPLIED: Final = int(RebalanceReason.NONE)
 INSUFFICIENT_LOCAL_BALANCE: Final = int(RebalanceReason.INSUFFICIENT_LOCAL_BALANCE)
 AMOUNT_OUT_OF_RANGE: Final = int(RebalanceReason.AMOUNT_OUT_OF_RANGE)
 NO_ROUTE: Final = int(RebalanceReason.NO_ROUTE)
-
-
-class OperatorState(NamedTuple):
-    """What the kernels need to know of the task, one entry or row per variant unless it is a number."""
-
-    own: Int64  # (variants,)
-    out: Int64  # (variants, channels) directions out of the own node
-    most_msat: Int64  # (variants, channels) greatest HTLC that LND lets them announce
-    flows: FlowProgram  # stacked over variants
-    others: Others  # stacked over variants
-    step_ms: int
-    rebalances: int
-    rebalance_attempts: int
-    swaps: int
-    least_change: float
-    burst_ms: int
-    """Most credit for changes of a channel's policy."""
-    change_ms: int
-    """Credit that a change takes; 0 where they are free."""
-    wallet_msat: int
-    swap_out_ppm: int
-    swap_in_ppm: int
-    swap_routing_ppm: int
-    swap_vbytes: int
-    swap_min_msat: int
-    swap_max_msat: int
-    sat_per_vbyte: float
-    spike_share: float
-    spike_factor: float
-
-
-def example() -> OperatorState:
-    """Return a state with the types that every state has."""
-    whole, real = np.zeros((1, 1), np.int64), np.zeros((1, 1))
-    one, unit = np.zeros(1, np.int64), np.zeros(1)
-    flows: Any = (whole, whole, real, real, real, whole, real, whole, real, unit, unit, one, one)
-    others: Any = (np.zeros((1, 1), np.uint8), whole, whole, whole, real, unit, unit, unit, unit, one, unit, unit)
-    return OperatorState(
-        own=one,
-        out=whole,
-        most_msat=whole,
-        flows=FlowProgram(*flows),
-        others=Others(*others),
-        step_ms=0,
-        rebalances=0,
-        rebalance_attempts=0,
-        swaps=0,
-        least_change=0.0,
-        burst_ms=0,
-        change_ms=0,
-        wallet_msat=0,
-        swap_out_ppm=0,
-        swap_in_ppm=0,
-        swap_routing_ppm=0,
-        swap_vbytes=0,
-        swap_min_msat=0,
-        swap_max_msat=0,
-        sat_per_vbyte=0.0,
-        spike_share=0.0,
-        spike_factor=0.0,
-    )
-
-
-_mine = reader(example())
 
 
 @kernel
@@ -177,84 +131,49 @@ def conclude(address: int, task: int, begin: int, end: int) -> None:  # noqa: AR
 
 
 @inlined
-def _variant(address: Any, index: Any) -> Any:
-    """Return the variant that a network is on."""
-    return read(address, "columns.variant")[index]
-
-
-@inlined
 def _flows_of(task: Any, variant: Any) -> Any:
     """Return the market of a variant, without copying."""
     return FlowProgram(
-        _mine(task, "flows.source")[variant],
-        _mine(task, "flows.destination")[variant],
-        _mine(task, "flows.cumulative")[variant],
-        _mine(task, "flows.median_sat")[variant],
-        _mine(task, "flows.log_sd")[variant],
-        _mine(task, "flows.fee_limit_ppm")[variant],
-        _mine(task, "flows.active_share")[variant],
-        _mine(task, "flows.spell_ms")[variant],
-        _mine(task, "flows.normal_table")[variant],
-        _mine(task, "flows.arrivals_per_ms")[variant],
-        _mine(task, "flows.day_swing")[variant],
-        _mine(task, "flows.max_amount_sat")[variant],
-        _mine(task, "flows.step_ms")[variant],
+        mine(task, "flows.source")[variant],
+        mine(task, "flows.destination")[variant],
+        mine(task, "flows.cumulative")[variant],
+        mine(task, "flows.median_sat")[variant],
+        mine(task, "flows.log_sd")[variant],
+        mine(task, "flows.fee_limit_ppm")[variant],
+        mine(task, "flows.active_share")[variant],
+        mine(task, "flows.spell_ms")[variant],
+        mine(task, "flows.normal_table")[variant],
+        mine(task, "flows.arrivals_per_ms")[variant],
+        mine(task, "flows.day_swing")[variant],
+        mine(task, "flows.max_amount_sat")[variant],
+        mine(task, "flows.step_ms")[variant],
     )
-
-
-@inlined
-def _others_of(task: Any, variant: Any) -> Any:
-    """Return what others do on a variant, without copying."""
-    return Others(
-        _mine(task, "others.foreign")[variant],
-        _mine(task, "others.owned_total_msat")[variant],
-        _mine(task, "others.reserve_msat")[variant],
-        _mine(task, "others.competitor")[variant],
-        _mine(task, "others.normal_table")[variant],
-        _mine(task, "others.restore_chance")[variant],
-        _mine(task, "others.low")[variant],
-        _mine(task, "others.high")[variant],
-        _mine(task, "others.skew")[variant],
-        _mine(task, "others.fee_spell_ms")[variant],
-        _mine(task, "others.fee_log_sd")[variant],
-        _mine(task, "others.offline_share")[variant],
-    )
-
-
-@inlined
-def _ledger(address: Any, index: Any) -> Any:
-    """Return the task's entries of a step."""
-    return read(address, "columns.counts")[index, LEDGER:]
-
-
-@inlined
-def _kept_of(address: Any, index: Any, channel: Any) -> Any:
-    """Return what is kept of an own channel, shape (2,): ``CREDIT`` and ``CHANGED``."""
-    first = len(KEPT) + 2 * channel
-    return read(address, "columns.kept")[index, first : first + 2]
 
 
 @outlined
 def _prepare(address: Any, task: Any, index: Any) -> None:
     """Begin an episode: fill the wallet, and let others take changes of policy."""
-    variant = _variant(address, index)
-    out = _mine(task, "out")[variant]
-    read(address, "columns.watched")[index] = _mine(task, "own")[variant]
+    variant = variant_of(address, index)
+    out = mine(task, "out")[variant]
+    read(address, "columns.watched")[index] = mine(task, "own")[variant]
     read(address, "columns.forwards")[index, :, :] = 0
     for channel in range(out.shape[0]):
-        kept = _kept_of(address, index, channel)
-        kept[CREDIT], kept[CHANGED] = _mine(task, "burst_ms"), -1
+        kept = kept_of(address, index, channel)
+        kept[CREDIT], kept[CHANGED] = mine(task, "burst_ms"), -1
+        if mine(task, "books") != 0 and mine(task, "candidate")[variant, channel] != 0:
+            on_chain_of(address, task, index, channel)[STAGE] = CLOSED
+            take_off(address, index, out[channel])
     kept = read(address, "columns.kept")[index]
-    kept[KEPT_WALLET] = _mine(task, "wallet_msat")
+    kept[KEPT_WALLET] = mine(task, "wallet_msat")
     kept[KEPT_FUNDS] = _funds_msat(address, task, index)
 
 
 @inlined
 def _draw(address: Any, task: Any, index: Any) -> Any:
     """Draw the payments of a step; return how long it is in ms."""
-    step_ms = _mine(task, "step_ms")
+    step_ms = mine(task, "step_ms")
     due = draw_flows(
-        _flows_of(task, _variant(address, index)),
+        _flows_of(task, variant_of(address, index)),
         read(address, "columns.seeds")[index],
         read(address, "columns.episodes")[index],
         read(address, "columns.now_ms")[index] // step_ms,
@@ -272,11 +191,11 @@ def _draw(address: Any, task: Any, index: Any) -> Any:
 @outlined
 def _let_others_act(address: Any, task: Any, index: Any) -> None:
     """Give foreign channels fresh balances, and competitors their fees, as they are from the begin of a step on."""
-    variant = _variant(address, index)
-    others, balances = _others_of(task, variant), read(address, "columns.balances_msat")[index]
+    variant = variant_of(address, index)
+    others, balances = others_at(task, variant), read(address, "columns.balances_msat")[index]
     seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
     now = read(address, "columns.now_ms")[index]
-    span = now // _mine(task, "step_ms")
+    span = now // mine(task, "step_ms")
     for channel in range(others.foreign.shape[0]):
         initiator_msat = fresh_balance_msat(others, seed, episode, span, channel)
         if initiator_msat >= 0:
@@ -292,24 +211,32 @@ def _let_others_act(address: Any, task: Any, index: Any) -> None:
 
 @outlined
 def _apply(address: Any, task: Any, index: Any) -> None:
-    """Carry out a decision: announce policies, then rebalance, then swap."""
+    """Carry out a decision: announce policies, then close and open channels, then rebalance, then swap."""
+    if mine(task, "books") != 0:
+        confirm_all(address, task, index)
     _let_others_act(address, task, index)
     _announce_all(address, task, index)
-    channels = _mine(task, "out").shape[1]
+    if mine(task, "books") != 0:
+        change_channels(address, task, index)
+    channels = mine(task, "out").shape[1]
     at, decided = len(MONEY) + PER_POLICY * channels, PER_CHANNEL * channels
-    for _ in range(_mine(task, "rebalances")):
+    for _ in range(mine(task, "rebalances")):
         _rebalance(address, task, index, decided, at)
         at, decided = at + len(REBALANCE_NAMES), decided + PER_REBALANCE
-    for _ in range(_mine(task, "swaps")):
+    for _ in range(mine(task, "swaps")):
         _swap(address, task, index, decided, at)
         at, decided = at + len(SWAP_NAMES), decided + PER_SWAP
 
 
 @outlined
 def _announce_all(address: Any, task: Any, index: Any) -> None:
-    """Begin the ledger of a step, and announce policies."""
-    _ledger(address, index)[:] = 0
-    for channel in range(_mine(task, "out").shape[1]):
+    """Begin the ledger of a step, note the balances that an episode begins with, and announce policies."""
+    ledger_of(address, index)[:] = 0
+    if mine(task, "books") != 0 and read(address, "columns.now_ms")[index] == mine(task, "warm_up_ms"):
+        out, balances = mine(task, "out")[variant_of(address, index)], read(address, "columns.balances_msat")[index]
+        for channel in range(out.shape[0]):
+            on_chain_of(address, task, index, channel)[BEGAN] = balances[out[channel]]
+    for channel in range(mine(task, "out").shape[1]):
         _announce(address, task, index, channel)
 
 
@@ -324,18 +251,20 @@ def _wanted(asked: Any, now: Any, least_change: Any) -> Any:
 @outlined
 def _announce(address: Any, task: Any, index: Any, channel: Any) -> None:
     """Announce the policy of an own channel where it changes and others still take changes."""
-    direction = _mine(task, "out")[_variant(address, index), channel]
+    direction = mine(task, "out")[variant_of(address, index), channel]
     network = linked_network_of(address, index)
     policy, inbound = network.policy[direction], network.links.inbound[direction]
     asked = read(address, "columns.decision")[index, PER_CHANNEL * channel : PER_CHANNEL * (channel + 1)]
-    least = _mine(task, "least_change")
+    least = mine(task, "least_change")
     rate_ppm = _wanted(asked[0], policy.fee_rate_ppm, least)
     base_msat = _wanted(asked[1], policy.fee_base_msat, 0.0)
     inbound_ppm = _wanted(asked[2], inbound.fee_rate_ppm, least)
-    most_msat = _mine(task, "most_msat")[_variant(address, index), channel]
+    most_msat = mine(task, "most_msat")[variant_of(address, index), channel]
     highest_msat = max(min(_wanted(asked[3], policy.max_htlc_msat, least), most_msat), policy.min_htlc_msat)
-    kept, noted, change_ms = _kept_of(address, index, channel), _ledger(address, index), _mine(task, "change_ms")
-    kept[CREDIT] = min(kept[CREDIT] + _mine(task, "step_ms"), _mine(task, "burst_ms"))
+    kept, noted, change_ms = kept_of(address, index, channel), ledger_of(address, index), mine(task, "change_ms")
+    if not is_there(address, task, index, channel):
+        return
+    kept[CREDIT] = min(kept[CREDIT] + mine(task, "step_ms"), mine(task, "burst_ms"))
     same = rate_ppm == policy.fee_rate_ppm and base_msat == policy.fee_base_msat
     if same and inbound_ppm == inbound.fee_rate_ppm and highest_msat == policy.max_htlc_msat:
         return
@@ -351,14 +280,14 @@ def _announce(address: Any, task: Any, index: Any, channel: Any) -> None:
     noted[FEE_CHANGES] += 1
     first = len(MONEY) + PER_POLICY * channel
     noted[first], noted[first + 1], noted[first + 2] = rate_ppm, base_msat, inbound_ppm
-    noted[first + 3], noted[first + ANNOUNCED] = highest_msat, 1
+    noted[first + 3], noted[first + ANNOUNCED] = highest_msat, 1 + disabled
 
 
 @outlined
 def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> None:
     """Send a circular rebalance, and note what became of it."""
-    noted, decision = _ledger(address, index), read(address, "columns.decision")[index]
-    out = _mine(task, "out")[_variant(address, index)]
+    noted, decision = ledger_of(address, index), read(address, "columns.decision")[index]
+    out = mine(task, "out")[variant_of(address, index)]
     leave, back, amount_msat = decision[decided], decision[decided + 1], decision[decided + 2]
     route = noted[at + REBALANCE_ROUTE : at + REBALANCE_ROUTE + MAX_ROUTE_HOPS]
     sent_msat = noted[at + REBALANCE_HOPS : at + REBALANCE_HOPS + MAX_ROUTE_HOPS]
@@ -377,7 +306,7 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
             out[back] ^ 1,
             amount_msat,
             amount_msat * decision[decided + 3] // 1_000_000,
-            _mine(task, "rebalance_attempts"),
+            mine(task, "rebalance_attempts"),
             read(address, "columns.now_ms")[index],
             read(address, "columns.earned_msat")[index],
             route,
@@ -394,21 +323,21 @@ def _rebalance(address: Any, task: Any, index: Any, decided: Any, at: Any) -> No
 @outlined
 def _swap(address: Any, task: Any, index: Any, decided: Any, at: Any) -> None:
     """Swap between a channel and the chain, and note what became of it."""
-    noted, decision = _ledger(address, index), read(address, "columns.decision")[index]
+    noted, decision = ledger_of(address, index), read(address, "columns.decision")[index]
     channel, amount_msat = decision[decided], abs(decision[decided + 1])
     goes_out = decision[decided + 1] > 0
     noted[at] = -1
     if channel < 0 or amount_msat == 0:
         return
-    out = _mine(task, "out")[_variant(address, index), channel]
+    out = mine(task, "out")[variant_of(address, index), channel]
     noted[at] = out if goes_out else out ^ 1
     kept = read(address, "columns.kept")[index]
-    miner_msat = np.int64(1000 * _mine(task, "swap_vbytes") * _sat_per_vbyte(address, task, index))
-    service_ppm = _mine(task, "swap_out_ppm") if goes_out else _mine(task, "swap_in_ppm")
+    miner_msat = np.int64(1000 * mine(task, "swap_vbytes") * sat_per_vbyte(address, task, index))
+    service_ppm = mine(task, "swap_out_ppm") if goes_out else mine(task, "swap_in_ppm")
     service_msat = amount_msat * service_ppm // 1_000_000
-    routing_msat = amount_msat * _mine(task, "swap_routing_ppm") // 1_000_000 if goes_out else np.int64(0)
+    routing_msat = amount_msat * mine(task, "swap_routing_ppm") // 1_000_000 if goes_out else np.int64(0)
     reason, sent_msat = np.int64(AMOUNT_OUT_OF_RANGE), amount_msat + routing_msat
-    if _mine(task, "swap_min_msat") <= amount_msat <= _mine(task, "swap_max_msat"):
+    if mine(task, "swap_min_msat") <= amount_msat <= mine(task, "swap_max_msat"):
         reason = np.int64(INSUFFICIENT_LOCAL_BALANCE)
         if goes_out or kept[KEPT_WALLET] >= amount_msat + service_msat + miner_msat:
             reason = _move(address, index, noted[at : at + 1], sent_msat)
@@ -439,34 +368,27 @@ def _move(address: Any, index: Any, route: Any, amount_msat: Any) -> Any:
     return np.int64(reason)
 
 
-@outlined
-def _sat_per_vbyte(address: Any, task: Any, index: Any) -> Any:
-    """Return the fee rate of the chain on the day of a network: calm within a third, or a spike."""
-    seed, episode = read(address, "columns.seeds")[index], read(address, "columns.episodes")[index]
-    day = read(address, "columns.now_ms")[index] // DAY_MS
-    state = fork(stream(seed, episode, np.int64(-3), PURPOSE_OTHERS), day)
-    factor = 0.75 + 0.5 * uniform(state)
-    if uniform(advance(state)) < _mine(task, "spike_share"):
-        factor *= _mine(task, "spike_factor")
-    return _mine(task, "sat_per_vbyte") * factor
-
-
 @inlined
 def _funds_msat(address: Any, task: Any, index: Any) -> Any:
-    """Return the own node's money: its ends of its channels, and the wallet."""
-    out, balances = _mine(task, "out")[_variant(address, index)], read(address, "columns.balances_msat")[index]
+    """Return the own node's money: its ends of its channels, the wallet, and what lies in neither."""
+    out, balances = mine(task, "out")[variant_of(address, index)], read(address, "columns.balances_msat")[index]
     funds_msat = read(address, "columns.kept")[index, KEPT_WALLET]
     for channel in range(out.shape[0]):
         funds_msat += balances[out[channel]]
+        if mine(task, "closes") + mine(task, "opens") > 0:
+            own = on_chain_of(address, task, index, channel)
+            funds_msat += own[PENDING]
+            if is_there(address, task, index, channel) and mine(task, "funded")[variant_of(address, index), channel]:
+                funds_msat += commitment_msat(address, task, index, channel)
     return funds_msat
 
 
 @outlined
 def _measure(address: Any, task: Any, index: Any) -> None:
-    """Count the money of a step; the reward is what the own funds gained, in sat."""
-    noted, kept = _ledger(address, index), read(address, "columns.kept")[index]
+    """Count the money of a step; the reward is what the own funds gained in value, in sat."""
+    noted, kept = ledger_of(address, index), read(address, "columns.kept")[index]
     terms = read(address, "columns.terms")[index]
-    own = _mine(task, "own")[_variant(address, index)]
+    own = mine(task, "own")[variant_of(address, index)]
     funds_msat = _funds_msat(address, task, index)
     noted[FUNDS], noted[WALLET] = funds_msat, kept[KEPT_WALLET]
     noted[INCOME] = read(address, "columns.earned_msat")[index, own]
@@ -474,6 +396,14 @@ def _measure(address: Any, task: Any, index: Any) -> None:
     terms[1] = noted[REBALANCE_FEE] / 1000.0
     terms[2] = noted[SWAP_FEE] / 1000.0
     terms[3] = noted[CHAIN_FEE] / 1000.0
+    if mine(task, "books") != 0:
+        note_books(address, task, index)
+        replacement_msat = channels_noted(address, task, index)[MONEY_REPLACED]
+        if mine(task, "replacement_ppm") > 0:
+            costs_msat = noted[REBALANCE_FEE] + noted[SWAP_FEE] + noted[CHAIN_FEE]
+            gained_msat = funds_msat - replacement_msat - kept[KEPT_FUNDS]
+            terms[4] = (noted[INCOME] - costs_msat - gained_msat) / 1000.0
+        funds_msat -= replacement_msat
     read(address, "columns.reward")[index] = (funds_msat - kept[KEPT_FUNDS]) / 1000.0
     kept[KEPT_FUNDS] = funds_msat
 
@@ -481,13 +411,13 @@ def _measure(address: Any, task: Any, index: Any) -> None:
 @outlined
 def _observe(address: Any, task: Any, index: Any) -> None:
     """Observe what the own node knows, and which of its channels may do what."""
-    out = _mine(task, "out")[_variant(address, index)]
+    out = mine(task, "out")[variant_of(address, index)]
     channels, features = out.shape[0], len(CHANNEL_FEATURES)
     row, allowed = read(address, "columns.observation")[index], read(address, "columns.allowed")[index]
     network, balances = linked_network_of(address, index), read(address, "columns.balances_msat")[index]
     forwards, own = read(address, "columns.forwards")[index], read(address, "columns.watched")[index]
-    now, change_ms = read(address, "columns.now_ms")[index], _mine(task, "change_ms")
-    least_msat = _mine(task, "swap_min_msat")
+    now, change_ms = read(address, "columns.now_ms")[index], mine(task, "change_ms")
+    least_msat = mine(task, "swap_min_msat")
     wallet_msat = read(address, "columns.kept")[index, KEPT_WALLET]
     for channel in range(channels):
         direction = out[channel]
@@ -507,14 +437,14 @@ def _observe(address: Any, task: Any, index: Any) -> None:
         place = forward_row(network, own, direction ^ 1)
         for column in range(forwards.shape[1]):
             row[at + _FORWARDS + column] = np.float32(forwards[place, column] * _SCALES[column])
-        kept = _kept_of(address, index, channel)
+        kept = kept_of(address, index, channel)
         days = _MOST_DAYS if kept[CHANGED] < 0 else min((now - kept[CHANGED]) / DAY_MS, _MOST_DAYS)
         left = 1.0 if change_ms == 0 else np.float64(kept[CREDIT] // change_ms)
         last = at + _FORWARDS + forwards.shape[1]
         row[last] = np.float32(days)
         row[last + 1] = np.float32(left)
-        credit = min(kept[CREDIT] + _mine(task, "step_ms"), _mine(task, "burst_ms"))
-        allowed[channel] = credit >= change_ms
+        credit = min(kept[CREDIT] + mine(task, "step_ms"), mine(task, "burst_ms"))
+        allowed[channel] = credit >= change_ms and is_there(address, task, index, channel)
         is_active = network.links.disabled[direction] == 0 and network.links.disabled[direction ^ 1] == 0
         sends = is_active and spendable(network, balances, None, direction) > 0
         receives = is_active and spendable(network, balances, None, direction ^ 1) > 0
@@ -522,8 +452,13 @@ def _observe(address: Any, task: Any, index: Any) -> None:
         allowed[2 * channels + channel] = receives
         allowed[3 * channels + channel] = sends and spendable(network, balances, None, direction) >= least_msat
         allowed[4 * channels + channel] = receives and wallet_msat >= least_msat
+        if mine(task, "closes") > 0:
+            allowed[5 * channels + channel] = can_close(address, task, index, channel)
+        if mine(task, "opens") > 0:
+            opens = allowed.shape[0] - channels
+            allowed[opens + channel] = can_open(address, task, index, channel)
     at = channels * features
     row[at] = np.float32(wallet_msat * _BY_MSAT)
-    row[at + 1] = np.float32(_sat_per_vbyte(address, task, index) * 0.1)
+    row[at + 1] = np.float32(sat_per_vbyte(address, task, index) * 0.1)
     row[at + 2] = np.float32((now % DAY_MS) / DAY_MS)
     row[at + 3] = np.float32(now / DAY_MS * 0.1)

@@ -9,6 +9,8 @@ from lnsim_gym.payments import MAX_ROUTE_HOPS
 __all__ = [
     "ANNOUNCED",
     "CHAIN_FEE",
+    "CHANNEL_CODES",
+    "CHANNEL_MONEY",
     "FEE_CHANGES",
     "FEE_CHANGES_REFUSED",
     "FUNDS",
@@ -23,6 +25,7 @@ __all__ = [
     "SWAP_FEE",
     "SWAP_NAMES",
     "WALLET",
+    "channels_at",
     "names",
     "rebalances_at",
     "swaps_at",
@@ -51,7 +54,7 @@ FEE_CHANGES_REFUSED: Final = MONEY.index("fee_changes_refused")
 POLICY_NUMBERS: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_msat")
 """What an agent sets of a channel's policy, in the order of decisions and of the ledger."""
 ANNOUNCED: Final = len(POLICY_NUMBERS)
-"""Behind the numbers of a channel's policy: 1 where it was announced in this step."""
+"""Behind the numbers of a channel's policy: 1 where it was announced in this step, 2 for a channel that is disabled."""
 PER_POLICY: Final = ANNOUNCED + 1
 """Entries of each channel's policy."""
 REBALANCE_NAMES: Final = (
@@ -75,15 +78,38 @@ SWAP_NAMES: Final = (
     "reason",  # RebalanceReason
 )
 """Meaning of the entries of each swap."""
+CHANNEL_MONEY: Final = (
+    "pending_msat",  # on its way to the wallet or into a channel, after the step
+    "commitment_msat",  # fees of commitment transactions and anchors of channels that the own node opened, likewise
+    "replacement_msat",  # what it would cost to move back what went out of channels, likewise
+    "channels_closed",
+    "channels_opened",
+    "channel_changes_refused",  # closes and opens that could not be done
+)
+"""Meaning of entries behind all others, where channels come and go or liquidity counts at what it costs to replace."""
+CHANNEL_CODES: Final = ("there", "gone", "went", "came")
+"""What the entry of each channel behind them says: whether it is there, or went or came in this step.
+
+The last one is more by 1 where the own end is disabled, and by 2 where the peer's is.
+"""
 
 
-def names(channels: int, rebalances: int, swaps: int) -> tuple[str, ...]:
-    """Return the meaning of every entry."""
+def names(channels: int, rebalances: int, swaps: int, *, books: bool = False) -> tuple[str, ...]:
+    """Return the meaning of every entry.
+
+    Args:
+        channels: Own channels.
+        rebalances: Rebalances of a step.
+        swaps: Swaps of a step.
+        books: Whether there are entries of ``CHANNEL_MONEY``.
+    """
+    of_channels = (*CHANNEL_MONEY, *(f"channel_{place}_code" for place in range(channels)))
     return (
         *MONEY,
         *(f"channel_{place}_{name}" for place in range(channels) for name in (*POLICY_NUMBERS, "announced")),
         *(f"rebalance_{place}_{name}" for place in range(rebalances) for name in REBALANCE_NAMES),
         *(f"swap_{place}_{name}" for place in range(swaps) for name in SWAP_NAMES),
+        *(of_channels if books else ()),
     )
 
 
@@ -95,3 +121,8 @@ def rebalances_at(channels: int) -> int:
 def swaps_at(channels: int, rebalances: int) -> int:
     """Return where the entries of swaps begin."""
     return rebalances_at(channels) + len(REBALANCE_NAMES) * rebalances
+
+
+def channels_at(channels: int, rebalances: int, swaps: int) -> int:
+    """Return where the entries of ``CHANNEL_MONEY`` begin, where there are some."""
+    return swaps_at(channels, rebalances) + len(SWAP_NAMES) * swaps

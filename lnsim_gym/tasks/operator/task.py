@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.backends.base import Backend
-from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance
+from lnsim_gym.backends.interventions import BalanceChange, Intervention, PolicyChange, Rebalance, StatusChange
 from lnsim_gym.backends.simulator.engine import compile_network
 from lnsim_gym.compiled.memory import copied
 from lnsim_gym.errors import ConfigError
@@ -19,11 +19,12 @@ from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import max_value_in_flight_msat
 from lnsim_gym.payments import MAX_ROUTE_HOPS, REASON_NAMES, PaymentBatch, RebalanceReason, RebalanceResult
 from lnsim_gym.tasks.base import RebalanceTally, Task, TaskKernels
-from lnsim_gym.tasks.config import StartBalances
+from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
 from lnsim_gym.tasks.operator import ledger
 from lnsim_gym.tasks.operator.actions import OperatorActions, make_actions
+from lnsim_gym.tasks.operator.candidates import with_candidates
 from lnsim_gym.tasks.operator.config import DEPLETED, OperatorConfig, swap_terms
-from lnsim_gym.tasks.operator.features import KEPT
+from lnsim_gym.tasks.operator.features import KEPT, KEPT_OF_CHANNEL, KEPT_ON_CHAIN
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
 from lnsim_gym.tasks.registry import register_task
@@ -32,36 +33,59 @@ from lnsim_gym.traffic.market import compile_market
 
 __all__ = ["OperatorTask"]
 
+_THERE, _GONE, _, _CAME = range(len(ledger.CHANNEL_CODES))
+
 
 @register_task
 class OperatorTask(Task):
-    """One own node among others: announce fees, rebalance and swap at real cost, and be paid what its funds gain.
+    """One own node among others: announce fees, move liquidity at real cost, and be paid what its funds gain.
 
     **Step.** A span of simulated time (``step_hours``). At its begin others act (``config.OthersOptions``), then the
-    decision is carried out: policies are announced, circular rebalances sent, swaps made. Then the payments of the
-    market arrive (``traffic.market``), each routed and retried as LND does; senders hear of new policies by gossip.
+    decision is carried out: policies are announced, channels closed and opened, circular rebalances sent, swaps made.
+    Then the payments of the market arrive (``traffic.market``), each routed and retried as LND does; senders hear of
+    new policies by gossip.
 
     **Observation.** Only what the own node knows; see ``features.CHANNEL_FEATURES`` and ``features.NODE_FEATURES``.
 
     **Action.** What ``levers`` switch on, in one of three forms; see ``actions``. Others take a few changes of a
     channel's policy in a row, then one a day; more are refused and counted in ``info["ledger"]``.
 
-    **Reward.** What the own funds gained in the step, in sat: own ends of channels and wallet. Commitment fees and
-    anchors do not change, and no HTLC is pending between steps, so that to the millisatoshi
+    **Channels that come and go.** Where ``levers`` has ``close`` or ``open``, each own channel of the network is a row
+    that is there, closing, closed or opening. With ``open``, rows for ``candidates`` come on top, closed when an
+    episode begins; the market is drawn as if they were there. A channel is closed by agreement with a peer that is
+    online: at once nobody can use it, and when the transaction confirms (``chain.confirmation_hours``; at the begin of
+    a step), what the own node held of it lies in the wallet. Who funded a channel pays for its closing, and has its
+    commitment fee and anchors back. To open one the wallet must hold its capacity, the fee, and what LND reserves for
+    anchors (10,000 sat a channel, 100,000 at most); once confirmed it is there with all of its balance on the own side,
+    and the policy that it last had. Only channels that the own node funds can be opened, so none again that a peer
+    opened; a row has one capacity. What cannot be done is left, and counted as refused. A channel that is not there is
+    inactive in observations, and holds nothing on either side. Others close and open none, and there are no force
+    closes.
+
+    **Reward.** What the own funds gained in the step, in sat: own ends of channels and wallet; where channels come and
+    go, also what transactions are under way with, and the commitment fees and anchors of channels that the own node
+    funded, which otherwise do not change. No HTLC is pending between steps, so that to the millisatoshi
 
         funds gained = income - rebalance fees - swap fees - chain fees,
 
-    each of which stands in ``info["ledger"]``. What is left in channels at the end counts at par.
+    each of which stands in ``info["ledger"]``. What is left in channels counts at par, so that moving it is worth
+    nothing by itself. With ``liquidity_value = "replacement_cost"`` the reward is less by what that cost rose,
+
+        replacement cost = replacement_ppm * sum over channels of max(0, balance when it began - balance),
+
+    where a channel began with the episode, or when it was opened, and counts while it is there: what it would cost to
+    rebalance back what went out of it. Over an episode of any length that is what is left at the end, at this value.
     """
 
     name = "operator"
     Config = OperatorConfig
-    terms = ("income_sat", "rebalance_fees_sat", "swap_fees_sat", "chain_fees_sat")
+    terms: tuple[str, ...] = ("income_sat", "rebalance_fees_sat", "swap_fees_sat", "chain_fees_sat")
     meanings = {  # noqa: RUF012 - read only, as the base says
         "income_sat": "fees earned by forwarding, in sat",
         "rebalance_fees_sat": "fees paid for circular rebalances, in sat",
         "swap_fees_sat": "fees paid to swap services and for the off-chain way to them, in sat",
         "chain_fees_sat": "fees paid for transactions on the chain, in sat",
+        "replacement_sat": "by how much it would cost more to move back what went out of channels, in sat",
     }
     changes_policies = True
     counts_earnings = True
@@ -96,14 +120,44 @@ class OperatorTask(Task):
         limits = self.actions.limits
         self.decision = limits.decision
         self.idle_decision = self.actions.idle(1).whole[0]
-        self.ledger = ledger.names(len(self.out), limits.rebalances, limits.swaps)
+        self.replacement_ppm = config.replacement_ppm if config.liquidity_value == "replacement_cost" else 0
+        if self.replacement_ppm:
+            self.terms = (*self.terms, "replacement_sat")
+        self.books = config.changes_channels or self.replacement_ppm > 0
+        """Whether the ledger has entries of ``ledger.CHANNEL_MONEY``."""
+        self.ledger = ledger.names(len(self.out), limits.rebalances, limits.swaps, books=self.books)
         kind = DictObservations if config.observation == "dict" else FlatObservations
         self.observations = kind(len(self.out), limits.rows, masks=config.channel_rows > 0)
         self.options = self.actions.options
+        of_channels = (KEPT_OF_CHANNEL, KEPT_ON_CHAIN) if self.books else (KEPT_OF_CHANNEL,)
         self.kept = (
             *KEPT,
-            *(f"channel_{place}_{name}" for place in range(len(self.out)) for name in ("credit_ms", "changed_ms")),
+            *(f"channel_{place}_{name}" for names in of_channels for place in range(len(self.out)) for name in names),
         )
+
+    @classmethod
+    def prepared(cls, config: EnvironmentConfig, topology: Topology) -> Topology:
+        """See ``Task.prepared``: with the channels that may be opened."""
+        assert isinstance(config, OperatorConfig)
+        return with_candidates(topology, config.own_node, config.candidates) if "open" in config.levers else topology
+
+    @property
+    def candidates(self) -> int:
+        """How many of the own channels, the last ones, are not there when an episode begins."""
+        options = self.config.candidates
+        return (len(options.peers) or options.count) if "open" in self.config.levers else 0
+
+    @property
+    def _channels_at(self) -> int:
+        """Where the entries of ``ledger.CHANNEL_MONEY`` begin, or would."""
+        limits = self.actions.limits
+        return ledger.channels_at(len(self.out), limits.rebalances, limits.swaps)
+
+    @property
+    def funded(self) -> Bool:
+        """Which own channels the own node pays for, shape (channels,)."""
+        funded: Bool = self.out % 2 == 0
+        return funded
 
     @cached_property
     def flows(self) -> FlowProgram:
@@ -130,20 +184,31 @@ class OperatorTask(Task):
 
     def compiled_state(self, variants: Sequence[OperatorTask]) -> tuple[Any, ...]:
         """See ``Task.compiled_state``."""
-        from lnsim_gym.tasks.operator.kernels import OperatorState  # noqa: PLC0415 - see ``kernels``
+        from lnsim_gym.tasks.operator.state import OperatorState  # noqa: PLC0415 - see ``kernels``
 
         config, swap, limits = self.config, swap_terms(self.config.swap), self.actions.limits
-        change_ms = round(HOUR_MS * config.fee_change_hours)
+        change_ms, first = round(HOUR_MS * config.fee_change_hours), len(self.out) - self.candidates
         return OperatorState(
             own=copied(np.array([task.own for task in variants]), np.int64),
             out=copied(np.stack([task.out for task in variants]), np.int64),
             most_msat=copied(np.stack([task.most_msat for task in variants]), np.int64),
+            candidate=copied(np.stack([np.arange(len(task.out)) >= first for task in variants]), np.int64),
+            funded=copied(np.stack([task.funded for task in variants]), np.int64),
+            owned_msat=copied(np.stack([task.topology.owned_total_msat[task.out // 2] for task in variants]), np.int64),
             flows=_stacked(_of_one_length([task.flows for task in variants])),
             others=_stacked([task.others for task in variants]),
             step_ms=config.step_ms,
             rebalances=limits.rebalances,
             rebalance_attempts=config.rebalance_attempts,
             swaps=limits.swaps,
+            closes=limits.closes,
+            opens=limits.opens,
+            books=int(self.books),
+            replacement_ppm=self.replacement_ppm,
+            warm_up_ms=self.warm_up_steps * config.step_ms,
+            open_vbytes=config.chain.open_vbytes,
+            close_vbytes=config.chain.close_vbytes,
+            confirmation_ms=round(HOUR_MS * config.chain.confirmation_hours),
             least_change=float(config.least_change),
             burst_ms=config.fee_changes_burst * change_ms,
             change_ms=change_ms,
@@ -209,14 +274,13 @@ class OperatorTask(Task):
         if not first:
             competitors_at(self.others, places, *usual, bits, episode, (span - 1) * self.config.step_ms, before)
         changed = np.flatnonzero((now[0]["fee_rate_ppm"] != before[0]["fee_rate_ppm"]) | (now[1] != before[1])).tolist()
+        rate_ppm, disabled = now[0]["fee_rate_ppm"].tolist(), now[1].astype(np.bool_).tolist()
+        own = set(self.out.tolist())  # their policies are the agent's
         return [
-            PolicyChange(
-                direction,
-                self._policy(
-                    direction, fee_rate_ppm=int(now[0]["fee_rate_ppm"][direction]), disabled=bool(now[1][direction])
-                ),
-            )
-            for direction in changed
+            StatusChange(each, disabled[each])
+            if each in own
+            else PolicyChange(each, self._policy(each, fee_rate_ppm=rate_ppm[each], disabled=disabled[each]))
+            for each in changed
         ]
 
     @cached_property
@@ -231,7 +295,7 @@ class OperatorTask(Task):
 
     def interventions(self, decision: Int64, noted: Int64) -> tuple[Intervention, ...]:
         """See ``Task.interventions``."""
-        done: list[Intervention] = [*self._policy_changes(noted)]
+        done: list[Intervention] = [*self._policy_changes(noted), *self._channel_changes(noted)]
         limits = self.actions.limits
         asked = self.actions.parts_of(decision[None]).rebalances[0]
         for (leave, back, *_), entries in zip(asked.tolist(), self._rebalances(noted), strict=True):
@@ -245,7 +309,7 @@ class OperatorTask(Task):
                 )
                 done.append(Rebalance(taken or legs, asked_msat, result))
         at = ledger.swaps_at(len(self.out), limits.rebalances)
-        for entries in noted[at:].reshape(limits.swaps, len(ledger.SWAP_NAMES)):
+        for entries in noted[at : self._channels_at].reshape(limits.swaps, len(ledger.SWAP_NAMES)):
             direction, asked_msat, sent_msat, reason = entries.tolist()
             if direction >= 0:
                 result = RebalanceResult(sent_msat, 0, RebalanceReason(reason), -1)
@@ -259,13 +323,33 @@ class OperatorTask(Task):
             at = len(ledger.MONEY) + ledger.PER_POLICY * place
             *numbers, announced = noted[at : at + ledger.PER_POLICY].tolist()
             if announced:
-                changes = dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True))
+                changes = {**dict(zip(ledger.POLICY_NUMBERS, numbers, strict=True)), "disabled": announced > 1}
                 done.append(PolicyChange(direction, self._policy(direction, **changes)))
+        return done
+
+    def _channel_changes(self, noted: Int64) -> list[Intervention]:
+        """Return the channels that went or came in a step, and those that stay away whatever their peers do."""
+        if not self.books:
+            return []
+        done: list[Intervention] = []
+        competitor = set(self.others.competitor.tolist())
+        codes = noted[self._channels_at + len(ledger.CHANNEL_MONEY) :].tolist()
+        for direction, code in zip(self.out.tolist(), codes, strict=True):
+            peers_act = int(self.topology.arrays.destination[direction]) in competitor
+            if code == _THERE or (code == _GONE and not peers_act):
+                continue
+            flags = max(code - _CAME, 0) if code >= _CAME else 3
+            done += [StatusChange(direction ^ end, disabled=bool(flags >> end & 1)) for end in range(2)]
+            if code != _GONE:
+                owned_msat = int(self.topology.owned_total_msat[direction // 2]) if code >= _CAME else 0
+                done.append(BalanceChange(direction // 2, owned_msat, 0))
         return done
 
     def add_info(self, info: dict[str, Any], noted: list[int], terms: list[float]) -> None:
         """See ``Task.add_info``."""
         info["ledger"] = dict(zip(ledger.MONEY, noted, strict=False))
+        if self.books:
+            info["ledger"] |= zip(ledger.CHANNEL_MONEY, noted[self._channels_at :], strict=False)
         info["rebalances"] = [self._told(entries) for entries in self._rebalances(np.array(noted))]
         super().add_info(info, noted, terms)
 
@@ -289,7 +373,10 @@ class OperatorTask(Task):
 
     def step_infos(self, noted: Int64, terms: npt.NDArray[np.float64], which: Bool) -> dict[str, Any]:
         """See ``Task.step_infos``."""
-        money = {name: np.ascontiguousarray(noted[:, place]) for place, name in enumerate(ledger.MONEY)}
+        places = dict(enumerate(ledger.MONEY))
+        if self.books:
+            places |= dict(enumerate(ledger.CHANNEL_MONEY, self._channels_at))
+        money = {name: np.ascontiguousarray(noted[:, place]) for place, name in places.items()}
         return {"ledger": money, **super().step_infos(noted, terms, which)}
 
     def rebalance_tally(self, noted: Int64) -> RebalanceTally:

@@ -345,6 +345,49 @@ def test_boltz_swaps_on_both_sides():
     assert Board("boltz_autoswap").act(local=[0.5, 0.8, 0.7, 0.3])["swap"] == [[1, 1_200_000]]
 
 
+DEAD = {"step_hours": 24, "levers": ["close"]}
+
+
+def test_channels_are_dead_after_a_week_without_a_forward_and_go_one_by_one_the_fullest_first():
+    board = Board("close_dead_channels", DEAD, weeks=1, keep_channels=1)
+    shown = {"local": [0.25, 0.5, 0.75, 1.0], "forwarded_out": [0, 0, 0, 1]}
+    assert [board.act(**shown)["close"] for _ in range(7)] == [[-1]] * 7  # not known for a week yet
+    assert board.act(**shown)["close"] == [2]
+    gone = {**shown, "local_balance": [1e6, 2e6, 0, 4e6], "remote_balance": [3e6, 2e6, 0, 0], "active": [1, 1, 0, 1]}
+    assert board.act(**gone)["close"] == [1]
+    gone["local_balance"], gone["remote_balance"], gone["active"] = [1e6, 0, 0, 4e6], [3e6, 0, 0, 0], [1, 0, 0, 1]
+    assert board.act(**gone)["close"] == [0]
+
+
+def test_a_forward_keeps_a_channel_for_a_week_in_either_direction():
+    board = Board("close_dead_channels", {**DEAD, "closes_per_step": 4}, weeks=1)
+    for _ in range(7):
+        board.act()
+    board.act(forwarded_out=[1, 0, 0, 0], forwarded_in=[0, 1, 0, 0])
+    closes = [board.act()["close"] for _ in range(7)]
+    assert closes[:6] == [[2, 3, -1, -1]] * 6  # a board on which what is closed stays
+    assert closes[6] == [0, 1, -1, -1]  # and two are to stay of four
+
+
+def test_what_frees_little_is_dear_or_offline_or_came_of_late_is_not_closed():
+    for settings, shown, closed in (
+        ({"least_sat": 2_000_000}, {"local": [0.49, 0.5, 0.1, 0.1]}, 1),
+        ({"max_sat_per_vbyte": 0.9}, {}, -1),
+        ({}, {"active": [0, 0, 1, 0]}, 2),
+        ({"keep_channels": 4}, {}, -1),
+    ):
+        board = Board("close_dead_channels", DEAD, weeks=1, **settings)
+        assert [board.act(**shown)["close"] for _ in range(8)][-1] == [closed]
+    board = Board("close_dead_channels", DEAD, weeks=1)
+    opening = {"local_balance": [4e6, 1e6, 1e6, 1e6], "remote_balance": [0, 3e6, 3e6, 3e6]}
+    board.act(local_balance=[0, 1e6, 1e6, 1e6], remote_balance=[0, 3e6, 3e6, 3e6])
+    assert [board.act(**opening)["close"] for _ in range(7)][-1] == [0]  # the first day is over a week ago
+    board = Board("close_dead_channels", DEAD, weeks=1)
+    for _ in range(7):
+        board.act(local_balance=[0, 1e6, 1e6, 1e6], remote_balance=[0, 3e6, 3e6, 3e6])
+    assert board.act(**opening)["close"] == [1]
+
+
 def test_channels_to_one_peer_share_a_price_and_never_refill_each_other(monkeypatch):
     board = Board("charge_lnd")
     same = np.eye(CHANNELS, dtype=bool)
@@ -386,6 +429,8 @@ def test_an_agent_of_another_task_is_refused_with_one_clear_error():
         ("swap_out", {"target": 1.0}, "target <= high"),
         ("operator_autoloop", {"incoming": 0.9}, "sum below 1"),
         ("boltz_autoswap", {"threshold": 0.6}, "threshold in 0..0.5"),
+        ("close_dead_channels", {}, "needs the lever 'close'"),
+        ("close_dead_channels", {"weeks": 0, "config": {"levers": ["close"]}}, "weeks and max_sat_per_vbyte above 0"),
     ],
 )
 def test_impossible_settings_are_refused(policy, settings, said):

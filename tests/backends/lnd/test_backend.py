@@ -8,7 +8,10 @@ import pickle
 import pytest
 
 from lnsim_gym.backends.lnd import LndBackend, LndSettings
+from lnsim_gym.backends.lnd.nodes.compose import compose_text
+from lnsim_gym.backends.lnd.nodes.flags import attempt_cost_flags
 from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.network.presets import preset
 from lnsim_gym.payments import PaymentOptions
 from tests.backends.lnd.live import batch_of
 
@@ -70,6 +73,25 @@ def test_a_forked_child_is_refused_and_does_the_network_no_harm(backend):
     assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded[0]
 
 
-def test_an_attempt_cost_that_nodes_do_not_have_is_refused(topology):
+def test_attached_nodes_are_refused_another_attempt_cost_than_lnds_own(topology):
+    settings = LndSettings(launcher="attach", attach_file="nodes.toml")
     with pytest.raises(ConfigError, match=r"expected payment.attempt_cost_sat=100 and .*_ppm=1000, got 8 and 1000"):
-        LndBackend(topology, PaymentOptions(attempt_cost_sat=8))
+        LndBackend(topology, PaymentOptions(attempt_cost_sat=8), settings)
+
+
+@pytest.mark.parametrize(
+    ("options", "flags"),
+    [
+        (PaymentOptions(), ()),
+        (PaymentOptions(attempt_cost_sat=8), ("--routerrpc.attemptcost=8",)),
+        (
+            PaymentOptions(attempt_cost_sat=8, attempt_cost_ppm=79),
+            ("--routerrpc.attemptcost=8", "--routerrpc.attemptcostppm=79"),
+        ),
+    ],
+)
+def test_nodes_that_we_start_are_given_the_attempt_cost_by_flags(options, flags):
+    assert attempt_cost_flags(options) == flags
+    text = compose_text(preset("default"), attempt_cost_flags(options))
+    assert all(text.count(flag) == len(preset("default").nodes) for flag in flags)
+    assert ("attemptcost" in text) == bool(flags)

@@ -138,15 +138,21 @@ def official_lnd_image() -> str:
     return f"lightninglabs/lnd:v{lnd_version()}"
 
 
-def compose_text(topology: Topology) -> str:
-    """Return the compose file of a topology: one btcd, and one lnd per node."""
+def compose_text(topology: Topology, lnd_flags: tuple[str, ...] = ()) -> str:
+    """Return the compose file of a topology: one btcd, and one lnd per node.
+
+    Args:
+        topology: The nodes.
+        lnd_flags: Flags of every lnd besides ``LND_FLAGS``.
+    """
     every = services(topology)
+    flags = (WUMBO_FLAG, *lnd_flags) if topology.wumbo else lnd_flags
     volumes = ["btcd-data", "btcd-rpc", *(f"{service.name}-data" for service in every)]
     return "".join(
         (
             _HEAD,
             _chain_text(),
-            *(_node_text(service, wumbo=topology.wumbo) for service in every),
+            *(_node_text(service, flags) for service in every),
             "networks:\n  default:\n" + _labels(None) + "\n",
             "volumes:\n" + "".join(f"  {volume}:\n{_labels(None)}\n" for volume in volumes),
         )
@@ -170,11 +176,11 @@ def _chain_text() -> str:
     )
 
 
-def _node_text(service: Service, *, wumbo: bool) -> str:
+def _node_text(service: Service, flags: tuple[str, ...]) -> str:
     """Return one lnd's part of the compose file."""
     command = (
         *(flag for flag in LND_FLAGS if flag != "--norest"),
-        *([WUMBO_FLAG] if wumbo else []),
+        *flags,
         "--configfile=/etc/lnd/lnd.conf",
         f"--lnddir={LND_FOLDER}",
         f"--alias={alias(service.node)}",
@@ -220,7 +226,12 @@ def _labels(node: str | None, depth: int = 4) -> str:
     return "\n".join(" " * depth + line for line in lines)
 
 
-def write_network(folder: Path, topology: Topology, variables: Mapping[str, str] | None = None) -> None:
+def write_network(
+    folder: Path,
+    topology: Topology,
+    variables: Mapping[str, str] | None = None,
+    lnd_flags: tuple[str, ...] = (),
+) -> None:
     """Write the compose file, fresh random credentials, and the ``.env`` file that names them.
 
     Args:
@@ -228,6 +239,7 @@ def write_network(folder: Path, topology: Topology, variables: Mapping[str, str]
             a network can go on. The credentials lie in a folder for the owner only.
         topology: What the compose file describes.
         variables: Further variables for the ``.env`` file.
+        lnd_flags: See ``compose_text``.
 
     Raises:
         ConfigError: A variable holds what an ``.env`` file cannot.
@@ -236,7 +248,7 @@ def write_network(folder: Path, topology: Topology, variables: Mapping[str, str]
     vault = private_dir(folder / "secrets")
     if not (vault / "lnd" / "lnd.conf").exists():
         _write_credentials(vault)
-    (folder / COMPOSE_FILE).write_text(compose_text(topology))
+    (folder / COMPOSE_FILE).write_text(compose_text(topology, lnd_flags))
     settings = {"LNSIM_SECRETS": "./secrets", **(variables or {})}
     for name, value in settings.items():
         if re.search(r"[\s'\"\\$#]", value):

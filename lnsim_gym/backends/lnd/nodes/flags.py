@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BTCD_FLAGS", "LND_FLAGS", "MINING_ADDRESS", "WUMBO_FLAG", "alias"]
+from lnsim_gym.payments import PaymentOptions
+
+__all__ = ["BTCD_FLAGS", "LND_FLAGS", "MINING_ADDRESS", "WUMBO_FLAG", "alias", "attempt_cost_flags"]
 
 MINING_ADDRESS: Final = "bcrt1qft5p2uhsdcdc3l2ua4ap5qqfg4pjaqlp250x7us7a8qqhrxrxfsqseac85"
 """Regtest address of the script ``OP_TRUE``: value that anyone can move, and only regtest has."""
@@ -56,6 +58,16 @@ LND_FLAGS: Final = (
 
 WUMBO_FLAG: Final = "--protocol.wumbo-channels"
 """Added to ``LND_FLAGS`` when the topology says ``wumbo``."""
+
+
+def attempt_cost_flags(options: PaymentOptions) -> tuple[str, ...]:
+    """Return the flags that give lnd the attempt cost of payment options; none where it is lnd's own."""
+    usual = PaymentOptions()
+    costs = {
+        "attemptcost": (options.attempt_cost_sat, usual.attempt_cost_sat),
+        "attemptcostppm": (options.attempt_cost_ppm, usual.attempt_cost_ppm),
+    }
+    return tuple(f"--routerrpc.{name}={asked}" for name, (asked, own) in costs.items() if asked != own)
 
 
 def alias(name: str) -> str:

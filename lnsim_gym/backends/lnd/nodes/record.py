@@ -42,5 +42,7 @@ class NetworkRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Process that dies together with the network; 0 for a network that outlives its maker."""
     owner_started: float = 0.0
     """Creation time of that process, so that a reused pid is not mistaken for it."""
+    lnd_flags: tuple[str, ...] = ()
+    """Flags of every lnd besides ``flags.LND_FLAGS``."""
     details: dict[str, Any] = {}
     """What the launcher itself needs to find its daemons again."""

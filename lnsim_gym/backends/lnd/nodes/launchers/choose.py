@@ -30,6 +30,7 @@ def choose_launcher(
     known_names: bool = False,
     attach_file: str | Path | None = None,
     state_folder: str | None = None,
+    lnd_flags: tuple[str, ...] = (),
 ) -> Launcher:
     """Return a launcher that has not started anything yet.
 
@@ -41,6 +42,7 @@ def choose_launcher(
         known_names: With Docker, use the well-known container names and ports.
         attach_file: The TOML file of ``"attach"``.
         state_folder: Folder for the folders of networks, instead of the usual ones.
+        lnd_flags: Flags of every lnd besides the usual ones; nodes that others run have their own.
 
     Raises:
         ConfigError: The kind is unknown, or ``attach_file`` is missing.
@@ -55,8 +57,10 @@ def choose_launcher(
         return _attach()(name, attach_file)
     require_posix()
     if kind == "docker" or (kind == "auto" and _docker_is_ready()):
-        return _docker()(name, detached=detached, known_names=known_names, state_folder=state_folder)
-    return _process()(name, detached=detached, state_folder=state_folder)
+        return _docker()(
+            name, detached=detached, known_names=known_names, state_folder=state_folder, lnd_flags=lnd_flags
+        )
+    return _process()(name, detached=detached, state_folder=state_folder, lnd_flags=lnd_flags)
 
 
 def connect_launcher(record: NetworkRecord) -> Launcher:

@@ -43,14 +43,22 @@ class DockerLauncher(Launcher):
         detached: Let the network outlive this process.
         known_names: Use the well-known container names (``lnd-alice``) and ports (gRPC from 10001, REST from 8001)
             rather than names and ports of this network's own.
+        lnd_flags: Flags of every lnd besides ``LND_FLAGS``.
     """
 
     kind: ClassVar[str] = "docker"
 
     def __init__(
-        self, name: str, *, state_folder: str | None = None, detached: bool = False, known_names: bool = False
+        self,
+        name: str,
+        *,
+        state_folder: str | None = None,
+        detached: bool = False,
+        known_names: bool = False,
+        lnd_flags: tuple[str, ...] = (),
     ) -> None:
         self.name = name
+        self._lnd_flags = lnd_flags
         self._state_folder = state_folder or str(folders.disk_root())
         self._detached = detached
         self._known_names = known_names
@@ -185,7 +193,13 @@ class DockerLauncher(Launcher):
         try:
             owner = None if self._detached else psutil.Process()
             self._record = docker_record.write_new(
-                self.name, folder, topology, chosen, owner, known_names=self._known_names
+                self.name,
+                folder,
+                topology,
+                chosen,
+                owner,
+                known_names=self._known_names,
+                lnd_flags=self._lnd_flags,
             )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

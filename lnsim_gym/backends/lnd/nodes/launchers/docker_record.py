@@ -29,7 +29,14 @@ def project_of(name: str) -> str:
 
 
 def write_new(
-    name: str, folder: Path, topology: Topology, images: Images, owner: psutil.Process | None, *, known_names: bool
+    name: str,
+    folder: Path,
+    topology: Topology,
+    images: Images,
+    owner: psutil.Process | None,
+    *,
+    known_names: bool,
+    lnd_flags: tuple[str, ...] = (),
 ) -> NetworkRecord:
     """Write the files of a new network, its record included.
 
@@ -40,6 +47,7 @@ def write_new(
         images: The images to run them from.
         owner: The process that the network is to die with; None for a network that outlives its maker.
         known_names: Use the well-known container names and ports.
+        lnd_flags: Flags of every lnd besides ``LND_FLAGS``.
     """
     pid, started = (owner.pid, owner.create_time()) if owner else (0, 0.0)
     variables = {
@@ -50,7 +58,7 @@ def write_new(
         "LNSIM_OWNER": owner_label(pid, started),
         **({} if known_names else _own_names(name, topology)),
     }
-    compose.write_network(folder, topology, variables)
+    compose.write_network(folder, topology, variables, lnd_flags)
     record = NetworkRecord(
         name=name,
         launcher="docker",
@@ -60,6 +68,7 @@ def write_new(
         chain=_chain_endpoint(folder, variables),
         owner_pid=pid,
         owner_started=started,
+        lnd_flags=lnd_flags,
         details={"project": project_of(name), "variables": variables},
     )
     folders.write_record(record)

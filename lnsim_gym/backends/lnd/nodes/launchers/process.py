@@ -41,12 +41,16 @@ class ProcessLauncher(Launcher):
         name: Name of the network.
         state_folder: Folder for the folders of networks, instead of the usual one.
         detached: Let the network outlive this process.
+        lnd_flags: Flags of every lnd besides ``LND_FLAGS``.
     """
 
     kind: ClassVar[str] = "process"
 
-    def __init__(self, name: str, *, state_folder: str | None = None, detached: bool = False) -> None:
+    def __init__(
+        self, name: str, *, state_folder: str | None = None, detached: bool = False, lnd_flags: tuple[str, ...] = ()
+    ) -> None:
         self.name = name
+        self._lnd_flags = lnd_flags
         self._state_folder = state_folder
         self._detached = detached
         self._processes: dict[str, psutil.Process] = {}
@@ -186,6 +190,7 @@ class ProcessLauncher(Launcher):
             chain=chain,
             owner_pid=owner,
             owner_started=psutil.Process().create_time() if owner else 0.0,
+            lnd_flags=self._lnd_flags,
             details={"pids": {}},
         )
 
@@ -248,6 +253,7 @@ class ProcessLauncher(Launcher):
         return [
             *LND_FLAGS,
             *wumbo,
+            *self.record().lnd_flags,
             f"--configfile={secrets_file}",
             f"--lnddir={folder}",
             f"--alias={alias(endpoint.name)}",
