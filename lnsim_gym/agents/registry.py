@@ -21,6 +21,7 @@ from lnsim_gym.agents.operator import (
     CloseDeadChannels,
     FeeAdjuster,
     Feelancer,
+    FeeOracle,
     LightningJet,
     LndgFees,
     Lndmanage,
@@ -92,6 +93,7 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "swap_out": SwapOut,
     "operator_autoloop": OperatorAutoloop,
     "boltz_autoswap": BoltzAutoswap,
+    "fee_oracle": FeeOracle,
     "close_dead_channels": CloseDeadChannels,
 }
 """Agents by the ``policy`` of a recipe."""

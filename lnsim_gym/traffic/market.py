@@ -30,7 +30,7 @@ from lnsim_gym.traffic.kernels import TABLE_CELLS
 from lnsim_gym.traffic.models import Demand, MarketTraffic
 from lnsim_gym.traffic.normal import normal_table
 
-__all__ = ["Flows", "compile_market", "draw_flow_pairs"]
+__all__ = ["Flows", "compile_market", "draw_flow_pairs", "way_out"]
 
 RISK_PER_BLOCK: Final = 15e-9
 """LND's ``DefaultRiskFactorBillionths``."""
@@ -135,6 +135,29 @@ def draw_flow_pairs(model: MarketTraffic, payment: PaymentOptions, topology: Top
     return flows
 
 
+def way_out(model: MarketTraffic, payment: PaymentOptions, topology: Topology, own: int, flows: Flows) -> Int64:
+    """Return the direction by which each pair's payments would leave a node that charges as much for each, (flows,).
+
+    Args:
+        model: Settings.
+        payment: How payments are sent.
+        topology: The network.
+        own: The node.
+        flows: The pairs.
+    """
+    out = np.flatnonzero(topology.arrays.source == own)
+    peers, taken = topology.arrays.destination[out], np.full(len(flows.source), -1, np.int64)
+    for kind, demand in enumerate(_kinds(model)):
+        of_kind = np.flatnonzero(flows.kind == kind)
+        destinations, row = np.unique(flows.destination[of_kind], return_inverse=True)
+        onward = _cost_msat(topology, payment, destinations, demand.median_amount_sat, without=own, forwards=True)
+        fits = 1000 * demand.median_amount_sat <= np.minimum(
+            topology.arrays.max_htlc_msat[out], 1000 * topology.arrays.capacity_sat[out // 2]
+        )
+        taken[of_kind] = out[np.where(fits, onward[:, peers], np.inf).argmin(axis=1)][row]
+    return taken
+
+
 def _some(rng: np.random.Generator, able: Bool, share: float) -> Bool:
     """Mark as many of the nodes that are able as are a share of all nodes, at random, at least one if there is any."""
     marked, candidates = np.zeros(len(able), np.bool_), np.flatnonzero(able)
@@ -192,6 +215,7 @@ def _cost_msat(
     *,
     without: int | None = None,
     free: int | None = None,
+    forwards: bool = False,
 ) -> Float64:
     """Return what an amount costs from every node to some, shape (destinations, nodes), infinite where nothing leads.
 
@@ -202,6 +226,7 @@ def _cost_msat(
         amount_sat: The amount, in sat; fees upon fees are left out.
         without: A node that is not passed through.
         free: A node that charges nothing.
+        forwards: Whether every node charges what it does for forwarding, rather than send for nothing.
     """
     arrays, nodes = topology.arrays, len(topology.nodes)
     amount_msat = 1000 * amount_sat
@@ -223,6 +248,8 @@ def _cost_msat(
     if without is not None:
         onward[(arrays.source == without) | (arrays.destination == without)] = np.inf
         first_hop = np.where(np.isinf(onward), np.inf, first_hop)
+    if forwards:
+        first_hop = onward
     order = np.argsort(arrays.source, kind="stable")
     first = np.searchsorted(arrays.source[order], np.arange(nodes + 1))
     edges = first, arrays.destination[order].astype(np.int64), onward[order], first_hop[order]

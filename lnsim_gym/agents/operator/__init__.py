@@ -1,6 +1,7 @@
 """Rules for a node of one's own: what published programs set, rebalance and swap, as baselines for anything learned.
 
-A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``, ``closing``.
+A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``, ``closing``; ``oracle`` knows what none of
+them does.
 """
 
 from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen, as_operator
@@ -16,6 +17,7 @@ from lnsim_gym.agents.operator.fees import (
     Lndmanage,
     StaticFees,
 )
+from lnsim_gym.agents.operator.oracle import FeeOracle
 from lnsim_gym.agents.operator.rebalances import (
     Bos,
     LightningJet,
@@ -37,6 +39,7 @@ __all__ = [
     "Clboss",
     "CloseDeadChannels",
     "FeeAdjuster",
+    "FeeOracle",
     "Feelancer",
     "LightningJet",
     "LnOperator",
