@@ -29,7 +29,7 @@ from lnsim_gym.own_node.problem import seeds_of
 from lnsim_gym.own_node.world import own_problem
 from lnsim_gym.tasks.operator import OperatorTask
 
-__all__ = ["LOGGED", "Backtest", "Played", "Week", "backtest"]
+__all__ = ["LOGGED", "Backtest", "Played", "Week", "backtest_node", "logged_agent"]
 
 LOGGED: Final = "logged"
 """What the node's own policy is called."""
@@ -114,7 +114,7 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
         return self.foretold_low <= self.income <= self.foretold_high
 
 
-def backtest(
+def backtest_node(
     node: OwnNode,
     topology: Topology,
     policies: Sequence[str],
@@ -227,6 +227,19 @@ class _Logged(OperatorRule):
 
 def _play_logged(past: Past, topology: Topology, demand: FittedDemand, begin_ns: int, threads: int) -> Tally:
     """Play a week as the node did."""
+    agent = logged_agent(past, topology, demand, begin_ns)
+    return play_episodes(agent, seeds_of(agent.problem, _FIRST_SEED), _STEPS, threads=threads)
+
+
+def logged_agent(past: Past, topology: Topology, demand: FittedDemand, begin_ns: int) -> OperatorRule:
+    """Return what does in a week what the node did then, on a problem with every draw of a demand.
+
+    Args:
+        past: The node's past.
+        topology: The whole network around it.
+        demand: The demand.
+        begin_ns: When the week begins, in ns since 1970.
+    """
     step_ns = round(_STEP_HOURS * DAY_NS / 24)
     middles_ns = begin_ns + step_ns * np.arange(_STEPS, dtype=np.int64) + step_ns // 2
     rates_ppm, refills = past.fee_rate_ppm(middles_ns), _refills(past, begin_ns, step_ns)
@@ -241,7 +254,7 @@ def _play_logged(past: Past, topology: Topology, demand: FittedDemand, begin_ns:
         max_fee_rate_ppm=max(5_000, int(rates_ppm.max())),
         rebalances_per_step=max(1, *map(len, refills)),
     )
-    return play_episodes(_Logged(problem, rates_ppm, refills), seeds_of(problem, _FIRST_SEED), _STEPS, threads=threads)
+    return _Logged(problem, rates_ppm, refills)
 
 
 def _refills(past: Past, begin_ns: int, step_ns: int) -> list[Int64]:

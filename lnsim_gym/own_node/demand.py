@@ -1,22 +1,22 @@
 """The demand that a node's history tells of: who might pay whom through it, how often, and what is left open.
 
-Forwards of a history are counted by cells, each a pair of peers and half a decade of amounts. Candidates (``candidates``)
-are tried out on the balances and prices of the past (``pilot``), which gives the share of a candidate's payments that
-settles in each cell; hours in which the node was empty or dear are in that share. With rates r and shares a, the count
-of a cell is Poisson with mean days x sum(r a). Rates have Gamma priors whose means follow a pooled law, the forwards of
-the peer in times those of the peer out, with the weight of one forward for each pair of peers; their posterior is drawn
-by Gibbs'
-sampler (forwards of a cell to candidates by multinomial draws, then rates by Gamma draws: Tanner and Wong,
-1987). What happened a half-life ago counts half. Candidates that never settle at past prices keep their prior: what
-lower prices would bring is as uncertain as that. Weeks differ by more than that: the posterior of each pair is
-multiplied by a Gamma factor, as wide as the weeks of the history need (negative binomial counts). In the end weeks of
-the past are played, and all rates are scaled so that, channels running dry on the way, the mean week has its forwards.
+Forwards of a history are counted by cells, each a pair of peers and half a decade of amounts. Candidates
+(``candidates``) are tried out on the balances and prices of the past (``pilot``), which gives the share of a
+candidate's payments that settles in each cell; hours in which the node was empty or dear are in that share. With rates
+r and shares a, the count of a cell is Poisson with mean days x sum(r a). Rates have Gamma priors whose means follow a
+pooled law, the forwards of the peer in times those of the peer out, with the weight of one forward for each pair of
+peers; their posterior is drawn by Gibbs' sampler (forwards of a cell to candidates by multinomial draws, then rates by
+Gamma draws: Tanner and Wong, 1987). What happened a half-life ago counts half. Candidates that never settle at past
+prices keep their prior: what lower prices would bring is as uncertain as that. Weeks differ by more than that: the
+posterior of each pair is multiplied by a Gamma factor, as wide as the weeks of the history need (negative binomial
+counts). In the end weeks of the past are played, and all rates are scaled so that, channels running dry on the way, the
+mean week has its forwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf, lgamma, log
 from typing import Final
@@ -93,6 +93,10 @@ class FittedDemand:
     def draws(self) -> int:
         """How many draws there are."""
         return len(self.per_day)
+
+    def first(self, draws: int) -> FittedDemand:
+        """Return the same in its first so many draws."""
+        return replace(self, per_day=self.per_day[:draws], expected=self.expected[:draws])
 
     def flows(self, draw: int) -> tuple[Flow, ...]:
         """Return the demand of one draw, as traffic of kind ``flows`` takes it.

@@ -22,7 +22,7 @@ from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.features import PER_CHANNEL
 from lnsim_gym.traffic import Flow, FlowsTraffic
 
-__all__ = ["AMOUNT_LOG_SD", "Reached", "flows_of", "rehearse", "try_out"]
+__all__ = ["AMOUNT_LOG_SD", "Reached", "flows_of", "rehearse", "settled_through", "try_out"]
 
 AMOUNT_LOG_SD: Final = 0.3
 """Standard deviation of the logarithm of the amounts of a candidate."""
@@ -111,7 +111,7 @@ def try_out(
                 batch, _, limit_ppm = problem.task.payments(*place)
                 mine = _candidates_of(batch, limit_ppm, whose)
                 sent += np.bincount(mine, minlength=len(sent))
-                found.append((mine, *_through(past, episodes, network)))
+                found.append((mine, *settled_through(past, episodes, network)))
             if tell is not None:
                 tell(first + _NETWORKS, len(moments_ns))
     finally:
@@ -201,8 +201,13 @@ def _candidates_of(batch: PaymentBatch, limit_ppm: Int64, whose: dict[tuple[int,
     return np.array([whose[key] for key in keys], np.int64)
 
 
-def _through(past: Past, episodes: Episodes, network: int) -> tuple[Bool, Int64, Int64, Float64]:
-    """Return which payments of a step settled through the node, between which peers, and what went on in sat."""
+def settled_through(past: Past, episodes: Episodes, network: int) -> tuple[Bool, Int64, Int64, Float64]:
+    """Return which payments of a network's last step settled through the node, and how.
+
+    Returns:
+        For each payment whether it did, node indices of the peers whence it came and it went on to, and the sat that
+        went on.
+    """
     outcomes = episodes.outcomes(network)
     arrays, route = past.topology.arrays, outcomes.part_route[:, 0].astype(np.int64)
     leaves = (route >= 0) & (arrays.source[route] == past.own)
