@@ -37,14 +37,18 @@ _WEEK_DAYS: Final = 7
 _STEP_HOURS: Final = 6.0
 _STEPS: Final = round(24 * _WEEK_DAYS / _STEP_HOURS)
 _FIRST_SEED: Final = 3_000_000
-_INTERVAL: Final = (0.025, 0.975)
+_LEVEL: Final = 0.95
+"""What intervals hold, where there are draws enough."""
+_MOST_PAYMENTS: Final = 2_000_000
+"""Payments of all weeks and policies for which draws are left out, down to ``_LEAST_DRAWS``: about 10 minutes."""
+_LEAST_DRAWS: Final = 12
 _REFILL_LIMIT: Final = 1.25
 """What a refill of the past may cost at most when it is played, as a multiple of what it did cost."""
 _MOST_REFILLS: Final = 100
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy earned in simulated weeks, in sat a day; intervals hold 95 % of what single weeks of play gave."""
+    """What a policy earned in simulated weeks, in sat a day; intervals are of what may come, not of means."""
 
     policy: str
     net: float
@@ -95,6 +99,8 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """The node."""
     draws: int
+    level: float
+    """What the intervals hold: less than 95 % where there are fewer than 39 draws."""
     weeks: list[Week]
     income: float
     """What the node earned in all weeks."""
@@ -135,7 +141,8 @@ def backtest_node(
         policies: Names of agents, or recipe files.
         weeks: How many weeks.
         half_life_days: See ``fit_demand``; so are ``draws``, ``nodes``, ``seed`` and ``threads``.
-        draws: Draws of what the history leaves open, at least 10.
+        draws: Draws of what the history leaves open, at least 10; fewer, if no fewer than 12, are played where the
+            demand is so busy that it would take too long.
         nodes: Nodes of the network to keep.
         seed: Seed of all draws.
         threads: Threads that share simulated networks.
@@ -170,6 +177,7 @@ def backtest_node(
                 threads=threads,
             )
         )
+        demands[-1] = demands[-1].first(_affordable(demands[0], weeks * (1 + len(policies))))
         done("fit")
         logged.append(_play_logged(past, topology, demands[-1], begin_ns, threads))
         done(LOGGED)
@@ -203,6 +211,12 @@ def _begins_ns(past: Past, weeks: int, draws: int) -> list[int]:
             f"got {days:.1f}: import a longer one, or ask for fewer --weeks"
         )
     return [past.end_ns - (weeks - week) * _WEEK_DAYS * DAY_NS for week in range(weeks)]
+
+
+def _affordable(demand: FittedDemand, plays: int) -> int:
+    """Return how many draws can be played so many times in good time."""
+    payments = float(demand.per_day.sum(axis=1).mean()) * _WEEK_DAYS * plays
+    return min(demand.draws, max(_LEAST_DRAWS, int(_MOST_PAYMENTS / max(payments, 1.0))))
 
 
 class _Logged(OperatorRule):
@@ -282,9 +296,15 @@ def _net(tally: Tally) -> Float64:
     return tally.reward / tally.days
 
 
+def _level(draws: int) -> float:
+    """Return what intervals of so many draws hold at most, and no more than ``_LEVEL``."""
+    return min(_LEVEL, 1 - 2 / (draws + 1))
+
+
 def _interval(values: Float64) -> tuple[float, float]:
-    """Return the ends of the interval that holds 95 % of further values, whatever their law (order statistics)."""
-    low, high = np.quantile(values, _INTERVAL, method="weibull")
+    """Return the ends of the interval that holds ``_level`` of further values of any law (order statistics)."""
+    outside = (1 - _level(len(values))) / 2
+    low, high = np.quantile(values, [outside, 1 - outside], method="weibull")
     return float(low), float(high)
 
 
@@ -326,6 +346,7 @@ def _foretold(
     return Backtest(
         name=past.node.name,
         draws=len(every),
+        level=_level(len(every)),
         weeks=weeks,
         income=float(np.mean([week.income for week in weeks])),
         foretold=float(every.mean()),

@@ -11,9 +11,28 @@ from lnsim_gym.own_node.backtest import Backtest, Played
 
 __all__ = ["POLICY_COLUMNS", "WEEK_COLUMNS", "conclusions", "open_questions", "policy_rows", "verdict", "week_rows"]
 
-WEEK_COLUMNS: Final = ("week from", "fitted", "forwards", "earned", "foretold", "95 %", "inside", "nats", "pooled")
+WEEK_COLUMNS: Final[tuple[str, ...]] = (
+    "week from",
+    "fitted",
+    "came",
+    "earned",
+    "foretold",
+    "interval",
+    "nats",
+    "pooled",
+)
 """Headings of the table of weeks; amounts in sat a day, log-likelihoods in nats for a forward."""
-POLICY_COLUMNS: Final = ("policy", "net", "95 %", "ahead", "95 %", "income", "refills", "swaps", "chain")
+POLICY_COLUMNS: Final[tuple[str, ...]] = (
+    "policy",
+    "net",
+    "interval",
+    "ahead",
+    "interval",
+    "income",
+    "refills",
+    "swaps",
+    "chain",
+)
 """Headings of the table of policies; amounts in sat a day."""
 _FEW: Final = 0.1
 """Share of forwards that may stay unexplained without a word."""
@@ -38,7 +57,6 @@ def week_rows(found: Backtest) -> Iterator[list[str]]:
             f"{week.income:,.0f}",
             f"{week.foretold:,.0f}",
             _span(week.foretold_low, week.foretold_high),
-            "yes" if week.is_inside else "no",
             *("" if nats is None else f"{nats:.2f}" for nats in (week.log_likelihood, week.log_likelihood_pooled)),
         ]
 
@@ -76,6 +94,7 @@ def _behind(policies: list[Played]) -> list[Played]:
 def open_questions(found: Backtest) -> Iterator[str]:
     """Yield what the history cannot tell, in words."""
     low, high = found.rates_ppm
+    yield f"Intervals hold {found.level:.0%} of what may come, by {found.draws} draws of what your history leaves open."
     yield (
         f"Your forwards tell of fee rates from {low:,} to {high:,} ppm: what comes at other prices follows from the "
         "fees of the graph, not from your history."

@@ -9,8 +9,8 @@ peers; their posterior is drawn by Gibbs' sampler (forwards of a cell to candida
 Gamma draws: Tanner and Wong, 1987). What happened a half-life ago counts half. Candidates that never settle at past
 prices keep their prior: what lower prices would bring is as uncertain as that. Weeks differ by more than that: the
 posterior of each pair is multiplied by a Gamma factor, as wide as the weeks of the history need (negative binomial
-counts). In the end weeks of the past are played, and all rates are scaled so that, channels running dry on the way, the
-mean week has its forwards.
+counts), and so are all pairs together, as prices that no forward tells of move all at once. In the end weeks of the
+past are played, and all rates are scaled so that, channels running dry on the way, the mean week has its forwards.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _BURN_IN: Final = 40
 _THINNING: Final = 5
 _SPREADS: Final = (0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, inf)
 """Shapes that the factors of weeks may have."""
-_USUAL_SPREAD: Final = 1.0
-"""The one where the history has no two weeks to tell."""
+_USUAL_SPREADS: Final = (1.0, 3.0)
+"""The ones where the history has no two weeks to tell."""
 _LEAST_PER_DAY: Final = 1e-4
 """Payments a day below which a candidate is left out of a draw."""
 _REHEARSALS_DAYS: Final = (7, 14)
@@ -80,8 +80,9 @@ class FittedDemand:
     """Forwards that it was fitted to."""
     unexplained: float
     """Share of them between peers that no candidate of the graph's would choose."""
-    weekly_spread: float
-    """Shape of the Gamma factor by which weeks of a pair of peers differ; infinite where they do not."""
+    weekly_spreads: tuple[float, float]
+    """Shapes of the Gamma factors by which weeks of a pair of peers differ, and of all pairs together; infinite where
+    they do not."""
     expected: Float64
     """Forwards a day between peers at past balances and prices, shape (draws, peers, peers)."""
     pooled: Float64
@@ -165,8 +166,8 @@ def fit_demand(
     shares = _Shares.of(fit, candidates, reached)
     prior = _Prior.of(fit, candidates, shares)
     rates, unexplained = _posterior(fit, shares, prior, draws, rng)
-    spread, swing = _weekly_spread(fit), _day_swing(fit)
-    rates = rates * _factors(candidates, spread, draws, len(past.topology.nodes), rng)
+    spreads, swing = _weekly_spreads(fit), _day_swing(fit)
+    rates = rates * _factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     expected = np.stack([shares.by_pair(each) for each in rates])
     flows = [flows_of(past.topology.nodes, candidates, each, each >= _LEAST_PER_DAY) for each in rates]
     begins_ns = [end for end in (fit.end_ns - days * DAY_NS for days in _REHEARSALS_DAYS) if end >= fit.begin_ns]
@@ -182,7 +183,7 @@ def fit_demand(
         day_swing=swing,
         forwards=len(fit.time_ns),
         unexplained=unexplained,
-        weekly_spread=spread,
+        weekly_spreads=spreads,
         expected=expected,
         pooled=prior.pooled,
         peers=fit.peers,
@@ -407,21 +408,28 @@ def _posterior(
     return np.stack(kept), float(counts[empty].sum() / counts.sum())
 
 
-def _factors(candidates: Candidates, spread: float, draws: int, nodes: int, rng: np.random.Generator) -> Float64:
+def _factors(
+    candidates: Candidates, spreads: tuple[float, float], draws: int, nodes: int, rng: np.random.Generator
+) -> Float64:
     """Draw by how much more the weeks to come have of each pair of peers, shape (draws, candidates)."""
     _, pair = np.unique(candidates.peer_in * nodes + candidates.peer_out, return_inverse=True)
-    if spread == inf:
-        return np.ones((draws, len(pair)))
-    factors: Float64 = rng.gamma(spread, size=(draws, int(pair.max()) + 1)) / spread
-    return factors[:, pair]
+    of_pair, of_all = (
+        np.ones((draws, count)) if spread == inf else rng.gamma(spread, size=(draws, count)) / spread
+        for spread, count in zip(spreads, (int(pair.max()) + 1, 1), strict=True)
+    )
+    factors: Float64 = of_pair[:, pair] * of_all
+    return factors
 
 
-def _weekly_spread(fit: _Fit) -> float:
-    """Return the shape of the factors of weeks under which the weeks after the first are most likely."""
+def _weekly_spreads(fit: _Fit) -> tuple[float, float]:
+    """Return the shapes of the factors of weeks, of pairs and of all, that make the weeks after the first most likely.
+
+    Of all pairs together there are few weeks; one more that had half of what was foretold counts among them.
+    """
     week_ns, half_life_days = 7 * DAY_NS, fit.half_life_ns / DAY_NS
     weeks = int((fit.end_ns - fit.begin_ns) // week_ns)
     if weeks < 2:
-        return _USUAL_SPREAD
+        return _USUAL_SPREADS
     pair, count = fit.peer_in * len(fit.peers) + fit.peer_out, len(fit.peers) ** 2
     tried: list[tuple[Float64, Float64, Float64]] = []
     for week in range(1, weeks):
@@ -432,16 +440,28 @@ def _weekly_spread(fit: _Fit) -> float:
         known = _sums(pair[before], weight, count)
         days = _counted_days((until_ns - fit.begin_ns) / DAY_NS, half_life_days)
         shape = known + 1 / len(fit.peers)
-        happened = _sums(pair[after], np.ones(int(after.sum())), count)
-        tried.append((1 / shape, 7 * shape / days, happened))
-    variation, mean, happened = (np.concatenate(column) for column in zip(*tried, strict=True))
-    return max(_SPREADS, key=lambda spread: _log_likelihood(happened, mean, variation, spread))
+        tried.append((_sums(pair[after], np.ones(int(after.sum())), count), 7 * shape / days, 1 / shape))
+    happened, mean, variation = (np.stack(column) for column in zip(*tried, strict=True))
+    of_pair = max(_SPREADS, key=lambda spread: _log_likelihood(happened, mean, _joint(variation, spread)))
+    total = mean.sum(axis=1)
+    uneven = (mean**2 * _joint(variation, of_pair)).sum(axis=1) / total**2
+    weekly, total, uneven = (
+        np.append(values, more)
+        for values, more in ((happened.sum(axis=1), total.mean() / 2), (total, total.mean()), (uneven, uneven.mean()))
+    )
+    of_all = max(_SPREADS, key=lambda spread: _log_likelihood(weekly, total, _joint(uneven, spread)))
+    return of_pair, of_all
 
 
-def _log_likelihood(counts: Float64, mean: Float64, variation: Float64, spread: float) -> float:
-    """Return the log-likelihood of negative binomial counts, whose means vary twice over: by shape, and by spread."""
+def _joint(variation: Float64, spread: float) -> Float64:
+    """Return the squared coefficient of variation of a product, of something and a Gamma factor of a shape."""
     more = 0.0 if spread == inf else 1 / spread
-    size = 1 / (variation + more + variation * more)
+    return variation + more + variation * more
+
+
+def _log_likelihood(counts: Float64, mean: Float64, variation: Float64) -> float:
+    """Return the log-likelihood of negative binomial counts; ``variation`` is the squared one of their means."""
+    size = 1 / variation
     log_gamma = np.vectorize(lgamma, otypes=[np.float64])
     likely = log_gamma(counts + size) - log_gamma(size) - log_gamma(counts + 1)
     likely += size * np.log(size / (size + mean)) + counts * np.log(mean / (size + mean))
