@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from lnsim_gym.agents import make_agent
+from lnsim_gym.agents import Agent, make_agent
 from lnsim_gym.agents.evaluate import Tally, play_episodes
 from lnsim_gym.agents.operator import OperatorRule, Plan, Seen
 from lnsim_gym.agents.recipe import view_of
@@ -163,7 +163,9 @@ def backtest_node(
         if tell is not None:
             tell(what, told, total)
 
-    demands, logged = [], []
+    if tell is not None:
+        tell("fit", 0, total)
+    demands, logged = list[FittedDemand](), list[Tally]()
     for begin_ns in begins_ns:
         demands.append(
             fit_demand(
@@ -178,6 +180,9 @@ def backtest_node(
             )
         )
         demands[-1] = demands[-1].first(_affordable(demands[0], weeks * (1 + len(policies))))
+        if not logged:
+            for policy in policies:
+                _player(policy, node, topology, demands[0], begin_ns)  # what cannot run a node is refused early
         done("fit")
         logged.append(_play_logged(past, topology, demands[-1], begin_ns, threads))
         done(LOGGED)
@@ -284,11 +289,18 @@ def _refills(past: Past, begin_ns: int, step_ns: int) -> list[Int64]:
     return [rows[late & (steps == step)][:_MOST_REFILLS] for step in range(_STEPS)]
 
 
+def _player(policy: str, node: OwnNode, topology: Topology, demand: FittedDemand, begin_ns: int) -> Agent:
+    """Return the agent of a policy, on the problem of a week."""
+    view: dict[str, Any] = view_of(policy, OperatorTask.name)
+    return make_agent(
+        policy, own_problem(node, topology, demand, at_ns=begin_ns, **{"step_hours": _STEP_HOURS, **view})
+    )
+
+
 def _play(policy: str, node: OwnNode, topology: Topology, demand: FittedDemand, begin_ns: int, threads: int) -> Tally:
     """Play a week as a policy would."""
-    view: dict[str, Any] = view_of(policy, OperatorTask.name)
-    problem = own_problem(node, topology, demand, at_ns=begin_ns, **{"step_hours": _STEP_HOURS, **view})
-    return play_episodes(make_agent(policy, problem), seeds_of(problem, _FIRST_SEED), _STEPS, threads=threads)
+    agent = _player(policy, node, topology, demand, begin_ns)
+    return play_episodes(agent, seeds_of(agent.problem, _FIRST_SEED), _STEPS, threads=threads)
 
 
 def _net(tally: Tally) -> Float64:

@@ -37,7 +37,7 @@ def test_the_own_policy_is_foretold_and_one_that_is_too_dear_is_told_from_it(kno
     week = found.weeks[0]
     assert week.foretold_low <= week.foretold <= week.foretold_high
     assert week.log_likelihood > week.log_likelihood_pooled
-    assert [what for what, _, _ in told] == ["fit", LOGGED, recipe, "noop"]
+    assert [what for what, done, _ in told if done] == ["fit", LOGGED, recipe, "noop"]
     assert "reproduces it" in verdict(found)
     assert "Clearly less than your own policy: " in "\n".join(conclusions(found))
     assert found.rates_ppm == (20, 20)
@@ -73,6 +73,13 @@ def test_a_policy_that_there_is_not_is_refused_at_once(known):
         backtest_node(known.node, known.topology, ["nobody"], weeks=1)
     with pytest.raises(ConfigError, match="not one forward"):
         backtest_node(replace(known.node, forwards=Forwards.of([])), known.topology, [], weeks=1)
+
+
+def test_a_policy_that_cannot_run_a_node_is_refused_after_the_first_fit(known):
+    told = []
+    with pytest.raises(ConfigError, match="liquidity"):
+        backtest_node(known.node, known.topology, ["ring"], weeks=2, draws=10, tell=lambda *what: told.append(what))
+    assert [done for _, done, _ in told] == [0]
 
 
 def test_refills_of_the_past_are_played_again(known):
