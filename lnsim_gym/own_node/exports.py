@@ -1,28 +1,24 @@
 """The files that programs of a node write, read: what fits is taken, what does not is counted by its cause.
 
 LND's ``lncli listchannels``, ``fwdinghistory``, ``listpayments`` and ``listchaintxns``; Core Lightning's
-``listforwards``; CSV of forwards; the databases of LNDg, ln-operator and circuitbreaker, which hold the failed
-forwards that LND itself forgets.
+``listpeerchannels`` and ``listforwards``. What is no JSON of a node is read in ``tables``.
 """
 
 from __future__ import annotations
 
-import csv
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError, TopologyError
-from lnsim_gym.network.importers.channels import channel_number
+from lnsim_gym.network.importers.core_lightning import PeerChannel, is_peer_channels
 from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of, parse_json
 from lnsim_gym.network.importers.reading import as_utf8, unpacked
-from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, Refills, as_chan_id
+from lnsim_gym.own_node.tables import csv_rows, is_csv, is_database, stored_failures
 
 __all__ = [
     "Channel",
@@ -34,32 +30,11 @@ __all__ = [
     "read_refills",
 ]
 
-_NUMBERS: Final = 2**64
-"""Short channel ids are below; those of aliases begin beyond half of it."""
 _ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
 """All bitcoin that will ever be."""
+_OWN_CHANNELS: Final = "lncli listchannels or lightning-cli listpeerchannels"
 _TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
 """BOLT 4's code of the same, as Core Lightning tells it."""
-_SQLITE: Final = b"SQLite format 3\x00"
-_DATABASES: Final = {
-    # LNDg keeps LND's numbers, 6 for a balance that was too small, and amounts in sat.
-    "gui_failedhtlcs": "SELECT timestamp, chan_id_in, chan_id_out, 1000 * amount, failure_detail IS 6 FROM {}",
-    # ln-operator keeps failures of payments of the node's own, too.
-    "forward_fail_log": "SELECT coalesce(nullif(ts_ns, ''), 1000000000 * ts), chan_in, chan_out, amount_msat, "
-    "failure_detail IS 'INSUFFICIENT_BALANCE' FROM {} WHERE coalesce(event_type, '') IN ('', 'FORWARD')",
-    # circuitbreaker keeps no cause.
-    "forwarding_history": "SELECT resolved_time, incoming_channel, outgoing_channel, outgoing_amt_msat, 0 FROM {} "
-    "WHERE NOT settled",
-}
-"""By table, how failed forwards are read: time, both channels, msat, and whether the own balance was too small."""
-_CSV_COLUMNS: Final = (
-    ("timestamp_ns", "resolve_time_ns", "resolved_time"),
-    ("chan_id_in", "incoming_channel"),
-    ("chan_id_out", "outgoing_channel"),
-    ("amt_in_msat", "incoming_amt_msat"),
-    ("amt_out_msat", "outgoing_amt_msat"),
-)
-"""Names of the columns of ``Forwards`` in CSV: of an export of LND's history, and of circuitbreaker's table."""
 
 
 class Channel(msgspec.Struct):
@@ -82,10 +57,26 @@ class Channel(msgspec.Struct):
     """Seconds that the channel has been known to the node since this started."""
     alias_scids: list[str | int] = []
 
+    @classmethod
+    def of_core_lightning(cls, channel: PeerChannel) -> Channel:
+        """Return a channel of Core Lightning as LND would tell it."""
+        return cls(
+            remote_pubkey=channel.peer_id,
+            capacity=channel.capacity_sat,
+            local_balance=channel.local_sat,
+            remote_balance=channel.remote_sat,
+            chan_id=channel.number or 0,
+            channel_point=channel.funding,
+            active=channel.peer_connected,
+            private=bool(channel.private),
+            initiator=channel.opener == "local",
+            commit_fee=channel.commit_fee_sat,
+        )
+
     @property
     def number(self) -> int:
         """Short channel id; 0 when it has none yet."""
-        return _number(self.scid) or _number(self.chan_id)
+        return as_chan_id(self.scid) or as_chan_id(self.chan_id)
 
     @property
     def is_possible(self) -> bool:
@@ -109,8 +100,8 @@ class _Forward(msgspec.Struct):
         """Return it as a row of ``Forwards``; before lnd 0.10 amounts were in sat only."""
         return (
             self.timestamp_ns or SECOND_NS * self.timestamp,
-            _number(self.chan_id_in),
-            _number(self.chan_id_out),
+            as_chan_id(self.chan_id_in),
+            as_chan_id(self.chan_id_out),
             self.amt_in_msat or 1000 * self.amt_in,
             self.amt_out_msat or 1000 * self.amt_out,
         )
@@ -137,7 +128,7 @@ class _CoreForward(msgspec.Struct):
         """
         amounts = (int(str(amount).removesuffix("msat") or 0) for amount in (self.in_msat, self.out_msat))
         time_ns = round(SECOND_NS * (self.resolved_time or self.received_time))
-        return (time_ns, _number(self.in_channel), _number(self.out_channel), *amounts)
+        return (time_ns, as_chan_id(self.in_channel), as_chan_id(self.out_channel), *amounts)
 
 
 class _Hop(msgspec.Struct):
@@ -177,12 +168,6 @@ class _Transaction(msgspec.Struct):
     tx_hash: str
     total_fees: int = 0
     time_stamp: int = 0
-
-
-def _number(text: str | int) -> int:
-    """Return a short channel id; 0 where there is none."""
-    number = channel_number(text) or 0
-    return number if 0 < number < _NUMBERS else 0
 
 
 def _texts(path: Path) -> list[bytes]:
@@ -242,7 +227,7 @@ def _lists(document: Document, path: Path, keys: Sequence[str], command: str) ->
 
 
 def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[str]) -> list[Channel]:
-    """Read ``lncli listchannels``.
+    """Read ``lncli listchannels``, or Core Lightning's ``listpeerchannels``.
 
     Args:
         documents: What ``read_documents`` returned of it.
@@ -253,10 +238,8 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
         ConfigError: It is no such file, or holds no channel.
     """
     channels: dict[int, Channel] = {}
-    odd = _counting(left_out, "channels that cannot be read")
     for document in documents:
-        ((_, entries),) = _lists(document, path, ["channels"], "lncli listchannels")
-        for channel in decode_entries(entries, Channel, "channels", odd):
+        for channel in _listed(document, path, left_out):
             number = channel.number
             if not number:
                 left_out["channels without an id"] += 1
@@ -267,8 +250,22 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
             else:
                 channels[number] = channel
     if not channels:
-        raise ConfigError(f"{path}: expected the output of lncli listchannels with at least one channel, got none")
+        raise ConfigError(f"{path}: expected the output of {_OWN_CHANNELS} with at least one open channel, got none")
     return list(channels.values())
+
+
+def _listed(document: Document, path: Path, left_out: Counter[str]) -> Iterator[Channel]:
+    """Yield the open channels that a document lists."""
+    odd = _counting(left_out, "channels that cannot be read")
+    ((key, entries),) = _lists(document, path, ["channels"], _OWN_CHANNELS)
+    if not is_peer_channels(entries):
+        yield from decode_entries(entries, Channel, key, odd)
+        return
+    for channel in decode_entries(entries, PeerChannel, key, odd):
+        if channel.is_open:
+            yield Channel.of_core_lightning(channel)
+        else:
+            left_out["channels that are not open"] += 1
 
 
 def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> tuple[Forwards, Failures]:
@@ -288,13 +285,13 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
     odd_failed = _counting(left_out, "failed forwards that cannot be read")
     for path in paths:
         texts = _texts(path)
-        for text in filter(_is_csv, texts):
-            for is_settled, row in _csv_rows(text, path, odd):
+        for text in filter(is_csv, texts):
+            for is_settled, row in csv_rows(text, path, odd):
                 if is_settled:
                     _take(settled, [row], now_ns, left_out)
                 else:
                     _take_failed(failed, (*row[:3], row[4], 0), now_ns, odd_failed)
-        documents = [text for text in texts if not _is_csv(text)]
+        documents = [text for text in texts if not is_csv(text)]
         for document in _documents(documents, path) if documents else ():
             for key, entries in _lists(document, path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
                 if key == "forwarding_events":
@@ -329,46 +326,6 @@ def _take_core(
             continue
         is_dry = one.status == "local_failed" and one.failcode == _TEMPORARY_CHANNEL_FAILURE
         _take_failed(failed, (time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)), now_ns, odd_failed)
-
-
-def _is_csv(text: bytes) -> bool:
-    """Whether a text is a table with a line of headings, rather than JSON."""
-    return b"," in text.partition(b"\n")[0] and not text.lstrip().startswith((b"{", b"["))
-
-
-def _csv_rows(text: bytes, path: Path, odd: Callable[[str], object]) -> Iterator[tuple[bool, tuple[int, ...]]]:
-    """Yield whether each forward was settled, and its row of ``Forwards``.
-
-    Raises:
-        ConfigError: Columns are missing, or it is not told which forwards were settled.
-    """
-    lines = csv.reader(text.decode(errors="replace").splitlines(), skipinitialspace=True)
-    headings = [heading.strip() for heading in next(lines)]
-    names = [next((name for name in known if name in headings), "") for known in _CSV_COLUMNS]
-    if not all(names):
-        lacking = " or ".join(_CSV_COLUMNS[names.index("")])
-        raise ConfigError(f"{path}: expected CSV of forwards with a column {lacking}, got {', '.join(headings)[:200]}")
-    if names[0] != "timestamp_ns" and "settled" not in headings:
-        raise ConfigError(
-            f"{path}: expected a column settled in CSV of circuitbreaker, without it nobody knows which forwards "
-            "failed: give its database with --htlcs, and lncli fwdinghistory as the history"
-        )
-    places = [headings.index(name) for name in names]
-    outcome = headings.index("settled") if "settled" in headings else None
-    try:
-        for line in lines:
-            if not line:
-                continue
-            try:
-                time_ns, chan_in, chan_out, in_msat, out_msat = (line[place].strip() for place in places)
-                is_settled = outcome is None or line[outcome].strip().lower() in ("1", "true")
-                row = (int(time_ns), _number(chan_in), _number(chan_out), int(in_msat), int(out_msat))
-            except (ValueError, IndexError):
-                odd("")
-                continue
-            yield is_settled, row
-    except csv.Error as problem:
-        raise ConfigError(f"{path} is no whole CSV ({problem}): export it again") from None
 
 
 def _take(
@@ -420,7 +377,7 @@ def read_refills(paths: Iterable[Path], own_key: str, now_ns: int, left_out: Cou
                     if attempt.status != "SUCCEEDED" or len(hops) < 2 or hops[-1].pub_key != own_key:
                         continue
                     route = attempt.route
-                    ends = (_number(hops[0].chan_id), _number(hops[-1].chan_id))
+                    ends = (as_chan_id(hops[0].chan_id), as_chan_id(hops[-1].chan_id))
                     time_ns = attempt.resolve_time_ns or attempt.attempt_time_ns
                     if not (all(ends) and 0 <= route.total_fees_msat < route.total_amt_msat <= _ALL_MSAT):
                         left_out["refills without channels or amounts"] += 1
@@ -459,50 +416,13 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
     Raises:
         ConfigError: It is none of them.
     """
-    place = path.expanduser()
-    try:
-        with place.open("rb") as file:
-            is_database = file.read(len(_SQLITE)) == _SQLITE
-    except OSError as problem:
-        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
-    if not is_database:
+    if not is_database(path):
         return read_history([path], now_ns, left_out)[1]
     rows: dict[tuple[int, ...], None] = {}
     odd = _counting(left_out, "failed forwards that cannot be read")
-    for when, chan_in, chan_out, amount_msat, is_dry in _stored_failures(place):
-        try:
-            row = (_time_ns(when), _number(str(chan_in)), _number(str(chan_out)), int(amount_msat), int(is_dry))
-        except (ValueError, TypeError, OverflowError):
-            odd("")
-            continue
+    for row in stored_failures(path, odd):
         _take_failed(rows, row, now_ns, odd)
     return Failures.of(list(rows))
-
-
-def _stored_failures(path: Path) -> list[tuple[Any, ...]]:
-    """Return the failed forwards that a database holds; see ``_DATABASES``."""
-    expected = "LNDg's database, ln-operator's or circuitbreaker's"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            for table, query in _DATABASES.items():
-                if table in tables:
-                    return database.execute(query.format(table)).fetchall()
-    except sqlite3.Error as problem:
-        raise ConfigError(f"{path}: expected {expected}, whole: {problem}") from None
-    raise ConfigError(f"{path}: expected {expected}, with a table {', '.join(_DATABASES)}; it has none of them")
-
-
-def _time_ns(when: object) -> int:
-    """Return a time that a database holds, in nanoseconds, or as text of ISO 8601 in UTC.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    text = str(when)
-    if text.isdecimal():
-        return int(text)
-    return round(SECOND_NS * datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
 
 
 def _counting(left_out: Counter[str], cause: str) -> Any:

@@ -93,8 +93,8 @@ def import_node(
     """Read a node's exports and keep them in a folder of their own.
 
     Args:
-        graph: ``lncli describegraph``.
-        channels: ``lncli listchannels`` of the node.
+        graph: ``lncli describegraph``, or Core Lightning's ``listchannels`` and ``listnodes``, one after the other.
+        channels: ``lncli listchannels`` of the node, or Core Lightning's ``listpeerchannels``.
         history: ``lncli fwdinghistory``, or another that ``read_history`` knows, in as many files as it took.
         out: Folder to make, for its owner only; one of the same node is replaced.
         payments: ``lncli listpayments``, for refills.
@@ -127,7 +127,7 @@ def import_node(
         name=own,
         public_key=key,
         imported_ns=now_ns,
-        channels=tuple(held),
+        channels=_with_aliases(held, topology),
         forwards=forwards,
         failures=failed,
         refills=read_refills(payments, key, latest_ns, left_out),
@@ -164,6 +164,14 @@ def _own_node(topology: Topology, held: Sequence[Channel], graph: Path, channels
         names = " and ".join(repr(name) for name, _ in found.most_common(2))
         raise ConfigError(f"{channels} lists channels of more than one node ({names}): give those of one")
     return next(iter(found))
+
+
+def _with_aliases(held: Sequence[Channel], topology: Topology) -> tuple[Channel, ...]:
+    """Return channels with the aliases that the graph knows where they have none."""
+    aliases = dict(zip(topology.public_keys, topology.aliases or topology.nodes, strict=True))
+    return tuple(
+        msgspec.structs.replace(one, peer_alias=one.peer_alias or aliases.get(one.remote_pubkey, "")) for one in held
+    )
 
 
 def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[Path]) -> None:

@@ -294,6 +294,14 @@ def node_answers():
         return b"\n---\n".join(files[name].read_bytes() for name in names)
 
 
+def core_answers():
+    """Return the same as Core Lightning tells it."""
+    channels = {"channels": [exports.peer_channel("bert", "700000x0x0", 100_000_000)]}
+    history = {"in_channel": "700001x0x0", "out_channel": "700000x0x0", "received_time": 1.6e9, "status": "settled"}
+    documents = (channels, {"forwards": [{**history, "in_msat": "5001msat", "out_msat": 5000}]})
+    return b"\n---\n".join([exports.core_graph().encode(), *(json.dumps(one).encode() for one in documents)])
+
+
 READERS = (
     "networks",
     "cloth",
@@ -354,7 +362,7 @@ def readers():
         "messages": Reader(answer_a_message, tuple(json.dumps(message).encode() for message in MESSAGES)),
         "parquet": Reader(read_parquet, (recorded_parquet(),)),
         "requests": Reader(answer_a_request, REQUESTS),
-        "node_answers": Reader(import_a_node, (node_answers(),)),
+        "node_answers": Reader(import_a_node, (node_answers(), core_answers())),
     }
 
 
