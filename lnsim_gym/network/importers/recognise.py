@@ -19,8 +19,8 @@ __all__ = ["READABLE", "Document", "foreign_network", "with_lists"]
 
 READABLE: Final = (
     "LND's describegraph (with lncli listchannels of own nodes beside it), Core Lightning's listchannels (with "
-    "listnodes and an own node's listpeerchannels), sim-ln's sim_network, GraphML, NetworkX graphs, a folder of CLoTH's "
-    "CSV files, and TOML or JSON with nodes and channels"
+    "listnodes and an own node's listpeerchannels), sim-ln's sim_network, GraphML, NetworkX graphs, a folder of "
+    "CLoTH's CSV files, and TOML or JSON with nodes and channels"
 )
 _LISTS: Final = ("nodes", "edges", "links", "channels", "sim_network")
 _OWN: Final = ("generator", "files")
