@@ -22,6 +22,7 @@ from lnsim_gym.own_node.tables import csv_rows, is_csv, is_database, stored_fail
 
 __all__ = [
     "Channel",
+    "implementation_of",
     "read_chain_fees",
     "read_channels",
     "read_documents",
@@ -266,6 +267,12 @@ def _listed(document: Document, path: Path, left_out: Counter[str]) -> Iterator[
             yield Channel.of_core_lightning(channel)
         else:
             left_out["channels that are not open"] += 1
+
+
+def implementation_of(documents: Iterable[Document]) -> str:
+    """Return which node listed its channels: ``"lnd"`` or ``"core_lightning"``."""
+    listed = (entries_of(document, "channels", _OWN_CHANNELS) for document in documents)
+    return "core_lightning" if any(map(is_peer_channels, listed)) else "lnd"
 
 
 def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> tuple[Forwards, Failures]:

@@ -25,6 +25,7 @@ from lnsim_gym.network.load import read_network
 from lnsim_gym.network.topology import unconnected_is_fine
 from lnsim_gym.own_node.exports import (
     Channel,
+    implementation_of,
     read_chain_fees,
     read_channels,
     read_documents,
@@ -54,6 +55,7 @@ class _Stored(msgspec.Struct, kw_only=True):
     chain_fees: dict[str, tuple[int, int]]
     told: tuple[str, ...]
     left_out: dict[str, int]
+    implementation: str = "lnd"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class OwnNode:
     """Kinds of exports that were given besides the graph and the channels; what is not among them is unknown, not 0."""
     left_out: dict[str, int]
     """How much of the exports was not taken, by cause."""
+    implementation: str = "lnd"
+    """What the node runs: ``"lnd"`` or ``"core_lightning"``."""
 
 
 def import_node(
@@ -138,6 +142,7 @@ def import_node(
             if given
         ),
         left_out=dict(left_out),
+        implementation=implementation_of(listed),
     )
     _write(node, topology, out)
     return node
