@@ -22,7 +22,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.names import printable
 from lnsim_gym.own_node.advice import LEVELS, Advice, Advised, ChannelForecast, Forecast, Gain, Left
 from lnsim_gym.own_node.board import Board, Held
-from lnsim_gym.own_node.changes import Change, Closing, Refill, Repricing, commands
+from lnsim_gym.own_node.changes import Change, Closing, Refill, Repricing, commands, what
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.own_node.guards import (
     REVERSAL_DAYS,
@@ -37,7 +37,7 @@ from lnsim_gym.own_node.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.record import announced_ns
 from lnsim_gym.own_node.trials import try_decisions
 
-__all__ = ["SEARCH", "Terms", "Worlds", "advise", "what"]
+__all__ = ["SEARCH", "Terms", "Worlds", "advise"]
 
 SEARCH: Final = "search"
 """Stands in place of an agent for steps of each price and refills that can pay, the best of which are proposed."""
@@ -49,13 +49,6 @@ _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
 _SEED: Final = 7_000_000
 _LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
-_SHORT: Final = {
-    "fee_rate_ppm": "ppm",
-    "fee_base_msat": "base",
-    "inbound_fee_rate_ppm": "inbound ppm",
-    "max_htlc_msat": "max HTLC msat",
-}
-"""How numbers of policies are called where there is little room."""
 
 
 class Worlds(Protocol):
@@ -299,7 +292,12 @@ class _Adviser:
     def left(self, proposed: list[Change], gains: list[Gain], kept: set[int], single: _Measured) -> Iterator[Left]:
         """Yield the peers of which nothing is changed, and why."""
         changes = [proposed[place] for place in kept]
-        touched = {number for one in changes for number in one.chan_ids if number == one.chan_ids[-1] or isinstance(one, Repricing)}
+        touched = {
+            number
+            for one in changes
+            for number in one.chan_ids
+            if number == one.chan_ids[-1] or isinstance(one, Repricing)
+        }
         for group in self.board.peers.values():
             chan_ids = tuple(held.chan_id for held in group)
             if touched.isdisjoint(chan_ids) and not self.dead.issuperset(chan_ids):
@@ -315,7 +313,7 @@ class _Adviser:
         chan_ids = {held.chan_id for held in group}
         for change, gain in zip(proposed, gains, strict=True):
             if change.chan_ids[-1] in chan_ids:
-                return f"{what(change)} would bring {gain.sat_per_day:+,.1f} sat a day ({gain.low:+,.1f}..{gain.high:+,.1f})"
+                return f"{what(change)} would bring {gain.sat_per_day:+,.1f} ({gain.low:+,.1f}..{gain.high:+,.1f})"
         if not all(held.is_active for held in group):
             return "the peer is offline"
         said = [self.refused[chan_id] for chan_id in chan_ids if chan_id in self.refused]
@@ -370,17 +368,6 @@ class _Measured(NamedTuple):
         differences = (self.net_sat[:, scenario] - self.net_sat[:, 0]) / self.days
         low, high = bootstrap(differences)
         return Gain(sat_per_day=float(differences.mean()), low=low, high=high)
-
-
-def what(change: Change) -> str:
-    """Say what a change is, in few words."""
-    match change:
-        case Repricing():
-            return ", ".join(f"{_SHORT[name]} {value:,}" for name, value in change.to.items())
-        case Refill():
-            return f"a refill of {change.amount_sat:,} sat for {change.limit_sat:,} at most"
-        case Closing():
-            return "close"
 
 
 def _levels(values: Float64) -> tuple[float, ...]:

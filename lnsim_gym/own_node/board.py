@@ -169,6 +169,8 @@ class Board:
             chan_id=back.chan_id,
             leave_chan_id=leave.chan_id,
             leave_key=leave.peer_key,
+            local_sat=back.local_sat,
+            leave_local_sat=leave.local_sat,
             amount_sat=amount_sat,
             limit_sat=limit_sat,
             why=why,

@@ -15,10 +15,12 @@ import msgspec
 
 from lnsim_gym.network import Policy
 
-__all__ = ["LEVERS", "Change", "Closing", "Priced", "Refill", "Repricing", "commands"]
+__all__ = ["LEVERS", "Change", "Closing", "Priced", "Refill", "Repricing", "commands", "numbers", "what"]
 
 LEVERS: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_msat")
 """Numbers of a policy that are advised upon."""
+_SHORT: Final = ("ppm", "base", "inbound ppm", "max HTLC")
+"""How ``LEVERS`` are called where there is little room."""
 _POINT: Final = re.compile("[0-9a-f]{64}:[0-9]{1,9}")
 _KEY: Final = re.compile("0[23][0-9a-f]{64}")
 
@@ -68,6 +70,10 @@ class Refill(msgspec.Struct, frozen=True, kw_only=True, tag="refill"):
     """The same of the channel that it leaves by."""
     leave_key: str
     """Public key of that channel's peer."""
+    local_sat: int
+    """What the node holds in the channel to be filled, before."""
+    leave_local_sat: int
+    """The same of the channel that it leaves by."""
     amount_sat: int
     """What is to arrive."""
     limit_sat: int
@@ -109,6 +115,23 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True, tag="closing"):
 Change = Repricing | Refill | Closing
 
 
+def what(change: Change) -> str:
+    """Say what a change is, in few words."""
+    match change:
+        case Repricing():
+            return ", ".join(f"{name} {value:,}" for name, value in numbers(change.to).items())
+        case Refill():
+            return f"refill {change.amount_sat:,} sat for {change.limit_sat:,} at most"
+        case Closing():
+            return "close"
+
+
+def numbers(of_policy: Mapping[str, int]) -> dict[str, int]:
+    """Return numbers of a policy under short names, amounts in sat where they are large."""
+    short = dict(zip(LEVERS, _SHORT, strict=True))
+    return {short[name]: value // 1000 if name == "max_htlc_msat" else value for name, value in of_policy.items()}
+
+
 def commands(change: Change, implementation: str = "lnd") -> tuple[str, ...]:
     """Return the command lines that make a change; none where an export did not tell what they need.
 
@@ -128,7 +151,7 @@ def _of_lnd(change: Change) -> tuple[str, ...]:
             invoice = f"$(lncli addinvoice --amt {change.amount_sat} | jq -r .payment_request)"
             return (
                 f"lncli payinvoice --allow_self_payment --outgoing_chan_id {change.leave_chan_id} "
-                f'--last_hop {change.peer_key} --fee_limit {change.limit_sat} "{invoice}"',
+                f'--last_hop {change.peer_key} --max_parts 1 --fee_limit {change.limit_sat} "{invoice}"',
             )
         case Closing() if _POINT.fullmatch(change.point):
             txid, _, output = change.point.partition(":")
@@ -140,17 +163,17 @@ def _of_lnd(change: Change) -> tuple[str, ...]:
 def _update(change: Repricing, channel: Priced) -> str:
     """Return the command that sets a policy; what it does not name stays, save base, rate and time lock."""
     policy = change.after(channel)
-    numbers: Mapping[str, int] = {
+    named: Mapping[str, int] = {
         "base_fee_msat": policy.fee_base_msat,
         "fee_rate_ppm": policy.fee_rate_ppm,
         "time_lock_delta": policy.time_lock_delta,
     }
     if "inbound_fee_rate_ppm" in change.to:
         inbound = {"inbound_base_fee_msat": policy.inbound_fee_base_msat}
-        numbers = {**numbers, **inbound, "inbound_fee_rate_ppm": policy.inbound_fee_rate_ppm}
+        named = {**named, **inbound, "inbound_fee_rate_ppm": policy.inbound_fee_rate_ppm}
     if "max_htlc_msat" in change.to and policy.max_htlc_msat is not None:
-        numbers = {**numbers, "max_htlc_msat": policy.max_htlc_msat}
-    told = " ".join(f"--{name}={number}" for name, number in numbers.items())
+        named = {**named, "max_htlc_msat": policy.max_htlc_msat}
+    told = " ".join(f"--{name}={number}" for name, number in named.items())
     return f"lncli updatechanpolicy {told} --chan_point={channel.point}"
 
 

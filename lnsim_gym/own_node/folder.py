@@ -35,10 +35,12 @@ from lnsim_gym.own_node.exports import (
 )
 from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
 
-__all__ = ["NETWORK", "OwnNode", "import_node", "load_node"]
+__all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_node"]
 
 NETWORK: Final = "network.json"
 """File with the network, which environments take as their topology."""
+KEPT: Final = ("record.jsonl",)
+"""Files of a node's folder that outlive a further import."""
 _NODE: Final = "node.json"
 _HISTORY: Final = "history.npz"
 _DAMAGED: Final = (ValueError, KeyError, TypeError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
@@ -201,6 +203,8 @@ def _write(node: OwnNode, topology: Topology, out: Path) -> None:
             (fresh / _NODE).write_bytes(msgspec.json.encode(stored))
             history = {kind: getattr(node, kind).rows() for kind in ("forwards", "failures", "refills")}
             np.savez_compressed(fresh / _HISTORY, **history)
+            for kept in filter(Path.is_file, (out / name for name in KEPT)):
+                shutil.copyfile(kept, fresh / kept.name)
             for path in fresh.iterdir():
                 path.chmod(0o600)
             _put(fresh, out)

@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Literal
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node.advice import Advice
 from lnsim_gym.own_node.changes import Change, Repricing
+from lnsim_gym.own_node.folder import KEPT
 
 __all__ = ["RECORD", "Entry", "Given", "Outcome", "Taken", "announced_ns", "append", "changes_made", "read_record"]
 
-RECORD: Final = "record.jsonl"
+(RECORD,) = KEPT
 """Its file in the folder of a node."""
 
 

@@ -1,0 +1,167 @@
+"""Advice is carried out on a real node one change at a time, and the first surprise ends it."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lnsim_gym.errors import ConfigError
+from lnsim_gym.network.load import load_topology
+from lnsim_gym.own_node.advice import Advice, Advised, Forecast
+from lnsim_gym.own_node.applying import apply_advice
+from lnsim_gym.own_node.attached import import_attached
+from lnsim_gym.own_node.changes import Closing, Priced, Refill, Repricing, commands
+from lnsim_gym.own_node.record import RECORD, read_record
+from tests.backends.lnd.live import half_and_half
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.lnd, pytest.mark.slow]
+
+OWN = "alice"
+
+
+@dataclass
+class Running:
+    """A node that runs, as it was imported."""
+
+    endpoint: object
+    folder: Path
+    file: Path
+    node: object
+    topology: object
+
+    def priced(self, place=0):
+        channel = self.node.channels[place]
+        edge = next(one for one in self.topology.channels if one.chan_id == channel.number)
+        peer = edge.peer if edge.initiator == self.node.name else edge.initiator
+        direction = self.topology.direction(self.node.name, peer)
+        return Priced(chan_id=channel.number, point=channel.channel_point, policy=self.topology.policy(direction))
+
+    def repricing(self, ppm, place=0, **changes):
+        return Repricing(peer="?", channels=(self.priced(place),), to={"fee_rate_ppm": ppm, **changes})
+
+    def refill(self, amount_sat, limit_sat, **changes):
+        leave, back = self.node.channels
+        told = {
+            "peer": "?",
+            "peer_key": back.remote_pubkey,
+            "chan_id": back.number,
+            "leave_chan_id": leave.number,
+            "leave_key": leave.remote_pubkey,
+            "local_sat": back.local_balance,
+            "leave_local_sat": leave.local_balance,
+            "amount_sat": amount_sat,
+            "limit_sat": limit_sat,
+        }
+        return Refill(**{**told, **changes})
+
+    def advice(self, *changes, **fields):
+        told = {
+            "name": self.node.name,
+            "public_key": self.node.public_key,
+            "time_ns": self.node.imported_ns,
+            "agent": "search",
+            "draws": 4,
+            "advised": tuple(Advised(change=one, gain=None, idle="", commands=()) for one in changes),
+            "left": (),
+            "together": None,
+            "forecast": Forecast(begin_ns=0, days=1, left_sat=(0.0,) * 5, done_sat=(0.0,) * 5, channels=()),
+        }
+        return Advice(**{**told, **fields})
+
+    def apply(self, *changes, budget_sat=100, **fields):
+        return apply_advice(self.endpoint, self.advice(*changes, **fields), self.folder, budget_sat=budget_sat)
+
+
+@pytest.fixture
+def running(make_backend, triangle, tmp_path):
+    backend = make_backend(triangle)
+    backend.reset(half_and_half(triangle))
+    endpoint = backend.endpoints()[OWN]
+    file = tmp_path / "node.toml"
+    file.write_text(
+        f'[[nodes]]\nname = "mine"\nhost = "{endpoint.host}"\nport = {endpoint.port}\n'
+        f'tls_cert = "{endpoint.tls_cert_path}"\nmacaroon = "{endpoint.macaroon_path}"\n'
+    )
+    node = import_attached(file, tmp_path / "node")
+    topology = load_topology(tmp_path / "node" / "network.json")
+    return Running(endpoint, tmp_path / "node", file, node, topology)
+
+
+def test_prices_and_refills_are_made_one_after_the_other_and_booked(running, lncli):
+    first, second = running.repricing(321), running.repricing(55, place=1, inbound_fee_rate_ppm=-20)
+    refill = running.refill(50_000, 60)
+    closing = Closing(peer="?", chan_id=first.chan_ids[0], point=first.channels[0].point, local_sat=1)
+    done = running.apply(first, closing, second, refill)
+    assert [(one.result, one.said) for one in done] == [("done", "")] * 3
+    policies = own_policies(running, lncli)
+    assert policies[first.chan_ids[0]]["fee_rate_milli_msat"] == "321"
+    changed = policies[second.chan_ids[0]]
+    assert (changed["fee_rate_milli_msat"], changed["inbound_fee_rate_milli_msat"]) == ("55", -20)
+    assert changed["fee_base_msat"] == str(second.channels[0].policy.fee_base_msat)
+    assert 0 < done[2].fee_msat <= 60_000
+    leave, back = running.node.channels
+
+    def moved_sat():
+        listed = lncli(running.endpoint, "listchannels")["channels"]
+        held = {int(one["scid"]): int(one["local_balance"]) for one in listed}
+        return held[back.number] - back.local_balance, held[leave.number] - leave.local_balance
+
+    wait_until(lambda: moved_sat()[0] == 50_000 and abs(1000 * (-moved_sat()[1] - 50_000) - done[2].fee_msat) <= 1000)
+    assert read_record(running.folder) == done
+    assert stat.S_IMODE((running.folder / RECORD).stat().st_mode) == 0o600
+    again = import_attached(running.file, running.folder)
+    assert again.refills.amount_msat.tolist() == [50_000_000]
+    assert read_record(running.folder) == done  # an import keeps the record
+
+
+def test_the_first_surprise_ends_it(running, lncli):
+    moved = running.repricing(10)
+    policy = msgspec.structs.replace(moved.channels[0].policy, fee_rate_ppm=777)
+    moved = msgspec.structs.replace(moved, channels=(msgspec.structs.replace(moved.channels[0], policy=policy),))
+    (surprise,) = running.apply(moved, running.repricing(11))
+    assert (surprise.result, "found 1: nothing was set" in surprise.said) == ("surprise", True)
+    assert {one["fee_rate_milli_msat"] for one in own_policies(running, lncli).values()} == {"1"}
+    (surprise,) = running.apply(running.refill(50_000, 60, local_sat=900_000), running.repricing(11))
+    assert "nothing was sent" in surprise.said
+    assert [one.result for one in read_record(running.folder)] == ["surprise"] * 2
+
+
+def test_no_more_is_spent_than_may_be(running):
+    dear, cheap = running.refill(50_000, 60), running.refill(50_000, 1)
+    assert [(one.result, one.fee_msat) for one in running.apply(dear, budget_sat=59)] == [("refused", 0)]
+    (refused,) = running.apply(cheap)
+    assert (refused.result, "no way for 1 sat" in refused.said) == ("refused", True)
+
+
+def test_other_nodes_are_refused_and_readers_cannot_send(running):
+    with pytest.raises(ConfigError, match="name its own file"):
+        running.apply(running.repricing(5), public_key="02" + "0" * 64)
+    folder = Path(running.endpoint.macaroon_path).parent
+    reader = msgspec.structs.replace(running.endpoint, macaroon_path=str(folder / "readonly.macaroon"))
+    running.endpoint = reader
+    (surprise,) = running.apply(running.repricing(5), running.repricing(6))
+    assert "check its macaroon" in surprise.said
+
+
+def test_the_commands_that_are_shown_do_the_same(running, lncli):
+    repricing = running.repricing(432, inbound_fee_rate_ppm=-7)
+    (line,) = commands(repricing)
+    lncli(running.endpoint, *line.split()[1:])
+    policy = own_policies(running, lncli)[repricing.chan_ids[0]]
+    assert (policy["fee_rate_milli_msat"], policy["inbound_fee_rate_milli_msat"]) == ("432", -7)
+
+
+def own_policies(running, lncli):
+    """The policies of a node as its own lncli tells them, by short channel id."""
+    edges = lncli(running.endpoint, "describegraph")["edges"]
+    key = running.node.public_key
+    return {
+        int(edge["channel_id"]): edge["node1_policy" if edge["node1_pub"] == key else "node2_policy"]
+        for edge in edges
+        if key in (edge["node1_pub"], edge["node2_pub"])
+    }
