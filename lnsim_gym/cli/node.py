@@ -13,16 +13,16 @@ from lnsim_gym.errors import ConfigError, MissingDependency
 if TYPE_CHECKING:
     from lnsim_gym.own_node import Books, OwnNode
 
-__all__ = ["app"]
+__all__ = ["Folder", "app", "node_commands"]
 
 app = typer.Typer()
-_node = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
-app.add_typer(_node, name="node")
+node_commands = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
+app.add_typer(node_commands, name="node")
 
 Folder = Annotated[Path, typer.Argument(help="Folder that `lnsim node import` made.", metavar="FOLDER")]
 
 
-@_node.command("import")
+@node_commands.command("import")
 def import_exports(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
     graph: Annotated[Path | None, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")] = None,
@@ -89,7 +89,7 @@ def _print_import(node: OwnNode, out: Path) -> None:
     console.print(f"books: lnsim node report {out}")
 
 
-@_node.command("report")
+@node_commands.command("report")
 def report(
     folder: Folder,
     days: Annotated[float, typer.Option("--days", help="How many days before the import to book.")] = 30.0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -54,7 +54,7 @@ _LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
 class Worlds(Protocol):
     """The environments of a node: one for each draw of what is not known."""
 
-    def __call__(self, draw: int, **settings: object) -> Problem:
+    def __call__(self, draw: int, **settings: Any) -> Problem:
         """Return the problem of a draw, with some settings in place of its own."""
 
 
@@ -125,7 +125,7 @@ class _Adviser:
         self.refused: dict[int, str] = {}
         """By short channel id, what stood against a change of it."""
 
-    def world(self, draw: int, **settings: object) -> Problem:
+    def world(self, draw: int, **settings: Any) -> Problem:
         """Return the problem of a draw. Small changes count there too: it is the guards that ration them."""
         return self.worlds(draw, **{"least_change": 0.0, "levers": _LEVERS, **settings})
 
