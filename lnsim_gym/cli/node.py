@@ -100,12 +100,18 @@ def report(
     import msgspec
 
     from lnsim_gym.own_node import book, load_node
+    from lnsim_gym.own_node.record import read_record
+    from lnsim_gym.own_node.scores import score
 
     books = book(load_node(folder), days)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(books)).decode())
     else:
         _print_books(books)
+        for kind, one in score(read_record(folder)).items():
+            typer.echo(
+                f"{one.inside_90:.0%} of {one.forecasts} forecasts of {kind} held, of those meant to hold in 90 %."
+            )
     if html is not None:
         _write_page(books, html)
         typer.echo(f"written to {html}", err=json)

@@ -124,9 +124,11 @@ def watch(
 
     Ctrl-C ends it; nothing is lost. A node that does not answer is asked again the next time.
     """
+    from lnsim_gym.own_node import load_node
     from lnsim_gym.own_node.record import read_record
 
     if scores:
+        load_node(folder)
         _print_scores(read_record(folder), plot, json)
         return
     if attach is None:
@@ -259,20 +261,22 @@ def _act(advice: Advice, folder: Path, acting: _Acting, quiet: bool) -> bool:
 def _print_advice(advice: Advice) -> None:
     """Print a table that is read in a minute, what matters most in words, and the commands."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Column, Table
+    from rich.table import Table
 
     from lnsim_gym.cli.display import make_console
-    from lnsim_gym.own_node.advice_text import COLUMNS, advice_rows, advice_sentences, command_lines
+    from lnsim_gym.own_node import advice_text as text
 
     console = make_console()
-    numbers = {"from", "to", "sat a day", "95 %"}
-    table = Table(*(Column(name, justify="right" if name in numbers else "left") for name in COLUMNS), box=SIMPLE_HEAD)
-    for row in advice_rows(advice):
-        table.add_row(*row)
-    console.print(table)
-    for line in advice_sentences(advice):
+    tables = (text.CHANGE_COLUMNS, text.change_rows(advice)), (text.LEFT_COLUMNS, text.left_rows(advice))
+    for columns, rows in tables:
+        table = Table(*columns, box=SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*row)
+        if rows:
+            console.print(table)
+    for line in text.advice_sentences(advice):
         console.print(line)
-    for line in command_lines(advice):
+    for line in text.command_lines(advice):
         console.print(line, soft_wrap=True)
 
 

@@ -10,20 +10,34 @@ from lnsim_gym.own_node.advice import Advice, Advised, Gain
 from lnsim_gym.own_node.changes import Closing, Refill, Repricing, numbers, what
 from lnsim_gym.own_node.record import Taken
 
-__all__ = ["COLUMNS", "advice_rows", "advice_sentences", "command_lines", "taken_sentence"]
+__all__ = [
+    "CHANGE_COLUMNS",
+    "LEFT_COLUMNS",
+    "advice_sentences",
+    "change_rows",
+    "command_lines",
+    "left_rows",
+    "taken_sentence",
+]
 
-COLUMNS: Final = ("", "peer", "what", "from", "to", "sat a day", "95 %", "why", "if nothing is done")
-"""Headings of the table of advice."""
+CHANGE_COLUMNS: Final = ("", "peer", "change", "gain, sat a day (95 %)", "why", "if nothing is done")
+"""Headings of the table of what to change."""
+LEFT_COLUMNS: Final = ("leave it", "as it is", "why")
+"""Headings of the table of what is left."""
 _LONGEST_NAME: Final = 24
 
 
-def advice_rows(advice: Advice) -> list[list[str]]:
-    """Return the rows under ``COLUMNS``: what to change, with a number for its command, then what is left."""
-    rows = [
-        [str(number), _name(one.change.peer), *_told(one), *_gain(one.gain), one.change.why, one.idle]
+def change_rows(advice: Advice) -> list[list[str]]:
+    """Return the rows under ``CHANGE_COLUMNS``, each with the number of its command."""
+    return [
+        [str(number), _name(one.change.peer), _told(one), _gain(one.gain), one.change.why, one.idle]
         for number, one in enumerate(advice.advised, 1)
     ]
-    return rows + [["", _name(one.peer), "leave it", "", "", "", "", one.why, one.idle] for one in advice.left]
+
+
+def left_rows(advice: Advice) -> list[list[str]]:
+    """Return the rows under ``LEFT_COLUMNS``."""
+    return [[_name(one.peer), one.idle, one.why] for one in advice.left]
 
 
 def _name(peer: str) -> str:
@@ -31,27 +45,26 @@ def _name(peer: str) -> str:
     return printable(peer)[:_LONGEST_NAME]
 
 
-def _told(one: Advised) -> list[str]:
+def _told(one: Advised) -> str:
     """Return what is changed, from what, and to what."""
     change = one.change
     match change:
         case Repricing():
-            short = numbers(change.to)
             before = [
                 numbers({name: getattr(held.policy, name) or 0 for name in change.to}) for held in change.channels
             ]
-            from_ = [" / ".join(sorted({f"{each[name]:,}" for each in before})) for name in short]
-            return [", ".join(short), ", ".join(from_), ", ".join(f"{value:,}" for value in short.values())]
+            from_ = {name: " / ".join(sorted({f"{each[name]:,}" for each in before})) for name in before[0]}
+            return ", ".join(f"{name} {from_[name]} to {value:,}" for name, value in numbers(change.to).items())
         case Refill():
             after_sat = change.local_sat + change.amount_sat
-            return [f"refill, {change.limit_sat:,} sat at most", f"{change.local_sat:,}", f"{after_sat:,}"]
+            return f"refill {change.local_sat:,} to {after_sat:,} sat, for {change.limit_sat:,} at most"
         case Closing():
-            return ["close it", "", ""]
+            return "close it?"
 
 
-def _gain(gain: Gain | None) -> list[str]:
+def _gain(gain: Gain | None) -> str:
     """Return a gain and its interval."""
-    return ["", ""] if gain is None else [f"{gain.sat_per_day:+,.1f}", f"{gain.low:+,.1f}..{gain.high:+,.1f}"]
+    return "" if gain is None else f"{gain.sat_per_day:+,.1f} ({gain.low:+,.1f}..{gain.high:+,.1f})"
 
 
 def command_lines(advice: Advice) -> Iterator[str]:
@@ -68,7 +81,7 @@ def advice_sentences(advice: Advice) -> list[str]:
     foreseen, days = advice.forecast, advice.forecast.days
     changed = sum(one.gain is not None for one in advice.advised)
     lines = [
-        f"{changed} of {changed + len(advice.left)} things to change, {len(advice.left)} to leave as they are "
+        f"{changed} changes that pay, {len(advice.left)} peers to leave as they are "
         f"({advice.draws} draws of what is not known, {days:g} days)."
     ]
     if advice.together is not None:

@@ -162,7 +162,7 @@ class _Adviser:
             return of_agent(self.terms.agent, problem, self.board, _SEED)
         steps = ladder(self.board, self.board.task.actions.limits.max_fee_rate_ppm)
         alive = [change for change in steps if not self.dead.issuperset(change.chan_ids)]
-        return [*alive, *refills(self.board, self.sold_ppm)]
+        return [*alive, *(refills(self.board, self.sold_ppm) if self.terms.budget_sat else ())]
 
     def is_allowed(self, change: Change) -> bool:
         """Whether no guard stands against a change; what one says is kept."""
@@ -253,9 +253,7 @@ class _Adviser:
             [column[:, which][:, where].sum(axis=1).mean() / single.days for which in (0, place)]
             for column in (single.channel_sat, single.out_sat)
         )
-        words = (
-            f"earns {earned[1]:,.1f} sat a day for {earned[0]:,.1f}, carries {carried[1]:,.0f} for {carried[0]:,.0f}"
-        )
+        words = f"{earned[1]:,.1f} sat a day, not {earned[0]:,.1f}; carries {carried[1]:,.0f}, not {carried[0]:,.0f}"
         return words if self.terms.agent == SEARCH else f"{self.terms.agent}: {words}"
 
     def idle(self, where: Int64, single: _Measured) -> str:
@@ -265,7 +263,7 @@ class _Adviser:
         capacity_sat = max(sum(one.capacity_sat for one in held), 1)
         now = sum(one.local_sat for one in held) / capacity_sat
         then = single.local_sat[:, 0][:, where].sum(axis=1).mean() / capacity_sat
-        return f"earns {earned:,.1f} sat a day, local {now:.0%} to {then:.0%}"
+        return f"{earned:,.1f} sat a day, local {now:.0%} to {then:.0%}"
 
     def closings(self) -> Iterator[Advised]:
         """Yield the ends of channels over which nothing has gone for long."""
@@ -285,7 +283,7 @@ class _Adviser:
             yield Advised(
                 change=change,
                 gain=None,
-                idle="earns nothing",
+                idle="nothing",
                 commands=commands(change, self.node.implementation),
             )
 

@@ -59,4 +59,4 @@ def _was_paid(node: OwnNode, advice: Advice, change: Refill) -> bool:
 
 def _taken(node: OwnNode, advice: Advice, change: Change) -> Taken:
     """Return the entry that says so."""
-    return Taken(time_ns=node.imported_ns, advice_ns=advice.time_ns, change=change, result="found")
+    return Taken(time_ns=node.imported_ns, advice_ns=advice.time_ns, change=change, result="noticed")

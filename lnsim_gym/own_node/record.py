@@ -37,9 +37,9 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True, tag="action"):
     advice_ns: int
     """Time of the advice that it follows."""
     change: Change
-    result: Literal["done", "refused", "surprise", "found"]
+    result: Literal["done", "refused", "surprise", "noticed"]
     """``"refused"``: the node said no, nothing happened. ``"surprise"``: something else happened than was expected.
-    ``"found"``: it was there at a later import."""
+    ``"noticed"``: it was there at a later import."""
     fee_msat: int = 0
     """What it cost."""
     said: str = ""
@@ -130,7 +130,7 @@ def changes_made(entries: list[Entry]) -> list[tuple[int, Change]]:
     return [
         (one.time_ns, one.change)
         for one in entries
-        if isinstance(one, Taken) and one.result in ("done", "found", "surprise")
+        if isinstance(one, Taken) and one.result in ("done", "noticed", "surprise")
     ]
 
 
