@@ -2,7 +2,7 @@
 
 ``exports`` reads the files, ``attached`` takes the same from a node that runs, ``folder`` keeps what they tell,
 ``profit`` books it by channel, ``page`` shows the books. ``demand`` fits who pays whom through it, by ``candidates``
-tried out (``pilot``) on its ``past``, ``world`` makes an environment of that.
+tried out (``pilot``) on its ``past``, ``world`` makes an environment of that, ``backtest`` holds it to what happened.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ from lnsim_gym.own_node.folder import OwnNode, import_node, load_node
 from lnsim_gym.own_node.profit import Books, ChannelBooks, book
 
 if TYPE_CHECKING:
+    from lnsim_gym.own_node.backtest import Backtest, backtest_node
     from lnsim_gym.own_node.demand import FittedDemand, fit_demand
     from lnsim_gym.own_node.world import own_environment, own_problem, seeds_of
 
 __all__ = [
+    "Backtest",
     "Books",
     "ChannelBooks",
     "FittedDemand",
     "OwnNode",
+    "backtest_node",
     "book",
     "fit_demand",
     "import_attached",
@@ -37,6 +40,8 @@ __all__ = [
 __getattr__ = imported_when_used(
     __name__,
     {
+        "Backtest": "lnsim_gym.own_node.backtest",
+        "backtest_node": "lnsim_gym.own_node.backtest",
         "FittedDemand": "lnsim_gym.own_node.demand",
         "fit_demand": "lnsim_gym.own_node.demand",
         "own_environment": "lnsim_gym.own_node.world",

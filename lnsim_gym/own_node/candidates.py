@@ -55,11 +55,13 @@ def draw_candidates(
         own: Index of the node.
         payment: How payments are sent.
         amounts_sat: Amounts that are paid, by levels; routes are compared at the median of each level.
-        wanted: How many candidates each pair of peers gets at each level at most, shape (nodes, nodes) of node indices.
+        wanted: How many candidates each pair of peers gets at each level at most, shape (levels, peers, peers), peers
+            in the order of their indices.
         rng: Source of randomness.
     """
     drawn = [
-        _at_level(topology, own, payment, paid_sat, level, wanted, rng) for level, paid_sat in enumerate(amounts_sat)
+        _at_level(topology, own, payment, paid_sat, level, wanted[level], rng)
+        for level, paid_sat in enumerate(amounts_sat)
     ]
     found = Candidates(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
     return found._replace(fee_limit_ppm=_made_unique(found))
@@ -79,10 +81,10 @@ def _at_level(
     chance = _chance(topology, own, peers, gain_ppm)
     receiver, sender = np.nonzero(chance)
     likely = chance[receiver, sender]
-    ends = peers[entry[sender]], peers[leaves[receiver]]
+    ends = entry[sender], leaves[receiver]
     room = wanted[ends]
     # The order of exponential waiting times is that of draws without replacement by weight (Efraimidis, Spirakis 2006).
-    pair = ends[0] * len(topology.nodes) + ends[1]
+    pair = ends[0] * len(peers) + ends[1]
     order = np.lexsort((rng.exponential(size=len(likely)) / likely, pair))
     rank = np.arange(len(order)) - np.searchsorted(pair[order], pair[order])
     chosen = order[(rank < room[order]) & (ends[0] != ends[1])[order]]
@@ -91,8 +93,8 @@ def _at_level(
     return Candidates(
         sender[chosen],
         receiver[chosen],
-        ends[0][chosen],
-        ends[1][chosen],
+        peers[ends[0][chosen]],
+        peers[ends[1][chosen]],
         np.full(len(chosen), level),
         rng.choice(paid_sat, len(chosen)),
         limit_ppm.astype(np.int64),

@@ -1,20 +1,23 @@
 """The demand that a node's history tells of: who might pay whom through it, how often, and what is left open.
 
-Forwards of a history are counted by cells, each a pair of peers and a third of the amounts. Candidates (``candidates``)
-are tried out on the balances and prices of the past (``pilot``), which gives the share of a candidate's payments that
-settles in each cell; hours in which the node was empty or dear are in that share. With rates r and shares a, the count
-of a cell is Poisson with mean days x sum(r a). Rates have Gamma priors whose means follow a pooled law, the forwards of
-the peer in times those of the peer out, with the weight of one forward for each pair of peers; their posterior is drawn
-by Gibbs' sampler (forwards of a cell to candidates by multinomial draws, then rates by Gamma draws: Tanner and Wong,
-1987). What happened a half-life ago counts half. Candidates that never settle at past prices keep their prior: what
-lower prices would bring is as uncertain as that. Weeks differ by more than that: the posterior of each pair is
-multiplied by a Gamma factor, as wide as the weeks of the history need (negative binomial counts).
+Forwards of a history are counted by cells, each a pair of peers and half a decade of amounts. Candidates
+(``candidates``) are tried out on the balances and prices of the past (``pilot``), which gives the share of a
+candidate's payments that settles in each cell; hours in which the node was empty or dear are in that share. With rates
+r and shares a, the count of a cell is Poisson with mean days x sum(r a). Rates have Gamma priors whose means follow a
+pooled law, the forwards of the peer in times those of the peer out, with the weight of one forward for each pair of
+peers; their posterior is drawn by Gibbs' sampler (forwards of a cell to candidates by multinomial draws, then rates by
+Gamma draws: Tanner and Wong, 1987). What happened a half-life ago counts half. Candidates that never settle at past
+prices keep their prior: what lower prices would bring is as uncertain as that. Weeks differ by more than that: the
+posterior of each pair is multiplied by a Gamma factor, as wide as the weeks of the history need (negative binomial
+counts), and so are all pairs together, as prices that no forward tells of move all at once. In the end weeks of the
+past are played, and all rates are scaled so that, channels running dry on the way, the mean week has its forwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import inf, lgamma, log
 from typing import Final
 
@@ -27,7 +30,7 @@ from lnsim_gym.own_node.candidates import Candidates, draw_candidates
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.own_node.history import DAY_NS
 from lnsim_gym.own_node.past import Past, around_own
-from lnsim_gym.own_node.pilot import Reached, flows_of, try_out
+from lnsim_gym.own_node.pilot import Reached, flows_of, rehearse, try_out
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.tasks.operator.config import OperatorConfig
 from lnsim_gym.traffic import Flow
@@ -38,10 +41,9 @@ LEAST_FORWARDS: Final = 20
 """Forwards below which nothing is fitted."""
 LEAST_DAYS: Final = 7.0
 """Days of history below which nothing is fitted."""
-_LEVELS: Final = 3
-_CANDIDATES: Final = 5
-"""Candidates of a pair of peers with forwards at each level of amounts; others have ``_CANDIDATES_UNSEEN``."""
-_CANDIDATES_UNSEEN: Final = 1
+_LEVELS_PER_DECADE: Final = 2
+_CANDIDATES: Final = 3
+"""Candidates of a pair of peers with forwards at each level of amounts; others have one in all."""
 _TRIALS: Final = 20
 """Payments of each candidate in the pilot, on average."""
 _PER_MOMENT: Final = 50
@@ -49,10 +51,14 @@ _BURN_IN: Final = 40
 _THINNING: Final = 5
 _SPREADS: Final = (0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, inf)
 """Shapes that the factors of weeks may have."""
-_USUAL_SPREAD: Final = 1.0
-"""The one where the history has no two weeks to tell."""
+_USUAL_SPREADS: Final = (1.0, 3.0)
+"""The ones where the history has no two weeks to tell."""
 _LEAST_PER_DAY: Final = 1e-4
 """Payments a day below which a candidate is left out of a draw."""
+_REHEARSALS_DAYS: Final = (7, 14)
+"""Days before the end at which weeks begin that are played to see how far the node gets with what it has."""
+_REHEARSED_DRAWS: Final = 12
+_MOST_SCALE: Final = 3.0
 _SURPRISE: Final = 0.02
 """Share of forwards that may come between any peers, whatever was fitted."""
 
@@ -74,8 +80,9 @@ class FittedDemand:
     """Forwards that it was fitted to."""
     unexplained: float
     """Share of them between peers that no candidate of the graph's would choose."""
-    weekly_spread: float
-    """Shape of the Gamma factor by which weeks of a pair of peers differ; infinite where they do not."""
+    weekly_spreads: tuple[float, float]
+    """Shapes of the Gamma factors by which weeks of a pair of peers differ, and of all pairs together; infinite where
+    they do not."""
     expected: Float64
     """Forwards a day between peers at past balances and prices, shape (draws, peers, peers)."""
     pooled: Float64
@@ -87,6 +94,10 @@ class FittedDemand:
     def draws(self) -> int:
         """How many draws there are."""
         return len(self.per_day)
+
+    def first(self, draws: int) -> FittedDemand:
+        """Return the same in its first so many draws."""
+        return replace(self, per_day=self.per_day[:draws], expected=self.expected[:draws])
 
     def flows(self, draw: int) -> tuple[Flow, ...]:
         """Return the demand of one draw, as traffic of kind ``flows`` takes it.
@@ -155,18 +166,25 @@ def fit_demand(
     shares = _Shares.of(fit, candidates, reached)
     prior = _Prior.of(fit, candidates, shares)
     rates, unexplained = _posterior(fit, shares, prior, draws, rng)
-    spread = _weekly_spread(fit)
-    rates = rates * _factors(candidates, spread, draws, len(past.topology.nodes), rng)
+    spreads, swing = _weekly_spreads(fit), _day_swing(fit)
+    rates = rates * _factors(candidates, spreads, draws, len(past.topology.nodes), rng)
+    expected = np.stack([shares.by_pair(each) for each in rates])
+    flows = [flows_of(past.topology.nodes, candidates, each, each >= _LEAST_PER_DAY) for each in rates]
+    begins_ns = [end for end in (fit.end_ns - days * DAY_NS for days in _REHEARSALS_DAYS) if end >= fit.begin_ns]
+    played = rehearse(past, flows[:_REHEARSED_DRAWS], swing, begins_ns, seed, threads)
+    rates = rates * float(
+        np.clip(expected[:_REHEARSED_DRAWS].sum(axis=(1, 2)).mean() / max(played, 1e-9), 1 / _MOST_SCALE, _MOST_SCALE)
+    )
     return FittedDemand(
         nodes=nodes,
         names=past.topology.nodes,
         candidates=candidates,
         per_day=rates,
-        day_swing=_day_swing(fit),
+        day_swing=swing,
         forwards=len(fit.time_ns),
         unexplained=unexplained,
-        weekly_spread=spread,
-        expected=np.stack([shares.by_pair(each) for each in rates]),
+        weekly_spreads=spreads,
+        expected=expected,
         pooled=prior.pooled,
         peers=fit.peers,
     )
@@ -224,21 +242,20 @@ class _Fit:
             days=float(_counted_days(whole_days, half_life_days)),
         )
 
-    @property
-    def edges_sat(self) -> Float64:
-        """Amounts between the levels."""
-        return np.quantile(self.amount_sat, np.arange(1, _LEVELS) / _LEVELS)
+    @cached_property
+    def levels(self) -> Int64:
+        """The levels of amounts that were forwarded, by their logarithm."""
+        return np.unique(_level(self.amount_sat))
 
     @property
-    def amounts_sat(self) -> list[Float64]:
-        """The amounts by levels."""
-        level = np.searchsorted(self.edges_sat, self.amount_sat)
-        return [np.maximum(self.amount_sat[level == each], 1.0) for each in np.unique(level).tolist()]
+    def place(self) -> Int64:
+        """Place of each forward's level among ``levels``, shape (forwards,)."""
+        return np.searchsorted(self.levels, _level(self.amount_sat))
 
     def cells(self, peer_in: Int64, peer_out: Int64, amount_sat: Float64) -> Int64:
-        """Return the cells of forwards, by places among the peers and amounts."""
-        level = np.searchsorted(self.edges_sat, amount_sat)
-        return (peer_in * len(self.peers) + peer_out) * _LEVELS + level
+        """Return the cells of forwards, by places among the peers and amounts; odd amounts are in the next level."""
+        place = np.minimum(np.searchsorted(self.levels, _level(amount_sat)), len(self.levels) - 1)
+        return (peer_in * len(self.peers) + peer_out) * len(self.levels) + place
 
     @property
     def pair_weight(self) -> Float64:
@@ -246,6 +263,12 @@ class _Fit:
         count = len(self.peers)
         pair = self.peer_in * count + self.peer_out
         return _sums(pair, self.weight, count * count).reshape(count, count)
+
+
+def _level(amount_sat: Float64) -> Int64:
+    """Return the levels of amounts: whole steps of their logarithm."""
+    level: Int64 = np.floor(_LEVELS_PER_DECADE * np.log10(np.maximum(amount_sat, 1.0))).astype(np.int64)
+    return level
 
 
 def _counted_days(days: float, half_life_days: float) -> float:
@@ -260,9 +283,14 @@ def _sums(places: Int64, values: Float64, count: int) -> Float64:
 
 def _candidates(fit: _Fit, payment: PaymentOptions, rng: np.random.Generator) -> Candidates:
     """Draw candidates, more of them where there were forwards."""
-    wanted = np.zeros((len(fit.past.topology.nodes),) * 2, np.int64)
-    wanted[np.ix_(fit.peers, fit.peers)] = np.where(fit.pair_weight > 0, _CANDIDATES, _CANDIDATES_UNSEEN)
-    found = draw_candidates(fit.past.topology, fit.past.own, payment, fit.amounts_sat, wanted, rng)
+    place, levels, count = fit.place, len(fit.levels), len(fit.peers)
+    shares = np.bincount(place) / len(place)
+    wanted = np.zeros((levels, count, count), np.int64)
+    one, other = np.indices((count, count))
+    wanted[rng.choice(levels, (count, count), p=shares), one, other] = 1
+    wanted[:, fit.pair_weight > 0] = _CANDIDATES
+    amounts_sat = [np.maximum(fit.amount_sat[place == level], 1.0) for level in range(levels)]
+    found = draw_candidates(fit.past.topology, fit.past.own, payment, amounts_sat, wanted, rng)
     if not len(found.sender):
         raise ConfigError(f"no pair of nodes would pay through {fit.past.node.name!r}, even if it asked for nothing")
     return found
@@ -286,18 +314,28 @@ class _Shares:
     cell: Int64
     share: Float64
     candidates: int
+    levels: int
     peers: int
 
     @classmethod
     def of(cls, fit: _Fit, candidates: Candidates, reached: Reached) -> _Shares:
-        """Count the payments of a pilot."""
-        count = len(candidates.sender)
+        """Count the payments of a pilot.
+
+        Where forwards were and none of its payments settled, those candidates count half of one that should have.
+        """
+        count, cells = len(candidates.sender), len(fit.levels) * len(fit.peers) ** 2
         places = np.searchsorted(fit.peers, reached.peer_in), np.searchsorted(fit.peers, reached.peer_out)
         cell = fit.cells(*places, reached.amount_sat)
-        cells = _LEVELS * len(fit.peers) ** 2
         entry, times = np.unique(reached.candidate * cells + cell, return_counts=True)
+        ends = np.searchsorted(fit.peers, candidates.peer_in), np.searchsorted(fit.peers, candidates.peer_out)
+        home = fit.cells(*ends, candidates.median_sat)
+        missing = np.setdiff1d(fit.cells(fit.peer_in, fit.peer_out, fit.amount_sat), cell)
+        helpers = np.flatnonzero(np.isin(home, missing))
+        entry = np.concatenate([entry, helpers * cells + home[helpers]])
+        times = np.concatenate([times, np.full(len(helpers), 0.5)])
         candidate, cell = np.divmod(entry, cells)
-        return cls(candidate, cell, times / reached.sent[candidate], count, len(fit.peers))
+        share = times / np.maximum(reached.sent[candidate], 1)
+        return cls(candidate, cell, share, count, len(fit.levels), len(fit.peers))
 
     @property
     def of_candidate(self) -> Float64:
@@ -306,7 +344,7 @@ class _Shares:
 
     def by_pair(self, per_day: Float64) -> Float64:
         """Return forwards a day by pair of peers where candidates pay so often, shape (peers, peers)."""
-        pair = _sums(self.cell // _LEVELS, self.share * per_day[self.candidate], self.peers**2)
+        pair = _sums(self.cell // self.levels, self.share * per_day[self.candidate], self.peers**2)
         return pair.reshape(self.peers, self.peers)
 
 
@@ -327,9 +365,11 @@ class _Prior:
         np.fill_diagonal(pooled, 0)
         pooled /= pooled.sum()
         ends = np.searchsorted(fit.peers, candidates.peer_in), np.searchsorted(fit.peers, candidates.peer_out)
-        pair = ends[0] * len(fit.peers) + ends[1]
-        of_pair = np.bincount(pair)[pair]
-        mean = pooled.ravel()[pair] / of_pair
+        pair, levels = ends[0] * len(fit.peers) + ends[1], len(fit.levels)
+        at_level = np.bincount(pair * levels + candidates.level)[pair * levels + candidates.level]
+        part = (np.bincount(fit.place) / len(fit.place))[candidates.level] / at_level
+        part /= np.bincount(pair, part)[pair]
+        mean = pooled.ravel()[pair] * part
         reached = float((mean * shares.of_candidate).sum())
         if not reached > 0:
             raise ConfigError(
@@ -337,8 +377,7 @@ class _Prior:
                 "is the graph of the time of the history?"
             )
         mean *= float(fit.weight.sum()) / fit.days / reached
-        shape = 1 / of_pair
-        return cls(shape, shape / np.maximum(mean, 1e-12), pooled)
+        return cls(part, part / np.maximum(mean, 1e-12), pooled)
 
 
 def _posterior(
@@ -369,21 +408,28 @@ def _posterior(
     return np.stack(kept), float(counts[empty].sum() / counts.sum())
 
 
-def _factors(candidates: Candidates, spread: float, draws: int, nodes: int, rng: np.random.Generator) -> Float64:
+def _factors(
+    candidates: Candidates, spreads: tuple[float, float], draws: int, nodes: int, rng: np.random.Generator
+) -> Float64:
     """Draw by how much more the weeks to come have of each pair of peers, shape (draws, candidates)."""
     _, pair = np.unique(candidates.peer_in * nodes + candidates.peer_out, return_inverse=True)
-    if spread == inf:
-        return np.ones((draws, len(pair)))
-    factors: Float64 = rng.gamma(spread, size=(draws, int(pair.max()) + 1)) / spread
-    return factors[:, pair]
+    of_pair, of_all = (
+        np.ones((draws, count)) if spread == inf else rng.gamma(spread, size=(draws, count)) / spread
+        for spread, count in zip(spreads, (int(pair.max()) + 1, 1), strict=True)
+    )
+    factors: Float64 = of_pair[:, pair] * of_all
+    return factors
 
 
-def _weekly_spread(fit: _Fit) -> float:
-    """Return the shape of the factors of weeks under which the weeks after the first are most likely."""
+def _weekly_spreads(fit: _Fit) -> tuple[float, float]:
+    """Return the shapes of the factors of weeks, of pairs and of all, that make the weeks after the first most likely.
+
+    Of all pairs together there are few weeks; one more that had half of what was foretold counts among them.
+    """
     week_ns, half_life_days = 7 * DAY_NS, fit.half_life_ns / DAY_NS
     weeks = int((fit.end_ns - fit.begin_ns) // week_ns)
     if weeks < 2:
-        return _USUAL_SPREAD
+        return _USUAL_SPREADS
     pair, count = fit.peer_in * len(fit.peers) + fit.peer_out, len(fit.peers) ** 2
     tried: list[tuple[Float64, Float64, Float64]] = []
     for week in range(1, weeks):
@@ -394,16 +440,28 @@ def _weekly_spread(fit: _Fit) -> float:
         known = _sums(pair[before], weight, count)
         days = _counted_days((until_ns - fit.begin_ns) / DAY_NS, half_life_days)
         shape = known + 1 / len(fit.peers)
-        happened = _sums(pair[after], np.ones(int(after.sum())), count)
-        tried.append((1 / shape, 7 * shape / days, happened))
-    variation, mean, happened = (np.concatenate(column) for column in zip(*tried, strict=True))
-    return max(_SPREADS, key=lambda spread: _log_likelihood(happened, mean, variation, spread))
+        tried.append((_sums(pair[after], np.ones(int(after.sum())), count), 7 * shape / days, 1 / shape))
+    happened, mean, variation = (np.stack(column) for column in zip(*tried, strict=True))
+    of_pair = max(_SPREADS, key=lambda spread: _log_likelihood(happened, mean, _joint(variation, spread)))
+    total = mean.sum(axis=1)
+    uneven = (mean**2 * _joint(variation, of_pair)).sum(axis=1) / total**2
+    weekly, total, uneven = (
+        np.append(values, more)
+        for values, more in ((happened.sum(axis=1), total.mean() / 2), (total, total.mean()), (uneven, uneven.mean()))
+    )
+    of_all = max(_SPREADS, key=lambda spread: _log_likelihood(weekly, total, _joint(uneven, spread)))
+    return of_pair, of_all
 
 
-def _log_likelihood(counts: Float64, mean: Float64, variation: Float64, spread: float) -> float:
-    """Return the log-likelihood of negative binomial counts, whose means vary twice over: by shape, and by spread."""
+def _joint(variation: Float64, spread: float) -> Float64:
+    """Return the squared coefficient of variation of a product, of something and a Gamma factor of a shape."""
     more = 0.0 if spread == inf else 1 / spread
-    size = 1 / (variation + more + variation * more)
+    return variation + more + variation * more
+
+
+def _log_likelihood(counts: Float64, mean: Float64, variation: Float64) -> float:
+    """Return the log-likelihood of negative binomial counts; ``variation`` is the squared one of their means."""
+    size = 1 / variation
     log_gamma = np.vectorize(lgamma, otypes=[np.float64])
     likely = log_gamma(counts + size) - log_gamma(size) - log_gamma(counts + 1)
     likely += size * np.log(size / (size + mean)) + counts * np.log(mean / (size + mean))

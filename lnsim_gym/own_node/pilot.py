@@ -6,7 +6,7 @@ was empty or dear count as such.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,12 +16,13 @@ from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.own_node.candidates import Candidates
 from lnsim_gym.own_node.past import Past
-from lnsim_gym.payments import PaymentBatch
+from lnsim_gym.own_node.problem import problem_of_draws, seeds_of
+from lnsim_gym.payments import FORWARD_COUNTS, PaymentBatch
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.features import PER_CHANNEL
 from lnsim_gym.traffic import Flow, FlowsTraffic
 
-__all__ = ["AMOUNT_LOG_SD", "Reached", "flows_of", "try_out"]
+__all__ = ["AMOUNT_LOG_SD", "Reached", "flows_of", "rehearse", "settled_through", "try_out"]
 
 AMOUNT_LOG_SD: Final = 0.3
 """Standard deviation of the logarithm of the amounts of a candidate."""
@@ -30,6 +31,8 @@ _NETWORKS: Final = 32
 _PAYMENTS: Final = 50
 """Payments of each moment, on average: few, so that they hardly change the node's balances."""
 _STEP_HOURS: Final = 1.0
+_REHEARSED_DAYS: Final = 7
+_FORWARDED_OUT: Final = FORWARD_COUNTS.index("forwarded_out")
 
 
 class Reached(NamedTuple):
@@ -108,13 +111,44 @@ def try_out(
                 batch, _, limit_ppm = problem.task.payments(*place)
                 mine = _candidates_of(batch, limit_ppm, whose)
                 sent += np.bincount(mine, minlength=len(sent))
-                found.append((mine, *_through(past, episodes, network)))
+                found.append((mine, *settled_through(past, episodes, network)))
             if tell is not None:
                 tell(first + _NETWORKS, len(moments_ns))
     finally:
         episodes.close()
     mine, settled, peer_in, peer_out, amount_sat = (np.concatenate(column) for column in zip(*found, strict=True))
     return Reached(sent, mine[settled], peer_in[settled], peer_out[settled], amount_sat[settled])
+
+
+def rehearse(
+    past: Past, draws: Sequence[tuple[Flow, ...]], day_swing: float, begins_ns: Sequence[int], seed: int, threads: int
+) -> float:
+    """Play weeks of the past with each demand, prices as they were at the begin, and return the mean forwards a day.
+
+    Args:
+        past: The node's past.
+        draws: The demands.
+        day_swing: How much busier noon is than the mean of the day.
+        begins_ns: When the weeks begin, in ns since 1970.
+        seed: Least seed of what is drawn.
+        threads: Threads that share simulated networks.
+    """
+    forwards = 0
+    for begin_ns in begins_ns:
+        problem = problem_of_draws(past.topology_at(begin_ns), past.node.name, draws, day_swing, step_hours=24)
+        seeds = seeds_of(problem, seed)
+        episodes, everywhere = open_episodes(problem, len(seeds), threads), np.ones(len(seeds), np.bool_)
+        decisions = problem.task.actions.idle(len(seeds)).whole  # type: ignore[attr-defined]
+        for network, each in enumerate(seeds):
+            episodes.seed(network, each)
+        try:
+            episodes.begin(everywhere)
+            for _ in range(_REHEARSED_DAYS):
+                episodes.step(everywhere, decisions)
+                forwards += int(episodes.columns.forwards[:, :, _FORWARDED_OUT].sum())
+        finally:
+            episodes.close()
+    return forwards / (_REHEARSED_DAYS * len(draws) * len(begins_ns))
 
 
 def _problem(past: Past, candidates: Candidates) -> Problem:
@@ -167,8 +201,13 @@ def _candidates_of(batch: PaymentBatch, limit_ppm: Int64, whose: dict[tuple[int,
     return np.array([whose[key] for key in keys], np.int64)
 
 
-def _through(past: Past, episodes: Episodes, network: int) -> tuple[Bool, Int64, Int64, Float64]:
-    """Return which payments of a step settled through the node, between which peers, and what went on in sat."""
+def settled_through(past: Past, episodes: Episodes, network: int) -> tuple[Bool, Int64, Int64, Float64]:
+    """Return which payments of a network's last step settled through the node, and how.
+
+    Returns:
+        For each payment whether it did, node indices of the peers whence it came and it went on to, and the sat that
+        went on.
+    """
     outcomes = episodes.outcomes(network)
     arrays, route = past.topology.arrays, outcomes.part_route[:, 0].astype(np.int64)
     leaves = (route >= 0) & (arrays.source[route] == past.own)

@@ -58,7 +58,7 @@ def simulate(problem: Problem, policy: str, days: int, seed: int) -> History:
     episodes.seed(0, seed)
     episodes.begin(one)
     for step in range(round(24 * days / problem.config.step_hours)):
-        _step(agent, episodes, rng)
+        play_step(agent, episodes, rng)
         income_sat.append(episodes.columns.ledger[0, INCOME] / 1000)
         begin_ns = BEGIN_NS + step * problem.task.step_ms * MS_NS
         forwards += _forwards(episodes, seed, step, begin_ns)
@@ -67,8 +67,8 @@ def simulate(problem: Problem, policy: str, days: int, seed: int) -> History:
     return History(node, _topology_now(problem, episodes), problem, np.array(income_sat))
 
 
-def _step(agent, episodes: Episodes, rng) -> None:
-    """Let an agent do one step on the only network."""
+def play_step(agent, episodes: Episodes, rng) -> None:
+    """Let an agent do one step on every network."""
     task, columns = episodes.problem.task, episodes.columns
     info = {
         "action_mask": task.actions.mask(columns.allowed),
@@ -77,7 +77,7 @@ def _step(agent, episodes: Episodes, rng) -> None:
         "step": episodes.steps.copy(),
     }
     chosen = agent.act(Presentation(task).present(columns.observation, columns.allowed), info, rng)
-    episodes.step(np.ones(1, np.bool_), task.actions.decode(chosen))
+    episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))
 
 
 def _number(problem: Problem, direction: int) -> int:
