@@ -150,7 +150,7 @@ _POLICIES = ("noop", "charge_lnd", "feelancer", "lndg_fees", "operator_lndg", "l
 """Policies that are tested unless others are named."""
 
 
-@_node.command("backtest")
+@node_commands.command("backtest")
 def backtest(
     folder: Folder,
     policy: Annotated[
