@@ -6,21 +6,24 @@ import dataclasses
 import json
 import re
 import stat
-import time
 
 import msgspec
 import pytest
 
+from lnsim_gym import own_node
 from lnsim_gym.cli.node_advice import hours_of
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendLost, ConfigError
 from lnsim_gym.network.public import public
 from lnsim_gym.own_node import folder as folders
+from lnsim_gym.own_node.history import DAY_NS
 from lnsim_gym.own_node.record import RECORD, Given, Outcome, append, read_record
 from tests.own_node.exports import write
 from tests.own_node.test_own_node import imported
 from tests.own_node.test_record import CHANGE, LEFT, advice, taken
 
 COMMAND = r"lncli (updatechanpolicy( --\w+=-?\d+)+ --chan_point=|closechannel --funding_txid )[0-9a-f]{64}[\w :-]+"
+
+QUICK = ("--draws", 6, "--horizon", "2d")
 
 
 @pytest.mark.parametrize(("text", "hours"), [("36h", 36), ("7d", 168), ("2w", 336), ("0.5d", 12)])
@@ -92,28 +95,79 @@ def test_scores_of_forecasts_are_shown(tmp_path, lnsim):
     assert "67% of 3 forecasts of node held" in lnsim("node", "report", folder)[1]
 
 
-@pytest.mark.slow  # what it is made of takes a minute to be compiled
-def test_a_node_is_advised_day_after_day(tmp_path, lnsim):
+@pytest.fixture(scope="module")
+def past():
+    """Thirty days of a node in a small market, and its next days after them; see ``tests.own_node.histories``."""
     from tests.own_node.histories import problem_of, simulate, with_numbers  # noqa: PLC0415 - prepares the compiler
 
     topology = with_numbers(public(nodes=120, own_channels=8, own_capacity_sat=30_000_000, seed=3, own_seed=1))
     problem = problem_of(topology, traffic={"kind": "market", "payments_per_day": 300})
-    past = simulate(problem, "charge_lnd", 30, 5)
-    points = [f"{place:064x}:0" for place in range(8)]
+    history = simulate(problem, "charge_lnd", 33, 5)
     channels = tuple(
-        msgspec.structs.replace(one, channel_point=point) for one, point in zip(past.node.channels, points, strict=True)
+        msgspec.structs.replace(one, channel_point=f"{place:064x}:0") for place, one in enumerate(history.node.channels)
     )
+    return dataclasses.replace(history.node, channels=channels), history.topology
+
+
+def put(past, folder, days_ago):
+    """Put the node into a folder as it was some days before the end; its balances are those of the end."""
+    node, topology = past
+    now_ns = node.imported_ns - days_ago * DAY_NS
+    forwards = node.forwards.keep(node.forwards.time_ns <= now_ns)
+    then = dataclasses.replace(node, imported_ns=now_ns, forwards=forwards)
+    folders._write(then, topology, folder)
+    return then
+
+
+@pytest.mark.slow  # what it is made of takes a minute to be compiled
+def test_a_node_is_advised_and_the_same_is_said_again(tmp_path, lnsim, past):
     folder = tmp_path / "mynode"
-    folders._write(dataclasses.replace(past.node, channels=channels), past.topology, folder)
-    begun = time.monotonic()
-    status, out, err = lnsim("node", "advise", folder, "--draws", 6, "--horizon", "3d")
+    put(past, folder, 0)
+    status, out, err = lnsim("node", "advise", folder, *QUICK)
     assert status == 0, err
-    assert time.monotonic() - begun < 300
-    assert "to leave as they are (6 draws of what is not known, 3 days)" in out
+    assert "peers to leave as they are (6 draws of what is not known, 2 days)" in out
     for command in re.findall(r"lncli .*", out):
         assert re.fullmatch(COMMAND, command)
     (given,) = read_record(folder)
-    told = json.loads(lnsim("node", "advise", folder, "--draws", 6, "--horizon", "3d", "--json")[1])
-    assert msgspec.convert(told, type(given.advice)) == given.advice  # the same again, to the last digit
+    told = json.loads(lnsim("node", "advise", folder, *QUICK, "--json")[1])
+    assert msgspec.convert(told, type(given.advice)) == given.advice  # to the last digit
     assert len(read_record(folder)) == 2
     assert stat.S_IMODE((folder / RECORD).stat().st_mode) == 0o600
+
+
+@pytest.mark.slow  # see above
+def test_a_node_is_watched_until_it_is_interrupted_and_forecasts_get_their_outcomes(tmp_path, lnsim, past, monkeypatch):
+    folder, days_ago = tmp_path / "mynode", [3, 1, 0]
+    put(past, folder, 3)
+
+    def next_import(file, out):
+        """Stands for a node that runs for days, which none of a test does."""
+        if days_ago[0] == 1:
+            days_ago.pop(0)
+            raise BackendLost("the node is gone")
+        return put(past, out, days_ago.pop(0))
+
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        if not days_ago:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(own_node, "import_attached", next_import)
+    monkeypatch.setattr("lnsim_gym.cli.node_advice.time.sleep", sleep)
+    status, _, err = lnsim("node", "watch", folder, "--attach", "node.toml", "--every", "36h", *QUICK)
+    assert (status, pauses) == (130, [36 * 3600] * 3)
+    assert "the node is gone" in err
+    first, outcome, second = read_record(folder)
+    assert isinstance(first, Given)
+    assert isinstance(second, Given)
+    node, _ = past
+    during = (node.forwards.time_ns > first.advice.time_ns) & (
+        node.forwards.time_ns <= first.advice.time_ns + 2 * DAY_NS
+    )
+    earned_msat = (node.forwards.in_msat[during] - node.forwards.out_msat[during]).sum()
+    assert (outcome.was_done, outcome.earned_sat) == (False, pytest.approx(earned_msat / 1000))
+    assert earned_msat > 0
+    assert sum(earned for *_, earned in outcome.channels) == pytest.approx(outcome.earned_sat)
+    assert "node: 1 forecasts" in lnsim("node", "watch", folder, "--scores")[1]
