@@ -34,7 +34,12 @@ ELSEWHERE = {
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
     "parity",  # a small piece is run by the tests of the comparison with real nodes
-    *("own node exports", "own node", "own node of core lightning"),  # run below, one after the other
+    *(
+        "own node exports",
+        "own node",
+        "own node of core lightning",
+        "own node advice",
+    ),  # run below, one after the other
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
 PORT = "6789"
@@ -142,6 +147,17 @@ def test_a_node_of_core_lightning_is_exported_and_imported(tmp_path):
     run(["bash", "-euc", marked("own node of core lightning").code], tmp_path)
     out = run(["bash", "-euc", "lnsim node import graph.json channels.json history.json --out mynode"], tmp_path)
     assert "anna: 2 channels, 1 forwards" in out
+
+
+@pytest.mark.slow
+def test_a_node_of_ones_own_is_advised(tmp_path):
+    from tests.own_node.folders import put_history  # noqa: PLC0415 - prepares the compiler
+
+    put_history(tmp_path / "mynode", days=30)
+    out = run(["bash", "-euc", marked("own node advice").code], tmp_path)
+    assert "peers to leave as they are (12 draws of what is not known, 7 days)" in " ".join(out.split())
+    assert json.loads((tmp_path / "advice.json").read_text())["agent"] == "charge_lnd"
+    assert (tmp_path / "scores.svg").read_text().startswith("<svg")
 
 
 def play_stream(server, client, folder):

@@ -13,7 +13,6 @@ import pytest
 from lnsim_gym import own_node
 from lnsim_gym.cli.node_advice import hours_of
 from lnsim_gym.errors import BackendLost, ConfigError
-from lnsim_gym.network.public import public
 from lnsim_gym.own_node import folder as folders
 from lnsim_gym.own_node.history import DAY_NS
 from lnsim_gym.own_node.record import RECORD, Given, Outcome, append, read_record
@@ -97,16 +96,11 @@ def test_scores_of_forecasts_are_shown(tmp_path, lnsim):
 
 @pytest.fixture(scope="module")
 def past():
-    """Thirty days of a node in a small market, and its next days after them; see ``tests.own_node.histories``."""
-    from tests.own_node.histories import problem_of, simulate, with_numbers  # noqa: PLC0415 - prepares the compiler
+    """A node after 33 days, and the network around it."""
+    from tests.own_node.folders import small_history  # noqa: PLC0415 - prepares the compiler
 
-    topology = with_numbers(public(nodes=120, own_channels=8, own_capacity_sat=30_000_000, seed=3, own_seed=1))
-    problem = problem_of(topology, traffic={"kind": "market", "payments_per_day": 300})
-    history = simulate(problem, "charge_lnd", 33, 5)
-    channels = tuple(
-        msgspec.structs.replace(one, channel_point=f"{place:064x}:0") for place, one in enumerate(history.node.channels)
-    )
-    return dataclasses.replace(history.node, channels=channels), history.topology
+    history = small_history(33)
+    return history.node, history.topology
 
 
 def put(past, folder, days_ago):
