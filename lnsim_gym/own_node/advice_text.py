@@ -67,6 +67,11 @@ def _gain(gain: Gain | None) -> str:
     return "" if gain is None else f"{gain.sat_per_day:+,.1f} ({gain.low:+,.1f}..{gain.high:+,.1f})"
 
 
+def _count(number: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def command_lines(advice: Advice) -> Iterator[str]:
     """Yield the commands that make what is advised, each with the number of its row."""
     for number, one in enumerate(advice.advised, 1):
@@ -81,7 +86,7 @@ def advice_sentences(advice: Advice) -> list[str]:
     foreseen, days = advice.forecast, advice.forecast.days
     changed = sum(one.gain is not None for one in advice.advised)
     lines = [
-        f"{changed} changes that pay, {len(advice.left)} peers to leave as they are "
+        f"{_count(changed, 'change')} that would pay, {_count(len(advice.left), 'peer')} to leave alone "
         f"({advice.draws} draws of what is not known, {days:g} days)."
     ]
     if advice.together is not None:
@@ -98,5 +103,5 @@ def advice_sentences(advice: Advice) -> list[str]:
 def taken_sentence(taken: Taken) -> str:
     """Return what became of a change, in words."""
     cost = f", paid {taken.fee_msat / 1000:,.3f} sat" if taken.fee_msat else ""
-    said = f": {printable(taken.said)}" if taken.said else ""
+    said = ": " + "".join(mark if mark.isprintable() else " " for mark in taken.said) if taken.said else ""
     return f"{taken.result}: {_name(taken.change.peer)}, {what(taken.change)}{cost}{said}"

@@ -119,7 +119,7 @@ def test_a_node_is_advised_and_the_same_is_said_again(tmp_path, lnsim, past):
     put(past, folder, 0)
     status, out, err = lnsim("node", "advise", folder, *QUICK)
     assert status == 0, err
-    assert "peers to leave as they are (6 draws of what is not known, 2 days)" in out
+    assert "peers to leave alone (6 draws of what is not known, 2 days)" in out
     for command in re.findall(r"lncli .*", out):
         assert re.fullmatch(COMMAND, command)
     (given,) = read_record(folder)

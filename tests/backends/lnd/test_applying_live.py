@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner
 
+from lnsim_gym.cli import make_app
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.network import ChannelPolicies, Policy
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.own_node import folder as folders
 from lnsim_gym.own_node.advice import Advice, Advised, Forecast
 from lnsim_gym.own_node.applying import apply_advice
 from lnsim_gym.own_node.attached import import_attached
 from lnsim_gym.own_node.changes import Closing, Priced, Refill, Repricing, commands
+from lnsim_gym.own_node.history import DAY_NS, Forwards
 from lnsim_gym.own_node.record import RECORD, read_record
 from tests.backends.lnd.live import half_and_half
 from tests.waiting import wait_until
@@ -82,14 +88,20 @@ def running(make_backend, triangle, tmp_path):
     backend = make_backend(triangle)
     backend.reset(half_and_half(triangle))
     endpoint = backend.endpoints()[OWN]
-    file = tmp_path / "node.toml"
+    file = attach_file(endpoint, tmp_path)
+    node = import_attached(file, tmp_path / "node")
+    topology = load_topology(tmp_path / "node" / "network.json")
+    return Running(endpoint, tmp_path / "node", file, node, topology)
+
+
+def attach_file(endpoint, folder):
+    """Write where a node is, as its operator does."""
+    file = folder / "node.toml"
     file.write_text(
         f'[[nodes]]\nname = "mine"\nhost = "{endpoint.host}"\nport = {endpoint.port}\n'
         f'tls_cert = "{endpoint.tls_cert_path}"\nmacaroon = "{endpoint.macaroon_path}"\n'
     )
-    node = import_attached(file, tmp_path / "node")
-    topology = load_topology(tmp_path / "node" / "network.json")
-    return Running(endpoint, tmp_path / "node", file, node, topology)
+    return file
 
 
 def test_prices_and_refills_are_made_one_after_the_other_and_booked(running, lncli):
@@ -158,10 +170,62 @@ def test_the_commands_that_are_shown_do_the_same(running, lncli):
 
 def own_policies(running, lncli):
     """The policies of a node as its own lncli tells them, by short channel id."""
-    edges = lncli(running.endpoint, "describegraph")["edges"]
-    key = running.node.public_key
+    return own_policies_of(running.endpoint, running.node.public_key, lncli)
+
+
+def own_policies_of(endpoint, key, lncli):
+    edges = lncli(endpoint, "describegraph")["edges"]
     return {
         int(edge["channel_id"]): edge["node1_policy" if edge["node1_pub"] == key else "node2_policy"]
         for edge in edges
         if key in (edge["node1_pub"], edge["node2_pub"])
     }
+
+
+def test_the_command_does_what_it_advises_on_a_node_that_sells_too_cheap(make_backend, topology, lncli, tmp_path):
+    """The node's own history is one of seconds: days of it over its own channels are put in its place."""
+    dear = Policy(fee_rate_ppm=600)
+    channels = tuple(
+        msgspec.structs.replace(
+            channel,
+            policies=ChannelPolicies(
+                initiator=Policy() if channel.initiator == OWN else dear, peer=Policy() if channel.peer == OWN else dear
+            ),
+        )
+        for channel in topology.channels
+    )
+    dear_around = msgspec.structs.replace(topology, channels=channels)
+    backend = make_backend(dear_around)
+    backend.reset(half_and_half(dear_around))
+    file = attach_file(backend.endpoints()[OWN], tmp_path)
+    folder = tmp_path / "node"
+    node = import_attached(file, folder)
+    peers = {channel.peer_alias: channel.number for channel in node.channels}
+    ends = [(peers["carol"], peers["eve"]), (peers["eve"], peers["carol"])]
+    rows = [
+        (node.imported_ns - place * DAY_NS // 20, *ends[place % 2], 20_001_020, 20_000_000) for place in range(20 * 30)
+    ]
+    past = dataclasses.replace(node, forwards=Forwards.of(rows))
+    folders._write(past, load_topology(folder / "network.json"), folder)
+    arguments = f"node advise {folder} --attach {file} --budget 0 --draws 6 --horizon 2d".split()
+
+    def lnsim(*more):
+        return CliRunner().invoke(make_app(), [*arguments, *more], catch_exceptions=False)
+
+    def ppm():
+        policies = own_policies_of(backend.endpoints()[OWN], node.public_key, lncli)
+        return {chan_id: int(policy["fee_rate_milli_msat"]) for chan_id, policy in policies.items()}
+
+    assert lnsim().exit_code == 0
+    assert set(ppm().values()) == {1}
+    done = lnsim("--apply", "--yes")
+    assert done.exit_code == 0, done.output
+    shown, acted, *taken = read_record(folder)
+    assert shown.advice == acted.advice
+    assert {one.result for one in taken} == {"done"}
+    wanted = {chan_id: one.change.to["fee_rate_ppm"] for one in taken for chan_id in one.change.chan_ids}
+    assert {chan_id: rate_ppm for chan_id, rate_ppm in ppm().items() if rate_ppm > 1} == wanted
+    # The folder still holds the node as it was: that it is no longer so is a surprise, and nothing is done.
+    again = lnsim("--apply", "--yes")
+    assert (again.exit_code, "nothing was set; import the node again" in again.output) == (1, True), again.output
+    assert read_record(folder)[-1].result == "surprise"
