@@ -106,6 +106,8 @@ def watch(
     folder: Folder,
     attach: Attach = None,
     every: Annotated[str, typer.Option("--every", help="How often: 24h, 2d.")] = "24h",
+    htlcs: Annotated[Path | None, typer.Option("--htlcs", help="Failed forwards, as for `lnsim node import`.")] = None,
+    cut: Annotated[list[str] | None, typer.Option("--cut", "-c", help="As for `lnsim node import`.")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="End after so many; by default never.")] = None,
     agent: Agent = "search",
     horizon: Horizon = "7d",
@@ -139,7 +141,8 @@ def watch(
     done = 0
     while True:
         try:
-            surprised = _round(folder, attach, terms, acting)
+            node = _imported(folder, attach, htlcs, cut or ())
+            surprised = _round(node, folder, terms, acting)
         except BackendError as problem:
             surprised = False
             typer.echo(f"{_now()}: {problem}", err=True)
@@ -207,15 +210,20 @@ def _require_fresh(node: OwnNode, folder: Path) -> None:
         raise ConfigError(f"{folder} was imported more than an hour ago: import it again before anything is done")
 
 
-def _round(folder: Path, attach: Path, terms: Terms, acting: _Acting | None) -> bool:
-    """Import, score what is over, advise, and do it if that is wanted; return whether there was a surprise."""
+def _imported(folder: Path, attach: Path, htlcs: Path | None, cuts: Sequence[str]) -> OwnNode:
+    """Import a node that runs."""
     from lnsim_gym.cli.display import spinner
     from lnsim_gym.own_node import import_attached
+
+    with spinner("importing the node"):
+        return import_attached(attach, folder, failures=htlcs, cuts=cuts)
+
+
+def _round(node: OwnNode, folder: Path, terms: Terms, acting: _Acting | None) -> bool:
+    """Score what is over, advise, and do it if that is wanted; return whether there was a surprise."""
     from lnsim_gym.own_node.record import append, read_record
     from lnsim_gym.own_node.scores import new_outcomes
 
-    with spinner("importing the node"):
-        node = import_attached(attach, folder)
     append(folder, *new_outcomes(node, read_record(folder)))
     advice = _advised(node, folder, terms)
     typer.echo(_now())

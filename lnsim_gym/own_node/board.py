@@ -15,6 +15,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy
 from lnsim_gym.network.names import printable
 from lnsim_gym.own_node.changes import LEVERS, Change, Priced, Refill, Repricing
+from lnsim_gym.own_node.exports import Channel
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.tasks.operator.features import KEEP
 from lnsim_gym.tasks.operator.task import OperatorTask
@@ -59,9 +60,6 @@ class Board:
     Args:
         node: The node.
         problem: That of its environment.
-
-    Raises:
-        ConfigError: The environment is that of another node.
     """
 
     def __init__(self, node: OwnNode, problem: Problem) -> None:
@@ -72,9 +70,9 @@ class Board:
         self.channels: list[Held] = []
         for place, direction in enumerate(self.task.out.tolist()):
             number = topology.channels[direction // 2].chan_id or 0
-            if number not in known:
-                raise ConfigError(f"expected the environment of {node.name}, it has a channel {number} that it lacks")
-            told = known[number]
+            peer_key = topology.public_keys[topology.arrays.destination[direction]] if topology.public_keys else ""
+            unlisted = Channel(remote_pubkey=peer_key, capacity=0, local_balance=0, remote_balance=0, active=False)
+            told = known.get(number, unlisted)  # the graph may still hold a channel that is being closed
             policy = topology.policy(direction)
             ceiling_msat = int(topology.arrays.max_htlc_msat[direction])
             self.channels.append(

@@ -134,7 +134,7 @@ def test_a_node_is_watched_until_it_is_interrupted_and_forecasts_get_their_outco
     folder, days_ago = tmp_path / "mynode", [3, 1, 0]
     put(past, folder, 3)
 
-    def next_import(file, out):
+    def next_import(file, out, **_):
         """Stands for a node that runs for days, which none of a test does."""
         if days_ago[0] == 1:
             days_ago.pop(0)

@@ -12,12 +12,13 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node.advice_text import advice_sentences, change_rows, command_lines, left_rows, taken_sentence
 from lnsim_gym.own_node.advising import Terms, advise
 from lnsim_gym.own_node.board import Board
-from lnsim_gym.own_node.changes import Closing, Refill, Repricing
+from lnsim_gym.own_node.changes import LEVERS, Closing, Refill, Repricing
 from lnsim_gym.own_node.history import DAY_NS, Refills
 from lnsim_gym.own_node.noticing import found_done
 from lnsim_gym.own_node.proposals import refills
 from lnsim_gym.own_node.record import Given, Taken
 from lnsim_gym.own_node.trials import try_decisions
+from lnsim_gym.tasks.operator.ledger import POLICY_NUMBERS
 from tests.own_node.worlds import NOW_NS, network, own_node, worlds
 
 pytestmark = pytest.mark.slow  # what it is made of takes a minute to be compiled
@@ -71,6 +72,13 @@ def test_its_forecast_holds_what_the_same_days_bring(cheap):
     low, *_, high = advice.forecast.left_sat
     assert 0.75 <= ((earned_sat >= low) & (earned_sat <= high)).mean() < 1.0  # 90 %, of quantiles of 38 draws
     assert [one.chan_id for one in advice.forecast.channels] == [one.number for one in cheap.channels]
+
+
+def test_a_channel_that_only_the_graph_has_is_left(cheap):
+    unlisted = dataclasses.replace(cheap, channels=cheap.channels[1:])
+    board = Board(unlisted, worlds(CHEAP)(0))
+    assert [held.is_active for held in board.channels] == [False, *[True] * 5]
+    assert LEVERS == POLICY_NUMBERS
 
 
 def test_no_change_brings_exactly_nothing(cheap):

@@ -229,3 +229,7 @@ def test_the_command_does_what_it_advises_on_a_node_that_sells_too_cheap(make_ba
     again = lnsim("--apply", "--yes")
     assert (again.exit_code, "nothing was set; import the node again" in again.output) == (1, True), again.output
     assert read_record(folder)[-1].result == "surprise"
+    # A node that has run for seconds has no history to tell anything from.
+    watched = CliRunner().invoke(make_app(), f"node watch {folder} --attach {file} --rounds 1".split())
+    assert (type(watched.exception), "import a longer history" in str(watched.exception)) == (ConfigError, True)
+    assert len(read_record(folder)) == len(taken) + 4  # the import kept it
