@@ -1,7 +1,7 @@
 """The files that programs of a node write, read: what fits is taken, what does not is counted by its cause.
 
-LND's ``lncli listchannels``, ``fwdinghistory``, ``listpayments`` and ``listchaintxns``; Core Lightning's
-``listpeerchannels`` and ``listforwards``. What is no JSON of a node is read in ``tables``.
+LND's ``lncli listchannels`` and ``fwdinghistory``; Core Lightning's ``listpeerchannels`` and ``listforwards``. What a
+node spent is read in ``spending``, what is no JSON of a node in ``tables``.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from lnsim_gym.errors import ConfigError, TopologyError
 from lnsim_gym.network.importers.core_lightning import PeerChannel, is_peer_channels
 from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of, parse_json
 from lnsim_gym.network.importers.reading import as_utf8, unpacked
-from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, Refills, as_chan_id
+from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, as_chan_id
 from lnsim_gym.own_node.tables import csv_rows, is_csv, is_database, stored_failures
 
 __all__ = [
+    "ALL_MSAT",
     "Channel",
+    "counting",
+    "entries_in",
     "implementation_of",
-    "read_chain_fees",
     "read_channels",
     "read_documents",
     "read_failures",
     "read_history",
-    "read_refills",
 ]
 
-_ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
+ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
 """All bitcoin that will ever be."""
 _OWN_CHANNELS: Final = "lncli listchannels or lightning-cli listpeerchannels"
 _TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
@@ -82,7 +83,7 @@ class Channel(msgspec.Struct):
     @property
     def is_possible(self) -> bool:
         """Whether its amounts can be true."""
-        return all(0 <= sat <= _ALL_MSAT // 1000 for sat in (self.capacity, self.local_balance, self.remote_balance))
+        return all(0 <= sat <= ALL_MSAT // 1000 for sat in (self.capacity, self.local_balance, self.remote_balance))
 
 
 class _Forward(msgspec.Struct):
@@ -132,45 +133,6 @@ class _CoreForward(msgspec.Struct):
         return (time_ns, as_chan_id(self.in_channel), as_chan_id(self.out_channel), *amounts)
 
 
-class _Hop(msgspec.Struct):
-    """``lnrpc.Hop``."""
-
-    chan_id: str | int
-    pub_key: str = ""
-
-
-class _Route(msgspec.Struct):
-    """``lnrpc.Route``."""
-
-    hops: list[_Hop]
-    total_amt_msat: int = 0
-    total_fees_msat: int = 0
-
-
-class _Attempt(msgspec.Struct):
-    """``lnrpc.HTLCAttempt``."""
-
-    status: str
-    route: _Route
-    resolve_time_ns: int = 0
-    attempt_time_ns: int = 0
-
-
-class _Payment(msgspec.Struct):
-    """``lnrpc.Payment``."""
-
-    status: str = ""
-    htlcs: list[_Attempt] = []
-
-
-class _Transaction(msgspec.Struct):
-    """``lnrpc.Transaction``."""
-
-    tx_hash: str
-    total_fees: int = 0
-    time_stamp: int = 0
-
-
 def _texts(path: Path) -> list[bytes]:
     """Return the texts in a file in UTF-8, whatever compressed it and whatever encoding it had.
 
@@ -208,7 +170,7 @@ def _documents(texts: Iterable[bytes], path: Path) -> list[Document]:
     return tables
 
 
-def _entries(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
+def entries_in(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield the lists of a file under those of the keys that it has, one of which it must have."""
     for document in read_documents(path):
         yield from _lists(document, path, keys, command)
@@ -257,7 +219,7 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
 
 def _listed(document: Document, path: Path, left_out: Counter[str]) -> Iterator[Channel]:
     """Yield the open channels that a document lists."""
-    odd = _counting(left_out, "channels that cannot be read")
+    odd = counting(left_out, "channels that cannot be read")
     ((key, entries),) = _lists(document, path, ["channels"], _OWN_CHANNELS)
     if not is_peer_channels(entries):
         yield from decode_entries(entries, Channel, key, odd)
@@ -288,8 +250,8 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
     """
     settled: dict[tuple[int, ...], None] = {}
     failed: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "forwards that cannot be read")
-    odd_failed = _counting(left_out, "failed forwards that cannot be read")
+    odd = counting(left_out, "forwards that cannot be read")
+    odd_failed = counting(left_out, "failed forwards that cannot be read")
     for path in paths:
         texts = _texts(path)
         for text in filter(is_csv, texts):
@@ -318,8 +280,8 @@ def _take_core(
 ) -> None:
     """Take what Core Lightning tells, settled forwards and failed ones."""
     settled, failed = taken
-    odd = _counting(left_out, "forwards that cannot be read")
-    odd_failed = _counting(left_out, "failed forwards that cannot be read")
+    odd = counting(left_out, "forwards that cannot be read")
+    odd_failed = counting(left_out, "failed forwards that cannot be read")
     for one in entries:
         if one.status not in ("settled", "failed", "local_failed"):
             continue
@@ -341,7 +303,7 @@ def _take(
     """Take the forwards that can be true, each once."""
     for row in rows:
         time_ns, chan_in, chan_out, in_msat, out_msat = row
-        if not (chan_in and chan_out and 0 < out_msat <= in_msat <= _ALL_MSAT):
+        if not (chan_in and chan_out and 0 < out_msat <= in_msat <= ALL_MSAT):
             left_out["forwards without channels or amounts"] += 1
         elif not 0 < time_ns <= now_ns:
             left_out["forwards of a time that has not come"] += 1
@@ -356,65 +318,10 @@ def _take_failed(
 ) -> None:
     """Take a failed forward when it can be true."""
     time_ns, _, _, amount_msat, _ = row
-    if 0 < time_ns <= now_ns and 0 <= amount_msat <= _ALL_MSAT:
+    if 0 < time_ns <= now_ns and 0 <= amount_msat <= ALL_MSAT:
         taken[row] = None
     else:
         odd("")
-
-
-def read_refills(paths: Iterable[Path], own_key: str, now_ns: int, left_out: Counter[str]) -> Refills:
-    """Read the payments of a node to itself out of ``lncli listpayments``; each part of a payment counts on its own.
-
-    Args:
-        paths: The files.
-        own_key: Public key of the node.
-        now_ns: Time beyond which no event is believed.
-        left_out: Counts what is not taken, by cause.
-
-    Raises:
-        ConfigError: A file is no such file.
-    """
-    rows: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "payments that cannot be read")
-    for path in paths:
-        for key, entries in _entries(path, ["payments"], "lncli listpayments"):
-            for payment in decode_entries(entries, _Payment, key, odd):
-                for attempt in payment.htlcs:
-                    hops = attempt.route.hops
-                    if attempt.status != "SUCCEEDED" or len(hops) < 2 or hops[-1].pub_key != own_key:
-                        continue
-                    route = attempt.route
-                    ends = (as_chan_id(hops[0].chan_id), as_chan_id(hops[-1].chan_id))
-                    time_ns = attempt.resolve_time_ns or attempt.attempt_time_ns
-                    if not (all(ends) and 0 <= route.total_fees_msat < route.total_amt_msat <= _ALL_MSAT):
-                        left_out["refills without channels or amounts"] += 1
-                    elif not 0 < time_ns <= now_ns:
-                        left_out["refills of a time that has not come"] += 1
-                    else:
-                        amount_msat = route.total_amt_msat - route.total_fees_msat
-                        rows[time_ns, *ends, amount_msat, route.total_fees_msat] = None
-    return Refills.of(list(rows))
-
-
-def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, tuple[int, int]]:
-    """Read what the wallet paid for transactions out of ``lncli listchaintxns``.
-
-    Returns:
-        By transaction id, its time in ns and its fee in sat.
-
-    Raises:
-        ConfigError: A file is no such file.
-    """
-    odd = _counting(left_out, "transactions that cannot be read")
-    fees: dict[str, tuple[int, int]] = {}
-    for path in paths:
-        for key, entries in _entries(path, ["transactions"], "lncli listchaintxns"):
-            for one in decode_entries(entries, _Transaction, key, odd):
-                if one.total_fees > _ALL_MSAT // 1000:
-                    left_out["transactions whose fees cannot be true"] += 1
-                elif one.total_fees > 0:
-                    fees[one.tx_hash] = (SECOND_NS * one.time_stamp, one.total_fees)
-    return fees
 
 
 def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
@@ -426,13 +333,13 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
     if not is_database(path):
         return read_history([path], now_ns, left_out)[1]
     rows: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "failed forwards that cannot be read")
+    odd = counting(left_out, "failed forwards that cannot be read")
     for row in stored_failures(path, odd):
         _take_failed(rows, row, now_ns, odd)
     return Failures.of(list(rows))
 
 
-def _counting(left_out: Counter[str], cause: str) -> Any:
+def counting(left_out: Counter[str], cause: str) -> Any:
     """Return what counts entries that cannot be read."""
 
     def count(_: str) -> None:

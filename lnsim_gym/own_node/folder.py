@@ -26,14 +26,13 @@ from lnsim_gym.network.topology import unconnected_is_fine
 from lnsim_gym.own_node.exports import (
     Channel,
     implementation_of,
-    read_chain_fees,
     read_channels,
     read_documents,
     read_failures,
     read_history,
-    read_refills,
 )
 from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.spending import read_chain_fees, read_refills
 
 __all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_node"]
 
