@@ -21,7 +21,7 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.names import printable
 from lnsim_gym.own_node.advice import LEVELS, Advice, Advised, ChannelForecast, Forecast, Gain, Left
-from lnsim_gym.own_node.board import Board, Held
+from lnsim_gym.own_node.board import FIRST_ALIAS_BLOCK, Board, Held
 from lnsim_gym.own_node.changes import Change, Closing, Refill, Repricing, commands, what
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.own_node.guards import (
@@ -32,7 +32,7 @@ from lnsim_gym.own_node.guards import (
     through_one_peer,
     too_dear,
 )
-from lnsim_gym.own_node.profit import book
+from lnsim_gym.own_node.profit import DEAD_DAYS, book
 from lnsim_gym.own_node.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.record import announced_ns
 from lnsim_gym.own_node.trials import try_decisions
@@ -48,6 +48,7 @@ _SCREEN_DAYS: Final = 3.0
 _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
 _SEED: Final = 7_000_000
+_BLOCKS_PER_DAY: Final = 144
 _LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
 
 
@@ -120,14 +121,19 @@ class _Adviser:
         self.node, self.worlds, self.terms, self.past, self.tell = node, worlds, terms, past, tell
         self.books = book(node)
         self.sold_ppm = {one.chan_id: one.earned_ppm for one in self.books.channels}
-        self.dead = {one.chan_id for one in self.books.channels if one.state == "dead"}
         self.board = Board(node, self.world(0))
+        self.dead = {one.chan_id for one in self.books.channels if one.state == "dead" and self.is_old(one.chan_id)}
         self.refused: dict[int, str] = {}
         """By short channel id, what stood against a change of it."""
 
     def world(self, draw: int, **settings: Any) -> Problem:
         """Return the problem of a draw. Small changes count there too: it is the guards that ration them."""
         return self.worlds(draw, **{"least_change": 0.0, "levers": _LEVERS, **settings})
+
+    def is_old(self, chan_id: int) -> bool:
+        """Whether a channel has had the time to be called dead, by its block and the newest one of the graph."""
+        newest, block = self.board.newest_block, chan_id >> 40
+        return block >= FIRST_ALIAS_BLOCK or newest - block >= DEAD_DAYS * _BLOCKS_PER_DAY
 
     def advice(self) -> Advice:
         """Return the advice."""
@@ -269,7 +275,7 @@ class _Adviser:
         """Yield the ends of channels over which nothing has gone for long."""
         known = {channel.number: channel for channel in self.node.channels}
         for one in self.books.channels:
-            if one.state != "dead":
+            if one.chan_id not in self.dead:
                 continue
             channel = known[one.chan_id]
             days = one.idle_days if one.idle_days is not None else self.books.days

@@ -20,8 +20,10 @@ from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.tasks.operator.features import KEEP
 from lnsim_gym.tasks.operator.task import OperatorTask
 
-__all__ = ["Board", "Held"]
+__all__ = ["FIRST_ALIAS_BLOCK", "Board", "Held"]
 
+FIRST_ALIAS_BLOCK: Final = 16_000_000
+"""Block of the first alias that LND gives to channels which were never announced; real ones are far below."""
 _LONGEST_NAME: Final = 32
 
 
@@ -67,6 +69,9 @@ class Board:
         self.task = problem.task
         known = {channel.number: channel for channel in node.channels}
         topology = problem.topology
+        blocks = ((channel.chan_id or 0) >> 40 for channel in topology.channels)
+        self.newest_block = max((block for block in blocks if block < FIRST_ALIAS_BLOCK), default=0)
+        """Block of the youngest channel of the graph."""
         self.channels: list[Held] = []
         for place, direction in enumerate(self.task.out.tolist()):
             number = topology.channels[direction // 2].chan_id or 0

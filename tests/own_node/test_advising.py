@@ -64,6 +64,17 @@ def test_what_is_left_and_what_is_dead_has_its_reason(cheap, advice):
     assert touched | {chan_id for chan_ids in told for chan_id in chan_ids} == {one.number for one in cheap.channels}
 
 
+def test_a_young_channel_is_not_called_dead(cheap):
+    newest = max(one.chan_id for one in CHEAP.channels)
+    edges = [
+        msgspec.structs.replace(one, chan_id=newest + (1 << 40)) if one.chan_id == cheap.channels[5].number else one
+        for one in CHEAP.channels
+    ]
+    young = msgspec.structs.replace(CHEAP, channels=tuple(edges))
+    advice = advise(own_node(young, dead=(5,)), worlds(young), dataclasses.replace(TERMS, draws=4))
+    assert not [one for one in advice.advised if isinstance(one.change, Closing)]
+
+
 def test_its_forecast_holds_what_the_same_days_bring(cheap):
     advice = advise(cheap, worlds(CHEAP), dataclasses.replace(TERMS, draws=38))
     problem = worlds(CHEAP)(0)

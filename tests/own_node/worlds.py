@@ -26,7 +26,7 @@ def network(fee_rate_ppm=None):
         if fee_rate_ppm is not None and OWN_NODE in (channel.initiator, channel.peer):
             end = "initiator" if channel.initiator == OWN_NODE else "peer"
             policies = msgspec.structs.replace(policies, **{end: Policy(fee_base_msat=0, fee_rate_ppm=fee_rate_ppm)})
-        channels.append(msgspec.structs.replace(channel, chan_id=(700_000 + index) << 40, policies=policies))
+        channels.append(msgspec.structs.replace(channel, chan_id=(700_000 - 1_000 * index) << 40, policies=policies))
     return msgspec.structs.replace(topology, channels=tuple(channels))
 
 
