@@ -25,6 +25,8 @@ _NEAR_PPM: Final = 100
 """What routes around may cost less where the node still gets payments, as they fail there."""
 _NEAR_CHANCE: Final = 0.05
 """How often those are drawn, as a share of how often those of the greatest worth are."""
+_HARDLY: Final = 1e-12
+"""Chance, as a share of the greatest, below which a detour is not drawn."""
 
 
 class Candidates(NamedTuple):
@@ -38,6 +40,7 @@ class Candidates(NamedTuple):
     median_sat: Float64  # (candidates,) median amount
     fee_limit_ppm: Int64  # (candidates,) what they pay in fees at most; no two of a pair have the same
     reservation_ppm: Float64  # (candidates,) what they would pay the node at most, by the fees of the graph
+    by_detour: Bool  # (candidates,) whether no cheapest route leads by these peers, though forwards came so
 
 
 def draw_candidates(
@@ -56,7 +59,7 @@ def draw_candidates(
         payment: How payments are sent.
         amounts_sat: Amounts that are paid, by levels; routes are compared at the median of each level.
         wanted: How many candidates each pair of peers gets at each level at most, shape (levels, peers, peers), peers
-            in the order of their indices.
+            in the order of their indices; none from a peer to itself.
         rng: Source of randomness.
     """
     drawn = [
@@ -65,6 +68,30 @@ def draw_candidates(
     ]
     found = Candidates(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
     return found._replace(fee_limit_ppm=_made_unique(found))
+
+
+class _Ways(NamedTuple):
+    """The cheapest routes through a node that asks for nothing, and around it, for one amount; costs in ppm of it."""
+
+    peers: Int64  # (peers,) node indices, in order
+    into: Float64  # (peers, nodes) cost from each node to the own one, by each peer
+    onward: Float64  # (peers, nodes) cost from there to each node, by each peer
+    around: Float64  # (receivers, senders) cost of going around
+
+    @property
+    def gain(self) -> Float64:
+        """What it costs more to go around, -inf where there is no way through or none around."""
+        with np.errstate(invalid="ignore"):
+            gain_ppm: Float64 = self.around - self.onward.min(axis=0)[:, None] - self.into.min(axis=0)[None, :]
+        gain_ppm[~np.isfinite(gain_ppm)] = -np.inf
+        return gain_ppm
+
+    def detour(self, peer_in: int, peer_out: int) -> Float64:
+        """Return what it costs more to go by two of the peers than the cheapest way, shape (receivers, senders)."""
+        best_ppm = np.minimum(self.around, self.onward.min(axis=0)[:, None] + self.into.min(axis=0)[None, :])
+        with np.errstate(invalid="ignore"):
+            more_ppm: Float64 = self.onward[peer_out][:, None] + self.into[peer_in][None, :] - best_ppm
+        return np.where(np.isfinite(more_ppm), more_ppm, np.inf)
 
 
 def _at_level(
@@ -77,69 +104,75 @@ def _at_level(
     rng: np.random.Generator,
 ) -> Candidates:
     """Draw the candidates of one level of amounts."""
-    peers, entry, leaves, gain_ppm = _gains(topology, own, payment, float(np.median(paid_sat)))
-    chance = _chance(topology, own, peers, gain_ppm)
+    ways = _ways(topology, own, payment, float(np.median(paid_sat)))
+    size, gain_ppm = _sizes(topology, own, ways.peers), ways.gain
+    worth_ppm = np.where(gain_ppm > -_NEAR_PPM, np.clip(gain_ppm, _NEAR_CHANCE * _WORTH_PPM, _WORTH_PPM), 0)
+    chance = worth_ppm * size
     receiver, sender = np.nonzero(chance)
-    likely = chance[receiver, sender]
-    ends = entry[sender], leaves[receiver]
-    room = wanted[ends]
+    peer_in, peer_out = ways.into.argmin(axis=0)[sender], ways.onward.argmin(axis=0)[receiver]
+    pair = peer_in * len(ways.peers) + peer_out
     # The order of exponential waiting times is that of draws without replacement by weight (Efraimidis, Spirakis 2006).
-    pair = ends[0] * len(peers) + ends[1]
-    order = np.lexsort((rng.exponential(size=len(likely)) / likely, pair))
+    order = np.lexsort((rng.exponential(size=len(pair)) / chance[receiver, sender], pair))
     rank = np.arange(len(order)) - np.searchsorted(pair[order], pair[order])
-    chosen = order[(rank < room[order]) & (ends[0] != ends[1])[order]]
-    limit_ppm = np.exp(_LAW.retail.fee_limit_log_sd * rng.standard_normal(len(chosen)))
+    chosen = order[(rank < wanted[peer_in, peer_out][order]) & (peer_in != peer_out)[order]]
+    columns = [np.stack([column[chosen] for column in (sender, receiver, peer_in, peer_out)])]
+    missing = np.setdiff1d(np.flatnonzero(wanted > 1), pair[chosen])
+    columns += [_by_detour(ways, size, each, int(wanted.max()), rng) for each in missing.tolist()]
+    sender, receiver, peer_in, peer_out = np.concatenate(columns, axis=1)
+    limit_ppm = np.exp(_LAW.retail.fee_limit_log_sd * rng.standard_normal(len(sender)))
     limit_ppm = np.minimum(_LAW.retail.median_fee_limit_ppm * limit_ppm, 999_000)
     return Candidates(
-        sender[chosen],
-        receiver[chosen],
-        peers[ends[0][chosen]],
-        peers[ends[1][chosen]],
-        np.full(len(chosen), level),
-        rng.choice(paid_sat, len(chosen)),
+        sender,
+        receiver,
+        ways.peers[peer_in],
+        ways.peers[peer_out],
+        np.full(len(sender), level),
+        rng.choice(paid_sat, len(sender)),
         limit_ppm.astype(np.int64),
-        gain_ppm[receiver, sender][chosen],
+        gain_ppm[receiver, sender],
+        np.arange(len(sender)) >= len(chosen),
     )
 
 
-def _gains(
-    topology: Topology, own: int, payment: PaymentOptions, amount_sat: float
-) -> tuple[Int64, Int64, Int64, Float64]:
-    """Compare the cheapest routes through a node that asks for nothing with the cheapest around it.
+def _by_detour(ways: _Ways, size: Float64, pair: int, wanted: int, rng: np.random.Generator) -> Int64:
+    """Draw flows that come by two peers though no cheapest route does, those the more often for which it costs less.
 
     Returns:
-        Node indices of the peers; by which of them each node would come, and go on; and what it costs more to go around
-        in ppm, -inf where there is no way through or none around, shape (receivers, senders).
+        Sender, receiver and places of the peers, shape (4, flows).
     """
-    arrays, everyone = topology.arrays, np.arange(len(topology.nodes))
+    peer_in, peer_out = divmod(pair, len(ways.peers))
+    chance = size * np.exp(-ways.detour(peer_in, peer_out) / _NEAR_PPM)
+    receiver, sender = np.nonzero(chance > _HARDLY * chance.max(initial=0))
+    order = np.argsort(rng.exponential(size=len(sender)) / chance[receiver, sender])[:wanted]
+    ends = np.array([[peer_in], [peer_out]])
+    return np.concatenate([sender[None, order], receiver[None, order], np.repeat(ends, len(order), axis=1)])
+
+
+def _ways(topology: Topology, own: int, payment: PaymentOptions, amount_sat: float) -> _Ways:
+    """Work out the cheapest routes through a node and around it."""
+    arrays, everyone, ppm = topology.arrays, np.arange(len(topology.nodes)), 1000 / amount_sat
     around = costs_msat(topology, hop_costs_msat(topology, payment, amount_sat, without=own), everyone)
     hops = hop_costs_msat(topology, payment, amount_sat, free=own)
     out = np.flatnonzero(arrays.source == own)
     peers = np.unique(arrays.destination[out]).astype(np.int64)
-    into = np.full((len(peers), len(everyone)), np.inf)
-    onward = np.full((len(peers), len(everyone)), np.inf)
+    into, onward = np.empty((2, len(peers), len(everyone)))
     for place, peer in enumerate(peers.tolist()):
         to_peer = out[arrays.destination[out] == peer]
         into[place] = around.sent[peer] + hops.onward[to_peer ^ 1].min()
         into[place, peer] = hops.first[to_peer ^ 1].min()
         onward[place] = around.onward[:, peer] + hops.onward[to_peer].min()
-    through = onward.min(axis=0)[:, None] + into.min(axis=0)[None, :]
-    with np.errstate(invalid="ignore"):
-        gain_ppm = (around.sent - through) * 1000 / amount_sat
-    gain_ppm[~np.isfinite(gain_ppm)] = -np.inf
-    return peers, into.argmin(axis=0), onward.argmin(axis=0), gain_ppm
+    return _Ways(peers, ppm * into, ppm * onward, ppm * around.sent)
 
 
-def _chance(topology: Topology, own: int, peers: Int64, gain_ppm: Float64) -> Float64:
-    """Return how likely each pair is to pay, shape (receivers, senders)."""
+def _sizes(topology: Topology, own: int, peers: Int64) -> Float64:
+    """Return how likely pairs are by what their nodes are, shape (receivers, senders)."""
     size = np.sqrt(topology.node_capacity_sat)
     able: Bool = np.bincount(topology.arrays.source, minlength=len(size)) >= _LAW.least_channels
     able[peers] = True
     able[own] = False
-    worth_ppm = np.where(gain_ppm > -_NEAR_PPM, np.clip(gain_ppm, _NEAR_CHANCE * _WORTH_PPM, _WORTH_PPM), 0)
-    chance: Float64 = worth_ppm * (size * able)[None, :] * (size * able)[:, None]
-    np.fill_diagonal(chance, 0)
-    return chance
+    pairs: Float64 = np.outer(size * able, size * able)
+    np.fill_diagonal(pairs, 0)
+    return pairs
 
 
 def _made_unique(found: Candidates) -> Int64:

@@ -79,12 +79,12 @@ class FittedDemand:
     forwards: int
     """Forwards that it was fitted to."""
     unexplained: float
-    """Share of them between peers that no candidate of the graph's would choose."""
+    """Share of them between peers by which, at that amount, no cheapest route of the graph leads."""
     weekly_spreads: tuple[float, float]
     """Shapes of the Gamma factors by which weeks of a pair of peers differ, and of all pairs together; infinite where
     they do not."""
     expected: Float64
-    """Forwards a day between peers at past balances and prices, shape (draws, peers, peers)."""
+    """Forwards a day between peers at past balances and prices, in weeks like those, shape (draws, peers, peers)."""
     pooled: Float64
     """Share of forwards between peers by the pooled law, shape (peers, peers)."""
     peers: Int64
@@ -165,16 +165,15 @@ def fit_demand(
     reached = try_out(past, candidates, moments, seed, threads, tell)
     shares = _Shares.of(fit, candidates, reached)
     prior = _Prior.of(fit, candidates, shares)
-    rates, unexplained = _posterior(fit, shares, prior, draws, rng)
+    rates = _posterior(fit, shares, prior, draws, rng)
     spreads, swing = _weekly_spreads(fit), _day_swing(fit)
-    rates = rates * _factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     expected = np.stack([shares.by_pair(each) for each in rates])
+    rates = rates * _factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     flows = [flows_of(past.topology.nodes, candidates, each, each >= _LEAST_PER_DAY) for each in rates]
     begins_ns = [end for end in (fit.end_ns - days * DAY_NS for days in _REHEARSALS_DAYS) if end >= fit.begin_ns]
     played = rehearse(past, flows[:_REHEARSED_DRAWS], swing, begins_ns, seed, threads)
-    rates = rates * float(
-        np.clip(expected[:_REHEARSED_DRAWS].sum(axis=(1, 2)).mean() / max(played, 1e-9), 1 / _MOST_SCALE, _MOST_SCALE)
-    )
+    hoped = float(np.mean([shares.by_pair(each).sum() for each in rates[:_REHEARSED_DRAWS]]))
+    rates = rates * float(np.clip(hoped / max(played, 1e-9), 1 / _MOST_SCALE, _MOST_SCALE))
     return FittedDemand(
         nodes=nodes,
         names=past.topology.nodes,
@@ -182,7 +181,7 @@ def fit_demand(
         per_day=rates,
         day_swing=swing,
         forwards=len(fit.time_ns),
-        unexplained=unexplained,
+        unexplained=_unexplained(fit, candidates),
         weekly_spreads=spreads,
         expected=expected,
         pooled=prior.pooled,
@@ -380,10 +379,8 @@ class _Prior:
         return cls(part, part / np.maximum(mean, 1e-12), pooled)
 
 
-def _posterior(
-    fit: _Fit, shares: _Shares, prior: _Prior, draws: int, rng: np.random.Generator
-) -> tuple[Float64, float]:
-    """Draw rates, shape (draws, candidates), and tell which share of the forwards no candidate explains."""
+def _posterior(fit: _Fit, shares: _Shares, prior: _Prior, draws: int, rng: np.random.Generator) -> Float64:
+    """Draw rates, shape (draws, candidates)."""
     cell = fit.cells(fit.peer_in, fit.peer_out, fit.amount_sat)
     cells, counts = np.unique(cell, return_counts=True)
     weight = _sums(np.searchsorted(cells, cell), fit.weight, len(cells))
@@ -404,8 +401,16 @@ def _posterior(
         rates = rng.gamma(prior.shape + given) / exposed
         if sweep >= _BURN_IN and (sweep - _BURN_IN) % _THINNING == _THINNING - 1:
             kept.append(rates)
-    empty = np.array([not len(which) for which in entries])
-    return np.stack(kept), float(counts[empty].sum() / counts.sum())
+    return np.stack(kept)
+
+
+def _unexplained(fit: _Fit, candidates: Candidates) -> float:
+    """Return the share of the forwards that come by peers of which no candidate came by a cheapest route."""
+    levels = len(fit.levels)
+    ends = np.searchsorted(fit.peers, candidates.peer_in), np.searchsorted(fit.peers, candidates.peer_out)
+    cell = (ends[0] * len(fit.peers) + ends[1]) * levels + candidates.level
+    came = (fit.peer_in * len(fit.peers) + fit.peer_out) * levels + fit.place
+    return float(1 - np.isin(came, cell[~candidates.by_detour]).mean())
 
 
 def _factors(

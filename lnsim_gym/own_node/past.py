@@ -19,7 +19,8 @@ from lnsim_gym.own_node.history import Forwards, Refills
 __all__ = ["Past", "around_own"]
 
 _TELLING_MSAT: Final = 1_000_000
-"""Least forward whose fee tells a rate: rounding to a msat then hides no more than 1 ppm."""
+"""Least forward whose fee tells a rate: rounding to a msat then hides no more than 1 ppm. One without a fee tells none
+where there is a discount, which may have eaten it."""
 
 
 def around_own(topology: Topology, own: str, nodes: int) -> Topology:
@@ -72,7 +73,7 @@ class Past:
     def __init__(self, node: OwnNode, topology: Topology) -> None:
         if node.name not in topology.node_index:
             raise ConfigError(f"{node.name!r} is not in the network: give the network.json of its own folder")
-        self.node, self.topology = node, topology
+        self.node, self._told = node, topology
         arrays = topology.arrays
         self.own = topology.node_index[node.name]
         """Index of the node."""
@@ -86,6 +87,15 @@ class Past:
             [topology.channels[one // 2].chan_id or 0 for one in self.out.tolist()], np.uint64
         )
         """Short channel id of each channel."""
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The network, own channels that carried something being enabled, whoever is offline today."""
+        told = self._told
+        carried = np.isin(self.numbers, np.concatenate([self.node.forwards.chan_in, self.node.forwards.chan_out]))
+        ends = [direction ^ end for direction in self.out[carried].tolist() for end in (0, 1)]
+        with unconnected_is_fine():
+            return told.with_policies({end: msgspec.structs.replace(told.policy(end), disabled=False) for end in ends})
 
     @property
     def end_ns(self) -> int:
@@ -167,6 +177,7 @@ class Past:
         came = self.out[self.places(told.chan_in[known])]
         inbound_base[known] = arrays.inbound_fee_base_msat[came]
         inbound_rate[known] = arrays.inbound_fee_rate_ppm[came] / 1e6
+        known &= (told.in_msat > told.out_msat) | ((inbound_base == 0) & (inbound_rate == 0))
         sent_msat = told.out_msat.astype(np.float64)
         fee_msat = told.in_msat.astype(np.float64) - sent_msat
         fee_msat = (fee_msat - inbound_base - inbound_rate * sent_msat) / (1 + inbound_rate)
@@ -196,7 +207,8 @@ class Past:
     def topology_at(self, time_ns: int) -> Topology:
         """Return the network with the own balances and fee rates of a time, in ns since 1970."""
         local_msat, rates_ppm = self.local_msat([time_ns])[0], self.fee_rate_ppm([time_ns])[0]
-        channels = list(self.topology.channels)
+        topology = self._told if time_ns >= self.end_ns else self.topology
+        channels = list(topology.channels)
         policies = {}
         for place, direction in enumerate(self.out.tolist()):
             index, side = divmod(direction, 2)
@@ -205,10 +217,10 @@ class Past:
             channels[index] = msgspec.structs.replace(
                 channels[index], initiator_balance_sat=self._allowed_sat(index, initiator_msat)
             )
-            usual = self.topology.policy(direction)
+            usual = topology.policy(direction)
             policies[direction] = msgspec.structs.replace(usual, fee_rate_ppm=int(rates_ppm[place]))
         with unconnected_is_fine():
-            return msgspec.structs.replace(self.topology, channels=tuple(channels)).with_policies(policies)
+            return msgspec.structs.replace(topology, channels=tuple(channels)).with_policies(policies)
 
     def _allowed_sat(self, index: int, initiator_msat: int) -> int:
         """Return the nearest start balance of an initiator that LND allows: the peer has nothing, or its reserve."""
