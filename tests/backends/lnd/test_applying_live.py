@@ -11,10 +11,12 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.cli import make_app
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendLost, ConfigError
 from lnsim_gym.network import ChannelPolicies, Policy
 from lnsim_gym.network.load import load_topology
+from lnsim_gym.own_node import applying
 from lnsim_gym.own_node import folder as folders
 from lnsim_gym.own_node.advice import Advice, Advised, Forecast
 from lnsim_gym.own_node.applying import apply_advice
@@ -79,8 +81,9 @@ class Running:
         }
         return Advice(**{**told, **fields})
 
-    def apply(self, *changes, budget_sat=100, **fields):
-        return apply_advice(self.endpoint, self.advice(*changes, **fields), self.folder, budget_sat=budget_sat)
+    def apply(self, *changes, budget_sat=100, mainnet=False, **fields):
+        advice = self.advice(*changes, **fields)
+        return apply_advice(self.endpoint, advice, self.folder, budget_sat=budget_sat, mainnet=mainnet)
 
 
 @pytest.fixture
@@ -158,6 +161,33 @@ def test_other_nodes_are_refused_and_readers_cannot_send(running):
     running.endpoint = reader
     (surprise,) = running.apply(running.repricing(5), running.repricing(6))
     assert "check its macaroon" in surprise.said
+
+
+def test_where_money_is_real_it_is_asked_for_once_more(running, monkeypatch):
+    monkeypatch.setattr(applying, "_NO_MONEY", {"signet"})  # a node on mainnet is not for tests
+    with pytest.raises(ConfigError, match="the node is on regtest, where money is real: say --mainnet"):
+        running.apply(running.repricing(5))
+    assert read_record(running.folder) == []
+    assert [one.result for one in running.apply(running.repricing(5), mainnet=True)] == ["done"]
+
+
+def test_a_refill_that_is_given_up_is_booked_and_settles_no_more(running, monkeypatch, lncli):
+    whole = NodeClient.stream
+
+    async def interrupted(self, *arguments):
+        async for _ in whole(self, *arguments):
+            raise BackendLost("the connection broke before the end was told")
+        yield
+
+    monkeypatch.setattr(NodeClient, "stream", interrupted)
+    with pytest.raises(BackendLost, match="the connection broke"):
+        running.apply(running.refill(50_000, 60), running.repricing(5))
+    (surprise,) = read_record(running.folder)
+    assert (surprise.result, "given up before its end was known: look up" in surprise.said) == ("surprise", True)
+    payment_hash = surprise.said.split("look up ")[1].split()[0]
+    payments = lncli(running.endpoint, "listpayments", "--include_incomplete")["payments"]
+    assert payments[-1]["payment_hash"] == payment_hash
+    assert {one["fee_rate_milli_msat"] for one in own_policies(running, lncli).values()} == {"1"}
 
 
 def test_the_commands_that_are_shown_do_the_same(running, lncli):
