@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import stat
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,6 +190,20 @@ def test_a_refill_that_is_given_up_is_booked_and_settles_no_more(running, monkey
     payments = lncli(running.endpoint, "listpayments", "--include_incomplete")["payments"]
     assert payments[-1]["payment_hash"] == payment_hash
     assert {one["fee_rate_milli_msat"] for one in own_policies(running, lncli).values()} == {"1"}
+
+
+def test_the_macaroon_of_the_documentation_is_enough(running, lnd_binaries, tmp_path):
+    page = Path(applying.__file__).parents[1] / "docs/own_node.md"
+    rights = re.search(r"lncli bakemacaroon ([\w: ]+)`", page.read_text())[1].split()
+    baked = tmp_path / "baked.macaroon"
+    end = running.endpoint
+    credentials = [f"--tlscertpath={end.tls_cert_path}", f"--macaroonpath={end.macaroon_path}", "--network=regtest"]
+    command = [str(lnd_binaries.lncli), f"--rpcserver={end.host}:{end.port}", *credentials, "bakemacaroon"]
+    subprocess.run([*command, f"--save_to={baked}", *rights], check=True, capture_output=True, timeout=30)
+    running.endpoint = msgspec.structs.replace(end, macaroon_path=str(baked))
+    import_attached(attach_file(running.endpoint, tmp_path), running.folder)
+    done = running.apply(running.repricing(5), running.refill(50_000, 60))
+    assert [one.result for one in done] == ["done", "done"]
 
 
 def test_the_commands_that_are_shown_do_the_same(running, lncli):
