@@ -17,8 +17,10 @@ import pytest
 import lnsim_gym
 from tests.blocks import ALL, CHECKOUT, README, blocks_of, marked
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
+from tests.own_node.coverage import history
 from tests.own_node.exports import core_graph, peer_channel
 from tests.own_node.exports import write as write_exports
+from tests.own_node.histories import recipe_of, write_folder
 from tests.waiting import wait_until
 
 SET_UP = "set up"
@@ -34,12 +36,8 @@ ELSEWHERE = {
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
     "parity",  # a small piece is run by the tests of the comparison with real nodes
-    *(
-        "own node exports",
-        "own node",
-        "own node of core lightning",
-        "own node advice",
-    ),  # run below, one after the other
+    *("own node exports", "own node", "own node backtest"),  # run below, one after the other
+    *("own node of core lightning", "own node advice"),  # run below
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
 PORT = "6789"
@@ -158,6 +156,14 @@ def test_a_node_of_ones_own_is_advised(tmp_path):
     assert "peers to leave alone (12 draws of what is not known, 7 days)" in " ".join(out.split())
     assert json.loads((tmp_path / "advice.json").read_text())["agent"] == "charge_lnd"
     assert (tmp_path / "scores.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.slow
+def test_a_node_of_ones_own_is_tested_backwards(tmp_path):
+    known = history(104, recipe_of(tmp_path, 20), weeks=3)
+    write_folder(known, tmp_path / "mynode")
+    command = marked("own node backtest").code.replace("--weeks 4", "--weeks 1 --draws 12")
+    assert "the simulation reproduces it" in " ".join(run(["bash", "-euc", command], tmp_path).split())
 
 
 def play_stream(server, client, folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +16,7 @@ from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node import OwnNode
 from lnsim_gym.own_node.exports import Channel
+from lnsim_gym.own_node.folder import _write
 from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.ledger import INCOME
@@ -156,3 +159,25 @@ def _topology_now(problem: Problem, episodes: Episodes) -> Topology:
             topology.channels[index], policies=topology.policies[index], initiator_balance_sat=initiator_sat
         )
     return msgspec.structs.replace(topology, channels=tuple(channels))
+
+
+def recipe_of(folder, fee_rate_ppm: int) -> str:
+    """Write the recipe of one fee rate on all channels."""
+    path = folder / f"static_{fee_rate_ppm}.toml"
+    view = '[view]\nobservation = "dict"\naction = "dict"\n'
+    path.write_text(f'policy = "static"\nfee_rate_ppm = {fee_rate_ppm}\n{view}')
+    return str(path)
+
+
+def more_in_the_last_week(node, times: int):
+    """Return a node that had so many times the forwards in its last week, out of the blue."""
+    rows = node.forwards.rows()
+    late = rows[:, 0] > node.imported_ns - 7 * DAY_NS
+    copies = [tuple(map(int, row)) for row in np.concatenate([rows, *[rows[late]] * (times - 1)]).tolist()]
+    return replace(node, forwards=Forwards.of(copies))
+
+
+def write_folder(known: History, folder: Path) -> Path:
+    """Keep a node as ``lnsim node import`` does, and return its folder."""
+    _write(known.node, known.topology, folder)
+    return folder

@@ -12,27 +12,12 @@ from lnsim_gym.own_node.backtest_text import conclusions, open_questions, policy
 from lnsim_gym.own_node.history import DAY_NS, Forwards, Refills
 from lnsim_gym.own_node.past import Past
 from tests.own_node.coverage import foretell, history
-
-
-def recipe_of(folder, fee_rate_ppm: int) -> str:
-    """Write the recipe of one fee rate on all channels."""
-    path = folder / f"static_{fee_rate_ppm}.toml"
-    view = '[view]\nobservation = "dict"\naction = "dict"\n'
-    path.write_text(f'policy = "static"\nfee_rate_ppm = {fee_rate_ppm}\n{view}')
-    return str(path)
+from tests.own_node.histories import more_in_the_last_week, recipe_of
 
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory):
     return history(104, recipe_of(tmp_path_factory.mktemp("recipes"), 20), weeks=3)
-
-
-def more_in_the_last_week(node, times: int):
-    """Return a node that had so many times the forwards in its last week, out of the blue."""
-    rows = node.forwards.rows()
-    late = rows[:, 0] > node.imported_ns - 7 * DAY_NS
-    copies = [tuple(map(int, row)) for row in np.concatenate([rows, *[rows[late]] * (times - 1)]).tolist()]
-    return replace(node, forwards=Forwards.of(copies))
 
 
 @pytest.mark.slow
