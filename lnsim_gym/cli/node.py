@@ -13,16 +13,16 @@ from lnsim_gym.errors import ConfigError, MissingDependency
 if TYPE_CHECKING:
     from lnsim_gym.own_node import Backtest, Books, OwnNode
 
-__all__ = ["app"]
+__all__ = ["Folder", "app", "node_commands"]
 
 app = typer.Typer()
-_node = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
-app.add_typer(_node, name="node")
+node_commands = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
+app.add_typer(node_commands, name="node")
 
 Folder = Annotated[Path, typer.Argument(help="Folder that `lnsim node import` made.", metavar="FOLDER")]
 
 
-@_node.command("import")
+@node_commands.command("import")
 def import_exports(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
     graph: Annotated[Path | None, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")] = None,
@@ -89,7 +89,7 @@ def _print_import(node: OwnNode, out: Path) -> None:
     console.print(f"books: lnsim node report {out}")
 
 
-@_node.command("report")
+@node_commands.command("report")
 def report(
     folder: Folder,
     days: Annotated[float, typer.Option("--days", help="How many days before the import to book.")] = 30.0,
@@ -100,12 +100,18 @@ def report(
     import msgspec
 
     from lnsim_gym.own_node import book, load_node
+    from lnsim_gym.own_node.record import read_record
+    from lnsim_gym.own_node.scores import score
 
     books = book(load_node(folder), days)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(books)).decode())
     else:
         _print_books(books)
+        for kind, one in score(read_record(folder)).items():
+            typer.echo(
+                f"{one.inside_90:.0%} of {one.forecasts} forecasts of {kind} held, of those meant to hold in 90 %."
+            )
     if html is not None:
         _write_page(books, html)
         typer.echo(f"written to {html}", err=json)
@@ -144,7 +150,7 @@ _POLICIES = ("noop", "charge_lnd", "feelancer", "lndg_fees", "operator_lndg", "l
 """Policies that are tested unless others are named."""
 
 
-@_node.command("backtest")
+@node_commands.command("backtest")
 def backtest(
     folder: Folder,
     policy: Annotated[

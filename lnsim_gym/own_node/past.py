@@ -101,7 +101,7 @@ class Past:
     def end_ns(self) -> int:
         """When the history ends, in ns since 1970."""
         last = [int(events.time_ns[-1]) for events in (self.node.forwards, self.node.refills) if len(events)]
-        return max(self.node.imported_ns, *last)
+        return max([self.node.imported_ns, *last])
 
     @cached_property
     def forwards(self) -> Forwards:

@@ -155,7 +155,8 @@ class NodeClient:
             raise BackendLost(
                 f"expected {called} to answer, got {details}: the node is gone; reset the network"
             ) from None
-        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or "macaroon" in details:
+        denied = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+        if code in denied or "macaroon" in details or details == "permission denied":
             raise RpcRefused(
                 f"{called} refused the credentials ({details}): check its macaroon file", details
             ) from None
