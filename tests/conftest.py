@@ -27,7 +27,7 @@ hypothesis.settings.register_profile("lnsim", deadline=None)  # a busy machine t
 hypothesis.settings.load_profile("lnsim")
 
 
-REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|real_nodes|real_lnd")
+REAL_NODES = re.compile(r"_live\.py|/lnd/(?!test_lying)|/parity/|real_nodes|real_lnd")
 """Names of tests of real nodes, which look at what is left on the machine: another network would disturb them."""
 
 
