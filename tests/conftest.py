@@ -28,7 +28,7 @@ hypothesis.settings.load_profile("lnsim")
 
 
 REAL_NODES = re.compile(r"_live\.py|/lnd/(?!test_lying)|/parity/|real_nodes|real_lnd")
-"""Names of tests of real nodes, which wait for these most of their time."""
+"""Names of tests of real nodes, which wait for these half of their time: three processes may have some of them."""
 WHOLE_MACHINE = re.compile(r"docker|compose|test_network_live|test_readme|torture")
 """Those among them that look at all that Docker has, or take the network called default: one after the other."""
 LONGEST = re.compile(
@@ -61,14 +61,16 @@ def scope_of(nodeid: str) -> str:
     """Name what a test shares a process with: its module, or other tests of real nodes."""
     if not REAL_NODES.search(nodeid):
         return nodeid.split("::", 1)[0]
-    return "the whole machine" if WHOLE_MACHINE.search(nodeid) else "real nodes"
+    if WHOLE_MACHINE.search(nodeid):
+        return "the whole machine"
+    return "real nodes" if "/lnd/" in nodeid else "real nodes and the simulator"
 
 
 def urgency(nodeid: str) -> int:
     """Return which tests begin, where several processes share them: a low number is early."""
     if REAL_NODES.search(nodeid):
-        return 0 if WHOLE_MACHINE.search(nodeid) else 1
-    return 2 if LONGEST.search(nodeid) else 3
+        return 0
+    return 1 if LONGEST.search(nodeid) else 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
