@@ -27,8 +27,14 @@ hypothesis.settings.register_profile("lnsim", deadline=None)  # a busy machine t
 hypothesis.settings.load_profile("lnsim")
 
 
-REAL_NODES = re.compile(r"_live\.py|/lnd/|/parity/|real_nodes|real_lnd")
-"""Names of tests of real nodes, which look at what is left on the machine: another network would disturb them."""
+REAL_NODES = re.compile(r"_live\.py|/lnd/(?!test_lying)|/parity/|real_nodes|real_lnd")
+"""Names of tests of real nodes, which wait for these half of their time: three processes may have some of them."""
+WHOLE_MACHINE = re.compile(r"docker|compose|test_network_live|test_readme|torture")
+"""Those among them that look at all that Docker has, or take the network called default: one after the other."""
+LONGEST = re.compile(
+    r"test_crowd|test_notebooks|test_readme|test_readers|test_memory|test_browser|test_wheel|test_other_tasks|test_task\."
+)
+"""Modules that take minutes; when they come last, one process works and the others wait."""
 
 
 HEAVY = re.compile(r"max_parts'?[:=] ?(?!1\b)\d|'found'|'operator'|LightningOperator")
@@ -40,14 +46,31 @@ READABLE = 80
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Let several processes share the tests: a module stays in one of them, and so do all tests of real nodes."""
+    """Let several processes share the tests: a module stays in one of them, and so do tests of real nodes."""
     from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415
 
     class Modules(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return "real nodes" if REAL_NODES.search(nodeid) else nodeid.split("::", 1)[0]
+            return scope_of(nodeid)
 
+    config.option.loadscopereorder = False  # modules of many tests are not those that take long
     return Modules(config, log)
+
+
+def scope_of(nodeid: str) -> str:
+    """Name what a test shares a process with: its module, or other tests of real nodes."""
+    if not REAL_NODES.search(nodeid):
+        return nodeid.split("::", 1)[0]
+    if WHOLE_MACHINE.search(nodeid):
+        return "the whole machine"
+    return "real nodes" if "/lnd/" in nodeid else "real nodes and the simulator"
+
+
+def urgency(nodeid: str) -> int:
+    """Return which tests begin, where several processes share them: a low number is early."""
+    if REAL_NODES.search(nodeid):
+        return 0
+    return 1 if LONGEST.search(nodeid) else 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,7 +87,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if isinstance(item, pytest.Function) and hasattr(item, "callspec") and HEAVY.search(repr(item.callspec.params)):
             item.add_marker(pytest.mark.slow)
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: REAL_NODES.search(item.nodeid) is None)
+        items.sort(key=lambda item: urgency(item.nodeid))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -17,7 +17,10 @@ import pytest
 import lnsim_gym
 from tests.blocks import ALL, CHECKOUT, README, blocks_of, marked
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
+from tests.own_node.coverage import history
+from tests.own_node.exports import core_graph, peer_channel
 from tests.own_node.exports import write as write_exports
+from tests.own_node.histories import recipe_of, write_folder
 from tests.waiting import wait_until
 
 SET_UP = "set up"
@@ -33,9 +36,11 @@ ELSEWHERE = {
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
     "parity",  # a small piece is run by the tests of the comparison with real nodes
-    *("own node exports", "own node"),  # run below, one after the other
+    *("own node exports", "own node", "own node backtest"),  # run below, one after the other
+    *("own node of core lightning", "own node advice"),  # run below
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
+CODE = CHECKOUT / "lnsim_gym" / "compiled" / "machine_code"
 PORT = "6789"
 REAL_NODES = re.compile(r"--backend lnd|lnsim up")
 
@@ -108,18 +113,58 @@ def test_nothing_is_printed_that_no_test_runs():
     assert [block.id for block in ALL if block.language not in known and block.mark not in ELSEWHERE] == []
 
 
+def put_program(folder, name, answers):
+    """Put a command line of a node into a folder, which prints a file for each command."""
+    cases = "".join(f"{command}) cat '{file}';;" for command, file in answers.items())
+    (folder / name).write_text(f"#!/bin/sh\ncase $1 in {cases} *) exit 1;; esac\n")
+    (folder / name).chmod(0o755)
+
+
 def test_a_node_of_ones_own_is_exported_imported_and_booked(tmp_path):
     told = {"describegraph": "graph", "listchannels": "channels", "fwdinghistory": "history"}
     told |= {"listpayments": "payments", "listchaintxns": "chain"}
     (tmp_path / "told").mkdir()
     files = write_exports(tmp_path / "told")
-    cases = "".join(f"{command}) cat '{files[name]}';;" for command, name in told.items())
-    (tmp_path / "lncli").write_text(f"#!/bin/sh\ncase $1 in {cases} *) exit 1;; esac\n")
-    (tmp_path / "lncli").chmod(0o755)
+    put_program(tmp_path, "lncli", {command: files[name] for command, name in told.items()})
     run(["bash", "-euc", marked("own node exports").code], tmp_path)
     out = run(["bash", "-euc", marked("own node").code], tmp_path)
     assert "2 channels, 5 forwards, 1 refills, in mynode" in out
     assert "<svg" in (tmp_path / "books.html").read_text()
+
+
+def test_a_node_of_core_lightning_is_exported_and_imported(tmp_path):
+    (tmp_path / "told").mkdir()
+    channels, nodes = core_graph().splitlines()
+    own = [peer_channel("bert", "700000x0x0", 100_000_000), peer_channel("cleo", "700001x0x0", 700_000_000)]
+    event = {"in_channel": "700001x0x0", "out_channel": "700000x0x0", "in_msat": 5001, "out_msat": 5000}
+    event |= {"received_time": 1.6e9, "status": "settled"}
+    told = {"listchannels": channels, "listnodes": nodes}
+    told |= {"listpeerchannels": json.dumps({"channels": own}), "listforwards": json.dumps({"forwards": [event]})}
+    for name, text in told.items():
+        (tmp_path / "told" / name).write_text(text)
+    put_program(tmp_path, "lightning-cli", {name: tmp_path / "told" / name for name in told})
+    run(["bash", "-euc", marked("own node of core lightning").code], tmp_path)
+    out = run(["bash", "-euc", "lnsim node import graph.json channels.json history.json --out mynode"], tmp_path)
+    assert "anna: 2 channels, 1 forwards" in out
+
+
+@pytest.mark.slow
+def test_a_node_of_ones_own_is_advised(tmp_path):
+    from tests.own_node.folders import put_history  # noqa: PLC0415 - prepares the compiler
+
+    put_history(tmp_path / "mynode", days=30)
+    out = run(["bash", "-euc", marked("own node advice").code], tmp_path)
+    assert "peers to leave alone (12 draws of what is not known, 7 days)" in " ".join(out.split())
+    assert json.loads((tmp_path / "advice.json").read_text())["agent"] == "charge_lnd"
+    assert (tmp_path / "scores.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.slow
+def test_a_node_of_ones_own_is_tested_backwards(tmp_path):
+    known = history(104, recipe_of(tmp_path, 20), weeks=3)
+    write_folder(known, tmp_path / "mynode")
+    command = marked("own node backtest").code.replace("--weeks 4", "--weeks 1 --draws 12")
+    assert "the simulation reproduces it" in " ".join(run(["bash", "-euc", command], tmp_path).split())
 
 
 def play_stream(server, client, folder):
@@ -179,7 +224,9 @@ def test_the_lines_for_the_impatient_are_the_commands_below():
 @pytest.mark.slow
 def test_the_quick_start_installs_and_plays(tmp_path):
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
+    # Machine code, where the checkout has some, comes along: that it is made from nothing is seen by the set-up.
+    machine_code = [str(path.relative_to(CHECKOUT)) for path in CODE.rglob("*") if path.is_file()]
+    for name in filter(None, [*listed.split("\0"), *machine_code]):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(CHECKOUT / name, tmp_path / name)
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}

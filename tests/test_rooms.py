@@ -35,6 +35,7 @@ ROOMS = """
 """Rooms from top to bottom. A room imports rooms of lower lines, and of its own line as long as none comes back."""
 
 LIVE_ROOMS = """
+    snapshots
     named passthrough
     backend
     settings

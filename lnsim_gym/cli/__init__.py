@@ -73,6 +73,11 @@ def main() -> None:
     except LnsimError as problem:
         typer.echo(f"error: {problem}", err=True)
         sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)
+    except MemoryError:
+        typer.echo(
+            "error: there is not enough memory: ask for less at once, or free some; what was written is whole", err=True
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

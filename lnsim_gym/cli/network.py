@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lnsim_gym.cli.options import Json, LauncherChoice
+from lnsim_gym.errors import ConfigError
 
 if TYPE_CHECKING:
     from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
@@ -34,6 +35,9 @@ def up(
     launcher: Annotated[
         LauncherChoice, typer.Option("--launcher", "-l", help="auto: Docker if it is ready, else processes.")
     ] = LauncherChoice.auto,
+    snapshot: Annotated[
+        str | None, typer.Option("--from", help="Snapshot that the new network is to be as; see `lnsim snapshot`.")
+    ] = None,
 ) -> None:
     """Bring a network of real lnd nodes up, and leave it running.
 
@@ -47,11 +51,27 @@ def up(
     from lnsim_gym.cli.display import spinner
     from lnsim_gym.network.load import load_topology
 
+    if snapshot is not None:
+        from lnsim_gym.backends.lnd.snapshots import up_from
+
+        if topology is not None or launcher is LauncherChoice.docker:
+            raise ConfigError(
+                "expected --from alone, got --topology or --launcher docker, too: a snapshot says what its network is, "
+                "and is run as processes"
+            )
+        with spinner(f"bringing the network {name} up from the snapshot {snapshot}"):
+            _tell_up(name, up_from(snapshot, name, LndSettings()))
+        return
     wanted = None if topology is None else load_topology(topology)
     if wanted is None and find_named(name) is None:
         wanted = load_topology("default")
     with spinner(f"bringing the network {name} up"):
         record = named.up(name, wanted, launcher.value, LndSettings())
+    _tell_up(name, record)
+
+
+def _tell_up(name: str, record: NetworkRecord) -> None:
+    """Say what is up."""
     count = len(record.topology["channels"])
     typer.echo(f"{name}: {len(record.nodes)} nodes and {count} channels are up ({record.launcher}), in {record.folder}")
 

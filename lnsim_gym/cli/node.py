@@ -1,4 +1,4 @@
-"""Commands for a node of one's own: import what it exports, and book what it earned and paid."""
+"""Commands for a node of one's own: import what it exports, book what it earned and paid, test policies on it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lnsim_gym.cli.options import Json
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
-    from lnsim_gym.own_node import Books, OwnNode
+    from lnsim_gym.own_node import Backtest, Books, OwnNode
 
-__all__ = ["app"]
+__all__ = ["Folder", "app", "node_commands"]
 
 app = typer.Typer()
-_node = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
-app.add_typer(_node, name="node")
+node_commands = typer.Typer(help="A node of your own: import its exports, see its books.", no_args_is_help=True)
+app.add_typer(node_commands, name="node")
 
 Folder = Annotated[Path, typer.Argument(help="Folder that `lnsim node import` made.", metavar="FOLDER")]
 
 
-@_node.command("import")
+@node_commands.command("import")
 def import_exports(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, which only you can read.")],
     graph: Annotated[Path | None, typer.Argument(help="`lncli describegraph`.", metavar="GRAPH")] = None,
@@ -89,7 +89,7 @@ def _print_import(node: OwnNode, out: Path) -> None:
     console.print(f"books: lnsim node report {out}")
 
 
-@_node.command("report")
+@node_commands.command("report")
 def report(
     folder: Folder,
     days: Annotated[float, typer.Option("--days", help="How many days before the import to book.")] = 30.0,
@@ -100,12 +100,18 @@ def report(
     import msgspec
 
     from lnsim_gym.own_node import book, load_node
+    from lnsim_gym.own_node.record import read_record
+    from lnsim_gym.own_node.scores import score
 
     books = book(load_node(folder), days)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(books)).decode())
     else:
         _print_books(books)
+        for kind, one in score(read_record(folder)).items():
+            typer.echo(
+                f"{one.inside_90:.0%} of {one.forecasts} forecasts of {kind} held, of those meant to hold in 90 %."
+            )
     if html is not None:
         _write_page(books, html)
         typer.echo(f"written to {html}", err=json)
@@ -138,3 +144,80 @@ def _write_page(books: Books, path: Path) -> None:
     except ImportError:
         raise MissingDependency('pictures need matplotlib: pip install "lnsim_gym[render]"') from None
     write_private(path, make_page(books).encode())
+
+
+_POLICIES = ("noop", "charge_lnd", "feelancer", "lndg_fees", "operator_lndg", "ln_operator", "feeadjuster", "swap_out")
+"""Policies that are tested unless others are named."""
+
+
+@node_commands.command("backtest")
+def backtest(
+    folder: Folder,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", "-p", help="Name of an agent, or a recipe file; as often as wanted."),
+    ] = None,
+    weeks: Annotated[int, typer.Option("--weeks", min=1, help="How many weeks before the import to play.")] = 4,
+    half_life: Annotated[float, typer.Option("--half-life", help="Days after which a forward counts half.")] = 14.0,
+    draws: Annotated[int, typer.Option("--draws", min=10, help="Draws of what the history leaves open.")] = 40,
+    nodes: Annotated[int, typer.Option("--nodes", min=2, help="Nodes of the network to keep, the largest.")] = 1_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all draws.")] = 0,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads that share simulated networks.")] = 2,
+    json: Json = False,
+) -> None:
+    """Foretell the last weeks from those before, and play policies in them; nothing is sent.
+
+    First the node's own policy, as far as its history tells it. Where the simulation does not reproduce what it
+    earned, nothing is ranked, and the command exits with 1. Then every other policy on the same draws of what the
+    history leaves open: net a day, its interval, and by how much it is ahead of the own policy.
+    """
+    import msgspec
+
+    from lnsim_gym.cli.display import progress_bar
+    from lnsim_gym.network.load import load_topology
+    from lnsim_gym.own_node import backtest_node, load_node
+    from lnsim_gym.own_node.folder import NETWORK
+
+    node, topology = load_node(folder), load_topology(str(folder.expanduser() / NETWORK))
+    with progress_bar() as tell:
+        found = backtest_node(
+            node,
+            topology,
+            policy or _POLICIES,
+            weeks=weeks,
+            half_life_days=half_life,
+            draws=draws,
+            nodes=nodes,
+            seed=seed,
+            threads=threads,
+            tell=tell,
+        )
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        _print_backtest(found)
+    if not found.is_reproduced:
+        raise typer.Exit(1)
+
+
+def _print_backtest(found: Backtest) -> None:
+    """Print a backtest: the verdict, weeks, policies, and what it cannot tell."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    from lnsim_gym.cli.display import make_console
+    from lnsim_gym.own_node import backtest_text as text
+
+    console = make_console()
+    console.print(text.verdict(found))
+    tables = [(text.WEEK_COLUMNS, text.week_rows(found))]
+    if found.is_reproduced:
+        tables.append((text.POLICY_COLUMNS, text.policy_rows(found)))
+    for columns, rows in tables:
+        heads = (Column(name, justify="right" if place else "left") for place, name in enumerate(columns))
+        table = Table(*heads, box=SIMPLE_HEAD)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in (*text.conclusions(found), *text.open_questions(found)):
+        console.print(line)

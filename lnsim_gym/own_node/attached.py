@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import run
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.own_node.folder import OwnNode, import_node
 from lnsim_gym.paths import write_private
 
@@ -27,6 +28,10 @@ EXPORTS: Final = ("graph", "channels", "history", "payments", "chain")
 """What is exported, each into a file of its name: as ``lncli`` prints ``describegraph``, ``listchannels``,
 ``fwdinghistory``, ``listpayments`` and ``listchaintxns``, as far as this package reads them."""
 _DEADLINE_S: Final = 120.0
+_TOTAL_S: Final = 3600.0
+"""Longest time that all pages of a history may take."""
+_MOST_BYTES: Final = 2**30
+"""Most that they may hold: some ten million forwards or a million payments."""
 _FORWARDS: Final = 50_000
 """Most forwards that LND gives at once."""
 _PAYMENTS: Final = 5_000
@@ -100,13 +105,31 @@ async def _export(client: NodeClient, folder: Path) -> dict[str, Path]:
         _write(paths["graph"], [graph])
         channels = await client.call(rpc.LIST_CHANNELS)
         _write(paths["channels"], [channels])
-        _write(paths["history"], [page async for page in _history(client)])
-        _write(paths["payments"], [page async for page in _payments(client)])
+        _write(paths["history"], [page async for page in _bounded(_history(client), client)])
+        _write(paths["payments"], [page async for page in _bounded(_payments(client), client)])
         transactions = await client.call(rpc.GET_TRANSACTIONS)
         _write(paths["chain"], [transactions])
     finally:
         await client.close()
     return paths
+
+
+async def _bounded(pages: AsyncIterator[Message], client: NodeClient) -> AsyncIterator[Message]:
+    """Yield pages.
+
+    Raises:
+        BackendError: They have no end.
+    """
+    deadline = time.monotonic() + _TOTAL_S
+    told_bytes = 0
+    async for page in pages:
+        told_bytes += page.ByteSize()
+        if told_bytes > _MOST_BYTES or time.monotonic() > deadline:
+            raise BackendError(
+                f"expected {client.name} to tell of its history in {_TOTAL_S / 60:g} minutes and {_MOST_BYTES >> 20:,} "
+                f"MiB at most, it goes on after {told_bytes >> 20:,} MiB: import what `lncli` exports of a shorter time"
+            )
+        yield page
 
 
 async def _history(client: NodeClient) -> AsyncIterator[Message]:

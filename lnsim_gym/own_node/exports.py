@@ -1,65 +1,42 @@
 """The files that programs of a node write, read: what fits is taken, what does not is counted by its cause.
 
-LND's ``lncli listchannels``, ``fwdinghistory``, ``listpayments`` and ``listchaintxns``; Core Lightning's
-``listforwards``; CSV of forwards; the databases of LNDg, ln-operator and circuitbreaker, which hold the failed
-forwards that LND itself forgets.
+LND's ``lncli listchannels`` and ``fwdinghistory``; Core Lightning's ``listpeerchannels`` and ``listforwards``. What a
+node spent is read in ``spending``, what is no JSON of a node in ``tables``.
 """
 
 from __future__ import annotations
 
-import csv
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from lnsim_gym.errors import ConfigError, TopologyError
-from lnsim_gym.network.importers.channels import channel_number
+from lnsim_gym.network.importers.core_lightning import PeerChannel, is_peer_channels
 from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of, parse_json
 from lnsim_gym.network.importers.reading import as_utf8, unpacked
-from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.history import SECOND_NS, Failures, Forwards, as_chan_id
+from lnsim_gym.own_node.tables import csv_rows, is_csv, is_database, stored_failures
 
 __all__ = [
+    "ALL_MSAT",
     "Channel",
-    "read_chain_fees",
+    "counting",
+    "entries_in",
+    "implementation_of",
     "read_channels",
     "read_documents",
     "read_failures",
     "read_history",
-    "read_refills",
 ]
 
-_NUMBERS: Final = 2**64
-"""Short channel ids are below; those of aliases begin beyond half of it."""
-_ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
+ALL_MSAT: Final = 21_000_000 * 10**8 * 1000
 """All bitcoin that will ever be."""
+_OWN_CHANNELS: Final = "lncli listchannels or lightning-cli listpeerchannels"
 _TEMPORARY_CHANNEL_FAILURE: Final = 0x1007
 """BOLT 4's code of the same, as Core Lightning tells it."""
-_SQLITE: Final = b"SQLite format 3\x00"
-_DATABASES: Final = {
-    # LNDg keeps LND's numbers, 6 for a balance that was too small, and amounts in sat.
-    "gui_failedhtlcs": "SELECT timestamp, chan_id_in, chan_id_out, 1000 * amount, failure_detail IS 6 FROM {}",
-    # ln-operator keeps failures of payments of the node's own, too.
-    "forward_fail_log": "SELECT coalesce(nullif(ts_ns, ''), 1000000000 * ts), chan_in, chan_out, amount_msat, "
-    "failure_detail IS 'INSUFFICIENT_BALANCE' FROM {} WHERE coalesce(event_type, '') IN ('', 'FORWARD')",
-    # circuitbreaker keeps no cause.
-    "forwarding_history": "SELECT resolved_time, incoming_channel, outgoing_channel, outgoing_amt_msat, 0 FROM {} "
-    "WHERE NOT settled",
-}
-"""By table, how failed forwards are read: time, both channels, msat, and whether the own balance was too small."""
-_CSV_COLUMNS: Final = (
-    ("timestamp_ns", "resolve_time_ns", "resolved_time"),
-    ("chan_id_in", "incoming_channel"),
-    ("chan_id_out", "outgoing_channel"),
-    ("amt_in_msat", "incoming_amt_msat"),
-    ("amt_out_msat", "outgoing_amt_msat"),
-)
-"""Names of the columns of ``Forwards`` in CSV: of an export of LND's history, and of circuitbreaker's table."""
 
 
 class Channel(msgspec.Struct):
@@ -82,15 +59,31 @@ class Channel(msgspec.Struct):
     """Seconds that the channel has been known to the node since this started."""
     alias_scids: list[str | int] = []
 
+    @classmethod
+    def of_core_lightning(cls, channel: PeerChannel) -> Channel:
+        """Return a channel of Core Lightning as LND would tell it."""
+        return cls(
+            remote_pubkey=channel.peer_id,
+            capacity=channel.capacity_sat,
+            local_balance=channel.local_sat,
+            remote_balance=channel.remote_sat,
+            chan_id=channel.number or 0,
+            channel_point=channel.funding,
+            active=channel.peer_connected,
+            private=bool(channel.private),
+            initiator=channel.opener == "local",
+            commit_fee=channel.commit_fee_sat,
+        )
+
     @property
     def number(self) -> int:
         """Short channel id; 0 when it has none yet."""
-        return _number(self.scid) or _number(self.chan_id)
+        return as_chan_id(self.scid) or as_chan_id(self.chan_id)
 
     @property
     def is_possible(self) -> bool:
         """Whether its amounts can be true."""
-        return all(0 <= sat <= _ALL_MSAT // 1000 for sat in (self.capacity, self.local_balance, self.remote_balance))
+        return all(0 <= sat <= ALL_MSAT // 1000 for sat in (self.capacity, self.local_balance, self.remote_balance))
 
 
 class _Forward(msgspec.Struct):
@@ -109,8 +102,8 @@ class _Forward(msgspec.Struct):
         """Return it as a row of ``Forwards``; before lnd 0.10 amounts were in sat only."""
         return (
             self.timestamp_ns or SECOND_NS * self.timestamp,
-            _number(self.chan_id_in),
-            _number(self.chan_id_out),
+            as_chan_id(self.chan_id_in),
+            as_chan_id(self.chan_id_out),
             self.amt_in_msat or 1000 * self.amt_in,
             self.amt_out_msat or 1000 * self.amt_out,
         )
@@ -137,52 +130,7 @@ class _CoreForward(msgspec.Struct):
         """
         amounts = (int(str(amount).removesuffix("msat") or 0) for amount in (self.in_msat, self.out_msat))
         time_ns = round(SECOND_NS * (self.resolved_time or self.received_time))
-        return (time_ns, _number(self.in_channel), _number(self.out_channel), *amounts)
-
-
-class _Hop(msgspec.Struct):
-    """``lnrpc.Hop``."""
-
-    chan_id: str | int
-    pub_key: str = ""
-
-
-class _Route(msgspec.Struct):
-    """``lnrpc.Route``."""
-
-    hops: list[_Hop]
-    total_amt_msat: int = 0
-    total_fees_msat: int = 0
-
-
-class _Attempt(msgspec.Struct):
-    """``lnrpc.HTLCAttempt``."""
-
-    status: str
-    route: _Route
-    resolve_time_ns: int = 0
-    attempt_time_ns: int = 0
-
-
-class _Payment(msgspec.Struct):
-    """``lnrpc.Payment``."""
-
-    status: str = ""
-    htlcs: list[_Attempt] = []
-
-
-class _Transaction(msgspec.Struct):
-    """``lnrpc.Transaction``."""
-
-    tx_hash: str
-    total_fees: int = 0
-    time_stamp: int = 0
-
-
-def _number(text: str | int) -> int:
-    """Return a short channel id; 0 where there is none."""
-    number = channel_number(text) or 0
-    return number if 0 < number < _NUMBERS else 0
+        return (time_ns, as_chan_id(self.in_channel), as_chan_id(self.out_channel), *amounts)
 
 
 def _texts(path: Path) -> list[bytes]:
@@ -222,7 +170,7 @@ def _documents(texts: Iterable[bytes], path: Path) -> list[Document]:
     return tables
 
 
-def _entries(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
+def entries_in(path: Path, keys: Sequence[str], command: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield the lists of a file under those of the keys that it has, one of which it must have."""
     for document in read_documents(path):
         yield from _lists(document, path, keys, command)
@@ -242,7 +190,7 @@ def _lists(document: Document, path: Path, keys: Sequence[str], command: str) ->
 
 
 def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[str]) -> list[Channel]:
-    """Read ``lncli listchannels``.
+    """Read ``lncli listchannels``, or Core Lightning's ``listpeerchannels``.
 
     Args:
         documents: What ``read_documents`` returned of it.
@@ -253,10 +201,8 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
         ConfigError: It is no such file, or holds no channel.
     """
     channels: dict[int, Channel] = {}
-    odd = _counting(left_out, "channels that cannot be read")
     for document in documents:
-        ((_, entries),) = _lists(document, path, ["channels"], "lncli listchannels")
-        for channel in decode_entries(entries, Channel, "channels", odd):
+        for channel in _listed(document, path, left_out):
             number = channel.number
             if not number:
                 left_out["channels without an id"] += 1
@@ -267,8 +213,28 @@ def read_channels(documents: Iterable[Document], path: Path, left_out: Counter[s
             else:
                 channels[number] = channel
     if not channels:
-        raise ConfigError(f"{path}: expected the output of lncli listchannels with at least one channel, got none")
+        raise ConfigError(f"{path}: expected the output of {_OWN_CHANNELS} with at least one open channel, got none")
     return list(channels.values())
+
+
+def _listed(document: Document, path: Path, left_out: Counter[str]) -> Iterator[Channel]:
+    """Yield the open channels that a document lists."""
+    odd = counting(left_out, "channels that cannot be read")
+    ((key, entries),) = _lists(document, path, ["channels"], _OWN_CHANNELS)
+    if not is_peer_channels(entries):
+        yield from decode_entries(entries, Channel, key, odd)
+        return
+    for channel in decode_entries(entries, PeerChannel, key, odd):
+        if channel.is_open:
+            yield Channel.of_core_lightning(channel)
+        else:
+            left_out["channels that are not open"] += 1
+
+
+def implementation_of(documents: Iterable[Document]) -> str:
+    """Return which node listed its channels: ``"lnd"`` or ``"core_lightning"``."""
+    listed = (entries_of(document, "channels", _OWN_CHANNELS) for document in documents)
+    return "core_lightning" if any(map(is_peer_channels, listed)) else "lnd"
 
 
 def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> tuple[Forwards, Failures]:
@@ -284,17 +250,17 @@ def read_history(paths: Iterable[Path], now_ns: int, left_out: Counter[str]) -> 
     """
     settled: dict[tuple[int, ...], None] = {}
     failed: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "forwards that cannot be read")
-    odd_failed = _counting(left_out, "failed forwards that cannot be read")
+    odd = counting(left_out, "forwards that cannot be read")
+    odd_failed = counting(left_out, "failed forwards that cannot be read")
     for path in paths:
         texts = _texts(path)
-        for text in filter(_is_csv, texts):
-            for is_settled, row in _csv_rows(text, path, odd):
+        for text in filter(is_csv, texts):
+            for is_settled, row in csv_rows(text, path, odd):
                 if is_settled:
                     _take(settled, [row], now_ns, left_out)
                 else:
                     _take_failed(failed, (*row[:3], row[4], 0), now_ns, odd_failed)
-        documents = [text for text in texts if not _is_csv(text)]
+        documents = [text for text in texts if not is_csv(text)]
         for document in _documents(documents, path) if documents else ():
             for key, entries in _lists(document, path, ["forwarding_events", "forwards"], "lncli fwdinghistory"):
                 if key == "forwarding_events":
@@ -314,8 +280,8 @@ def _take_core(
 ) -> None:
     """Take what Core Lightning tells, settled forwards and failed ones."""
     settled, failed = taken
-    odd = _counting(left_out, "forwards that cannot be read")
-    odd_failed = _counting(left_out, "failed forwards that cannot be read")
+    odd = counting(left_out, "forwards that cannot be read")
+    odd_failed = counting(left_out, "failed forwards that cannot be read")
     for one in entries:
         if one.status not in ("settled", "failed", "local_failed"):
             continue
@@ -331,53 +297,13 @@ def _take_core(
         _take_failed(failed, (time_ns, chan_in, chan_out, out_msat or in_msat, int(is_dry)), now_ns, odd_failed)
 
 
-def _is_csv(text: bytes) -> bool:
-    """Whether a text is a table with a line of headings, rather than JSON."""
-    return b"," in text.partition(b"\n")[0] and not text.lstrip().startswith((b"{", b"["))
-
-
-def _csv_rows(text: bytes, path: Path, odd: Callable[[str], object]) -> Iterator[tuple[bool, tuple[int, ...]]]:
-    """Yield whether each forward was settled, and its row of ``Forwards``.
-
-    Raises:
-        ConfigError: Columns are missing, or it is not told which forwards were settled.
-    """
-    lines = csv.reader(text.decode(errors="replace").splitlines(), skipinitialspace=True)
-    headings = [heading.strip() for heading in next(lines)]
-    names = [next((name for name in known if name in headings), "") for known in _CSV_COLUMNS]
-    if not all(names):
-        lacking = " or ".join(_CSV_COLUMNS[names.index("")])
-        raise ConfigError(f"{path}: expected CSV of forwards with a column {lacking}, got {', '.join(headings)[:200]}")
-    if names[0] != "timestamp_ns" and "settled" not in headings:
-        raise ConfigError(
-            f"{path}: expected a column settled in CSV of circuitbreaker, without it nobody knows which forwards "
-            "failed: give its database with --htlcs, and lncli fwdinghistory as the history"
-        )
-    places = [headings.index(name) for name in names]
-    outcome = headings.index("settled") if "settled" in headings else None
-    try:
-        for line in lines:
-            if not line:
-                continue
-            try:
-                time_ns, chan_in, chan_out, in_msat, out_msat = (line[place].strip() for place in places)
-                is_settled = outcome is None or line[outcome].strip().lower() in ("1", "true")
-                row = (int(time_ns), _number(chan_in), _number(chan_out), int(in_msat), int(out_msat))
-            except (ValueError, IndexError):
-                odd("")
-                continue
-            yield is_settled, row
-    except csv.Error as problem:
-        raise ConfigError(f"{path} is no whole CSV ({problem}): export it again") from None
-
-
 def _take(
     taken: dict[tuple[int, ...], None], rows: Iterable[tuple[int, ...]], now_ns: int, left_out: Counter[str]
 ) -> None:
     """Take the forwards that can be true, each once."""
     for row in rows:
         time_ns, chan_in, chan_out, in_msat, out_msat = row
-        if not (chan_in and chan_out and 0 < out_msat <= in_msat <= _ALL_MSAT):
+        if not (chan_in and chan_out and 0 < out_msat <= in_msat <= ALL_MSAT):
             left_out["forwards without channels or amounts"] += 1
         elif not 0 < time_ns <= now_ns:
             left_out["forwards of a time that has not come"] += 1
@@ -392,65 +318,10 @@ def _take_failed(
 ) -> None:
     """Take a failed forward when it can be true."""
     time_ns, _, _, amount_msat, _ = row
-    if 0 < time_ns <= now_ns and 0 <= amount_msat <= _ALL_MSAT:
+    if 0 < time_ns <= now_ns and 0 <= amount_msat <= ALL_MSAT:
         taken[row] = None
     else:
         odd("")
-
-
-def read_refills(paths: Iterable[Path], own_key: str, now_ns: int, left_out: Counter[str]) -> Refills:
-    """Read the payments of a node to itself out of ``lncli listpayments``; each part of a payment counts on its own.
-
-    Args:
-        paths: The files.
-        own_key: Public key of the node.
-        now_ns: Time beyond which no event is believed.
-        left_out: Counts what is not taken, by cause.
-
-    Raises:
-        ConfigError: A file is no such file.
-    """
-    rows: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "payments that cannot be read")
-    for path in paths:
-        for key, entries in _entries(path, ["payments"], "lncli listpayments"):
-            for payment in decode_entries(entries, _Payment, key, odd):
-                for attempt in payment.htlcs:
-                    hops = attempt.route.hops
-                    if attempt.status != "SUCCEEDED" or len(hops) < 2 or hops[-1].pub_key != own_key:
-                        continue
-                    route = attempt.route
-                    ends = (_number(hops[0].chan_id), _number(hops[-1].chan_id))
-                    time_ns = attempt.resolve_time_ns or attempt.attempt_time_ns
-                    if not (all(ends) and 0 <= route.total_fees_msat < route.total_amt_msat <= _ALL_MSAT):
-                        left_out["refills without channels or amounts"] += 1
-                    elif not 0 < time_ns <= now_ns:
-                        left_out["refills of a time that has not come"] += 1
-                    else:
-                        amount_msat = route.total_amt_msat - route.total_fees_msat
-                        rows[time_ns, *ends, amount_msat, route.total_fees_msat] = None
-    return Refills.of(list(rows))
-
-
-def read_chain_fees(paths: Iterable[Path], left_out: Counter[str]) -> dict[str, tuple[int, int]]:
-    """Read what the wallet paid for transactions out of ``lncli listchaintxns``.
-
-    Returns:
-        By transaction id, its time in ns and its fee in sat.
-
-    Raises:
-        ConfigError: A file is no such file.
-    """
-    odd = _counting(left_out, "transactions that cannot be read")
-    fees: dict[str, tuple[int, int]] = {}
-    for path in paths:
-        for key, entries in _entries(path, ["transactions"], "lncli listchaintxns"):
-            for one in decode_entries(entries, _Transaction, key, odd):
-                if one.total_fees > _ALL_MSAT // 1000:
-                    left_out["transactions whose fees cannot be true"] += 1
-                elif one.total_fees > 0:
-                    fees[one.tx_hash] = (SECOND_NS * one.time_stamp, one.total_fees)
-    return fees
 
 
 def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
@@ -459,53 +330,16 @@ def read_failures(path: Path, now_ns: int, left_out: Counter[str]) -> Failures:
     Raises:
         ConfigError: It is none of them.
     """
-    place = path.expanduser()
-    try:
-        with place.open("rb") as file:
-            is_database = file.read(len(_SQLITE)) == _SQLITE
-    except OSError as problem:
-        raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
-    if not is_database:
+    if not is_database(path):
         return read_history([path], now_ns, left_out)[1]
     rows: dict[tuple[int, ...], None] = {}
-    odd = _counting(left_out, "failed forwards that cannot be read")
-    for when, chan_in, chan_out, amount_msat, is_dry in _stored_failures(place):
-        try:
-            row = (_time_ns(when), _number(str(chan_in)), _number(str(chan_out)), int(amount_msat), int(is_dry))
-        except (ValueError, TypeError, OverflowError):
-            odd("")
-            continue
+    odd = counting(left_out, "failed forwards that cannot be read")
+    for row in stored_failures(path, odd):
         _take_failed(rows, row, now_ns, odd)
     return Failures.of(list(rows))
 
 
-def _stored_failures(path: Path) -> list[tuple[Any, ...]]:
-    """Return the failed forwards that a database holds; see ``_DATABASES``."""
-    expected = "LNDg's database, ln-operator's or circuitbreaker's"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            for table, query in _DATABASES.items():
-                if table in tables:
-                    return database.execute(query.format(table)).fetchall()
-    except sqlite3.Error as problem:
-        raise ConfigError(f"{path}: expected {expected}, whole: {problem}") from None
-    raise ConfigError(f"{path}: expected {expected}, with a table {', '.join(_DATABASES)}; it has none of them")
-
-
-def _time_ns(when: object) -> int:
-    """Return a time that a database holds, in nanoseconds, or as text of ISO 8601 in UTC.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    text = str(when)
-    if text.isdecimal():
-        return int(text)
-    return round(SECOND_NS * datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
-
-
-def _counting(left_out: Counter[str], cause: str) -> Any:
+def counting(left_out: Counter[str], cause: str) -> Any:
     """Return what counts entries that cannot be read."""
 
     def count(_: str) -> None:

@@ -25,19 +25,21 @@ from lnsim_gym.network.load import read_network
 from lnsim_gym.network.topology import unconnected_is_fine
 from lnsim_gym.own_node.exports import (
     Channel,
-    read_chain_fees,
+    implementation_of,
     read_channels,
     read_documents,
     read_failures,
     read_history,
-    read_refills,
 )
 from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.spending import read_chain_fees, read_refills
 
-__all__ = ["NETWORK", "OwnNode", "import_node", "load_node"]
+__all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_node"]
 
 NETWORK: Final = "network.json"
 """File with the network, which environments take as their topology."""
+KEPT: Final = ("record.jsonl",)
+"""Files of a node's folder that outlive a further import."""
 _NODE: Final = "node.json"
 _HISTORY: Final = "history.npz"
 _DAMAGED: Final = (ValueError, KeyError, TypeError, EOFError, OverflowError, zipfile.BadZipFile, zlib.error)
@@ -54,6 +56,7 @@ class _Stored(msgspec.Struct, kw_only=True):
     chain_fees: dict[str, tuple[int, int]]
     told: tuple[str, ...]
     left_out: dict[str, int]
+    implementation: str = "lnd"
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class OwnNode:
     """Kinds of exports that were given besides the graph and the channels; what is not among them is unknown, not 0."""
     left_out: dict[str, int]
     """How much of the exports was not taken, by cause."""
+    implementation: str = "lnd"
+    """What the node runs: ``"lnd"`` or ``"core_lightning"``."""
 
 
 def import_node(
@@ -93,8 +98,8 @@ def import_node(
     """Read a node's exports and keep them in a folder of their own.
 
     Args:
-        graph: ``lncli describegraph``.
-        channels: ``lncli listchannels`` of the node.
+        graph: ``lncli describegraph``, or Core Lightning's ``listchannels`` and ``listnodes``, one after the other.
+        channels: ``lncli listchannels`` of the node, or Core Lightning's ``listpeerchannels``.
         history: ``lncli fwdinghistory``, or another that ``read_history`` knows, in as many files as it took.
         out: Folder to make, for its owner only; one of the same node is replaced.
         payments: ``lncli listpayments``, for refills.
@@ -127,7 +132,7 @@ def import_node(
         name=own,
         public_key=key,
         imported_ns=now_ns,
-        channels=tuple(held),
+        channels=_with_aliases(held, topology),
         forwards=forwards,
         failures=failed,
         refills=read_refills(payments, key, latest_ns, left_out),
@@ -138,6 +143,7 @@ def import_node(
             if given
         ),
         left_out=dict(left_out),
+        implementation=implementation_of(listed),
     )
     _write(node, topology, out)
     return node
@@ -166,6 +172,14 @@ def _own_node(topology: Topology, held: Sequence[Channel], graph: Path, channels
     return next(iter(found))
 
 
+def _with_aliases(held: Sequence[Channel], topology: Topology) -> tuple[Channel, ...]:
+    """Return channels with the aliases that the graph knows where they have none."""
+    aliases = dict(zip(topology.public_keys, topology.aliases or topology.nodes, strict=True))
+    return tuple(
+        msgspec.structs.replace(one, peer_alias=one.peer_alias or aliases.get(one.remote_pubkey, "")) for one in held
+    )
+
+
 def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[Path]) -> None:
     """Refuse the history of another node."""
     numbers = np.array([channel.number for channel in held], np.uint64)
@@ -188,6 +202,8 @@ def _write(node: OwnNode, topology: Topology, out: Path) -> None:
             (fresh / _NODE).write_bytes(msgspec.json.encode(stored))
             history = {kind: getattr(node, kind).rows() for kind in ("forwards", "failures", "refills")}
             np.savez_compressed(fresh / _HISTORY, **history)
+            for kept in filter(Path.is_file, (out / name for name in KEPT)):
+                shutil.copyfile(kept, fresh / kept.name)
             for path in fresh.iterdir():
                 path.chmod(0o600)
             _put(fresh, out)

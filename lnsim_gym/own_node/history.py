@@ -8,11 +8,20 @@ from typing import Final, Self
 import numpy as np
 
 from lnsim_gym.arrays import Bool, UInt64
+from lnsim_gym.network.importers.channels import channel_number
 
-__all__ = ["DAY_NS", "SECOND_NS", "Failures", "Forwards", "Refills"]
+__all__ = ["DAY_NS", "SECOND_NS", "Failures", "Forwards", "Refills", "as_chan_id"]
 
 SECOND_NS: Final = 1_000_000_000
 DAY_NS: Final = 86_400 * SECOND_NS
+_CHAN_IDS: Final = 2**64
+"""Short channel ids are below; those of aliases begin beyond half of it."""
+
+
+def as_chan_id(text: str | int) -> int:
+    """Return a short channel id, of a number or as in ``"700000x1x0"``; 0 where there is none."""
+    number = channel_number(text) or 0
+    return number if 0 < number < _CHAN_IDS else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from lnsim_gym.traffic.kernels import TABLE_CELLS
 from lnsim_gym.traffic.models import Demand, MarketTraffic
 from lnsim_gym.traffic.normal import normal_table
 
-__all__ = ["Flows", "compile_market", "draw_flow_pairs", "way_out"]
+__all__ = ["Costs", "Flows", "HopCosts", "compile_market", "costs_msat", "draw_flow_pairs", "hop_costs_msat", "way_out"]
 
 RISK_PER_BLOCK: Final = 15e-9
 """LND's ``DefaultRiskFactorBillionths``."""
@@ -51,6 +51,20 @@ class Flows(NamedTuple):
     weight: Float64  # (flows,) share of all payments while all are active
     fee_limit_ppm: Int64  # (flows,) what they pay in fees at most, in millionths of the amount
     kind: Int64  # (flows,) place among ``_kinds``
+
+
+class HopCosts(NamedTuple):
+    """What it costs to send an amount over one channel, in msat, infinite where it does not fit."""
+
+    onward: Float64  # (directions,) where a node passes it on
+    first: Float64  # (directions,) where a sender sends it
+
+
+class Costs(NamedTuple):
+    """What the cheapest routes to some nodes cost, in msat, infinite where nothing leads."""
+
+    sent: Float64  # (destinations, nodes) from a sender
+    onward: Float64  # (destinations, nodes) from a node that passes it on, its own fee included
 
 
 def compile_market(
@@ -136,7 +150,7 @@ def draw_flow_pairs(model: MarketTraffic, payment: PaymentOptions, topology: Top
 
 
 def way_out(model: MarketTraffic, payment: PaymentOptions, topology: Topology, own: int, flows: Flows) -> Int64:
-    """Return the direction by which each pair's payments would leave a node that charges as much for each, (flows,).
+    """Return the direction by which payments of each pair would leave a node that charges as much for each, (flows,).
 
     Args:
         model: Settings.
@@ -145,16 +159,17 @@ def way_out(model: MarketTraffic, payment: PaymentOptions, topology: Topology, o
         own: The node.
         flows: The pairs.
     """
-    out = np.flatnonzero(topology.arrays.source == own)
-    peers, taken = topology.arrays.destination[out], np.full(len(flows.source), -1, np.int64)
+    arrays = topology.arrays
+    out = np.flatnonzero(arrays.source == own)
+    peers, taken = arrays.destination[out], np.full(len(flows.source), -1, np.int64)
     for kind, demand in enumerate(_kinds(model)):
         of_kind = np.flatnonzero(flows.kind == kind)
         destinations, row = np.unique(flows.destination[of_kind], return_inverse=True)
-        onward = _cost_msat(topology, payment, destinations, demand.median_amount_sat, without=own, forwards=True)
-        fits = 1000 * demand.median_amount_sat <= np.minimum(
-            topology.arrays.max_htlc_msat[out], 1000 * topology.arrays.capacity_sat[out // 2]
-        )
-        taken[of_kind] = out[np.where(fits, onward[:, peers], np.inf).argmin(axis=1)][row]
+        hops = hop_costs_msat(topology, payment, demand.median_amount_sat, without=own)
+        onward = costs_msat(topology, hops, destinations).onward[:, peers]
+        most_msat = np.minimum(arrays.max_htlc_msat[out], 1000 * arrays.capacity_sat[out // 2])
+        fits = 1000 * demand.median_amount_sat <= most_msat
+        taken[of_kind] = out[np.where(fits, onward, np.inf).argmin(axis=1)][row]
     return taken
 
 
@@ -189,8 +204,8 @@ def _pairs_through(
     count = min(_DESTINATIONS, len(candidates))
     weight = receives[candidates]
     destinations = np.sort(rng.choice(candidates, count, replace=False, p=weight / weight.sum()))
-    around = _cost_msat(topology, payment, destinations, amount_sat, without=own)
-    through = _cost_msat(topology, payment, destinations, amount_sat, free=own)
+    around = costs_msat(topology, hop_costs_msat(topology, payment, amount_sat, without=own), destinations).sent
+    through = costs_msat(topology, hop_costs_msat(topology, payment, amount_sat, free=own), destinations).sent
     with np.errstate(invalid="ignore"):
         gain = around - through
     gain[~np.isfinite(gain)] = 0
@@ -207,28 +222,24 @@ def _pairs_through(
     return source, destinations[row], gain.ravel()[chosen]
 
 
-def _cost_msat(
+def hop_costs_msat(
     topology: Topology,
     payment: PaymentOptions,
-    destinations: Int64,
     amount_sat: float,
     *,
     without: int | None = None,
     free: int | None = None,
-    forwards: bool = False,
-) -> Float64:
-    """Return what an amount costs from every node to some, shape (destinations, nodes), infinite where nothing leads.
+) -> HopCosts:
+    """Return what an amount costs over each channel: its fee, its time lock, and its chance to fail.
 
     Args:
         topology: The network.
         payment: How payments are sent.
-        destinations: Node indices.
         amount_sat: The amount, in sat; fees upon fees are left out.
         without: A node that is not passed through.
         free: A node that charges nothing.
-        forwards: Whether every node charges what it does for forwarding, rather than send for nothing.
     """
-    arrays, nodes = topology.arrays, len(topology.nodes)
+    arrays = topology.arrays
     amount_msat = 1000 * amount_sat
     policies = [policy for both in topology.policies for policy in (both.initiator, both.peer)]
     fee_msat = np.array([policy.fee_base_msat + amount_msat * policy.fee_rate_ppm / 1e6 for policy in policies])
@@ -241,25 +252,35 @@ def _cost_msat(
     closed &= arrays.source != free
     attempt_msat = 1000 * payment.attempt_cost_sat + amount_msat * payment.attempt_cost_ppm / 1e6
     hop_msat = attempt_msat * (1 / APRIORI_PROBABILITY - 1)
-    first_hop = np.where(closed, np.inf, np.full(len(lock), hop_msat))
+    first = np.where(closed, np.inf, np.full(len(lock), hop_msat))
     if free is not None:
         fee_msat[arrays.source == free] = 0
-    onward = first_hop + fee_msat + RISK_PER_BLOCK * amount_msat * lock
+    onward = first + fee_msat + RISK_PER_BLOCK * amount_msat * lock
     if without is not None:
         onward[(arrays.source == without) | (arrays.destination == without)] = np.inf
-        first_hop = np.where(np.isinf(onward), np.inf, first_hop)
-    if forwards:
-        first_hop = onward
+        first = np.where(np.isinf(onward), np.inf, first)
+    return HopCosts(onward, first)
+
+
+def costs_msat(topology: Topology, hops: HopCosts, destinations: Int64) -> Costs:
+    """Return what an amount costs from every node to some.
+
+    Args:
+        topology: The network.
+        hops: What it costs over each channel.
+        destinations: Node indices.
+    """
+    arrays, nodes = topology.arrays, len(topology.nodes)
     order = np.argsort(arrays.source, kind="stable")
     first = np.searchsorted(arrays.source[order], np.arange(nodes + 1))
-    edges = first, arrays.destination[order].astype(np.int64), onward[order], first_hop[order]
-    sent = np.empty((len(destinations), nodes))
-    _cheapest(edges, destinations.astype(np.int64), np.empty((2, nodes)), sent)
-    return sent
+    edges = first, arrays.destination[order].astype(np.int64), hops.onward[order], hops.first[order]
+    found = Costs(*np.empty((2, len(destinations), nodes)))
+    _cheapest(edges, destinations.astype(np.int64), np.empty((2, nodes)), found)
+    return found
 
 
 @kernel
-def _cheapest(edges: Any, destinations: Any, work: Any, sent: Any) -> None:
+def _cheapest(edges: Any, destinations: Any, work: Any, found: Any) -> None:
     """Fill in what the cheapest routes from all nodes to some cost (Bellman and Ford, ``_MOST_HOPS`` hops at most).
 
     Args:
@@ -267,9 +288,10 @@ def _cheapest(edges: Any, destinations: Any, work: Any, sent: Any) -> None:
             leads, what it costs to forward over it, and what it costs a sender, each of shape (edges,).
         destinations: Node indices, shape (destinations,).
         work: Room for the search, shape (2, nodes).
-        sent: Filled, shape (destinations, nodes), infinite where nothing leads.
+        found: ``Costs`` to fill in.
     """
     first, target, onward, first_hop = edges
+    sent, passed_on = found
     for row in range(destinations.shape[0]):
         destination, cost, better = destinations[row], work[0], work[1]
         cost[:] = np.inf
@@ -283,6 +305,7 @@ def _cheapest(edges: Any, destinations: Any, work: Any, sent: Any) -> None:
                 break
             cost, better = better, cost
         for node in range(cost.shape[0]):
+            passed_on[row, node] = cost[node]
             sent[row, node] = _least(first, target, first_hop, cost, node, np.inf)
         sent[row, destination] = 0.0
 

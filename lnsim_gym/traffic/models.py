@@ -24,6 +24,8 @@ __all__ = [
     "ClassicTraffic",
     "Demand",
     "DriftTraffic",
+    "Flow",
+    "FlowsTraffic",
     "MarketTraffic",
     "SimlnTraffic",
     "TrafficModel",
@@ -183,7 +185,43 @@ class MarketTraffic(
     """Decides which pairs pay, and how much."""
 
 
-TrafficModel = DriftTraffic | CardTraffic | ClassicTraffic | SimlnTraffic | MarketTraffic
+@described
+class Flow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Payments of one node to another."""
+
+    sender: str
+    """Node that pays, by name."""
+    receiver: str
+    """Node that is paid, by name."""
+    payments_per_day: Annotated[float, Range(0, 10_000_000)]
+    """Payments a day, on average."""
+    median_amount_sat: Amount
+    """Median amount of a payment."""
+    amount_log_sd: Deviation = 0.0
+    """Standard deviation of the logarithm of amounts."""
+    fee_limit_ppm: Annotated[int, Range(0, 1_000_000)] = 1_000_000
+    """What they pay in fees at most, in millionths of the amount."""
+    active_share: Annotated[float, Range(0, 1, above=True)] = 1.0
+    """Share of the time in which they pay at all, and then the more often."""
+    spell_hours: Annotated[float, Range(0.1, 100_000)] = 240.0
+    """How long they go on paying, or not."""
+
+
+@described
+class FlowsTraffic(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="flows"
+):
+    """Payments of pairs that are listed, one by one: those of a node of one's own, as its history tells them."""
+
+    flows: str | tuple[Flow, ...] = ()
+    """The pairs: a list of tables, or the path of a JSON file with such a list."""
+    day_swing: Share = 0.0
+    """How much busier noon is than the mean of the day, as a share of it."""
+    max_amount_sat: LargestAmount = 100_000_000
+    """Larger draws are cut to this."""
+
+
+TrafficModel = DriftTraffic | CardTraffic | ClassicTraffic | SimlnTraffic | MarketTraffic | FlowsTraffic
 
 
 def compile_traffic(model: TrafficModel, topology: Topology) -> TrafficProgram:
@@ -194,8 +232,9 @@ def compile_traffic(model: TrafficModel, topology: Topology) -> TrafficProgram:
     """
     check_ranges(model, "traffic: ")
     match model:
-        case MarketTraffic():
-            raise ConfigError("traffic 'market' is the demand around one's own node: it needs task='operator'")
+        case MarketTraffic() | FlowsTraffic():
+            kind = type(model).__struct_config__.tag
+            raise ConfigError(f"traffic {kind!r} is the demand around one's own node: it needs task='operator'")
         case DriftTraffic():
             return _weighted(topology, model, model.median_amount_sat)
         case CardTraffic():

@@ -16,7 +16,7 @@ from tests.bridge.clients import streamed
 from tests.waiting import wait_until
 
 HONEST = HOSTILE = 500
-STEPS = 30
+STEPS = 20
 
 
 @contextmanager

@@ -38,6 +38,7 @@ from lnsim_gym.environment.files import read_environment
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.presets import preset
 from lnsim_gym.own_node import import_node
+from lnsim_gym.own_node.record import RECORD, Given, Outcome, read_record
 from lnsim_gym.paths import data_folder
 from lnsim_gym.records.events import EpisodeStart
 from lnsim_gym.records.parquet import ParquetRecorder
@@ -46,6 +47,8 @@ from lnsim_gym.tasks.config import EnvironmentConfig
 from tests.network.importers.formats import CLOTH, simln
 from tests.network.importers.test_files import GRAPH, LISTCHANNELS, OWN
 from tests.own_node import exports
+from tests.own_node.test_guards import REFILL
+from tests.own_node.test_record import CHANGE, CLOSING, LEFT, advice, taken
 from tests.records.ledger import FIVE, START, a_step
 
 DATA = Path(__file__).parents[1] / "data"
@@ -294,6 +297,26 @@ def node_answers():
         return b"\n---\n".join(files[name].read_bytes() for name in names)
 
 
+def read_a_record(folder, data):
+    (folder / RECORD).write_bytes(data)
+    read_record(folder)
+
+
+def record_lines():
+    """Return a record: advice, an action, and an outcome."""
+    entries = [Given(advice=advice(CHANGE, REFILL, CLOSING)), taken(REFILL)]
+    outcome = Outcome(advice_ns=1, was_done=True, levels=LEFT, earned_sat=1.0, channels=((5, LEFT, 0.5),))
+    return b"\n".join(map(msgspec.json.encode, [*entries, outcome]))
+
+
+def core_answers():
+    """Return the same as Core Lightning tells it."""
+    channels = {"channels": [exports.peer_channel("bert", "700000x0x0", 100_000_000)]}
+    history = {"in_channel": "700001x0x0", "out_channel": "700000x0x0", "received_time": 1.6e9, "status": "settled"}
+    documents = (channels, {"forwards": [{**history, "in_msat": "5001msat", "out_msat": 5000}]})
+    return b"\n---\n".join([exports.core_graph().encode(), *(json.dumps(one).encode() for one in documents)])
+
+
 READERS = (
     "networks",
     "cloth",
@@ -309,6 +332,7 @@ READERS = (
     "parquet",
     "requests",
     "node_answers",
+    "node_records",
 )
 
 
@@ -354,7 +378,8 @@ def readers():
         "messages": Reader(answer_a_message, tuple(json.dumps(message).encode() for message in MESSAGES)),
         "parquet": Reader(read_parquet, (recorded_parquet(),)),
         "requests": Reader(answer_a_request, REQUESTS),
-        "node_answers": Reader(import_a_node, (node_answers(),)),
+        "node_answers": Reader(import_a_node, (node_answers(), core_answers())),
+        "node_records": Reader(read_a_record, (record_lines(),)),
     }
 
 

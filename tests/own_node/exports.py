@@ -84,6 +84,51 @@ def graph():
     )
 
 
+def peer_channel(peer, number, local_msat, **changes):
+    """An entry of Core Lightning's ``listpeerchannels``."""
+    update = {"htlc_minimum_msat": 1, "htlc_maximum_msat": 990_000_000, "cltv_expiry_delta": 34}
+    update |= {"fee_base_msat": 1000, "fee_proportional_millionths": 10}
+    return {
+        "peer_id": KEYS[peer],
+        "peer_connected": True,
+        "state": "CHANNELD_NORMAL",
+        "short_channel_id": number,
+        "funding_txid": FUNDING.get(peer, "ff" * 32),
+        "funding_outnum": 0,
+        "private": False,
+        "opener": "local",
+        "to_us_msat": local_msat,
+        "total_msat": 1_000_000_000,
+        "last_tx_fee_msat": 605_000,
+        "feerate": {"perkw": 835, "perkb": 3340},
+        "features": ["option_static_remotekey", "option_anchors"],
+        "updates": {"local": update, "remote": {**update, "fee_proportional_millionths": 100}},
+        **changes,
+    }
+
+
+def core_graph():
+    """Core Lightning's ``listchannels`` and ``listnodes``, one after the other."""
+    ends = [("anna", "bert", "700000x0x0"), ("cleo", "anna", "700001x0x0"), ("bert", "cleo", "650000x0x0")]
+    channels = [
+        {
+            "source": KEYS[one],
+            "destination": KEYS[other],
+            "short_channel_id": number,
+            "amount_msat": 1_000_000_000,
+            "base_fee_millisatoshi": 1,
+            "fee_per_millionth": 5,
+            "delay": 34,
+            "htlc_minimum_msat": 1,
+            "htlc_maximum_msat": 900_000_000,
+        }
+        for here, there, number in ends
+        for one, other in ((here, there), (there, here))
+    ]
+    nodes = [{"nodeid": KEYS[name], "alias": name} for name in ("anna", "bert", "cleo")]
+    return f"{json.dumps({'channels': channels})}\n{json.dumps({'nodes': nodes})}"
+
+
 def write(folder: Path, **documents) -> dict[str, Path]:
     """Write exports, those of a node that is well unless others are given."""
     whole = {

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.network.load import load_topology
 from lnsim_gym.own_node import book, import_node, load_node
 from lnsim_gym.own_node.attached import read_node_file
 from lnsim_gym.own_node.books_text import cells, sentences
@@ -28,7 +29,9 @@ from tests.own_node.exports import (
     NOW_NS,
     REFILLS,
     channel,
+    core_graph,
     forward,
+    peer_channel,
     refill,
     write,
     write_lndg,
@@ -260,7 +263,7 @@ OTHERS = {"channels": [channel("bert", BERT, 1), channel("cleo", 650_000 << 40, 
         ({"history": {"channels": []}}, "expected the output of lncli fwdinghistory"),
         ({"history": "[]"}, "expected what lncli prints"),
         ({"history": {"forwarding_events": {"a": 1}}}, "needs a list"),
-        ({"channels": {"channels": []}}, "at least one channel"),
+        ({"channels": {"channels": []}}, "at least one open channel"),
         ({"channels": OTHERS}, "more than one node"),
         ({"channels": {"channels": [channel("bert", 5, 1)]}}, "none of the channels"),
         ({"history": {"forwarding_events": [forward(1, 5, 6, 1_000, 1)]}}, "another's history"),
@@ -337,6 +340,73 @@ def test_what_peers_call_themselves_is_data(tmp_path):
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert not any(mark in page + str([cells(one) for one in books.channels]) for mark in "\u202e\x1b")
+
+
+CORE_CHANNELS = [
+    peer_channel("bert", "700000x0x0", "100000500msat"),
+    peer_channel("cleo", "700001x0x0", 700_000_000, opener="remote"),
+]
+CORE_FORWARD = {
+    "in_channel": "700001x0x0",
+    "out_channel": "700000x0x0",
+    "in_msat": "5001msat",
+    "out_msat": 5000,
+    "received_time": NOW_NS / 1e9 - 60,
+    "status": "settled",
+}
+
+
+def imported_core(tmp_path, channels, forwards=(CORE_FORWARD,)):
+    history = {"forwards": [*forwards]}
+    files = write(tmp_path, graph=core_graph(), channels={"channels": channels}, history=history)
+    return import_node(files["graph"], files["channels"], [files["history"]], tmp_path / "node", now_ns=NOW_NS)
+
+
+def test_a_node_of_core_lightning_is_imported_by_its_own_commands(tmp_path):
+    unannounced = peer_channel("cleo", "700005x1x0", 250_000_000, private=True, opener="remote", peer_connected=False)
+    node = imported_core(tmp_path, [*CORE_CHANNELS, unannounced])
+    bert, cleo, private = node.channels
+    assert (node.name, bert.peer_alias, bert.channel_point) == ("anna", "bert", f"{'aa' * 32}:0")
+    # The opener sets aside 605 sat for the commitment's fee and 660 for its anchors, as LND's balances have it.
+    assert (bert.capacity, bert.local_balance, bert.remote_balance) == (1_000_000, 98_735, 899_999)
+    assert (cleo.initiator, cleo.local_balance, cleo.remote_balance) == (False, 700_000, 298_735)
+    assert (private.number, private.active, private.private) == (700_005 << 40 | 1 << 16, False, True)
+    assert book(node).earned_msat == 1
+    topology = load_topology(tmp_path / "node" / "network.json")
+    mine, theirs = (topology.policy(topology.direction(*ends)) for ends in (("anna", "bert"), ("bert", "anna")))
+    assert (mine.fee_base_msat, mine.fee_rate_ppm, theirs.fee_rate_ppm) == (1000, 10, 100)
+    third = topology.channels[3]
+    assert (third.chan_id, third.initiator, third.peer) == (private.number, "cleo", "anna")
+    assert topology.start_balances_msat()[[1, 3], 1].tolist() == [700_000_000, 250_000_000]
+    assert [bool(one.disabled) for one in (topology.policies[3].initiator, mine)] == [True, False]
+
+
+def test_channels_of_core_lightning_that_cannot_be_true_are_left_out(tmp_path):
+    odd = [
+        peer_channel("bert", "700002x0x0", 1, state="CLOSINGD_COMPLETE"),
+        peer_channel("bert", None, 1),
+        peer_channel("bert", "9" * 5000, 1),
+        peer_channel("bert", "700003x0x0", -5),
+        peer_channel("bert", "700003x0x0", "5 msat"),
+        peer_channel("bert", "700003x0x0", 2_000_000_000),
+        peer_channel("bert", "700003x0x0", 5, total_msat="9" * 5000),
+        peer_channel("bert", "700003x0x0", 5, features=5),
+        CORE_CHANNELS[0],
+    ]
+    node = imported_core(tmp_path, [*CORE_CHANNELS, *odd])
+    assert len(node.channels) == 2
+    assert node.left_out == {
+        "channels that are not open": 1,
+        "channels without an id": 2,
+        "channels whose amounts cannot be true": 4,
+        "channels that cannot be read": 1,
+        "channels listed twice": 1,
+    }
+
+
+def test_a_node_of_core_lightning_without_open_channels_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="listpeerchannels with at least one open channel"):
+        imported_core(tmp_path, [peer_channel("bert", "700000x0x0", 1, state="ONCHAIN")])
 
 
 def test_a_graph_that_is_cut_keeps_the_own_node(tmp_path):

@@ -1,6 +1,7 @@
 """The demand around one node: who could pay through it, how much, and when."""
 
 import heapq
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lnsim_gym.network.public import public
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.traffic import DriftTraffic, MarketTraffic
 from lnsim_gym.traffic.flows import DAY_MS, batch_of
-from lnsim_gym.traffic.market import compile_market, draw_flow_pairs
+from lnsim_gym.traffic.market import compile_market, draw_flow_pairs, way_out
 from lnsim_gym.traffic.models import compile_traffic
 
 TOPOLOGY = public(nodes=120, own_channels=8, own_capacity_sat=30_000_000, seed=2)
@@ -142,3 +143,40 @@ def test_other_tasks_have_no_market():
     with pytest.raises(ConfigError, match="needs task='operator'"):
         compile_traffic(MarketTraffic(), TOPOLOGY)
     assert compile_traffic(DriftTraffic(), TOPOLOGY).nodes == len(TOPOLOGY.nodes)
+
+
+def test_payments_leave_the_node_by_the_channel_from_which_it_costs_least(flows):
+    arrays = TOPOLOGY.arrays
+    taken = way_out(MarketTraffic(pairs=60), PAYMENT, TOPOLOGY, OWN, flows)
+    assert (arrays.source[taken] == OWN).all()
+    assert len(set(taken.tolist())) > 1
+    own = np.flatnonzero(arrays.source == OWN)
+    for index in range(0, len(taken), 7):
+        destination, amount_sat = int(flows.destination[index]), (30_000, 60_000, 500_000)[flows.kind[index]]
+        costs_msat = {
+            direction: beyond_msat(int(arrays.destination[direction]), destination, amount_sat)
+            for direction in own.tolist()
+            if arrays.max_htlc_msat[direction] >= 1000 * amount_sat
+        }
+        assert costs_msat[int(taken[index])] == pytest.approx(min(costs_msat.values()))
+
+
+@cache
+def beyond_msat(node, destination, amount_sat):
+    """Return what it costs a node that passes an amount on to reach a destination, its own fee included, at least."""
+    arrays, amount_msat = TOPOLOGY.arrays, 1000 * amount_sat
+    hop_msat = HOP_MSAT * (1000 * PAYMENT.attempt_cost_sat + amount_msat * PAYMENT.attempt_cost_ppm / 1e6)
+    best, queue = {}, [(0.0, destination)]
+    while queue:
+        cost, reached = heapq.heappop(queue)
+        if reached in best:
+            continue
+        best[reached] = cost
+        for direction in np.flatnonzero(arrays.destination == reached).tolist():
+            sender, policy = int(arrays.source[direction]), TOPOLOGY.policy(direction)
+            most_msat = min(policy.max_htlc_msat, 1000 * arrays.capacity_sat[direction // 2])
+            if OWN in (sender, reached) or policy.disabled or not policy.min_htlc_msat <= amount_msat <= most_msat:
+                continue
+            fee_msat = policy.fee_base_msat + amount_msat * policy.fee_rate_ppm / 1e6
+            heapq.heappush(queue, (cost + hop_msat + fee_msat + 15e-9 * amount_msat * policy.time_lock_delta, sender))
+    return best.get(node, np.inf)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen
@@ -35,16 +33,12 @@ class FeeOracle(OperatorRule):
     def __init__(self, problem: Problem, share: float = 1.0) -> None:
         super().__init__(problem)
         self.share = share
+        self._best_ppm: Float64 = np.stack([_best_ppm(task) for task in self._tasks])
 
     def decide(self, seen: Seen, plan: Plan, rng: np.random.Generator) -> None:
         """See ``OperatorRule.decide``."""
         self.announce(seen, plan, self.share * self._best_ppm[self._variant])
         plan.fee_base_msat[:] = 0
-
-    @cached_property
-    def _best_ppm(self) -> Float64:
-        """The fee rates of each variant's channels, shape (variants, channels)."""
-        return np.stack([_best_ppm(task) for task in self._tasks])
 
 
 def _best_ppm(task: OperatorTask) -> Float64:
@@ -59,7 +53,8 @@ def _best_ppm(task: OperatorTask) -> Float64:
     worth_ppm = np.minimum(1000 * flows.reservation_msat / amount_sat, flows.fee_limit_ppm)
     volume = flows.weight * amount_sat
     best = [_dearest(worth_ppm[leaves_by == direction], volume[leaves_by == direction]) for direction in task.out]
-    return np.clip(np.array(best), 0, task.config.max_fee_rate_ppm)
+    rates_ppm: Float64 = np.clip(np.array(best), 0, task.config.max_fee_rate_ppm)
+    return rates_ppm
 
 
 def _dearest(worth_ppm: Float64, volume: Float64) -> float:

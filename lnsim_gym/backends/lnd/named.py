@@ -32,7 +32,7 @@ from lnsim_gym.backends.lnd.settings import LndSettings
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.network import Topology
 
-__all__ = ["DEFAULT_NAME", "back_up", "reset", "take_down", "up"]
+__all__ = ["DEFAULT_NAME", "back_up", "exclusive", "reset", "take_down", "up"]
 
 DEFAULT_NAME: Final = "default"
 """Name of the network that uses the well-known container names and ports."""
@@ -67,7 +67,7 @@ def up(name: str, topology: Topology | None, launcher: LauncherName, settings: L
             raise
     kept = Topology.from_dict(old.topology)
     _refuse_change(old, kept, topology, launcher)
-    with _exclusive(old):
+    with exclusive(old):
         return _bring_up(_mended(old, kept), kept, settings)
 
 
@@ -129,7 +129,7 @@ def _refuse_change(record: NetworkRecord, kept: Topology, topology: Topology | N
 
 
 @contextmanager
-def _exclusive(record: NetworkRecord) -> Iterator[None]:
+def exclusive(record: NetworkRecord) -> Iterator[None]:
     """Hold a network for oneself.
 
     Raises:
@@ -158,7 +158,7 @@ def take_down(name: str, *, keep: bool = False) -> bool:
     if record is None:
         remove_leftovers(name)
         return False
-    with _exclusive(record):
+    with exclusive(record):
         launcher = connect_launcher(record)
         if keep:
             _stop_keeping(record, launcher)

@@ -56,6 +56,8 @@ _DISABLED: Final = Policy(disabled=True)
 """What a direction gets whose policy is missing or would not be accepted: LND's default policy, disabled."""
 _PUBLIC_KEY: Final = re.compile("0[23][0-9a-f]{64}")
 _LONGEST_PROBLEM: Final = 300
+_LONGEST_ID: Final = 40
+"""Characters of a short channel id at most, however it is written."""
 
 
 class ForeignChannel(msgspec.Struct, gc=False):
@@ -160,7 +162,11 @@ def channel_number(text: str | int) -> int | None:
     Args:
         text: The number itself, or block height, transaction and output as in ``"700000x1x0"``.
     """
-    if isinstance(text, int) or text.isdecimal():
+    if isinstance(text, int):
+        return text or None
+    if len(text) > _LONGEST_ID:
+        return None
+    if text.isdecimal():
         return int(text) or None
     parts = re.fullmatch(r"(\d+)[x:](\d+)[x:](\d+)", text)
     if parts is None:

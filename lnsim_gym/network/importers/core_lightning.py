@@ -1,19 +1,29 @@
-"""Core Lightning's ``listchannels``, and the aliases that its ``listnodes`` knows.
+"""Core Lightning's ``listchannels``, the aliases of its ``listnodes``, and own channels out of ``listpeerchannels``.
 
-Every entry is one direction of a channel, announced by its ``source``. Units: capacities and HTLC sizes are in msat,
-written as numbers or as text with ``msat`` at its end (old versions have ``satoshis`` besides);
+Every entry of ``listchannels`` is one direction of a channel, announced by its ``source``. Units: capacities and HTLC
+sizes are in msat, written as numbers or as text with ``msat`` at its end (old versions have ``satoshis`` besides);
 ``base_fee_millisatoshi`` is in msat, ``fee_per_millionth`` in ppm, ``delay`` in blocks.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
+from lnsim_gym.network.channel import MAX_FEE_PER_KW, MIN_FEE_PER_KW
 from lnsim_gym.network.importers.channels import ForeignChannel, ForeignNetwork, channel_number
-from lnsim_gym.network.importers.documents import Document, decode_entries, entries_of
+from lnsim_gym.network.importers.documents import Document, decode_entries, decoded, entries_of
+from lnsim_gym.network.limits import DEFAULT_FEE_PER_KW
 from lnsim_gym.network.policies import Policy
 
-__all__ = ["add_nodes", "read_listchannels"]
+__all__ = ["PeerChannel", "add_nodes", "add_peer_channels", "is_peer_channels", "read_listchannels"]
+
+_OPEN: Final = ("CHANNELD_NORMAL", "CHANNELD_AWAITING_SPLICE")
+"""States of channels that can forward."""
+_LONGEST_AMOUNT: Final = 20
+_ANCHORS_SAT: Final = 660
+"""What the opener of a channel with anchor outputs sets aside for them (BOLT 3)."""
 
 
 class _Direction(msgspec.Struct):
@@ -37,6 +47,95 @@ class _Node(msgspec.Struct):
 
     nodeid: str
     alias: str | None = ""
+
+
+class _Update(msgspec.Struct):
+    """A policy of ``listpeerchannels``, as it was last announced."""
+
+    htlc_minimum_msat: int | str | None = 0
+    htlc_maximum_msat: int | str | None = 0
+    cltv_expiry_delta: int = 0
+    fee_base_msat: int | str | None = 0
+    fee_proportional_millionths: int = 0
+
+
+class _Updates(msgspec.Struct):
+    """The policies of both ends."""
+
+    local: _Update | None = None
+    remote: _Update | None = None
+
+
+class _FeeRate(msgspec.Struct):
+    """What the commitment transaction pays."""
+
+    perkw: int = DEFAULT_FEE_PER_KW
+
+
+class PeerChannel(msgspec.Struct):
+    """An entry of ``listpeerchannels``, as far as it is used."""
+
+    peer_id: str
+    state: str
+    peer_connected: bool = False
+    short_channel_id: str | None = ""
+    funding_txid: str | None = ""
+    funding_outnum: int | None = 0
+    private: bool | None = False
+    opener: str | None = ""
+    to_us_msat: int | str | None = 0
+    total_msat: int | str | None = 0
+    last_tx_fee_msat: int | str | None = 0
+    features: list[str] = []
+    feerate: _FeeRate | None = None
+    updates: _Updates | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether payments may go over it."""
+        return self.state in _OPEN
+
+    @property
+    def number(self) -> int | None:
+        """Short channel id; None when it has none yet."""
+        return channel_number(self.short_channel_id or "")
+
+    @property
+    def funding(self) -> str:
+        """Funding transaction and output; empty when they are not told."""
+        return f"{self.funding_txid}:{self.funding_outnum or 0}" if self.funding_txid else ""
+
+    @property
+    def capacity_sat(self) -> int:
+        """All that is in it."""
+        return _told_msat(self.total_msat) // 1000
+
+    @property
+    def commit_fee_sat(self) -> int:
+        """Fee of the commitment transaction, which the opener pays."""
+        return _msat(self.last_tx_fee_msat) // 1000
+
+    @property
+    def local_sat(self) -> int:
+        """What LND would call its local balance: without what the opener sets aside for the commitment."""
+        return _less(_told_msat(self.to_us_msat) // 1000, self._set_aside_sat if self.opener == "local" else 0)
+
+    @property
+    def remote_sat(self) -> int:
+        """The same of the other end; negative when more than all is said to be this node's."""
+        rest_sat = self.capacity_sat - -(-_told_msat(self.to_us_msat) // 1000)
+        return _less(rest_sat, self._set_aside_sat if self.opener == "remote" else 0)
+
+    @property
+    def _set_aside_sat(self) -> int:
+        """What the opener holds for the fee and the anchors of the commitment transaction."""
+        return self.commit_fee_sat + (_ANCHORS_SAT if any("anchor" in one for one in self.features) else 0)
+
+
+def is_peer_channels(entries: list[Any]) -> bool:
+    """Whether a list of channels is that of ``listpeerchannels``."""
+    first = decoded(entries[0]) if entries else None
+    return isinstance(first, dict) and "peer_id" in first
 
 
 def read_listchannels(document: Document) -> ForeignNetwork:
@@ -82,6 +181,76 @@ def add_nodes(foreign: ForeignNetwork, document: Document) -> None:
             foreign.aliases[node.nodeid] = node.alias or ""
 
 
+def add_peer_channels(foreign: ForeignNetwork, document: Document) -> None:
+    """Set balances and policies of one node's channels as its ``listpeerchannels`` tells them.
+
+    Channels that were never announced are added.
+
+    Args:
+        foreign: The network, changed in place.
+        document: The parsed JSON.
+
+    Raises:
+        TopologyError: It has no list of channels.
+    """
+    by_id = {channel.chan_id: channel for channel in foreign.channels if channel.chan_id}
+    odd: list[str] = []
+    missing: list[PeerChannel] = []
+    own_key = ""
+    entries = entries_of(document, "channels", "listpeerchannels")
+    for own in decode_entries(entries, PeerChannel, "channels", odd.append):
+        if not own.is_open or own.number is None:
+            continue
+        found = by_id.get(own.number)
+        if found is None or own.peer_id not in found.ends:
+            missing.append(own)
+            continue
+        own_key = found.ends[1 - found.ends.index(own.peer_id)]
+        _take_over(found, own)
+    unannounced = [own for own in missing if own.updates is not None and own_key and own.number not in by_id]
+    for own in unannounced:
+        ends = (min(own_key, own.peer_id), max(own_key, own.peer_id))
+        channel = ForeignChannel(ends, own.capacity_sat, policies=(None, None), chan_id=own.number)
+        _take_over(channel, own)
+        foreign.add(channel)
+    if count := len(missing) - len(unannounced) + len(odd):
+        foreign.remarks.append(f"{count:,} channels of listpeerchannels that listchannels does not have")
+
+
+def _take_over(channel: ForeignChannel, own: PeerChannel) -> None:
+    """Set what one end knows of its channel."""
+    remote = channel.ends.index(own.peer_id)
+    amounts = {remote: 1000 * own.remote_sat, 1 - remote: 1000 * own.local_sat}
+    channel.balances_msat = (amounts[0], amounts[1])
+    if own.opener in ("local", "remote"):
+        channel.initiator = remote if own.opener == "remote" else 1 - remote
+    if own.feerate is not None:
+        channel.fee_per_kw = min(max(own.feerate.perkw, MIN_FEE_PER_KW), MAX_FEE_PER_KW)
+    updates, announced = own.updates or _Updates(), channel.policies or (None, None)
+    told = {remote: updates.remote, 1 - remote: updates.local}
+    policies = [_announced(told[end], announced[end], own.peer_connected) for end in (0, 1)]
+    channel.policies = (policies[0], policies[1])
+
+
+def _announced(update: _Update | None, known: Policy | None, is_connected: bool) -> Policy | None:
+    """Return the policy of one end: the newest, disabled where the graph says so."""
+    if update is None:
+        return known
+    return Policy(
+        fee_base_msat=_msat(update.fee_base_msat),
+        fee_rate_ppm=update.fee_proportional_millionths,
+        time_lock_delta=update.cltv_expiry_delta,
+        min_htlc_msat=_msat(update.htlc_minimum_msat),
+        max_htlc_msat=_msat(update.htlc_maximum_msat) or None,
+        disabled=known.disabled if known is not None else not is_connected,
+    )
+
+
+def _less(amount_sat: int, part_sat: int) -> int:
+    """Return what is left of an amount; what is not enough for the part is left at 0, what is negative stays so."""
+    return max(amount_sat - part_sat, min(amount_sat, 0))
+
+
 def _policy(direction: _Direction | None) -> Policy | None:
     """Convert the policy of a direction."""
     if direction is None:
@@ -96,7 +265,13 @@ def _policy(direction: _Direction | None) -> Policy | None:
     )
 
 
+def _told_msat(amount: int | str | None) -> int:
+    """Read an amount in msat that must be told; one that cannot be read is below 0."""
+    digits = str(amount).removesuffix("msat")
+    return _msat(amount) if digits.isdecimal() and len(digits) <= _LONGEST_AMOUNT else -1
+
+
 def _msat(amount: int | str | None) -> int:
     """Read an amount in msat; one that cannot be read is 0."""
     digits = str(amount).removesuffix("msat")
-    return int(digits) if digits.isdecimal() else 0
+    return int(digits) if digits.isdecimal() and len(digits) <= _LONGEST_AMOUNT else 0

@@ -9,7 +9,7 @@ import msgspec
 
 from lnsim_gym.errors import MissingDependency, TopologyError
 from lnsim_gym.network.importers.channels import ForeignNetwork
-from lnsim_gym.network.importers.core_lightning import add_nodes, read_listchannels
+from lnsim_gym.network.importers.core_lightning import add_nodes, add_peer_channels, read_listchannels
 from lnsim_gym.network.importers.describegraph import add_own_channels, read_describegraph
 from lnsim_gym.network.importers.documents import Document, decoded
 from lnsim_gym.network.importers.graphs import read_graph
@@ -19,8 +19,8 @@ __all__ = ["READABLE", "Document", "foreign_network", "with_lists"]
 
 READABLE: Final = (
     "LND's describegraph (with lncli listchannels of own nodes beside it), Core Lightning's listchannels (with "
-    "listnodes), sim-ln's sim_network, GraphML, NetworkX graphs, a folder of CLoTH's CSV files, and TOML or JSON with "
-    "nodes and channels"
+    "listnodes and an own node's listpeerchannels), sim-ln's sim_network, GraphML, NetworkX graphs, a folder of "
+    "CLoTH's CSV files, and TOML or JSON with nodes and channels"
 )
 _LISTS: Final = ("nodes", "edges", "links", "channels", "sim_network")
 _OWN: Final = ("generator", "files")
@@ -91,6 +91,8 @@ def foreign_network(documents: Sequence[Document]) -> ForeignNetwork | None:
             add_nodes(foreign, document)
         elif kind == "own channels":
             add_own_channels(foreign, document)
+        elif kind == "peer channels":
+            add_peer_channels(foreign, document)
         elif kind == "table":
             raise TopologyError(f"{_TOLD[kind]} does not go together with {foreign.format}: leave one of them out")
     return foreign
@@ -111,10 +113,10 @@ def _kind(document: Document) -> str:
         kind = "listchannels"
     elif "remote_pubkey" in channels:
         kind = "own channels"
+    elif "peer_id" in channels:
+        kind = "peer channels"
     elif "nodeid" in nodes:
         kind = "listnodes"
-    elif "peer_id" in channels:
-        raise TopologyError("this looks like Core Lightning's own channels of one node: give its listchannels instead")
     elif "pub_key" in nodes:
         raise TopologyError("this looks like LND's describegraph without its edges: give all of it")
     elif "nodes" not in document and (other := next((_OTHERS[key] for key in _OTHERS if key in document), None)):
@@ -163,10 +165,12 @@ _TOLD: Final = {
     "listnodes": "Core Lightning's listnodes",
     "node-link": "networkx's node-link JSON",
     "own channels": "lncli listchannels of one node",
+    "peer channels": "Core Lightning's listpeerchannels of one node",
     "sim-ln": "sim-ln's sim_network",
     "table": "a table with nodes and channels",
 }
 _ADVICE: Final = {
     "own channels": "it knows that node's own channels only, give its lncli describegraph beside it",
+    "peer channels": "it knows that node's own channels only, give its listchannels beside it",
     "listnodes": "it has no channels, give listchannels beside it",
 }

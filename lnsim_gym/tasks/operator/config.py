@@ -12,7 +12,7 @@ from lnsim_gym.network.gossip import GossipOptions
 from lnsim_gym.network.public import OWN_NODE
 from lnsim_gym.payments import PaymentOptions
 from lnsim_gym.tasks.config import EnvironmentConfig, StartBalances
-from lnsim_gym.traffic import MarketTraffic, TrafficModel
+from lnsim_gym.traffic import FlowsTraffic, MarketTraffic, TrafficModel
 from lnsim_gym.traffic.flows import HOUR_MS
 
 __all__ = [
@@ -212,8 +212,8 @@ class OperatorConfig(EnvironmentConfig, frozen=True, forbid_unknown_fields=True,
             raise ConfigError(f"levers needs at least one of {', '.join(LEVERS)}, each once, got {list(self.levers)}")
         if self.variants is not None and (self.variants.fee_base_msat or self.variants.fee_rate_ppm):
             raise ConfigError("task 'operator' takes variants of the traffic only: give a list of topologies instead")
-        if not isinstance(self.traffic, MarketTraffic):
-            raise ConfigError(f"task 'operator' needs traffic of kind 'market', got {self.traffic}")
+        if not isinstance(self.traffic, MarketTraffic | FlowsTraffic):
+            raise ConfigError(f"task 'operator' needs traffic of kind 'market' or 'flows', got {self.traffic}")
         if self.backend != "simulator":
             self._refuse_simulated()
 

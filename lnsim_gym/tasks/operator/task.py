@@ -28,7 +28,9 @@ from lnsim_gym.tasks.operator.features import KEPT, KEPT_OF_CHANNEL, KEPT_ON_CHA
 from lnsim_gym.tasks.operator.observations import DictObservations, FlatObservations, OperatorObservations
 from lnsim_gym.tasks.operator.others import Others, competitors_at, others_of, restored
 from lnsim_gym.tasks.registry import register_task
+from lnsim_gym.traffic import FlowsTraffic
 from lnsim_gym.traffic.flows import HOUR_MS, FlowProgram, batch_of
+from lnsim_gym.traffic.listed import compile_flows
 from lnsim_gym.traffic.market import compile_market
 
 __all__ = ["OperatorTask"]
@@ -162,8 +164,10 @@ class OperatorTask(Task):
     @cached_property
     def flows(self) -> FlowProgram:
         """The market around the own node."""
-        config = self.config
-        return compile_market(config.traffic, config.payment, self.topology, self.own, config.step_ms)  # type: ignore[arg-type]
+        config, traffic = self.config, self.config.traffic
+        if isinstance(traffic, FlowsTraffic):
+            return compile_flows(traffic, self.topology, config.step_ms)
+        return compile_market(traffic, config.payment, self.topology, self.own, config.step_ms)  # type: ignore[arg-type]
 
     @cached_property
     def others(self) -> Others:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import psutil
@@ -162,6 +164,40 @@ def test_daemons_die_with_a_killed_owner_and_the_next_start_removes_its_files(ma
     assert len(leftovers(f"env-{pid}-")) == 1, "only the folder is left"
     make_backend(two_nodes).open()
     assert leftovers(f"env-{pid}-") == []
+
+
+def test_nothing_is_left_of_two_parents_that_were_killed_one_after_the_other(make_backend, two_nodes):
+    """The second is killed while it starts, and removes what the first one left."""
+    pids = []
+    for after_s in (1.5, 0.3):
+        program = run_program("backend.open(); print('up', flush=True); time.sleep(600)")
+        pids.append(program.stdout.readline().strip())
+        until(lambda: leftovers(f"env-{pids[-1]}-node-0"), lambda: leftovers(f"env-{pids[-1]}-"))
+        time.sleep(after_s)
+        program.kill()
+        program.communicate()
+    make_backend(two_nodes).open()
+    until(lambda: not [left for pid in pids for left in leftovers(f"env-{pid}-")])
+
+
+def test_a_port_that_is_lost_to_another_program_is_noticed_and_a_reset_takes_others(make_backend, triangle):
+    backend = make_backend(triangle)
+    middle = half_and_half(triangle)
+    backend.reset(middle)
+    alice = processes_of(backend)["alice"]
+    ports = {each.laddr.port for each in alice.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+    alice.kill()
+    alice.wait()
+    with ExitStack() as taken:
+        for port in ports:
+            taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        with pytest.raises(BackendLost):
+            backend.pay(batch_of((0, 1, 1_000_000)))
+        started = time.monotonic()
+        assert backend.reset(middle).rung == "rebuild"
+        assert time.monotonic() - started < 2 * DEADLINE_S
+        assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded.all()
+        assert ports.isdisjoint(endpoint.port for endpoint in backend.endpoints().values())
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.02, 0.05, 0.1, 0.2])

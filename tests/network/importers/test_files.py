@@ -290,7 +290,7 @@ def test_a_network_in_parts_says_so_in_the_same_warning_and_not_after_a_cut():
             "looks like lncli listchannels of one node: .* give its lncli describegraph",
         ),
         ("nodes.json", json.dumps(LISTNODES), "looks like Core Lightning's listnodes: it has no channels, give"),
-        ("peers.json", '{"channels": [{"peer_id": "a"}]}', "looks like Core Lightning's own channels of one node"),
+        ("peers.json", '{"channels": [{"peer_id": "a"}]}', "looks like Core Lightning's listpeerchannels of one node"),
         (
             "fwd.json",
             '{"forwarding_events": []}',

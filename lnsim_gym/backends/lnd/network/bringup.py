@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from lnsim_gym.backends.lnd.network.claims import check_channels, check_pubkeys
 from lnsim_gym.backends.lnd.network.connections import introduce
 from lnsim_gym.backends.lnd.network.live import (
     ChannelEnds,
@@ -51,6 +52,8 @@ _STALL_S: Final = 30.0
 """Time without any progress after which a new network is restarted, in seconds."""
 _FUNDING_SAT_PER_VBYTE: Final = 20
 _FUNDING_MARGIN_SAT: Final = 200_000
+_LISTED: Final = 10
+"""Most channels that an error names."""
 _CONFIRMATIONS: Final = 6
 """Blocks after which LND announces a channel to nodes other than its ends."""
 
@@ -159,6 +162,7 @@ class _BringUp:
         """Take all steps."""
         try:
             self._clients = tuple(await gather(self._connect(name) for name in self._topology.nodes))
+            check_pubkeys({client.name: client.endpoint.pubkey for client in self._clients})
             height = await asyncio.to_thread(_chain(self._launcher).height) if self._launcher.managed else 0
             await self._each("its chain to be synced", lambda client: self._unsynced(client, height))
             found = await self._find_channels()
@@ -188,7 +192,8 @@ class _BringUp:
 
         async def not_active() -> str:
             state = (await client.call(rpc.GET_STATE)).state
-            return "" if state == lightning_pb2.SERVER_ACTIVE else f"state {lightning_pb2.WalletState.Name(state)}"
+            named = {number: name for name, number in lightning_pb2.WalletState.items()}
+            return "" if state == lightning_pb2.SERVER_ACTIVE else f"state {named.get(state, state)}"
 
         try:
             await self._until(name, "its RPC server to be active", not_active)
@@ -221,7 +226,7 @@ class _BringUp:
         found: defaultdict[ChannelKey, list[lightning_pb2.Channel]] = defaultdict(list)
         for client, listing in zip(self._clients, listings, strict=True):
             for channel in listing.channels:
-                peer = names.get(channel.remote_pubkey, channel.remote_pubkey[:8])
+                peer = names.get(channel.remote_pubkey, f"{channel.remote_pubkey[:8]!r}")
                 if channel.initiator or channel.remote_pubkey not in names:
                     found[client.name, peer, channel.capacity].append(channel)
         wanted = [(channel.initiator, channel.peer, channel.capacity_sat) for channel in self._topology.channels]
@@ -229,6 +234,7 @@ class _BringUp:
             return None
         self._refuse_difference(Counter(wanted), Counter({key: len(channels) for key, channels in found.items()}))
         matched = match_channels(self._topology, found)
+        check_channels(matched.values())
         return tuple(LiveChannel(matched[i].chan_id, matched[i].channel_point) for i in range(len(wanted)))
 
     def _refuse_difference(self, wanted: Counter[ChannelKey], found: Counter[ChannelKey]) -> None:
@@ -388,4 +394,7 @@ class _BringUp:
 
 
 def _list(keys: list[ChannelKey]) -> str:
-    return ", ".join(f"{initiator}-{peer} ({capacity:,} sat)" for initiator, peer, capacity in keys) or "none"
+    """Name the first of some channels, and say how many more there are."""
+    named = [f"{initiator}-{peer} ({capacity:,} sat)" for initiator, peer, capacity in keys[:_LISTED]]
+    more = [f"and {len(keys) - _LISTED:,} more"] if len(keys) > _LISTED else []
+    return ", ".join(named + more) or "none"

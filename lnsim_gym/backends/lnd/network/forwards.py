@@ -15,7 +15,7 @@ from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import gather
-from lnsim_gym.errors import BackendError, LedgerMismatch
+from lnsim_gym.errors import BackendError, BackendTimeout, LedgerMismatch
 
 __all__ = ["ForwardingHistory", "Forwards", "HtlcKey"]
 
@@ -23,6 +23,8 @@ _PAGE: Final = 50_000
 """Most events that LND returns at once."""
 _OVERLAP_S: Final = 5
 """Events are not written down exactly in the order of their times, and asked for from a whole second on."""
+_READ_WITHIN_S: Final = 60.0
+"""Longest time that all pages of a history may take: millions of events."""
 _WRITTEN_WITHIN_S: Final = 2.0
 """Longest wait for events that lnd is just writing to its database."""
 
@@ -59,6 +61,7 @@ class ForwardingHistory:
         latest_s = max(self._seen_s.values(), default=0)
         request = lightning_pb2.ForwardingHistoryRequest(start_time=max(0, latest_s - _OVERLAP_S), num_max_events=_PAGE)
         fresh: dict[HtlcKey, lightning_pb2.ForwardingEvent] = {}
+        deadline = time.monotonic() + _READ_WITHIN_S
         while True:
             answer = await self._client.call(rpc.FORWARDING_HISTORY, request)
             for event in answer.forwarding_events:
@@ -68,6 +71,11 @@ class ForwardingHistory:
                     fresh[key] = event
             if len(answer.forwarding_events) < _PAGE:
                 break
+            if answer.last_offset_index <= request.index_offset or time.monotonic() > deadline:
+                raise BackendTimeout(
+                    f"expected {self._client.name} to tell of all that it forwarded within {_READ_WITHIN_S:g} s, it "
+                    "goes on without end: see that it is an lnd"
+                )
             request.index_offset = answer.last_offset_index
         latest_s = max(self._seen_s.values(), default=0)
         self._seen_s = {key: second for key, second in self._seen_s.items() if second >= latest_s - _OVERLAP_S}

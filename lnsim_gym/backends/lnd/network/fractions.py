@@ -37,7 +37,8 @@ def read_exact(network: LiveNetwork, balances_sat: Int64) -> tuple[Int64, list[i
     """
     total_msat = network.topology.owned_total_msat
     missing_sat = total_msat // 1000 - balances_sat.sum(axis=1)
-    for index in np.flatnonzero((missing_sat < 0) | (missing_sat > 1)).tolist():
+    impossible = (missing_sat < 0) | (missing_sat > 1) | (balances_sat < 0).any(axis=1)
+    for index in np.flatnonzero(impossible).tolist():
         raise BackendError(
             f"expected {network.describe(index)} to hold {total_msat[index] // 1000:,} sat, LND reports "
             f"{balances_sat[index].tolist()}: its commitment fee is another, or HTLCs are stuck; rebuild the network"

@@ -262,7 +262,7 @@ class OpenNetwork:
         await self._end_watch()
         watch = NodeWatch(self._network, node)
         try:
-            await watch.begin()
+            await watch.begin(self._settings.rpc_timeout_s)
         except BaseException:
             await watch.close()
             raise

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from lnsim_gym.arrays import Int64
+from lnsim_gym.backends.lnd.network.claims import check_payment, settled_attempts
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
@@ -146,10 +147,12 @@ class Payer:
         time_ms = self._memory.now_ms
         try:
             payment, reason = await patiently(
-                self._network, self._settings, self._send(sender, receiver, request, added)
+                self._network,
+                self._settings,
+                self._send(sender, receiver, request, added, int(batch.amount_msat[index])),
             )
         except BackendLost:
-            await self._look_up(sender, added.r_hash)
+            await self._look_up(sender, added.r_hash, int(batch.amount_msat[index]))
             raise
         duration_s = time.perf_counter() - started
         routes = await self._book(payment)
@@ -163,6 +166,7 @@ class Payer:
         receiver: NodeClient,
         request: router_pb2.SendPaymentRequest,
         invoice: lightning_pb2.AddInvoiceResponse,
+        amount_msat: int,
     ) -> tuple[lightning_pb2.Payment, int]:
         """Send a payment and return its final state and the first reason it was given up for.
 
@@ -175,6 +179,7 @@ class Payer:
             given_up = reason == 0 and update.failure_reason != 0
             reason = reason or update.failure_reason
             if update.status in (lightning_pb2.Payment.SUCCEEDED, lightning_pb2.Payment.FAILED):
+                check_payment(sender.name, update, amount_msat, self._options.max_parts)
                 return update, reason
             if given_up:
                 await _cancel(receiver, invoice.r_hash)
@@ -182,11 +187,12 @@ class Payer:
             f"expected {sender.name} to say how a payment ended, its stream ended first: reset the network"
         )
 
-    async def _look_up(self, sender: NodeClient, payment_hash: bytes) -> None:
+    async def _look_up(self, sender: NodeClient, payment_hash: bytes, amount_msat: int) -> None:
         """Book a payment whose outcome was lost, if its sender still knows and says that it settled."""
         request = router_pb2.TrackPaymentRequest(payment_hash=payment_hash, no_inflight_updates=True)
         with suppress(BackendError):
             async for payment in sender.stream(rpc.TRACK_PAYMENT, request, _LOOKUP_S, _LOOKUP_S):
+                check_payment(sender.name, payment, amount_msat, self._options.max_parts)
                 await self._book(payment)
                 return
 
@@ -195,7 +201,7 @@ class Payer:
         if self.watch is not None:
             self.watch.expect(payment.htlcs)
         routes: list[tuple[int, ...]] = []
-        for attempt in _settled(payment):
+        for attempt in settled_attempts(payment):
             directions = await self._forwards.directions(attempt.route)
             self._ledger.settle(directions, attempt.route)
             routes.append(tuple(directions))
@@ -220,7 +226,9 @@ class Payer:
         part_route = np.full((count, width, MAX_ROUTE_HOPS), -1, np.int32)
         part_hop_msat = np.zeros((count, width, MAX_ROUTE_HOPS), np.int64)
         for row, outcome in enumerate(outcomes):
-            for part, (attempt, directions) in enumerate(zip(_settled(outcome.payment), outcome.routes, strict=True)):
+            for part, (attempt, directions) in enumerate(
+                zip(settled_attempts(outcome.payment), outcome.routes, strict=True)
+            ):
                 carried_msat = [attempt.route.total_amt_msat, *(h.amt_to_forward_msat for h in attempt.route.hops)]
                 part_amount_msat[row, part] = carried_msat[-1]
                 part_route[row, part, : len(directions)] = directions
@@ -230,8 +238,10 @@ class Payer:
             succeeded=np.array(settled, np.bool_),
             failure_reason=np.array([0 if ok else o.reason for ok, o in zip(settled, outcomes, strict=True)], np.int32),
             attempts=np.array([len(outcome.payment.htlcs) for outcome in outcomes], np.int32),
-            fee_msat=np.array([sum(a.route.total_fees_msat for a in _settled(o.payment)) for o in outcomes], np.int64),
-            parts=np.array([len(_settled(outcome.payment)) for outcome in outcomes], np.int32),
+            fee_msat=np.array(
+                [sum(a.route.total_fees_msat for a in settled_attempts(o.payment)) for o in outcomes], np.int64
+            ),
+            parts=np.array([len(settled_attempts(outcome.payment)) for outcome in outcomes], np.int32),
             part_amount_msat=part_amount_msat,
             part_route=part_route,
             duration_s=np.array([outcome.duration_s for outcome in outcomes], np.float64),
@@ -253,10 +263,3 @@ async def _cancel(receiver: NodeClient, payment_hash: bytes) -> None:
     """Cancel an invoice, unless it was settled in the meantime."""
     with suppress(RpcRefused):
         await receiver.call(rpc.CANCEL_INVOICE, invoices_pb2.CancelInvoiceMsg(payment_hash=payment_hash))
-
-
-def _settled(payment: lightning_pb2.Payment) -> list[lightning_pb2.HTLCAttempt]:
-    """Return the settled parts of a payment."""
-    if payment.status != lightning_pb2.Payment.SUCCEEDED:
-        return []
-    return [attempt for attempt in payment.htlcs if attempt.status == lightning_pb2.HTLCAttempt.SUCCEEDED]

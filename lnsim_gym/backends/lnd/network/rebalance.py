@@ -11,6 +11,7 @@ import itertools
 import time
 from typing import Final
 
+from lnsim_gym.backends.lnd.network.claims import check_attempt
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
@@ -173,6 +174,7 @@ class Rebalancer:
         self, route: tuple[int, ...], attempt: lightning_pb2.HTLCAttempt, payment_hash: str
     ) -> RebalanceResult:
         """Book a settled attempt, or say why it failed."""
+        check_attempt(self._network.clients[int(self._network.topology.arrays.source[route[0]])].name, attempt)
         if attempt.status == lightning_pb2.HTLCAttempt.SUCCEEDED:
             directions = tuple(await self._forwards.directions(attempt.route))
             self._forwards.forget()

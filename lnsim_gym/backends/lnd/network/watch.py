@@ -18,7 +18,7 @@ from lnsim_gym.backends.lnd.network.forwards import ForwardingHistory
 from lnsim_gym.backends.lnd.network.live import POLL_S, LiveNetwork
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2, router_pb2
-from lnsim_gym.errors import BackendError, BackendLost, LedgerMismatch
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout, LedgerMismatch
 from lnsim_gym.payments import (
     FAILED_AFTERWARDS,
     FAILED_FEE,
@@ -59,17 +59,26 @@ class NodeWatch:
         self._subscribed = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
-    async def begin(self) -> None:
+    async def begin(self, timeout_s: float) -> None:
         """Listen from now on, and leave what was forwarded until now out of account.
 
+        Args:
+            timeout_s: Longest wait in seconds until the node says that it tells of its HTLCs.
+
         Raises:
+            BackendTimeout: It does not say so in time.
             BackendLost: The node is gone or hangs.
         """
         await self._history.fresh()
         self._listener = asyncio.create_task(self._listen())
         waiting = asyncio.create_task(self._subscribed.wait())
-        await asyncio.wait({self._listener, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({self._listener, waiting}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
+        if not done:
+            raise BackendTimeout(
+                f"expected {self._client.name} to begin to tell of its HTLCs within {timeout_s:g} s, it did not: "
+                "the node hangs; reset the network"
+            )
         self._refuse_silence()
 
     def expect(self, attempts: Iterable[lightning_pb2.HTLCAttempt]) -> None:

@@ -26,6 +26,7 @@ from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 from lnsim_gym.errors import ConfigError, did_you_mean
 
 __all__ = [
+    "check_name",
     "disk_root",
     "find_named",
     "find_record",
@@ -129,12 +130,25 @@ def find_named(name: str) -> NetworkRecord | None:
     Raises:
         ConfigError: The name is none that a network can have.
     """
+    check_name(name, "network")
+    return next((record for record in records() if record.name == name and record.owner_pid == 0), None)
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that a network, or what is made of one, cannot have.
+
+    Args:
+        name: The name.
+        what: What is named, for the error.
+
+    Raises:
+        ConfigError: It is none.
+    """
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,29}", name):
         raise ConfigError(
-            "expected a network name of at most 30 lower-case letters, digits, - and _, "
+            f"expected a {what} name of at most 30 lower-case letters, digits, - and _, "
             f"beginning with a letter or digit, got {name!r}"
         )
-    return next((record for record in records() if record.name == name and record.owner_pid == 0), None)
 
 
 def is_orphan(record: NetworkRecord) -> bool:

@@ -14,9 +14,10 @@ from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.record import NetworkRecord
 from lnsim_gym.paths import write_private
 
-__all__ = ["load_chain", "save_chain"]
+__all__ = ["BLOCKS_FILE", "load_chain", "save_chain"]
 
-_FILE: Final = "blocks.json"
+BLOCKS_FILE: Final = "blocks.json"
+"""Name of the file in a network's folder."""
 _EXTRA_BLOCKS: Final = 20
 """More than a program may have mined after the blocks were saved: lnd waits for ever on a chain that is shorter
 than the one it knew, and follows a longer one."""
@@ -33,7 +34,7 @@ def save_chain(record: NetworkRecord) -> None:
     chain = ChainClient(record.chain)
     hashes = chain.call_each("getblockhash", ((height,) for height in range(1, chain.height() + 1)))
     blocks = chain.call_each("getblock", ((block_hash, 0) for block_hash in hashes))
-    write_private(Path(record.folder) / _FILE, msgspec.json.encode(blocks))
+    write_private(Path(record.folder) / BLOCKS_FILE, msgspec.json.encode(blocks))
 
 
 def load_chain(record: NetworkRecord) -> None:
@@ -42,7 +43,7 @@ def load_chain(record: NetworkRecord) -> None:
     Raises:
         BackendError: btcd refused a block.
     """
-    saved = Path(record.folder) / _FILE
+    saved = Path(record.folder) / BLOCKS_FILE
     if record.chain is None or not saved.exists():
         return
     chain = ChainClient(record.chain)

@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar
 
 # gRPC's core prints a line for every child process that is started while it works; read once, at import.
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -20,7 +20,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import grpc
 import grpc.aio
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from lnsim_gym.backends.lnd.rpc.calls import Method
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
@@ -40,6 +40,9 @@ _CHANNEL_OPTIONS: Final = (
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
     ("grpc.use_local_subchannel_pool", 1),
 )
+
+_MOST_WORDS: Final = 2_000
+"""Most characters of a node's own words in an error."""
 
 
 class RpcRefused(BackendError):
@@ -80,18 +83,18 @@ class NodeClient:
             BackendTimeout: No answer within the deadline.
             BackendLost: The node is gone.
             RpcRefused: The node refused.
+            BackendError: What it answered is none of LND's messages.
         """
-        stub = self._connected().unary_unary(
+        stub: Any = self._connected().unary_unary(
             method.path,
             request_serializer=method.request.SerializeToString,
-            response_deserializer=method.answer.FromString,
         )
         limit_s = self._deadline_s if deadline_s is None else deadline_s
         try:
-            answer: Answer = await stub(request or method.request(), timeout=limit_s, metadata=self._metadata)
+            answer = await stub(request or method.request(), timeout=limit_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as problem:
             self._fail(method, problem, limit_s)
-        return answer
+        return self._understood(method, answer)
 
     async def stream(
         self, method: Method[Request, Answer], request: Request, total_s: float | None, idle_s: float | None
@@ -108,16 +111,16 @@ class NodeClient:
             BackendTimeout: One of the budgets ran out.
             BackendLost: The node is gone.
             RpcRefused: The node refused.
+            BackendError: What it sent is none of LND's messages.
         """
-        stub = self._connected().unary_stream(
+        stub: Any = self._connected().unary_stream(
             method.path,
             request_serializer=method.request.SerializeToString,
-            response_deserializer=method.answer.FromString,
         )
         call = stub(request, timeout=total_s, metadata=self._metadata)
         try:
             while (message := await asyncio.wait_for(call.read(), idle_s)) is not grpc.aio.EOF:
-                yield cast("Answer", message)
+                yield self._understood(method, message)
         except grpc.aio.AioRpcError as problem:
             self._fail(method, problem, total_s)
         except TimeoutError:
@@ -142,10 +145,20 @@ class NodeClient:
             self._channel = grpc.aio.secure_channel(address, self._credentials, options=_CHANNEL_OPTIONS)
         return self._channel
 
+    def _understood(self, method: Method[Any, Answer], raw: bytes) -> Answer:
+        """Return the message that bytes stand for; gRPC would log what it cannot read, and go on without it."""
+        try:
+            return method.answer.FromString(raw)
+        except DecodeError:
+            raise BackendError(
+                f"expected {self.name} ({method.path}) to answer with a {method.answer.__name__}, got what is none: "
+                "see that this is lnd's gRPC port, and that its version is supported"
+            ) from None
+
     def _fail(self, method: Method[Any, Any], problem: grpc.aio.AioRpcError, limit_s: float | None) -> NoReturn:
         """Raise the error of this package that stands for a gRPC status."""
         code = problem.code()
-        details = problem.details() or ""
+        details = _shown(problem.details() or "")
         called = f"{self.name} ({method.path})"
         if code is grpc.StatusCode.DEADLINE_EXCEEDED:
             raise BackendTimeout(
@@ -155,7 +168,8 @@ class NodeClient:
             raise BackendLost(
                 f"expected {called} to answer, got {details}: the node is gone; reset the network"
             ) from None
-        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or "macaroon" in details:
+        denied = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+        if code in denied or "macaroon" in details or details == "permission denied":
             raise RpcRefused(
                 f"{called} refused the credentials ({details}): check its macaroon file", details
             ) from None
@@ -164,6 +178,11 @@ class NodeClient:
                 f"{called} is not offered by this lnd: build it with the tags invoicesrpc and routerrpc", details
             ) from None
         raise RpcRefused(f"{called} refused: {details}", details) from None
+
+
+def _shown(words: str) -> str:
+    """Return what a node said as text that does no harm to a terminal, and has an end."""
+    return "".join(letter if letter.isprintable() else " " for letter in words[:_MOST_WORDS])
 
 
 def _read(path: str) -> bytes:

@@ -18,6 +18,7 @@ import psutil
 from lnsim_gym.backends.lnd.nodes import folders
 from lnsim_gym.backends.lnd.nodes.chain import ChainClient
 from lnsim_gym.backends.lnd.nodes.flags import BTCD_FLAGS, LND_FLAGS, WUMBO_FLAG, alias
+from lnsim_gym.backends.lnd.nodes.kept_chain import BLOCKS_FILE
 from lnsim_gym.backends.lnd.nodes.launchers import daemons
 from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.programs import find_binaries
@@ -68,18 +69,31 @@ class ProcessLauncher(Launcher):
     def start_chain(self, topology: Topology) -> None:
         """Make the folder, sweep what dead owners left, start btcd and wait until its RPC answers."""
         if self._record is None:
-            sweep(self._state_folder)
-            folder = folders.make_folder(self.name, len(topology.nodes), self._state_folder)
-            try:
-                self._record = self._new_record(folder, topology)
-            except BaseException:  # Ctrl-C too
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-            self._save()
+            self._lay(topology)
         if not self.alive()[CHAIN]:
             self._spawn_chain()
             self._save()
         self._wait_for_chain()
+
+    def lay(self, topology: Topology, state: Path) -> None:
+        """Make a new network as one that was stopped, which ``connect``, ``start_chain`` and ``start_nodes`` start.
+
+        Args:
+            topology: What it is.
+            state: What ``copy_state`` made of another network.
+        """
+        self._lay(topology)
+        shutil.copytree(state, self.folder, dirs_exist_ok=True)
+
+    def copy_state(self, target: Path) -> None:
+        """Copy the folders of all lnds at one moment, their chain as far as it was saved, and the snapshot."""
+        self._copy_nodes(target)
+        for name in (BLOCKS_FILE, self._snapshot_folder.name):
+            kept = self.folder / name
+            if kept.is_dir():
+                shutil.copytree(kept, target / name)
+            elif kept.exists():
+                shutil.copy2(kept, target / name)
 
     def start_nodes(self) -> None:
         """Start every lnd that does not run."""
@@ -117,13 +131,7 @@ class ProcessLauncher(Launcher):
     def snapshot(self) -> None:
         """Copy the folders of all lnds while all of them are frozen; lnd's database is whole at every moment."""
         shutil.rmtree(self._snapshot_folder, ignore_errors=True)
-        nodes = self._node_processes()
-        daemons.signal_all(nodes, signal.SIGSTOP)
-        try:
-            for index in range(len(self.record().nodes)):
-                shutil.copytree(self._node_folder(index), self._snapshot_folder / f"node-{index}")
-        finally:
-            daemons.signal_all(nodes, signal.SIGCONT)
+        self._copy_nodes(self._snapshot_folder)
 
     def has_snapshot(self) -> bool:
         """Whether a snapshot was taken."""
@@ -157,6 +165,27 @@ class ProcessLauncher(Launcher):
         """Forget the processes; they go on."""
         self._processes.clear()
         self._record = None
+
+    def _lay(self, topology: Topology) -> None:
+        """Sweep what dead owners left, make the folder of a new network, and write its record."""
+        sweep(self._state_folder)
+        folder = folders.make_folder(self.name, len(topology.nodes), self._state_folder)
+        try:
+            self._record = self._new_record(folder, topology)
+        except BaseException:  # Ctrl-C too
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        self._save()
+
+    def _copy_nodes(self, target: Path) -> None:
+        """Copy the folders of all lnds while all of them are frozen."""
+        nodes = self._node_processes()
+        daemons.signal_all(nodes, signal.SIGSTOP)
+        try:
+            for index in range(len(self.record().nodes)):
+                shutil.copytree(self._node_folder(index), target / f"node-{index}")
+        finally:
+            daemons.signal_all(nodes, signal.SIGCONT)
 
     def _new_record(self, folder: Path, topology: Topology) -> NetworkRecord:
         """Choose ports and credentials for a new network."""

@@ -19,18 +19,24 @@ DISABLE: ChanStatusAction
 AUTO: ChanStatusAction
 
 class SendPaymentRequest(_message.Message):
-    __slots__ = ("payment_request", "timeout_seconds", "fee_limit_msat", "max_parts", "no_inflight_updates")
+    __slots__ = ("payment_request", "timeout_seconds", "fee_limit_msat", "last_hop_pubkey", "allow_self_payment", "max_parts", "no_inflight_updates", "outgoing_chan_ids")
     PAYMENT_REQUEST_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     FEE_LIMIT_MSAT_FIELD_NUMBER: _ClassVar[int]
+    LAST_HOP_PUBKEY_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_SELF_PAYMENT_FIELD_NUMBER: _ClassVar[int]
     MAX_PARTS_FIELD_NUMBER: _ClassVar[int]
     NO_INFLIGHT_UPDATES_FIELD_NUMBER: _ClassVar[int]
+    OUTGOING_CHAN_IDS_FIELD_NUMBER: _ClassVar[int]
     payment_request: str
     timeout_seconds: int
     fee_limit_msat: int
+    last_hop_pubkey: bytes
+    allow_self_payment: bool
     max_parts: int
     no_inflight_updates: bool
-    def __init__(self, payment_request: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., fee_limit_msat: _Optional[int] = ..., max_parts: _Optional[int] = ..., no_inflight_updates: _Optional[bool] = ...) -> None: ...
+    outgoing_chan_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, payment_request: _Optional[str] = ..., timeout_seconds: _Optional[int] = ..., fee_limit_msat: _Optional[int] = ..., last_hop_pubkey: _Optional[bytes] = ..., allow_self_payment: _Optional[bool] = ..., max_parts: _Optional[int] = ..., no_inflight_updates: _Optional[bool] = ..., outgoing_chan_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TrackPaymentRequest(_message.Message):
     __slots__ = ("payment_hash", "no_inflight_updates")

@@ -1,0 +1,107 @@
+"""Advice in words and as rows of text that a person reads in a minute, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from lnsim_gym.network.names import printable
+from lnsim_gym.own_node.advice import Advice, Advised, Gain
+from lnsim_gym.own_node.changes import Closing, Refill, Repricing, numbers, what
+from lnsim_gym.own_node.record import Taken
+
+__all__ = [
+    "CHANGE_COLUMNS",
+    "LEFT_COLUMNS",
+    "advice_sentences",
+    "change_rows",
+    "command_lines",
+    "left_rows",
+    "taken_sentence",
+]
+
+CHANGE_COLUMNS: Final = ("", "peer", "change", "gain, sat a day (95 %)", "why", "if nothing is done")
+"""Headings of the table of what to change."""
+LEFT_COLUMNS: Final = ("leave it", "as it is", "why")
+"""Headings of the table of what is left."""
+_LONGEST_NAME: Final = 24
+
+
+def change_rows(advice: Advice) -> list[list[str]]:
+    """Return the rows under ``CHANGE_COLUMNS``, each with the number of its command."""
+    return [
+        [str(number), _name(one.change.peer), _told(one), _gain(one.gain), one.change.why, one.idle]
+        for number, one in enumerate(advice.advised, 1)
+    ]
+
+
+def left_rows(advice: Advice) -> list[list[str]]:
+    """Return the rows under ``LEFT_COLUMNS``."""
+    return [[_name(one.peer), one.idle, one.why] for one in advice.left]
+
+
+def _name(peer: str) -> str:
+    """Return what a peer calls itself as far as it can be shown."""
+    return printable(peer)[:_LONGEST_NAME]
+
+
+def _told(one: Advised) -> str:
+    """Return what is changed, from what, and to what."""
+    change = one.change
+    match change:
+        case Repricing():
+            before = [
+                numbers({name: getattr(held.policy, name) or 0 for name in change.to}) for held in change.channels
+            ]
+            from_ = {name: " / ".join(sorted({f"{each[name]:,}" for each in before})) for name in before[0]}
+            return ", ".join(f"{name} {from_[name]} to {value:,}" for name, value in numbers(change.to).items())
+        case Refill():
+            after_sat = change.local_sat + change.amount_sat
+            return f"refill {change.local_sat:,} to {after_sat:,} sat, for {change.limit_sat:,} at most"
+        case Closing():
+            return "close it?"
+
+
+def _gain(gain: Gain | None) -> str:
+    """Return a gain and its interval."""
+    return "" if gain is None else f"{gain.sat_per_day:+,.1f} ({gain.low:+,.1f}..{gain.high:+,.1f})"
+
+
+def _count(number: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def command_lines(advice: Advice) -> Iterator[str]:
+    """Yield the commands that make what is advised, each with the number of its row."""
+    for number, one in enumerate(advice.advised, 1):
+        if not one.commands:
+            yield f"{number}: no command of this node does this alone, or its exports do not name the channel"
+        for command in one.commands:
+            yield f"{number}: {command}"
+
+
+def advice_sentences(advice: Advice) -> list[str]:
+    """Return what matters most, in words."""
+    foreseen, days = advice.forecast, advice.forecast.days
+    changed = sum(one.gain is not None for one in advice.advised)
+    lines = [
+        f"{_count(changed, 'change')} that would pay, {_count(len(advice.left), 'peer')} to leave alone "
+        f"({advice.draws} draws of what is not known, {days:g} days)."
+    ]
+    if advice.together is not None:
+        gain = advice.together
+        lines.append(f"All of it together: {gain.sat_per_day:+,.1f} sat a day ({gain.low:+,.1f}..{gain.high:+,.1f}).")
+    low, _, middle, _, high = foreseen.left_sat
+    lines.append(f"If nothing is done: {middle:,.0f} sat of fees in {days:g} days (90 % {low:,.0f}..{high:,.0f}).")
+    if changed:
+        low, _, middle, _, high = foreseen.done_sat
+        lines.append(f"If all of it is done: {middle:,.0f} sat (90 % {low:,.0f}..{high:,.0f}).")
+    return [*lines, *advice.notes]
+
+
+def taken_sentence(taken: Taken) -> str:
+    """Return what became of a change, in words."""
+    cost = f", paid {taken.fee_msat / 1000:,.3f} sat" if taken.fee_msat else ""
+    said = ": " + "".join(mark if mark.isprintable() else " " for mark in taken.said) if taken.said else ""
+    return f"{taken.result}: {_name(taken.change.peer)}, {what(taken.change)}{cost}{said}"
