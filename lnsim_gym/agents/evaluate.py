@@ -77,6 +77,8 @@ class Score(msgspec.Struct, frozen=True, kw_only=True):
     """Share of payments that settled in each episode, in the order of the seeds."""
     node: NodeScore | None = None
     """What the own node gained, where the agent is its operator."""
+    places: int = 1
+    """Networks that it played on, with as many episodes each; intervals are over them where there are several."""
 
     @property
     def objective(self) -> float:
@@ -176,7 +178,7 @@ def behind(score: Score, best: Score) -> tuple[float, float, float]:
         How much higher that of ``best`` is, and the ends of the 95 % bootstrap interval of that.
     """
     differences = np.array(best.objectives) - np.array(score.objectives)
-    return float(differences.mean()), *bootstrap(differences)
+    return float(differences.mean()), *bootstrap(differences, score.places)
 
 
 def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
@@ -247,12 +249,17 @@ class Tally:
                 self.funds_sat[which] = columns.ledger[:, FUNDS] / 1000 - columns.reward
             self.days[which] += task.config.step_hours / 24
 
-    def score(self, name: str) -> Score:
-        """Return the means over episodes."""
+    def score(self, name: str, places: int = 1) -> Score:
+        """Return the means over episodes.
+
+        Args:
+            name: How to call the agent.
+            places: Networks that were played on, one after the other, with as many episodes each.
+        """
         mean = dict(zip(COUNTS, self.counts.mean(axis=0).tolist(), strict=True))
         rebalanced = RebalanceTally(*self.rebalances.mean(axis=0))
         rates = self.counts[:, SUCCEEDED] / np.maximum(self.sent, 1)
-        low, high = bootstrap(rates)
+        low, high = bootstrap(rates, places)
         return Score(
             agent=name,
             episodes=len(rates),
@@ -266,14 +273,15 @@ class Tally:
             rebalance_fees_sat=float(rebalanced.fee_msat) / 1000,
             refused=float(rebalanced.refused / rebalanced.asked) if rebalanced.asked else 0.0,
             success_rates=tuple(rates.tolist()),
-            node=self._node_score() if self.days.any() else None,
+            node=self._node_score(places) if self.days.any() else None,
+            places=places,
         )
 
-    def _node_score(self) -> NodeScore:
+    def _node_score(self, places: int) -> NodeScore:
         """Return what an operator's own node gained."""
         net = self.reward / self.days
         income, rebalances, swaps, chain = (self.terms / self.days[:, None]).mean(axis=0).tolist()[:4]
-        low, high = bootstrap(net)
+        low, high = bootstrap(net, places)
         return NodeScore(
             net_sat_per_day=float(net.mean()),
             net_sat_per_day_low=low,
@@ -287,8 +295,16 @@ class Tally:
         )
 
 
-def bootstrap(values: Float64) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of a mean (Efron, 1979)."""
+def bootstrap(values: Float64, groups: int = 1) -> tuple[float, float]:
+    """Return the 95 % percentile bootstrap interval of a mean (Efron, 1979).
+
+    Args:
+        values: Shape (values,).
+        groups: How many groups of one size the values form, one after the other: with several, whole groups are
+            resampled (the cluster bootstrap), as values of a group are alike.
+    """
+    if groups > 1:
+        values = values.reshape(groups, -1).mean(axis=1)
     rng = np.random.default_rng(0)
     picks = rng.integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.quantile(values[picks].mean(axis=1), [0.025, 0.975])

@@ -19,6 +19,7 @@ from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.network.public import placed
 from lnsim_gym.network.routes import hop_amounts_msat
 
 __all__ = ["BANDS", "Band", "CalibrationFigures", "Measured", "figures_of", "markdown", "measure", "month_of"]
@@ -275,12 +276,8 @@ _LAST_FAILURE: Final = Seen._fields.index("failed_afterwards") + 1
 def _settings(position: int, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of the environment with the own node at a position."""
     topology = settings.get("topology", gym.spec(ENVIRONMENT_ID).kwargs["topology"])
-    if not (isinstance(topology, str) and topology.startswith("public(") and "own_seed" not in topology):
-        raise ConfigError(
-            f'expected a topology "public(...)" without own_seed to place the own node in, got {topology!r}'
-        )
-    placed = f"{topology.rstrip()[:-1]}, own_seed = {position})"
-    fixed = {"action": "dict", "observation": "dict", "levers": ["fees"], "topology": placed}
+    there = placed(topology, position=position)
+    fixed = {"action": "dict", "observation": "dict", "levers": ["fees"], "topology": there}
     return {**settings, **fixed, "max_episode_steps": 10**9}
 
 

@@ -426,7 +426,7 @@ def print_scores(scores: Sequence[Score], paid: bool = False) -> None:
     table = Table(
         Column(name, no_wrap=True),
         *(Column(column, justify="right", no_wrap=True) for column in columns),
-        caption=f"{scores[0].episodes} episodes",
+        caption=f"{scores[0].episodes} episodes" + (f" at {scores[0].places} places" if scores[0].places > 1 else ""),
         box=SIMPLE_HEAD,
     )
     for row in rows:

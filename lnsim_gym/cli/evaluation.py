@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tomllib
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -28,7 +29,7 @@ from lnsim_gym.errors import ConfigError, MissingDependency
 if TYPE_CHECKING:
     from lnsim_gym.agents import Agent
     from lnsim_gym.agents.cluster import Space
-    from lnsim_gym.agents.evaluate import Score
+    from lnsim_gym.agents.evaluate import Score, Tally
     from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe
     from lnsim_gym.agents.search import Trial
     from lnsim_gym.episodes import Problem
@@ -65,6 +66,12 @@ def evaluate(
         list[Path] | None,
         typer.Option("--out", "-o", help="Write .json, .csv, .md, .png or .svg too; as often as wanted."),
     ] = None,
+    graphs: Annotated[
+        str | None, typer.Option("--graphs", help="Play on the graphs that public(...) makes of the seeds A:B.")
+    ] = None,
+    positions: Annotated[
+        str | None, typer.Option("--positions", help="Put the own node at the places of the seeds A:B in each graph.")
+    ] = None,
     ray: Ray = None,
     launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
@@ -76,22 +83,25 @@ def evaluate(
     Each agent sees the environment and acts on it as its recipe says; the backend is the same for all: the
     simulator, or with `--backend lnd` real nodes, which play one episode after another. An agent that cannot act on
     the environment is left out. With `--ray` the workers of a Ray cluster share the seeds, and the table is the same.
+
+    What a node earns depends more on where it stands than on how it is run. With `--graphs` and `--positions` every
+    agent plays all seeds at every position in every graph, and intervals are over these places.
     """
-    from lnsim_gym.agents import make_agent
-    from lnsim_gym.agents.evaluate import evaluate as play
+    from lnsim_gym.agents.evaluate import Tally
     from lnsim_gym.agents.recipe import read_recipe
     from lnsim_gym.cli.display import print_scores, progress_bar
 
     chosen = _chosen_seeds(seeds, episodes)
     for file in out or ():
         _require_writable(file)
-    players, unfit = {}, {}
-    for name in agents:
+    players, unfit, paid = {}, {}, False
+    for name in dict.fromkeys(agents):
         read_recipe(name)  # a name that stands for nothing is an error, whoever else plays
         try:
             overrides = environment_overrides(env, backend, launcher, network, topology, settings, name)
-            problem, steps = problem_of(env, overrides)
-            players[name] = make_agent(name, problem), steps
+            places = _places(env, overrides, graphs, positions)
+            first, _ = _player(name, env, places[0])
+            players[name], paid = places, paid or not first.problem.task.pays_success_rate
         except (ConfigError, MissingDependency) as problem_with_agent:
             unfit[name] = problem_with_agent
     if not players:
@@ -100,13 +110,13 @@ def evaluate(
         typer.echo(f"{name} is left out: {reason}", err=True)
     with progress_bar() as report:
         if ray is not None:
-            scores = _on_cluster(ray, players, chosen, partial(report, "episodes"))
+            tallies = _on_cluster(ray, env, players, chosen, partial(report, "episodes"))
         else:
-            scores = [
-                play(name, agent, chosen, steps, partial(report, name), threads)
-                for name, (agent, steps) in players.items()
-            ]
-    paid = not all(agent.problem.task.pays_success_rate for agent, _ in players.values())
+            tallies = {
+                name: _played(name, env, places, chosen, partial(report, name), threads)
+                for name, places in players.items()
+            }
+    scores = [Tally.joined(played).score(name, len(played)) for name, played in tallies.items()]
     print_scores(scores, paid)
     for file in out or ():
         _write(scores, file, paid)
@@ -206,18 +216,67 @@ def _tuned(
         return search_on_cluster(name, recipe, space, problem, seeds, length, trials, steps, tell)
 
 
+Places = list[dict[str, Any]]
+"""Settings of the environment at each place that an agent plays at."""
+
+
+def _places(env: str, overrides: dict[str, Any], graphs: str | None, positions: str | None) -> Places:
+    """Return the settings at every position in every graph; one place where neither is asked for."""
+    from lnsim_gym.network.public import placed
+
+    if graphs is None and positions is None:
+        return [overrides]
+    topology = {**environment_spec(env).kwargs, **overrides}["topology"]
+    seeds = [[None] if text is None else list(seed_range(text)) for text in (graphs, positions)]
+    return [
+        {**overrides, "topology": placed(topology, graph=graph, position=position)}
+        for graph, position in itertools.product(*seeds)
+    ]
+
+
+def _player(name: str, env: str, overrides: dict[str, Any]) -> tuple[Agent, int]:
+    """Return an agent for an environment with some settings of its own, and the steps of an episode."""
+    from lnsim_gym.agents import make_agent
+
+    problem, steps = problem_of(env, dict(overrides))
+    return make_agent(name, problem), steps
+
+
+def _played(
+    name: str, env: str, places: Places, seeds: range, tell: Callable[[int, int], None], threads: int
+) -> list[Tally]:
+    """Let an agent play all seeds at one place after the other."""
+    from lnsim_gym.agents.evaluate import play_episodes
+
+    tallies = []
+    for place, overrides in enumerate(places):
+        agent, steps = _player(name, env, overrides)
+
+        def tell_all(done: int, todo: int, before: int = place) -> None:
+            tell(before * todo + done, len(places) * todo)
+
+        tallies.append(play_episodes(agent, seeds, steps, tell_all, threads))
+    return tallies
+
+
 def _on_cluster(
-    address: str, players: Mapping[str, tuple[Agent, int]], seeds: range, tell: Callable[[int, int], None]
-) -> list[Score]:
+    address: str, env: str, players: Mapping[str, Places], seeds: range, tell: Callable[[int, int], None]
+) -> dict[str, list[Tally]]:
     """Let the workers of a cluster play."""
     require_ray()
-    from lnsim_gym.agents.cluster import evaluate_on_cluster, joined
+    from lnsim_gym.agents.cluster import joined, play_on_cluster
 
-    for name, (agent, _) in players.items():
+    there = {
+        (name, place): _player(name, env, overrides)
+        for name, places in players.items()
+        for place, overrides in enumerate(places)
+    }
+    for (name, _), (agent, _) in there.items():
         if agent.problem.config.backend != "simulator":
             raise ConfigError(f"--ray spreads simulated episodes, {name} was to play on real nodes: leave --ray out")
     with joined(address):
-        return evaluate_on_cluster(players, seeds, tell)
+        played = play_on_cluster(there, seeds, tell)
+    return {name: [played[name, place] for place in range(len(places))] for name, places in players.items()}
 
 
 def require_ray() -> None:

@@ -15,13 +15,14 @@ one operator's node          1,299 nodes of 10 to 60 channels: medians 18 channe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
 from lnsim_gym.arrays import Bool, Float64, Int64
-from lnsim_gym.errors import TopologyError
+from lnsim_gym.errors import ConfigError, TopologyError
 from lnsim_gym.network.drawing import Share, assemble, make_rng, quantile, require_size, with_initiators
 from lnsim_gym.network.limits import max_value_in_flight_msat
 from lnsim_gym.network.policies import ChannelPolicies, Policy
@@ -32,6 +33,7 @@ __all__ = [
     "OWN_NODE",
     "PUBLIC_CAPACITY_QUANTILES_SAT",
     "PUBLIC_FEE_RATE_QUANTILES_PPM",
+    "placed",
     "public",
 ]
 
@@ -55,6 +57,7 @@ PUBLIC_FEE_RATE_QUANTILES_PPM: Final[Mapping[float, float]] = {
     1.0: 10_000,
 }
 """Fee rates in ppm by quantile; a tenth of all ends is at 0. The last one is a guess."""
+_CALL: Final = re.compile(r"\s*public\s*\((.*)\)\s*", re.DOTALL)
 OWN_NODE: Final = "own"
 """Name of the node that ``own_channels`` adds."""
 
@@ -79,6 +82,27 @@ _WEALTH_WEIGHT: Final = 0.6
 """How much the wealth of nodes counts beside their numbers of channels, which it does not depend on."""
 _NODE_PRICE_WEIGHT: Final = 0.75
 """How much of a fee rate is the node's own level; the rest differs from channel to channel."""
+
+
+def placed(topology: Any, *, graph: int | None = None, position: int | None = None) -> str:
+    """Return a call of ``public`` as settings hold it, with another graph, or another place of the own node in it.
+
+    Args:
+        topology: The call, such as ``"public(own_channels = 18)"``.
+        graph: Its ``seed``; left as it is by default.
+        position: Its ``own_seed``; left as it is by default.
+
+    Raises:
+        ConfigError: It is something else, or names itself what is to be set.
+    """
+    chosen = {name: seed for name, seed in (("seed", graph), ("own_seed", position)) if seed is not None}
+    call = _CALL.fullmatch(topology) if isinstance(topology, str) else None
+    if call is None or any(re.search(rf"\b{name}\b", call[1]) for name in chosen):
+        raise ConfigError(
+            f'expected a topology "public(...)" that leaves {" and ".join(chosen)} open, got {topology!r}'
+        )
+    arguments = ", ".join([*filter(None, [call[1].strip()]), *(f"{name} = {seed}" for name, seed in chosen.items())])
+    return f"public({arguments})"
 
 
 def public(

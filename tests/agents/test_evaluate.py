@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.agents import Agent, make_agent
-from lnsim_gym.agents.evaluate import behind, evaluate
+from lnsim_gym.agents.evaluate import behind, bootstrap, evaluate
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, InvalidAction
 from lnsim_gym.tasks.config import EnvironmentConfig
@@ -115,3 +115,11 @@ def test_an_agent_that_forgets_a_network_is_refused():
 
     with pytest.raises(InvalidAction, match="each of 6 networks, got 5"):
         evaluate("forgetful", Forgetful(PROBLEM), SEEDS, STEPS)
+
+
+def test_intervals_over_groups_resample_whole_groups():
+    values = np.repeat([0.0, 1.0, 2.0, 3.0], 25)
+    low, high = bootstrap(values, groups=4)
+    assert (low, high) == bootstrap(np.array([0.0, 1.0, 2.0, 3.0]))
+    narrow_low, narrow_high = bootstrap(values)
+    assert low < narrow_low < 1.5 < narrow_high < high

@@ -45,7 +45,7 @@ def test_nothing_to_hold_to_a_band_misses_it():
     [
         ({"positions": []}, "expected episodes of 7 days or more, got 0 x 1"),
         ({"days": 6.9}, "got 1 x 1 of 6.9 days"),
-        ({"settings": {"topology": "default"}}, "to place the own node in, got 'default'"),
+        ({"settings": {"topology": "default"}}, "leaves own_seed open, got 'default'"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(asked, said):

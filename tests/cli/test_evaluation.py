@@ -6,9 +6,11 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from lnsim_gym.agents.evaluate import bootstrap
 from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
 from lnsim_gym.agents.search import default_grid, recipe_text
 from lnsim_gym.backends.lnd.nodes.programs import Binaries
@@ -65,6 +67,23 @@ def test_settings_and_topologies_change_the_world_for_all_agents(tmp_path):
     assert around["rebalance_fees_sat"] > 0
 
 
+def test_every_agent_plays_all_seeds_at_every_position_in_every_graph(tmp_path):
+    call = "public(nodes = 60, own_channels = 6, own_capacity_sat = 20_000_000{})"
+    common = ("static", "noop", "--env", "LightningOperator-v0", "--seeds", "0:2", "--set", "max_episode_steps=2")
+    crossed = scores_of(tmp_path, *common, "--topology", call.format(""), "--graphs", "3:5", "--positions", "0:2")
+    assert [score["places"] for score in crossed] == [4, 4]
+    alone = [
+        scores_of(tmp_path, *common, "--topology", call.format(f", seed = {graph}, own_seed = {position}"))
+        for graph, position in ((3, 0), (3, 1), (4, 0), (4, 1))
+    ]
+    for agent, score in enumerate(crossed):
+        nets = [place[agent]["node"]["net_sat_per_day_of_episodes"] for place in alone]
+        assert score["node"]["net_sat_per_day_of_episodes"] == [net for place in nets for net in place]
+        interval = score["node"]["net_sat_per_day_low"], score["node"]["net_sat_per_day_high"]
+        assert interval == pytest.approx(bootstrap(np.array([np.mean(net) for net in nets])))
+    assert "4 places" in lnsim("eval", *common, "--topology", call.format(""), "--graphs", "3:5", "--positions", "0:2")
+
+
 def test_an_agent_that_cannot_act_there_is_left_out_with_a_note():
     out = lnsim("eval", "noop", "lndg", "--seeds", "0:2", "--set", "max_episode_steps=1")
     assert "lndg is left out: " in out
@@ -86,6 +105,18 @@ def test_reward_and_profit_are_shown_where_the_reward_is_not_the_success_rate(tm
     ("arguments", "said"),
     [
         (("eval", "noop", "nop", "--seeds", "0:2"), "Did you mean 'noop'"),
+        (
+            ("eval", "noop", "--seeds", "0:2", "--graphs", "0:2"),
+            'expected a topology "public(...)" that leaves seed open',
+        ),
+        (
+            ("eval", "noop", "--env", "LightningOperatorLive-v0", "--graphs", "0:2", "--seeds", "0:2"),
+            'expected a topology "public(...)" that leaves seed open',
+        ),
+        (
+            ("eval", "noop", "--env", "LightningOperator-v0", "--positions", "2", "--seeds", "0:2"),
+            "expected seeds as A:B",
+        ),
         (
             ("eval", "noop", "--seeds", "0:2", "--set", "max_episode_steps=0"),
             "max_episode_steps must be an integer >= 1",
