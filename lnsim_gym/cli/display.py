@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -422,13 +422,23 @@ def _node_cells(scores: Sequence[Score], best: Score) -> list[list[str]]:
 def print_scores(scores: Sequence[Score], paid: bool = False) -> None:
     """Print scores as a table that is never cut, however narrow the terminal; amounts are means over episodes."""
     header, *rows = score_cells(scores, paid)
-    name, *columns = header
-    table = Table(
-        Column(name, no_wrap=True),
-        *(Column(column, justify="right", no_wrap=True) for column in columns),
-        caption=f"{scores[0].episodes} episodes" + (f" at {scores[0].places} places" if scores[0].places > 1 else ""),
-        box=SIMPLE_HEAD,
-    )
+    there = f" at {scores[0].places} places" if scores[0].places > 1 else ""
+    print_whole(header, rows, words=header[:1], caption=f"{scores[0].episodes} episodes{there}")
+
+
+def print_whole(
+    header: Sequence[str], rows: Iterable[Sequence[str]], *, words: Sequence[str], caption: str | None = None
+) -> None:
+    """Print a table that is never cut, however narrow the terminal.
+
+    Args:
+        header: Headings.
+        rows: Cells under them.
+        words: Headings of columns of words; all others hold numbers, and stand to the right.
+        caption: What to say below.
+    """
+    heads = (Column(name, justify="left" if name in words else "right", no_wrap=True) for name in header)
+    table = Table(*heads, caption=caption, box=SIMPLE_HEAD)
     for row in rows:
         table.add_row(*row)
     console = make_console()

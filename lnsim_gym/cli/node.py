@@ -119,18 +119,12 @@ def report(
 
 def _print_books(books: Books) -> None:
     """Print some books as a table, and what matters most in words."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Column, Table
-
-    from lnsim_gym.cli.display import make_console
-    from lnsim_gym.own_node.books_text import COLUMNS, cells, sentences
+    from lnsim_gym.cli.display import make_console, print_whole
+    from lnsim_gym.own_node.books_text import sentences, table_of
 
     console = make_console()
-    ends = {COLUMNS[0], COLUMNS[-1]}
-    table = Table(*(Column(name, justify="left" if name in ends else "right") for name in COLUMNS), box=SIMPLE_HEAD)
-    for channel in books.channels:
-        table.add_row(*cells(channel))
-    console.print(table)
+    headings, rows = table_of(books)
+    print_whole(headings, rows, words=(*headings[:2], "state"))
     for line in sentences(books):
         console.print(line)
 
@@ -202,10 +196,7 @@ def backtest(
 
 def _print_backtest(found: Backtest) -> None:
     """Print a backtest: the verdict, weeks, policies, and what it cannot tell."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Column, Table
-
-    from lnsim_gym.cli.display import make_console
+    from lnsim_gym.cli.display import make_console, print_whole
     from lnsim_gym.own_node import backtest_text as text
 
     console = make_console()
@@ -214,10 +205,6 @@ def _print_backtest(found: Backtest) -> None:
     if found.is_reproduced:
         tables.append((text.POLICY_COLUMNS, text.policy_rows(found)))
     for columns, rows in tables:
-        heads = (Column(name, justify="right" if place else "left") for place, name in enumerate(columns))
-        table = Table(*heads, box=SIMPLE_HEAD)
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
+        print_whole(columns, rows, words=columns[:1])
     for line in (*text.conclusions(found), *text.open_questions(found)):
         console.print(line)

@@ -269,7 +269,7 @@ def _act(advice: Advice, folder: Path, acting: _Acting, quiet: bool) -> bool:
 def _print_advice(advice: Advice) -> None:
     """Print a table that is read in a minute, what matters most in words, and the commands."""
     from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from lnsim_gym.cli.display import make_console
     from lnsim_gym.own_node import advice_text as text
@@ -277,7 +277,7 @@ def _print_advice(advice: Advice) -> None:
     console = make_console()
     tables = (text.CHANGE_COLUMNS, text.change_rows(advice)), (text.LEFT_COLUMNS, text.left_rows(advice))
     for columns, rows in tables:
-        table = Table(*columns, box=SIMPLE_HEAD)
+        table = Table(*(Column(name, no_wrap=name in text.WHOLE) for name in columns), box=SIMPLE_HEAD)
         for row in rows:
             table.add_row(*row)
         if rows:

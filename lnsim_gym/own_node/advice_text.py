@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from lnsim_gym.network.names import printable
 from lnsim_gym.own_node.advice import Advice, Advised, Gain
 from lnsim_gym.own_node.changes import Closing, Refill, Repricing, numbers, what
+from lnsim_gym.own_node.naming import peer_called, short_channel_id
 from lnsim_gym.own_node.record import Taken
 
 __all__ = [
     "CHANGE_COLUMNS",
     "LEFT_COLUMNS",
+    "WHOLE",
     "advice_sentences",
     "change_rows",
     "command_lines",
@@ -20,29 +21,44 @@ __all__ = [
     "taken_sentence",
 ]
 
-CHANGE_COLUMNS: Final = ("", "peer", "change", "gain, sat a day (95 %)", "why", "if nothing is done")
-"""Headings of the table of what to change."""
-LEFT_COLUMNS: Final = ("leave it", "as it is", "why")
+CHANGE_COLUMNS: Final = ("", "peer", "channel", "change", "sat a day", "95 % of it", "why", "if nothing is done")
+"""Headings of the table of what to change; gains in sat a day, mean and interval."""
+LEFT_COLUMNS: Final = ("leave it", "channel", "as it is", "why")
 """Headings of the table of what is left."""
+WHOLE: Final = (*CHANGE_COLUMNS[:3], *CHANGE_COLUMNS[4:6])
+"""Headings of columns that are not broken into lines."""
 _LONGEST_NAME: Final = 24
 
 
 def change_rows(advice: Advice) -> list[list[str]]:
     """Return the rows under ``CHANGE_COLUMNS``, each with the number of its command."""
     return [
-        [str(number), _name(one.change.peer), _told(one), _gain(one.gain), one.change.why, one.idle]
+        [
+            str(number),
+            _name(one.change.peer),
+            _ids(one.change.chan_ids),
+            _told(one),
+            *_gain(one.gain),
+            one.change.why,
+            one.idle,
+        ]
         for number, one in enumerate(advice.advised, 1)
     ]
 
 
 def left_rows(advice: Advice) -> list[list[str]]:
     """Return the rows under ``LEFT_COLUMNS``."""
-    return [[_name(one.peer), one.idle, one.why] for one in advice.left]
+    return [[_name(one.peer), _ids(one.chan_ids), one.idle, one.why] for one in advice.left]
 
 
 def _name(peer: str) -> str:
     """Return what a peer calls itself as far as it can be shown."""
-    return printable(peer)[:_LONGEST_NAME]
+    return peer_called(peer, _LONGEST_NAME)
+
+
+def _ids(chan_ids: Iterable[int]) -> str:
+    """Return short channel ids, one in a line."""
+    return "\n".join(map(short_channel_id, chan_ids))
 
 
 def _told(one: Advised) -> str:
@@ -62,9 +78,9 @@ def _told(one: Advised) -> str:
             return "close it?"
 
 
-def _gain(gain: Gain | None) -> str:
+def _gain(gain: Gain | None) -> tuple[str, str]:
     """Return a gain and its interval."""
-    return "" if gain is None else f"{gain.sat_per_day:+,.1f} ({gain.low:+,.1f}..{gain.high:+,.1f})"
+    return ("", "") if gain is None else (f"{gain.sat_per_day:+,.1f}", f"{gain.low:+,.1f}..{gain.high:+,.1f}")
 
 
 def _count(number: int, noun: str) -> str:
@@ -73,12 +89,22 @@ def _count(number: int, noun: str) -> str:
 
 
 def command_lines(advice: Advice) -> Iterator[str]:
-    """Yield the commands that make what is advised, each with the number of its row."""
-    for number, one in enumerate(advice.advised, 1):
-        if not one.commands:
-            yield f"{number}: no command of this node does this alone, or its exports do not name the channel"
-        for command in one.commands:
-            yield f"{number}: {command}"
+    """Yield lines to paste: the commands that make what is advised, each below the number of its row.
+
+    What cannot be taken back stands last, and is commented out.
+    """
+    numbered = list(enumerate(advice.advised, 1))
+    for number, one in numbered:
+        if not isinstance(one.change, Closing):
+            yield f"# {number}"
+            yield from one.commands or (
+                "# no command of this node does this alone, or its exports do not name the channel",
+            )
+    closings = [(number, one) for number, one in numbered if isinstance(one.change, Closing)]
+    if closings:
+        yield "# closing cannot be taken back, and costs a transaction: choose its price with --sat_per_vbyte"
+    for number, one in closings:
+        yield from (f"# {number}: {command}" for command in one.commands)
 
 
 def advice_sentences(advice: Advice) -> list[str]:
@@ -93,7 +119,10 @@ def advice_sentences(advice: Advice) -> list[str]:
         gain = advice.together
         lines.append(f"All of it together: {gain.sat_per_day:+,.1f} sat a day ({gain.low:+,.1f}..{gain.high:+,.1f}).")
     low, _, middle, _, high = foreseen.left_sat
-    lines.append(f"If nothing is done: {middle:,.0f} sat of fees in {days:g} days (90 % {low:,.0f}..{high:,.0f}).")
+    lines.append(
+        f"If nothing is done: {middle:,.0f} sat of fees in {days:g} days in half of the draws or less "
+        f"(90 % {low:,.0f}..{high:,.0f})."
+    )
     if changed:
         low, _, middle, _, high = foreseen.done_sat
         lines.append(f"If all of it is done: {middle:,.0f} sat (90 % {low:,.0f}..{high:,.0f}).")

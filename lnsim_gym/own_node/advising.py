@@ -259,7 +259,8 @@ class _Adviser:
             [column[:, which][:, where].sum(axis=1).mean() / single.days for which in (0, place)]
             for column in (single.channel_sat, single.out_sat)
         )
-        words = f"{earned[1]:,.1f} sat a day, not {earned[0]:,.1f}; carries {carried[1]:,.0f}, not {carried[0]:,.0f}"
+        words = f"{earned[1]:,.1f} sat a day, not {earned[0]:,.1f}"
+        words += f"; carries {carried[1]:,.0f} sat, not {carried[0]:,.0f}"
         return words if self.terms.agent == SEARCH else f"{self.terms.agent}: {words}"
 
     def idle(self, where: Int64, single: _Measured) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from lnsim_gym.network.names import printable
+from lnsim_gym.own_node.naming import peer_called, short_channel_id
 from lnsim_gym.own_node.profit import Books, ChannelBooks
 
-__all__ = ["COLUMNS", "cells", "peer_name", "sentences"]
+__all__ = ["COLUMNS", "peer_name", "sentences", "table_of"]
 
 COLUMNS: Final = (
     "peer",
+    "channel",
     "local",
     "out",
     "earned",
@@ -18,7 +19,7 @@ COLUMNS: Final = (
     "sourced",
     "refilled",
     "at ppm",
-    "sold at",
+    "sold at ppm",
     "unsold",
     "chain",
     "net",
@@ -29,16 +30,23 @@ COLUMNS: Final = (
 
 def peer_name(channel: ChannelBooks) -> str:
     """Return how a channel is called: its peer in printable characters, else its short channel id."""
-    block, transaction, output = channel.chan_id >> 40, channel.chan_id >> 16 & 0xFFFFFF, channel.chan_id & 0xFFFF
-    return printable(channel.peer)[:32] or f"{block}x{transaction}x{output}"
+    return peer_called(channel.peer, 32) or short_channel_id(channel.chan_id)
 
 
-def cells(channel: ChannelBooks) -> list[str]:
+def table_of(books: Books) -> tuple[list[str], list[list[str]]]:
+    """Return headings out of ``COLUMNS`` and a row for each channel, as text, without columns that say nothing."""
+    rows = [_cells(channel) for channel in books.channels]
+    told = [place for place, _ in enumerate(COLUMNS) if any(row[place] for row in rows)]
+    return [COLUMNS[place] for place in told], [[row[place] for place in told] for row in rows]
+
+
+def _cells(channel: ChannelBooks) -> list[str]:
     """Return a channel's row, as text under ``COLUMNS``."""
     share = f"{channel.local_sat / channel.capacity_sat:.0%}" if channel.capacity_sat else ""
     state = f"{channel.state} {channel.idle_days:.0f} d" if channel.state and channel.idle_days else channel.state
     return [
         peer_name(channel),
+        short_channel_id(channel.chan_id),
         share,
         _sat(channel.out_msat),
         _sat(channel.earned_msat),
@@ -60,7 +68,7 @@ def sentences(books: Books) -> list[str]:
     earned, refills = books.earned_msat / 1000, books.refill_fee_msat / 1000
     costs = f"{refills:,.0f} paid for refills, {books.chain_sat:,} for transactions"
     daily = f"net {net:+,.0f} sat, {net / books.days:+,.1f} a day."
-    lines = [f"{books.days:.1f} days: {earned:,.0f} sat earned, {costs}: {daily}"]
+    lines = [f"{books.days:.1f} days, amounts in sat: {earned:,.0f} sat earned, {costs}: {daily}"]
     if books.yearly is not None:
         lines.append(f"That is {books.yearly:+.2%} a year of the {books.capital_sat:,} sat that it holds.")
     sold, cost = (sum(getattr(one, name) for one in books.channels) for name in ("sold_fee_msat", "sold_cost_msat"))

@@ -14,8 +14,19 @@ from typing import Final
 import msgspec
 
 from lnsim_gym.network import Policy
+from lnsim_gym.own_node.naming import short_channel_id
 
-__all__ = ["LEVERS", "Change", "Closing", "Priced", "Refill", "Repricing", "commands", "numbers", "what"]
+__all__ = [
+    "LEVERS",
+    "Change",
+    "Closing",
+    "Priced",
+    "Refill",
+    "Repricing",
+    "commands",
+    "numbers",
+    "what",
+]
 
 LEVERS: Final = ("fee_rate_ppm", "fee_base_msat", "inbound_fee_rate_ppm", "max_htlc_msat")
 """Numbers of a policy that are advised upon."""
@@ -183,7 +194,7 @@ def _of_core_lightning(change: Change) -> tuple[str, ...]:
         case Repricing():
             return tuple(_set_channel(change, one) for one in change.channels)
         case Closing():
-            return (f"lightning-cli close {_parts(change.chan_id)}",)
+            return (f"lightning-cli close {short_channel_id(change.chan_id)}",)
         case _:
             return ()
 
@@ -194,9 +205,4 @@ def _set_channel(change: Repricing, channel: Priced) -> str:
     numbers = f"feebase={policy.fee_base_msat} feeppm={policy.fee_rate_ppm}"
     if "max_htlc_msat" in change.to and policy.max_htlc_msat is not None:
         numbers += f" htlcmax={policy.max_htlc_msat}"
-    return f"lightning-cli -k setchannel id={_parts(channel.chan_id)} {numbers}"
-
-
-def _parts(chan_id: int) -> str:
-    """Return a short channel id as block, transaction and output."""
-    return f"{chan_id >> 40}x{chan_id >> 16 & 0xFFFFFF}x{chan_id & 0xFFFF}"
+    return f"lightning-cli -k setchannel id={short_channel_id(channel.chan_id)} {numbers}"

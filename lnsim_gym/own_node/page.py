@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from lnsim_gym.network.names import printable
-from lnsim_gym.own_node.books_text import COLUMNS, cells, peer_name, sentences
+from lnsim_gym.own_node.books_text import peer_name, sentences, table_of
 from lnsim_gym.own_node.profit import Books
 from lnsim_gym.rendering.books import draw_books
 
@@ -37,8 +37,9 @@ def make_page(books: Books) -> str:
     names = [peer_name(one) for one in books.channels]
     picture = draw_books(np.array(books.daily_msat) / 1000, names, [one.net_msat / 1000 for one in books.channels])
     said = "".join(f"<p>{escape(line)}</p>" for line in sentences(books))
-    head = "".join(f"<th>{heading}</th>" for heading in COLUMNS)
-    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells(one))}</tr>" for one in books.channels)
+    headings, channels = table_of(books)
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>" for cells in channels)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"

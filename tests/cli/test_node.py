@@ -4,7 +4,9 @@ import json
 import stat
 
 import pytest
+from typer.testing import CliRunner
 
+from lnsim_gym.cli import make_app
 from tests.own_node.coverage import history
 from tests.own_node.exports import write
 from tests.own_node.histories import more_in_the_last_week, recipe_of, write_folder
@@ -19,6 +21,10 @@ def test_the_reports_of_the_command_say_the_same(tmp_path, lnsim):
     status, out, _ = lnsim("node", "report", tmp_path / "node", "--json", "--days", 10**5)
     told = json.loads(out)
     assert sum(one["earned_msat"] for one in told["channels"]) == 111_100
+    asked = ["node", "report", str(tmp_path / "node"), "--days", str(10**5)]
+    narrow = CliRunner().invoke(make_app(), asked, env={"COLUMNS": "60"}).output
+    assert "…" not in narrow
+    assert "refilled" in narrow
     page = tmp_path / "books.html"
     status, out, _ = lnsim("node", "report", tmp_path / "node", "--days", 10**5, "--html", page)
     assert "bert" in out

@@ -57,6 +57,12 @@ def test_what_is_left_and_what_is_dead_has_its_reason(cheap, advice):
     assert closing.change.chan_id == cheap.channels[5].number
     assert closing.commands == (f"lncli closechannel --funding_txid {5:064x} --output_index 1",)
     assert "no forward for 30 days" in closing.change.why
+    lines = [*command_lines(advice)]
+    assert all(
+        line.startswith(("# ", "lncli updatechanpolicy ", "lncli payinvoice ")) for line in lines
+    )  # to be pasted
+    number = advice.advised.index(closing) + 1
+    assert lines[-1] == f"# {number}: {closing.commands[0]}"
     told = {one.chan_ids: one.why for one in advice.left}
     assert told[cheap.channels[0].number,] == "the peer is offline"
     touched = {chan_id for one in advice.advised for chan_id in one.change.chan_ids}

@@ -17,7 +17,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.own_node import book, import_node, load_node
 from lnsim_gym.own_node.attached import read_node_file
-from lnsim_gym.own_node.books_text import cells, sentences
+from lnsim_gym.own_node.books_text import sentences, table_of
 from lnsim_gym.own_node.page import make_page
 from lnsim_gym.paths import write_private
 from tests.own_node.exports import (
@@ -339,7 +339,7 @@ def test_what_peers_call_themselves_is_data(tmp_path):
     page = make_page(books)
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
-    assert not any(mark in page + str([cells(one) for one in books.channels]) for mark in "\u202e\x1b")
+    assert not any(mark in page + str(table_of(books)) for mark in "\u202e\x1b")
 
 
 CORE_CHANNELS = [
