@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ def make_schema() -> dict[str, Any]:
     for definition in components.values():
         # Fields with a fixed value have defaults in the code, but are always sent.
         definition["required"] = list(definition["properties"])
+    for definition in (*components.values(), *inbound.values()):
+        if "description" in definition:  # docstrings, which not every version of msgspec rids of their indentation
+            definition["description"] = cleandoc(definition["description"])
     definitions = {**components, **inbound, "inbound": {"anyOf": list(accepted)}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
