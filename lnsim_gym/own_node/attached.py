@@ -94,6 +94,7 @@ def import_attached(file: Path, out: Path, *, failures: Path | None = None, cuts
             chain=[told["chain"]],
             failures=failures,
             cuts=cuts,
+            live=True,
         )
 
 
