@@ -37,7 +37,7 @@ from lnsim_gym.own_node.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.record import announced_ns
 from lnsim_gym.own_node.trials import try_decisions
 
-__all__ = ["SEARCH", "Terms", "Worlds", "advise"]
+__all__ = ["LEVERS", "SEARCH", "Terms", "Worlds", "advise"]
 
 SEARCH: Final = "search"
 """Stands in place of an agent for steps of each price and refills that can pay, the best of which are proposed."""
@@ -49,7 +49,8 @@ _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
 _SEED: Final = 7_000_000
 _BLOCKS_PER_DAY: Final = 144
-_LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
+LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
+"""What advice may change; see ``OperatorConfig.levers``."""
 
 
 class Worlds(Protocol):
@@ -128,7 +129,7 @@ class _Adviser:
 
     def world(self, draw: int, **settings: Any) -> Problem:
         """Return the problem of a draw. Small changes count there too: it is the guards that ration them."""
-        return self.worlds(draw, **{"least_change": 0.0, "levers": _LEVERS, **settings})
+        return self.worlds(draw, **{"least_change": 0.0, "levers": LEVERS, **settings})
 
     def is_old(self, chan_id: int) -> bool:
         """Whether a channel has had the time to be called dead, by its block and the newest one of the graph."""
