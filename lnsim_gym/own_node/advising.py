@@ -31,7 +31,9 @@ from lnsim_gym.own_node.guards import (
     reverses,
     through_one_peer,
     too_dear,
+    unproven,
 )
+from lnsim_gym.own_node.past import Past
 from lnsim_gym.own_node.profit import DEAD_DAYS, book
 from lnsim_gym.own_node.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.record import announced_ns
@@ -47,6 +49,8 @@ _SCREEN_DRAWS: Final = 2
 _SCREEN_DAYS: Final = 3.0
 _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
+_FAR: Final = 1.5
+"""How many times a fee rate that forwards have paid another one is far from it."""
 _SEED: Final = 7_000_000
 _BLOCKS_PER_DAY: Final = 144
 LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
@@ -122,7 +126,10 @@ class _Adviser:
         self.node, self.worlds, self.terms, self.past, self.tell = node, worlds, terms, past, tell
         self.books = book(node)
         self.sold_ppm = {one.chan_id: one.earned_ppm for one in self.books.channels}
-        self.board = Board(node, self.world(0))
+        today = self.world(0)
+        self.board = Board(node, today)
+        self.paid = dict(zip(self.board.places, Past(node, today.topology).paid, strict=True))
+        """By short channel id, when forwards left over a channel, in ns, and which fee rates they paid, in ppm."""
         self.dead = {one.chan_id for one in self.books.channels if one.state == "dead" and self.is_old(one.chan_id)}
         self.refused: dict[int, str] = {}
         """By short channel id, what stood against a change of it."""
@@ -177,6 +184,7 @@ class _Adviser:
         said = [reverses(change, self.past, now_ns, self.terms.reversal_days)]
         if isinstance(change, Repricing):
             said += [beyond_gossip(announced_ns(self.past, chan_id), now_ns) for chan_id in change.chan_ids]
+            said += [unproven(change, self.past, self.last_paid(change), now_ns)]
         if isinstance(change, Refill):
             said += [
                 through_one_peer(change),
@@ -261,7 +269,29 @@ class _Adviser:
             for column in (single.channel_sat, single.out_sat)
         )
         words = f"{earned[1]:,.1f} sat a day, not {earned[0]:,.1f}; carries {carried[1]:,.0f}, not {carried[0]:,.0f}"
-        return words if self.terms.agent == SEARCH else f"{self.terms.agent}: {words}"
+        reason = "; ".join(filter(None, (words, self.unseen(change))))
+        return reason if self.terms.agent == SEARCH else f"{self.terms.agent}: {reason}"
+
+    def last_paid(self, change: Change) -> tuple[int, int] | None:
+        """Return time in ns and fee rate in ppm of the last forward that left over a change's channels, if any did."""
+        told = [self.paid[chan_id] for chan_id in change.chan_ids]
+        return max(((int(time_ns[-1]), int(ppm[-1])) for time_ns, ppm in told if len(ppm)), default=None)
+
+    def unseen(self, change: Change) -> str:
+        """Say of a fee rate that it is far outside of what forwards over its channels ever paid."""
+        ppm = change.to.get("fee_rate_ppm") if isinstance(change, Repricing) else None
+        if ppm is None:
+            return ""
+        paid_ppm = np.concatenate([self.paid[chan_id][1] for chan_id in change.chan_ids])
+        if not len(paid_ppm):
+            return f"no forward over it tells a price, what comes at {ppm:,} ppm follows from the fees of the graph"
+        low, high = int(paid_ppm.min()), int(paid_ppm.max())
+        if low / _FAR <= ppm <= high * _FAR:
+            return ""
+        seen = f"{low:,}" if low == high else f"{low:,}..{high:,}"
+        return (
+            f"its forwards paid {seen} ppm, what comes at {ppm:,} is not in the data but follows from the graph's fees"
+        )
 
     def idle(self, where: Int64, single: _Measured) -> str:
         """Say what becomes of channels if nothing is done."""
