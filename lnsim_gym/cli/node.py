@@ -78,6 +78,7 @@ def _print_import(node: OwnNode, out: Path) -> None:
     """Print what was taken and what was not."""
     from lnsim_gym.cli.display import make_console
     from lnsim_gym.network.names import printable
+    from lnsim_gym.own_node.doubts import doubts
 
     console = make_console(soft_wrap=True)
     counts = f"{len(node.channels):,} channels, {len(node.forwards):,} forwards"
@@ -86,6 +87,8 @@ def _print_import(node: OwnNode, out: Path) -> None:
     console.print(f"{printable(node.name)}: {', '.join([counts, *more])}, in {out}")
     for cause, count in node.left_out.items():
         console.print(f"left out: {count:,} {cause}")
+    for line in doubts(node):
+        console.print(line)
     console.print(f"books: lnsim node report {out}")
 
 

@@ -92,6 +92,7 @@ def advise(
     node = load_node(folder)
     if acting is not None:
         _require_fresh(node, folder)
+        _require_node(node, acting)
     advice = _advised(node, folder, terms)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(advice)).decode())
@@ -124,7 +125,8 @@ def watch(
 ) -> None:
     """Import a node that runs and advise its operator, again and again; keep what was foreseen and what came of it.
 
-    Ctrl-C ends it; nothing is lost. A node that does not answer is asked again the next time.
+    Ctrl-C ends it; nothing is lost. A node that does not answer is asked again the next time; the exit status is 1
+    where it does not the last time of --rounds.
     """
     from lnsim_gym.own_node import load_node
     from lnsim_gym.own_node.record import read_record
@@ -140,17 +142,18 @@ def watch(
     pause_s = 3600 * hours_of(every, "--every")
     done = 0
     while True:
+        is_lost = False
         try:
             node = _imported(folder, attach, htlcs, cut or ())
             surprised = _round(node, folder, terms, acting)
         except BackendError as problem:
-            surprised = False
+            surprised, is_lost = False, True
             typer.echo(f"{_now()}: {problem}", err=True)
         done += 1
         if surprised:
             raise typer.Exit(1)
         if done == rounds:
-            return
+            raise typer.Exit(int(is_lost))
         typer.echo(f"{_now()}: again in {every}; Ctrl-C ends it", err=True)
         time.sleep(pause_s)
 
@@ -174,11 +177,11 @@ def hours_of(text: str, option: str) -> float:
 
 def _terms(agent: str, horizon: str, draws: int, budget: float | None, keep_days: float, threads: int) -> Terms:
     """Return what advice has to keep to."""
-    from lnsim_gym.agents.recipe import read_recipe
-    from lnsim_gym.own_node.advising import SEARCH, Terms
+    from lnsim_gym.own_node.advising import LEVERS, SEARCH, Terms
+    from lnsim_gym.own_node.agents import require_operator_agent
 
     if agent != SEARCH:
-        read_recipe(agent)  # an agent that there is not is said at once
+        require_operator_agent(agent, LEVERS, [SEARCH])
     return Terms(
         agent=agent,
         days=hours_of(horizon, "--horizon") / 24,
@@ -210,6 +213,14 @@ def _require_fresh(node: OwnNode, folder: Path) -> None:
         raise ConfigError(f"{folder} was imported more than an hour ago: import it again before anything is done")
 
 
+def _require_node(node: OwnNode, acting: _Acting) -> None:
+    """Look at a node that is to be changed before the work begins."""
+    from lnsim_gym.own_node.applying import require_node
+    from lnsim_gym.own_node.attached import read_node_file
+
+    require_node(read_node_file(acting.file), node.public_key, acting.mainnet)
+
+
 def _imported(folder: Path, attach: Path, htlcs: Path | None, cuts: Sequence[str]) -> OwnNode:
     """Import a node that runs."""
     from lnsim_gym.cli.display import spinner
@@ -225,6 +236,8 @@ def _round(node: OwnNode, folder: Path, terms: Terms, acting: _Acting | None) ->
     from lnsim_gym.own_node.scores import new_outcomes
 
     append(folder, *new_outcomes(node, read_record(folder)))
+    if acting is not None:
+        _require_node(node, acting)
     advice = _advised(node, folder, terms)
     typer.echo(_now())
     _print_advice(advice)

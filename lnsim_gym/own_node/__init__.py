@@ -1,9 +1,9 @@
 """A node of one's own, from what its ``lncli`` exports or from itself; nothing here sends but ``applying``.
 
-``exports``, ``spending`` and ``tables`` read the files, ``attached`` takes the same from a node that runs, ``folder``
-keeps what they tell, ``profit`` books it by channel, ``page`` shows the books. ``demand`` fits who pays whom through
-it, by ``candidates`` tried out (``pilot``) on its ``past``, ``world`` makes an environment of that, ``backtest`` holds
-it to what happened.
+``exports``, ``spending`` and ``tables`` read the files, ``attached`` takes the same from a node that runs, ``origin``
+asks whose they are, ``folder`` keeps what they tell, ``doubts`` says what of it may be wrong, ``profit`` books it by
+channel, ``page`` shows the books. ``demand`` fits who pays whom through it, by ``candidates`` tried out (``pilot``) on
+its ``past``, ``world`` makes an environment of that, ``backtest`` holds it to what happened.
 
 ``advising`` proposes changes (``proposals``), guards them (``guards``), and tries them side by side (``trials``) on
 the ``board`` of own channels, in environments of each draw (``worlds``); ``advice`` and ``changes`` are the data,

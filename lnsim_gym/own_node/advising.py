@@ -31,13 +31,15 @@ from lnsim_gym.own_node.guards import (
     reverses,
     through_one_peer,
     too_dear,
+    unproven,
 )
+from lnsim_gym.own_node.past import Past
 from lnsim_gym.own_node.profit import DEAD_DAYS, book
 from lnsim_gym.own_node.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.record import announced_ns
 from lnsim_gym.own_node.trials import try_decisions
 
-__all__ = ["SEARCH", "Terms", "Worlds", "advise"]
+__all__ = ["LEVERS", "SEARCH", "Terms", "Worlds", "advise"]
 
 SEARCH: Final = "search"
 """Stands in place of an agent for steps of each price and refills that can pay, the best of which are proposed."""
@@ -47,9 +49,12 @@ _SCREEN_DRAWS: Final = 2
 _SCREEN_DAYS: Final = 3.0
 _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
+_FAR: Final = 1.5
+"""How many times a fee rate that forwards have paid another one is far from it."""
 _SEED: Final = 7_000_000
 _BLOCKS_PER_DAY: Final = 144
-_LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
+LEVERS: Final = ("fees", "inbound_fees", "max_htlc", "rebalance")
+"""What advice may change; see ``OperatorConfig.levers``."""
 
 
 class Worlds(Protocol):
@@ -121,14 +126,17 @@ class _Adviser:
         self.node, self.worlds, self.terms, self.past, self.tell = node, worlds, terms, past, tell
         self.books = book(node)
         self.sold_ppm = {one.chan_id: one.earned_ppm for one in self.books.channels}
-        self.board = Board(node, self.world(0))
+        today = self.world(0)
+        self.board = Board(node, today)
+        self.paid = dict(zip(self.board.places, Past(node, today.topology).paid, strict=True))
+        """By short channel id, when forwards left over a channel, in ns, and which fee rates they paid, in ppm."""
         self.dead = {one.chan_id for one in self.books.channels if one.state == "dead" and self.is_old(one.chan_id)}
         self.refused: dict[int, str] = {}
         """By short channel id, what stood against a change of it."""
 
     def world(self, draw: int, **settings: Any) -> Problem:
         """Return the problem of a draw. Small changes count there too: it is the guards that ration them."""
-        return self.worlds(draw, **{"least_change": 0.0, "levers": _LEVERS, **settings})
+        return self.worlds(draw, **{"least_change": 0.0, "levers": LEVERS, **settings})
 
     def is_old(self, chan_id: int) -> bool:
         """Whether a channel has had the time to be called dead, by its block and the newest one of the graph."""
@@ -176,6 +184,7 @@ class _Adviser:
         said = [reverses(change, self.past, now_ns, self.terms.reversal_days)]
         if isinstance(change, Repricing):
             said += [beyond_gossip(announced_ns(self.past, chan_id), now_ns) for chan_id in change.chan_ids]
+            said += [unproven(change, self.past, self.last_paid(change), now_ns)]
         if isinstance(change, Refill):
             said += [
                 through_one_peer(change),
@@ -261,7 +270,29 @@ class _Adviser:
         )
         words = f"{earned[1]:,.1f} sat a day, not {earned[0]:,.1f}"
         words += f"; carries {carried[1]:,.0f} sat, not {carried[0]:,.0f}"
-        return words if self.terms.agent == SEARCH else f"{self.terms.agent}: {words}"
+        reason = "; ".join(filter(None, (words, self.unseen(change))))
+        return reason if self.terms.agent == SEARCH else f"{self.terms.agent}: {reason}"
+
+    def last_paid(self, change: Change) -> tuple[int, int] | None:
+        """Return time in ns and fee rate in ppm of the last forward that left over a change's channels, if any did."""
+        told = [self.paid[chan_id] for chan_id in change.chan_ids]
+        return max(((int(time_ns[-1]), int(ppm[-1])) for time_ns, ppm in told if len(ppm)), default=None)
+
+    def unseen(self, change: Change) -> str:
+        """Say of a fee rate that it is far outside of what forwards over its channels ever paid."""
+        ppm = change.to.get("fee_rate_ppm") if isinstance(change, Repricing) else None
+        if ppm is None:
+            return ""
+        paid_ppm = np.concatenate([self.paid[chan_id][1] for chan_id in change.chan_ids])
+        if not len(paid_ppm):
+            return f"no forward over it tells a price, what comes at {ppm:,} ppm follows from the fees of the graph"
+        low, high = int(paid_ppm.min()), int(paid_ppm.max())
+        if low / _FAR <= ppm <= high * _FAR:
+            return ""
+        seen = f"{low:,}" if low == high else f"{low:,}..{high:,}"
+        return (
+            f"its forwards paid {seen} ppm, what comes at {ppm:,} is not in the data but follows from the graph's fees"
+        )
 
     def idle(self, where: Int64, single: _Measured) -> str:
         """Say what becomes of channels if nothing is done."""

@@ -21,11 +21,12 @@ from lnsim_gym.backends.lnd.rpc.proto import invoices_pb2, lightning_pb2, router
 from lnsim_gym.backends.lnd.rpc.thread import run
 from lnsim_gym.errors import BackendError, ConfigError
 from lnsim_gym.own_node.advice import Advice
+from lnsim_gym.own_node.attached import answering
 from lnsim_gym.own_node.changes import LEVERS, Change, Closing, Refill, Repricing
 from lnsim_gym.own_node.guards import over_budget
 from lnsim_gym.own_node.record import Taken, append
 
-__all__ = ["apply_advice"]
+__all__ = ["apply_advice", "require_node"]
 
 _DEADLINE_S: Final = 60.0
 _PAYMENT_S: Final = 60
@@ -65,7 +66,46 @@ def apply_advice(
         ConfigError: The node is another one than the advice is for, or one on mainnet without leave.
         BackendError: The node does not answer.
     """
-    return run(_Applying(NodeClient(endpoint, _DEADLINE_S), advice, folder, budget_sat, tell).all(mainnet))
+    with answering(endpoint):
+        return run(_Applying(NodeClient(endpoint, _DEADLINE_S), advice, folder, budget_sat, tell).all(mainnet))
+
+
+def require_node(endpoint: NodeEndpoint, public_key: str, mainnet: bool = False) -> None:
+    """Refuse a node that is not the one that advice is for, or on mainnet without leave; nothing is changed.
+
+    Args:
+        endpoint: Where the node is.
+        public_key: The node's key.
+        mainnet: Whether it may be one on mainnet.
+
+    Raises:
+        ConfigError: It is another one, or one on mainnet without leave.
+        BackendError: The node does not answer.
+    """
+    with answering(endpoint):
+        run(_look(NodeClient(endpoint, _DEADLINE_S), public_key, mainnet))
+
+
+async def _look(client: NodeClient, public_key: str, mainnet: bool) -> None:
+    """Ask a node who it is, and no more."""
+    try:
+        await _require(client, public_key, mainnet)
+    finally:
+        await client.close()
+
+
+async def _require(client: NodeClient, public_key: str, mainnet: bool) -> None:
+    """Refuse another node than that of the advice, and one on mainnet without leave."""
+    info = await client.call(rpc.GET_INFO)
+    if info.identity_pubkey != public_key:
+        raise ConfigError(
+            f"expected the node of the advice, {public_key}, got {info.identity_pubkey}: name its own file"
+        )
+    networks = {chain.network for chain in info.chains} or {"an unknown network"}
+    if not mainnet and not networks <= _NO_MONEY:
+        raise ConfigError(
+            f"the node is on {' and '.join(sorted(networks))}, where money is real: say --mainnet if that is meant"
+        )
 
 
 class _Applying:
@@ -81,7 +121,7 @@ class _Applying:
         """Carry out everything up to the first surprise."""
         done: list[Taken] = []
         try:
-            await self.require_node(mainnet)
+            await _require(self.client, self.key, mainnet)
             for change in self.changes():
                 spent_sat = sum(one.fee_msat for one in done) / 1000
                 done.append(await self.one(change, spent_sat))
@@ -98,19 +138,6 @@ class _Applying:
         for one in self.advice.advised:
             if not isinstance(one.change, Closing):
                 yield one.change
-
-    async def require_node(self, mainnet: bool) -> None:
-        """Refuse another node than that of the advice, and one on mainnet without leave."""
-        info = await self.client.call(rpc.GET_INFO)
-        if info.identity_pubkey != self.key:
-            raise ConfigError(
-                f"expected the node of the advice, {self.key}, got {info.identity_pubkey}: name its own file"
-            )
-        networks = {chain.network for chain in info.chains} or {"an unknown network"}
-        if not mainnet and not networks <= _NO_MONEY:
-            raise ConfigError(
-                f"the node is on {' and '.join(sorted(networks))}, where money is real: say --mainnet if that is meant"
-            )
 
     async def one(self, change: Change, spent_sat: float) -> Taken:
         """Carry out one change, and say what became of it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,11 @@ from lnsim_gym.backends.lnd.rpc.client import NodeClient
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2
 from lnsim_gym.backends.lnd.rpc.thread import run
-from lnsim_gym.errors import BackendError, ConfigError
+from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout, ConfigError
 from lnsim_gym.own_node.folder import OwnNode, import_node
 from lnsim_gym.paths import write_private
 
-__all__ = ["EXPORTS", "export_node", "import_attached", "read_node_file"]
+__all__ = ["EXPORTS", "answering", "export_node", "import_attached", "read_node_file"]
 
 EXPORTS: Final = ("graph", "channels", "history", "payments", "chain")
 """What is exported, each into a file of its name: as ``lncli`` prints ``describegraph``, ``listchannels``,
@@ -53,6 +54,28 @@ def read_node_file(file: Path) -> NodeEndpoint:
     return next(iter(nodes.values()))
 
 
+@contextmanager
+def answering(endpoint: NodeEndpoint) -> Iterator[None]:
+    """Say of a node that does not answer where it was looked for.
+
+    Args:
+        endpoint: The node that is asked within.
+
+    Raises:
+        BackendLost: It does not answer.
+    """
+    place = f"{endpoint.host}:{endpoint.port}"
+    try:
+        yield
+    except BackendTimeout:
+        raise BackendTimeout(f"the node at {place} does not answer in time: see whether it is busy or hangs") from None
+    except BackendLost:
+        raise BackendLost(
+            f"the node at {place} does not answer: see that lnd runs there, and that host and port in the file of "
+            "--attach are those of its gRPC"
+        ) from None
+
+
 def export_node(endpoint: NodeEndpoint, folder: Path) -> dict[str, Path]:
     """Write what a node tells of itself into files that only their owner can read.
 
@@ -66,7 +89,8 @@ def export_node(endpoint: NodeEndpoint, folder: Path) -> dict[str, Path]:
     Raises:
         BackendError: The node does not answer, or refuses.
     """
-    return run(_export(NodeClient(endpoint, _DEADLINE_S), folder))
+    with answering(endpoint):
+        return run(_export(NodeClient(endpoint, _DEADLINE_S), folder))
 
 
 def import_attached(file: Path, out: Path, *, failures: Path | None = None, cuts: Sequence[str] = ()) -> OwnNode:
@@ -94,6 +118,7 @@ def import_attached(file: Path, out: Path, *, failures: Path | None = None, cuts
             chain=[told["chain"]],
             failures=failures,
             cuts=cuts,
+            live=True,
         )
 
 

@@ -21,6 +21,7 @@ from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
+from lnsim_gym.own_node.agents import require_operator_agent
 from lnsim_gym.own_node.demand import LEAST_DAYS, FittedDemand, fit_demand
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.own_node.history import DAY_NS
@@ -154,7 +155,7 @@ def backtest_node(
     past = Past(node, around_own(topology, node.name, nodes))
     begins_ns = _begins_ns(past, weeks, draws)
     for policy in policies:
-        view_of(policy, OperatorTask.name)  # a name that stands for nothing is an error before the work begins
+        require_operator_agent(policy)
     told, total = 0, weeks * (2 + len(policies))
 
     def done(what: str) -> None:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.arrays import UInt64
-from lnsim_gym.errors import ConfigError
+from lnsim_gym.errors import ConfigError, TopologyError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.importers.channels import announce
 from lnsim_gym.network.load import read_network
@@ -32,6 +32,7 @@ from lnsim_gym.own_node.exports import (
     read_history,
 )
 from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.origin import foreign_forwards, require_own, told_until_ns
 from lnsim_gym.own_node.spending import read_chain_fees, read_refills
 
 __all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_node"]
@@ -57,6 +58,8 @@ class _Stored(msgspec.Struct, kw_only=True):
     told: tuple[str, ...]
     left_out: dict[str, int]
     implementation: str = "lnd"
+    told_until_ns: int = 0
+    foreign_forwards: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,10 @@ class OwnNode:
     """How much of the exports was not taken, by cause."""
     implementation: str = "lnd"
     """What the node runs: ``"lnd"`` or ``"core_lightning"``."""
+    told_until_ns: int = 0
+    """Until when the history surely tells, in nanoseconds since 1970: it may be an old export. 0 where not known."""
+    foreign_forwards: int = 0
+    """Forwards that seem to be another node's; see ``foreign_forwards``."""
 
 
 def import_node(
@@ -94,6 +101,7 @@ def import_node(
     failures: Path | None = None,
     cuts: Sequence[str] = (),
     now_ns: int | None = None,
+    live: bool = False,
 ) -> OwnNode:
     """Read a node's exports and keep them in a folder of their own.
 
@@ -107,6 +115,7 @@ def import_node(
         failures: Failed forwards, as ``read_failures`` knows them.
         cuts: What of the network is kept; see ``Topology.cut``.
         now_ns: When the exports were made, in nanoseconds since 1970; by default now.
+        live: Whether the node told all of it just now, so that days without a forward are not those of an old export.
 
     Raises:
         ConfigError: A file is not what it should be, the files are of different nodes, or ``out`` is something else.
@@ -116,16 +125,21 @@ def import_node(
     left_out: Counter[str] = Counter()
     around, listed = read_documents(graph), read_documents(channels)  # once, as both may be pipes
     held = read_channels(listed, channels, left_out)
-    with unconnected_is_fine():
-        topology, report = read_network({"files": [*around, *listed]})
+    try:
+        with unconnected_is_fine():
+            topology, report = read_network({"files": [*around, *listed]})
+    except TopologyError as problem:
+        raise ConfigError(f"{graph}: {problem}") from None
     own = _own_node(topology, held, graph, channels)
-    topology = topology.cut(*cuts)
+    whole, topology = topology, topology.cut(*cuts)
     key = topology.public_keys[topology.nodes.index(own)] if own in topology.nodes else ""
     if not key:
         raise ConfigError(f"expected cuts that keep the own node {own}, got {', '.join(cuts)}")
     announce(str(graph), topology, report)
     forwards, failed = read_history(history, latest_ns, left_out)
-    _require_own(forwards, held, history)
+    refills = read_refills(payments, key, latest_ns, left_out)
+    foreign = foreign_forwards(forwards, held, refills, whole, own)
+    require_own(foreign, forwards, history)
     if failures is not None:
         failed = read_failures(failures, latest_ns, left_out)
     node = OwnNode(
@@ -135,7 +149,7 @@ def import_node(
         channels=_with_aliases(held, topology),
         forwards=forwards,
         failures=failed,
-        refills=read_refills(payments, key, latest_ns, left_out),
+        refills=refills,
         chain_fees=read_chain_fees(chain, left_out),
         told=tuple(
             kind
@@ -144,6 +158,8 @@ def import_node(
         ),
         left_out=dict(left_out),
         implementation=implementation_of(listed),
+        told_until_ns=now_ns if live else told_until_ns(forwards, now_ns),
+        foreign_forwards=foreign,
     )
     _write(node, topology, out)
     return node
@@ -178,14 +194,6 @@ def _with_aliases(held: Sequence[Channel], topology: Topology) -> tuple[Channel,
     return tuple(
         msgspec.structs.replace(one, peer_alias=one.peer_alias or aliases.get(one.remote_pubkey, "")) for one in held
     )
-
-
-def _require_own(forwards: Forwards, held: Sequence[Channel], history: Sequence[Path]) -> None:
-    """Refuse the history of another node."""
-    numbers = np.array([channel.number for channel in held], np.uint64)
-    if len(forwards) and not np.isin([forwards.chan_in, forwards.chan_out], numbers).any():
-        files = ", ".join(map(str, history))
-        raise ConfigError(f"no forward of {files} came or went over a channel of this node: is it another's history?")
 
 
 def _write(node: OwnNode, topology: Topology, out: Path) -> None:
@@ -250,6 +258,9 @@ def load_node(folder: Path) -> OwnNode:
             forwards = Forwards.of(_rows(columns["forwards"]))
             failures = Failures.of(_rows(columns["failures"]))
             refills = Refills.of(_rows(columns["refills"]))
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        missing = Path(problem.filename).name if place.is_dir() else _NODE
+        raise ConfigError(f"{folder} holds no {missing}: is it a folder that `lnsim node import` made?") from None
     except OSError as problem:
         raise ConfigError(
             f"expected a folder that `lnsim node import` made, got {folder}: {problem.strerror or problem}"

@@ -23,12 +23,15 @@ __all__ = [
     "reverses",
     "through_one_peer",
     "too_dear",
+    "unproven",
 ]
 
 REALISED_SHARE: Final = 0.8
 """Most that a refill may cost, as a share of what the channel really sells for."""
 REVERSAL_DAYS: Final = 7.0
 """Days in which a change is not turned back."""
+_CLEARLY: Final = 1.05
+"""How many times what forwards paid a price is before it counts as raised; less may be rounding."""
 BURST: Final = 4
 """Changes of a channel's policy that others take in a row; after that, one a day."""
 
@@ -88,6 +91,39 @@ def _steps(change: Repricing) -> dict[str, dict[int, int]]:
         name: {one.chan_id: value - (getattr(one.policy, name) or 0) for one in change.channels}
         for name, value in change.to.items()
     }
+
+
+def unproven(
+    change: Repricing,
+    past: Iterable[tuple[int, Change]],
+    last: tuple[int, int] | None,
+    now_ns: int,
+    days: float = REVERSAL_DAYS,
+) -> str:
+    """Stand against raising further what was raised, before a forward has paid the new price.
+
+    Args:
+        change: The change.
+        past: Changes that were made, each with its time in nanoseconds since 1970.
+        last: Time in ns and fee rate in ppm of the last forward that left over one of the channels; None without one.
+        now_ns: Time of the change.
+        days: How long a raise that was recorded waits for a forward.
+    """
+    now_ppm = max(one.policy.fee_rate_ppm for one in change.channels)
+    if change.to.get("fee_rate_ppm", 0) <= now_ppm:
+        return ""
+    last_ns, paid_ppm = last or (0, now_ppm)
+    if _CLEARLY * paid_ppm < now_ppm:
+        return f"it was raised to {now_ppm:,} ppm, and its last forward still paid {paid_ppm:,}"
+    raised_ns = [time_ns for time_ns, former in past if time_ns > last_ns and _raises(former, change.chan_ids)]
+    age_days = (now_ns - max(raised_ns, default=0)) / DAY_NS
+    return f"it was raised {max(age_days, 0):.1f} days ago, and no forward has come since" if age_days < days else ""
+
+
+def _raises(change: Change, chan_ids: Sequence[int]) -> bool:
+    """Whether a change raises the fee rate of one of some channels."""
+    steps = _steps(change).get("fee_rate_ppm", {}) if isinstance(change, Repricing) else {}
+    return any(steps.get(chan_id, 0) > 0 for chan_id in chan_ids)
 
 
 def beyond_gossip(announced_ns: Sequence[int], now_ns: int, burst: int = BURST) -> str:

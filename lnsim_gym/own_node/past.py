@@ -168,8 +168,8 @@ class Past:
         return held_msat
 
     @cached_property
-    def _rates(self) -> list[tuple[Float64, Int64]]:
-        """For each channel, times between its known fee rates, in ns, and these rates, one more, in ppm."""
+    def paid(self) -> list[tuple[UInt64, Int64]]:
+        """For each channel, the forwards that left over it and tell a fee rate: times in ns, and these rates in ppm."""
         arrays, told = self.topology.arrays, self.node.forwards
         base_msat, now_ppm = arrays.fee_base_msat[self.out], arrays.fee_rate_ppm[self.out]
         known = np.isin(told.chan_in, self.numbers) & (told.out_msat >= _TELLING_MSAT)
@@ -181,14 +181,23 @@ class Past:
         sent_msat = told.out_msat.astype(np.float64)
         fee_msat = told.in_msat.astype(np.float64) - sent_msat
         fee_msat = (fee_msat - inbound_base - inbound_rate * sent_msat) / (1 + inbound_rate)
-        rates = []
+        paid = []
         for place, number in enumerate(self.numbers):
             which = known & (told.chan_out == number)
             paid_ppm = np.maximum((fee_msat[which] - base_msat[place]) * 1e6 / sent_msat[which], 0)
             is_same = np.abs(paid_ppm - now_ppm[place]) <= 1 + 2e6 / sent_msat[which]
             paid_ppm = np.where(is_same, now_ppm[place], np.rint(paid_ppm))
-            at = np.append(told.time_ns[which].astype(np.float64), float(self.end_ns))
-            rates.append(((at[1:] + at[:-1]) / 2, np.append(paid_ppm, now_ppm[place]).astype(np.int64)))
+            paid.append((told.time_ns[which], paid_ppm.astype(np.int64)))
+        return paid
+
+    @cached_property
+    def _rates(self) -> list[tuple[Float64, Int64]]:
+        """For each channel, times between its known fee rates, in ns, and these rates, one more, in ppm."""
+        now_ppm = self.topology.arrays.fee_rate_ppm[self.out]
+        rates = []
+        for (time_ns, paid_ppm), ppm in zip(self.paid, now_ppm, strict=True):
+            at = np.append(time_ns.astype(np.float64), float(self.end_ns))
+            rates.append(((at[1:] + at[:-1]) / 2, np.append(paid_ppm, ppm).astype(np.int64)))
         return rates
 
     def fee_rate_ppm(self, time_ns: Any) -> Int64:

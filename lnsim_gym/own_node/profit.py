@@ -182,7 +182,7 @@ def book(node: OwnNode, days: float = 30.0) -> Books:
     other_chain_sat = _enter_chain(node, ledgers, (begin_ns, end_ns), daily)
     _enter_failures(node, ledgers, begin_ns)
     for ledger in ledgers.values():
-        ledger.close(end_ns, first_ns)
+        ledger.close(end_ns, first_ns, node.told_until_ns or end_ns)
     shown = [
         one
         for one in (ledger.books for ledger in ledgers.values())
@@ -255,19 +255,19 @@ class _Ledger:
             if lot.left_msat <= 0:
                 self.lots.popleft()
 
-    def close(self, end_ns: int, first_ns: int) -> None:
-        """Say how the channel stands at the end."""
+    def close(self, end_ns: int, first_ns: int, told_until_ns: int) -> None:
+        """Say how the channel stands at the end; dead only by days that the history tells of."""
         books = self.books
         books.unsold_msat = sum(lot.left_msat for lot in self.lots if lot.is_refill)
         if self.last_ns:
             books.idle_days = (end_ns - self.last_ns) / DAY_NS
-        quiet_days = books.idle_days if books.idle_days is not None else (end_ns - first_ns) / DAY_NS
+        since_ns = self.last_ns or first_ns
         if not books.is_open:
             books.state = "closed"
         elif not books.is_active:
             books.state = "inactive"
-        elif quiet_days >= IDLE_DAYS:
-            books.state = "dead" if quiet_days >= DEAD_DAYS else "idle"
+        elif end_ns - since_ns >= IDLE_DAYS * DAY_NS:
+            books.state = "dead" if told_until_ns - since_ns >= DEAD_DAYS * DAY_NS else "idle"
 
 
 def _opened(channel: Channel) -> ChannelBooks:

@@ -6,11 +6,13 @@ from typing import Any
 
 from lnsim_gym.environment import LightningNetEnv
 from lnsim_gym.episodes import Problem
+from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node.demand import FittedDemand
 from lnsim_gym.own_node.folder import OwnNode
 from lnsim_gym.own_node.past import Past, around_own
 from lnsim_gym.own_node.problem import problem_of_draws, seeds_of, settings_of_draw
+from lnsim_gym.traffic import Flow
 
 __all__ = ["own_environment", "own_problem", "seeds_of"]
 
@@ -40,7 +42,7 @@ def own_environment(
         ConfigError: A setting is unknown, of the wrong type or out of range.
     """
     network = _network(node, topology, demand, at_ns)
-    return LightningNetEnv(**settings_of_draw(network, node.name, demand.flows(draw), demand.day_swing, **settings))
+    return LightningNetEnv(**settings_of_draw(network, node.name, _flows(demand, draw), demand.day_swing, **settings))
 
 
 def own_problem(
@@ -53,8 +55,23 @@ def own_problem(
     Raises:
         ConfigError: A setting is unknown, of the wrong type or out of range.
     """
-    draws = [demand.flows(draw) for draw in range(demand.draws)]
+    draws = [_flows(demand, draw) for draw in range(demand.draws)]
     return problem_of_draws(_network(node, topology, demand, at_ns), node.name, draws, demand.day_swing, **settings)
+
+
+def _flows(demand: FittedDemand, draw: int) -> tuple[Flow, ...]:
+    """Return a draw of a demand.
+
+    Raises:
+        ConfigError: Nobody pays through the node in it.
+    """
+    flows = demand.flows(draw)
+    if not flows:
+        raise ConfigError(
+            f"too few forwards lately to foretell anything: of the {demand.forwards:,} that were found, so few are of "
+            "the last weeks that there may come none at all; import a newer history, or wait for more forwards"
+        )
+    return flows
 
 
 def _network(node: OwnNode, topology: Topology, demand: FittedDemand, at_ns: int | None) -> Topology:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import socket
 import stat
 
 import msgspec
@@ -46,6 +47,9 @@ def test_what_is_no_length_of_time_is_refused(text):
         (["advise", "--apply", "--yes", "--attach", "node.toml"], "--budget SAT"),
         (["advise", "--horizon", "soon"], "expected --horizon as"),
         (["advise", "--agent", "nobody"], "nobody"),
+        (["advise", "--agent", "ppo"], "expected an agent that can run a node of your own, got 'ppo'"),
+        (["advise", "--agent", "regolancer"], "Known: search, autofees"),
+        (["advise", "--agent", "swap_out"], "got 'swap_out'"),
         (["watch"], "expected --attach FILE"),
         (["watch", "--attach", "none.toml", "--apply"], "say --yes too"),
         (["watch", "--attach", "none.toml", "--rounds", "1"], "none.toml"),
@@ -73,6 +77,35 @@ def test_a_history_that_tells_nothing_is_refused_in_one_line(tmp_path, lnsim):
     status, out, err = lnsim("node", "advise", tmp_path / "node")
     assert (status, out) == (2, "")
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def silent(tmp_path):
+    """A file of a node that does not answer, and where it is looked for."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # a port that nobody listens to
+        port = bound.getsockname()[1]
+        (tmp_path / "tls.cert").write_text("none")
+        (tmp_path / "admin.macaroon").write_bytes(b"none")
+        told = {"name": "mine", "host": "127.0.0.1", "tls_cert": "tls.cert", "macaroon": "admin.macaroon"}
+        lines = "".join(f'{name} = "{value}"\n' for name, value in told.items())
+        file = tmp_path / "mine.toml"
+        file.write_text(f"[[nodes]]\n{lines}port = {port}\n")
+        yield file, f"the node at 127.0.0.1:{port} does not answer"
+
+
+def test_a_node_that_is_down_is_told_by_its_address(tmp_path, lnsim, silent, monkeypatch):
+    file, said = silent
+    status, _, err = lnsim("node", "import", "--attach", file, "--out", tmp_path / "node")
+    assert (status, said in err, "reset" in err) == (1, True, False)
+    imported(tmp_path)
+    status, _, err = lnsim("node", "watch", tmp_path / "node", "--attach", file, "--rounds", 1)
+    assert (status, said in err) == (1, True)
+    monkeypatch.setattr("lnsim_gym.cli.node_advice._require_fresh", lambda *_: None)
+    monkeypatch.setattr("lnsim_gym.cli.node_advice._advised", None)  # it is not come to
+    options = ("--apply", "--yes", "--budget", 1, "--attach", file)
+    status, _, err = lnsim("node", "advise", tmp_path / "node", *options)
+    assert (status, said in err) == (1, True)
 
 
 def test_scores_of_forecasts_are_shown(tmp_path, lnsim):

@@ -131,6 +131,23 @@ def test_what_was_lowered_lately_is_not_raised(cheap):
     assert advice.forecast.left_sat == advice.forecast.done_sat
 
 
+def test_prices_that_no_forward_paid_are_said_to_be_of_the_graph(advice):
+    repriced = [one.change for one in advice.advised if isinstance(one.change, Repricing)]
+    assert repriced
+    for change in repriced:  # all channels that are neither dead nor offline carried forwards at 50 ppm
+        is_near = 50 / 1.5 <= change.to["fee_rate_ppm"] <= 75
+        assert ("its forwards paid 50 ppm" in change.why) is not is_near
+
+
+def test_what_was_raised_since_the_last_forward_is_not_raised_further():
+    advice = advise(own_node(FAIR), worlds(FAIR), TERMS)  # forwards paid 50 ppm, not 400
+    raised = [
+        one for one in advice.advised if isinstance(one.change, Repricing) and one.change.to["fee_rate_ppm"] > 400
+    ]
+    assert {one.change.chan_ids[0] for one in raised} <= {own_node(FAIR).channels[0].number}
+    assert any("its last forward still paid 50" in one.why for one in advice.left)
+
+
 def test_refills_cost_less_than_they_sell_for_and_nothing_without_a_budget():
     node = own_node(FAIR)
     board = Board(node, worlds(FAIR)(0))

@@ -1,5 +1,7 @@
 """What a node's past tells of its demand, on histories of which the law is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -138,3 +140,11 @@ def test_what_is_not_there_is_refused(known, demand):
         demand.flows(12)
     with pytest.raises(ConfigError, match="is not in the network"):
         Past(known.node, public(nodes=20, own_channels=0, seed=0))
+
+
+def test_a_draw_in_which_nobody_pays_is_told_as_too_few_forwards(known, demand):
+    quiet = replace(demand, per_day=np.zeros_like(demand.per_day))
+    with pytest.raises(ConfigError, match="too few forwards lately to foretell anything"):
+        own_environment(known.node, known.topology, quiet, draw=0)
+    with pytest.raises(ConfigError, match="too few forwards lately to foretell anything"):
+        own_problem(known.node, known.topology, quiet)

@@ -7,7 +7,7 @@ import pytest
 
 from lnsim_gym.network import Policy
 from lnsim_gym.own_node.changes import Closing, Priced, Refill, Repricing
-from lnsim_gym.own_node.guards import beyond_gossip, over_budget, reverses, through_one_peer, too_dear
+from lnsim_gym.own_node.guards import beyond_gossip, over_budget, reverses, through_one_peer, too_dear, unproven
 from lnsim_gym.own_node.history import DAY_NS
 
 NOW_NS = 1_700_000_000 * 10**9
@@ -57,6 +57,26 @@ def test_what_was_changed_is_not_turned_back_within_days(change, former, days_ag
     assert bool(reverses(change, past, NOW_NS)) is stands
     assert not reverses(change, past, NOW_NS, days=0)
     assert not reverses(change, [(NOW_NS, Closing(peer="", chan_id=1, point="", local_sat=0))], NOW_NS)
+
+
+@pytest.mark.parametrize(
+    ("to", "raised_days_ago", "last", "stands"),
+    [
+        (150, None, (5, 100), False),
+        (150, None, (5, 96), False),  # as good as the price of now
+        (150, None, (5, 50), True),  # raised by hand since
+        (80, None, (5, 50), False),
+        (150, None, None, False),
+        (150, 3, (5, 100), True),  # it was 100 once before
+        (150, 3, None, True),
+        (150, 3, (1, 100), False),
+        (150, 8, (9, 100), False),
+    ],
+)
+def test_a_raise_waits_for_a_forward_that_pays_it(to, raised_days_ago, last, stands):
+    ago = [] if raised_days_ago is None else [(NOW_NS - raised_days_ago * DAY_NS, repricing(60, 100))]
+    paid = last and (NOW_NS - last[0] * DAY_NS, last[1])
+    assert bool(unproven(repricing(100, to), ago, paid, NOW_NS)) is stands
 
 
 @pytest.mark.parametrize(

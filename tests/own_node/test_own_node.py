@@ -18,6 +18,7 @@ from lnsim_gym.network.load import load_topology
 from lnsim_gym.own_node import book, import_node, load_node
 from lnsim_gym.own_node.attached import read_node_file
 from lnsim_gym.own_node.books_text import sentences, table_of
+from lnsim_gym.own_node.doubts import doubts
 from lnsim_gym.own_node.page import make_page
 from lnsim_gym.paths import write_private
 from tests.own_node.exports import (
@@ -273,6 +274,58 @@ def test_broken_exports_get_one_clear_message_and_leave_nothing(tmp_path, docume
     with pytest.raises(ConfigError, match=said):
         imported(tmp_path, **documents)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def imported_history(tmp_path, *forwards):
+    return imported(tmp_path, history={"forwarding_events": list(forwards)})
+
+
+def test_the_history_of_a_peer_is_refused_and_a_part_of_it_said(tmp_path):
+    of_bert = [forward(days, 650_000 << 40, BERT, 1_000, 5) for days in range(1, 20)]  # bert's channel with cleo
+    with pytest.raises(ConfigError, match=r"19 of 20 forwards of .*history\.json are over no channel of this node"):
+        imported_history(tmp_path, *of_bert, HISTORY[1])
+    node = imported_history(tmp_path, *HISTORY, of_bert[0])
+    assert list(doubts(node))[1:] == ["1 of 6 forwards are over no channel of this node: are all files of one node?"]
+    assert load_node(tmp_path / "node").foreign_forwards == 1
+
+
+def test_forwards_of_times_before_channels_were_closed_are_no_doubt_until_they_are_most(tmp_path):
+    closed = [forward(days, GONE, GONE + 1, 1_000, 5) for days in range(3, 20)]
+    assert imported_history(tmp_path, *closed[:5], *HISTORY).foreign_forwards == 0
+    assert imported_history(tmp_path, *closed, *HISTORY).foreign_forwards == 17
+    refills = [refill(9, CLEO, GONE, 1_000, 777)]  # tells that the closed channel was its own
+    node = imported(tmp_path, history={"forwarding_events": closed}, payments={"payments": refills})
+    assert node.foreign_forwards == 0
+
+
+def test_an_old_export_is_asked_about_and_kills_no_channel(tmp_path, node):
+    assert list(doubts(node)) == ["forwards of 38 days, 2023-10-05 to 2023-11-12"]
+    files = write(tmp_path)
+    arguments = (files["graph"], files["channels"], [files["history"]], tmp_path / "node")
+    old = import_node(*arguments, now_ns=NOW_NS + 88 * DAY_NS)
+    assert any("the newest forward is 90 days old: is this an old export?" in one for one in doubts(old))
+    assert {one.state for one in book(load_node(tmp_path / "node")).channels if one.is_open} == {"idle"}
+    live = import_node(*arguments, now_ns=NOW_NS + 88 * DAY_NS, live=True)
+    assert {one.state for one in book(live).channels if one.is_open} == {"dead"}
+    assert len(list(doubts(live))) == 1
+
+
+def test_an_empty_history_is_told_its_likely_cause(tmp_path):
+    (said,) = doubts(imported_history(tmp_path))
+    assert "`lncli fwdinghistory` without --start_time tells of one day only" in said
+
+
+def test_files_that_changed_places_are_named(tmp_path):
+    files = write(tmp_path)
+    with pytest.raises(ConfigError, match=r"history\.json: this looks like lncli fwdinghistory"):
+        import_node(files["history"], files["channels"], [files["graph"]], tmp_path / "node", now_ns=NOW_NS)
+    with pytest.raises(ConfigError, match=r"graph\.json: expected the output of lncli fwdinghistory"):
+        import_node(files["graph"], files["channels"], [files["graph"]], tmp_path / "node", now_ns=NOW_NS)
+
+
+def test_a_folder_that_is_none_of_a_node_says_so(tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no node\.json: is it a folder that `lnsim node import` made"):
+        load_node(tmp_path)
 
 
 def test_a_damaged_folder_says_so(tmp_path, node):
