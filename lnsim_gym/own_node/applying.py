@@ -66,8 +66,8 @@ def apply_advice(
         ConfigError: The node is another one than the advice is for, or one on mainnet without leave.
         BackendError: The node does not answer.
     """
-    with answering(endpoint):
-        return run(_Applying(NodeClient(endpoint, _DEADLINE_S), advice, folder, budget_sat, tell).all(mainnet))
+    require_node(endpoint, advice.public_key, mainnet)
+    return run(_Applying(NodeClient(endpoint, _DEADLINE_S), advice, folder, budget_sat, tell).all())
 
 
 def require_node(endpoint: NodeEndpoint, public_key: str, mainnet: bool = False) -> None:
@@ -117,11 +117,10 @@ class _Applying:
         self.client, self.advice, self.folder, self.budget_sat, self.tell = client, advice, folder, budget_sat, tell
         self.key = advice.public_key
 
-    async def all(self, mainnet: bool) -> list[Taken]:
+    async def all(self) -> list[Taken]:
         """Carry out everything up to the first surprise."""
         done: list[Taken] = []
         try:
-            await _require(self.client, self.key, mainnet)
             for change in self.changes():
                 spent_sat = sum(one.fee_msat for one in done) / 1000
                 done.append(await self.one(change, spent_sat))
