@@ -16,9 +16,14 @@ from lnsim_gym.cli.options import LauncherChoice
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.operator.config import LEVERS
 
 PROBLEM = Problem.of(EnvironmentConfig.of({}))
-OPERATOR = {"task": "operator", "topology": "public(nodes = 60, own_channels = 6, own_capacity_sat = 20_000_000)"}
+OPERATOR = {
+    "task": "operator",
+    "topology": "public(nodes = 60, own_channels = 6, own_capacity_sat = 20_000_000)",
+    "levers": LEVERS,
+}
 
 
 def test_every_rule_and_every_planner_ships_as_a_recipe():
