@@ -20,7 +20,7 @@ from lnsim_gym.tasks.operator import OperatorTask
 from lnsim_gym.tasks.operator.ledger import FUNDS
 from lnsim_gym.tasks.presentation import Presentation
 
-__all__ = ["NodeScore", "Score", "Tally", "behind", "bootstrap", "evaluate", "play_episodes"]
+__all__ = ["NodeScore", "Score", "Tally", "behind", "bootstrap", "decisions_of", "evaluate", "play_episodes"]
 
 
 RESAMPLES = 2_000
@@ -160,7 +160,7 @@ def play_episodes(
                 episodes.seed(network, seed)
             episodes.begin(np.ones(at_once, np.bool_))
             for step in range(steps):
-                _step(agent, episodes, rng)
+                episodes.step(np.ones(at_once, np.bool_), decisions_of(agent, episodes, rng))
                 tally.add(slice(first, first + at_once), episodes)
                 if tell is not None:
                     tell(first // at_once * steps + step + 1, len(seeds) // at_once * steps)
@@ -181,8 +181,12 @@ def behind(score: Score, best: Score) -> tuple[float, float, float]:
     return float(differences.mean()), *bootstrap(differences, score.places)
 
 
-def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
-    """Let the agent choose and do a step on every network."""
+def decisions_of(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> Int64:
+    """Let an agent choose what to do on every network as it is now, shape (networks, len(Task.decision)).
+
+    Raises:
+        InvalidAction: It returned another number of actions than there are networks, or an impossible one.
+    """
     task = agent.problem.task
     columns = episodes.columns
     info = {
@@ -194,7 +198,7 @@ def _step(agent: Agent, episodes: Episodes, rng: np.random.Generator) -> None:
     chosen = agent.act(Presentation(task).present(columns.observation, columns.allowed), info, rng)
     if len(chosen) != episodes.networks:
         raise InvalidAction(f"expected an action for each of {episodes.networks} networks, got {len(chosen)}")
-    episodes.step(np.ones(episodes.networks, np.bool_), task.actions.decode(chosen))
+    return task.actions.decode(chosen)
 
 
 @dataclass(frozen=True)

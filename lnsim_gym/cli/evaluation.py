@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,8 +100,8 @@ def evaluate(
         try:
             overrides = environment_overrides(env, backend, launcher, network, topology, settings, name)
             places = _places(env, overrides, graphs, positions)
-            first, _ = _player(name, env, places[0])
-            players[name], paid = places, paid or not first.problem.task.pays_success_rate
+            first = _player(name, env, places[0])
+            players[name], paid = (first, places), paid or not first[0].problem.task.pays_success_rate
         except (ConfigError, MissingDependency) as problem_with_agent:
             unfit[name] = problem_with_agent
     if not players:
@@ -113,8 +113,8 @@ def evaluate(
             tallies = _on_cluster(ray, env, players, chosen, partial(report, "episodes"))
         else:
             tallies = {
-                name: _played(name, env, places, chosen, partial(report, name), threads)
-                for name, places in players.items()
+                name: _played(_players(name, env, *there), len(there[1]), chosen, partial(report, name), threads)
+                for name, there in players.items()
             }
     scores = [Tally.joined(played).score(name, len(played)) for name, played in tallies.items()]
     print_scores(scores, paid)
@@ -242,41 +242,51 @@ def _player(name: str, env: str, overrides: dict[str, Any]) -> tuple[Agent, int]
     return make_agent(name, problem), steps
 
 
+def _players(name: str, env: str, first: tuple[Agent, int], places: Places) -> Iterator[tuple[Agent, int]]:
+    """Yield an agent for each place, and the steps of an episode; the first one is there already."""
+    yield first
+    for overrides in places[1:]:
+        yield _player(name, env, overrides)
+
+
 def _played(
-    name: str, env: str, places: Places, seeds: range, tell: Callable[[int, int], None], threads: int
+    players: Iterable[tuple[Agent, int]], places: int, seeds: range, tell: Callable[[int, int], None], threads: int
 ) -> list[Tally]:
     """Let an agent play all seeds at one place after the other."""
     from lnsim_gym.agents.evaluate import play_episodes
 
     tallies = []
-    for place, overrides in enumerate(places):
-        agent, steps = _player(name, env, overrides)
+    for place, (agent, steps) in enumerate(players):
 
         def tell_all(done: int, todo: int, before: int = place) -> None:
-            tell(before * todo + done, len(places) * todo)
+            tell(before * todo + done, places * todo)
 
         tallies.append(play_episodes(agent, seeds, steps, tell_all, threads))
     return tallies
 
 
 def _on_cluster(
-    address: str, env: str, players: Mapping[str, Places], seeds: range, tell: Callable[[int, int], None]
+    address: str,
+    env: str,
+    players: Mapping[str, tuple[tuple[Agent, int], Places]],
+    seeds: range,
+    tell: Callable[[int, int], None],
 ) -> dict[str, list[Tally]]:
     """Let the workers of a cluster play."""
     require_ray()
     from lnsim_gym.agents.cluster import joined, play_on_cluster
 
     there = {
-        (name, place): _player(name, env, overrides)
-        for name, places in players.items()
-        for place, overrides in enumerate(places)
+        (name, place): player
+        for name, (first, places) in players.items()
+        for place, player in enumerate(_players(name, env, first, places))
     }
     for (name, _), (agent, _) in there.items():
         if agent.problem.config.backend != "simulator":
             raise ConfigError(f"--ray spreads simulated episodes, {name} was to play on real nodes: leave --ray out")
     with joined(address):
         played = play_on_cluster(there, seeds, tell)
-    return {name: [played[name, place] for place in range(len(places))] for name, places in players.items()}
+    return {name: [played[name, place] for place in range(len(places))] for name, (_, places) in players.items()}
 
 
 def require_ray() -> None:

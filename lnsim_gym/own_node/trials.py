@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.evaluate import decisions_of
 from lnsim_gym.arrays import Float64, Int64
 from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.tasks.operator.features import CHANNEL_FEATURES
 from lnsim_gym.tasks.operator.ledger import INCOME
 from lnsim_gym.tasks.operator.task import OperatorTask
-from lnsim_gym.tasks.presentation import Presentation
 
 __all__ = ["Trials", "first_decision", "try_decisions"]
 
@@ -78,21 +78,11 @@ def _seen(episodes: Episodes, task: OperatorTask) -> dict[str, Float64]:
 
 def first_decision(agent: Agent, seed: int) -> Int64:
     """Return what an agent decides on its node as it is now, shape (len(Task.decision),)."""
-    problem = agent.problem
-    task = problem.task
-    episodes = open_episodes(problem)
+    episodes = open_episodes(agent.problem)
     try:
         episodes.seed(0, seed)
         episodes.begin(np.ones(1, np.bool_))
-        columns = episodes.columns
-        info = {
-            "action_mask": task.actions.mask(columns.allowed),
-            "seed": episodes.seeds.copy(),
-            "episode_number": episodes.episodes.copy(),
-            "step": episodes.steps.copy(),
-        }
-        observation = Presentation(task).present(columns.observation, columns.allowed)
-        decision: Int64 = task.actions.decode(agent.act(observation, info, np.random.default_rng(seed)))[0].copy()
+        decision: Int64 = decisions_of(agent, episodes, np.random.default_rng(seed))[0].copy()
     finally:
         episodes.close()
     return decision
