@@ -11,15 +11,22 @@ import importlib
 import pkgutil
 import signal
 import sys
+import threading
 import warnings
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from lnsim_gym.errors import ConfigError, LnsimError, MissingDependency
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 __all__ = ["main", "make_app"]
+
+ASK_AGAIN_S: Final = 0.1
+"""After how long an end is asked for again that a finaliser swallowed."""
 
 _SHARED = ("display", "options")
 _HELP = """Reinforcement learning over a Lightning network, on real LND nodes or a faithful simulator."""
@@ -66,6 +73,7 @@ def main() -> None:
     after a request to terminate; whatever was being made is removed before.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _ask_again
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -91,3 +99,19 @@ def _terminated(number: int, frame: FrameType | None) -> NoReturn:
     """End as an exception does, so that cleanups run."""
     del frame
     sys.exit(128 + number)
+
+
+def _ask_again(lost: UnraisableHookArgs) -> None:
+    """Ask for the end once more where it was lost; say what else was lost as Python does.
+
+    A signal's exception rises wherever the program happens to be. In a finaliser, or a callback of C code, it cannot
+    go further, and the program would play on.
+    """
+    ends = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+    if lost.exc_type not in ends:
+        sys.__unraisablehook__(lost)
+        return
+    main_thread = threading.main_thread().ident
+    again = threading.Timer(ASK_AGAIN_S, signal.pthread_kill, [main_thread, ends[lost.exc_type]])
+    again.daemon = True
+    again.start()

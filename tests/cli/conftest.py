@@ -17,6 +17,7 @@ def lnsim(monkeypatch, capsys):
     def run(*arguments):
         before = signal.getsignal(signal.SIGTERM)
         monkeypatch.setattr(sys, "argv", ["lnsim", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
         monkeypatch.setenv("COLUMNS", "300")
         try:
             with pytest.raises(SystemExit) as end:

@@ -109,3 +109,37 @@ def test_no_shell_and_no_sudo_anywhere():
                 pytest.fail(f"{path}:{node.lineno} names {node.value!r}")
             if isinstance(node, ast.Attribute) and node.attr in ("system", "mktemp", "popen"):
                 assert ast.unparse(node) not in ("os.system", "os.popen", "tempfile.mktemp"), path
+
+
+SWALLOWS = """
+import os, signal, sys, time
+from lnsim_gym import cli
+
+class Ends:
+    def __del__(self):
+        os.kill(os.getpid(), signal.Signals[sys.argv[1]])
+        time.sleep(0.2)  # the signal's exception rises here, and goes no further
+
+class Breaks:
+    def __del__(self):
+        raise ValueError("told as ever")
+
+def wait():
+    Breaks()
+    Ends()
+    time.sleep(60)
+
+cli.make_app = lambda: lambda prog_name: wait()
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_an_end_that_a_finaliser_swallows_is_asked_for_again(number, status):
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWS, number], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == status
+    assert "told as ever" in done.stderr
+    assert "SystemExit" not in done.stderr
+    assert "KeyboardInterrupt" not in done.stderr
