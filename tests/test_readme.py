@@ -35,6 +35,7 @@ ELSEWHERE = {
     "torch",  # takes PyTorch from an index of its own, which not every machine reaches
     *("stream", "server", "node", "node run", "quick start"),  # run below
     *("toolkits", "data sets", "data set read", "cluster"),  # run by the tests of toolkits, in an environment of theirs
+    "evolution",  # the tests of training evolve on a smaller recipe
     "parity",  # a small piece is run by the tests of the comparison with real nodes
     *("own node exports", "own node", "own node backtest"),  # run below, one after the other
     *("own node of core lightning", "own node advice"),  # run below

@@ -6,6 +6,8 @@ The recipe of a rule has its ``policy``, the settings of that policy, and perhap
     low = 0.3
     high = 0.7
 
+A rule with weights names their file, relative to the recipe, and how they are found in ``[training]``.
+
 That of an agent that learns has its ``algo`` and ``env``, perhaps ``[env_kwargs]``, and ``[hyperparams]`` as in
 rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills in ``[trained]``; the copy plays::
 
@@ -26,7 +28,7 @@ rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import msgspec
@@ -43,6 +45,7 @@ from lnsim_gym.tasks.liquidity.observations import ObservationName
 
 __all__ = [
     "AlgorithmName",
+    "Evolution",
     "FeaturesName",
     "RuleRecipe",
     "Trained",
@@ -71,6 +74,45 @@ class View(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     action_sizes: tuple[float, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+Span = tuple[Annotated[int, msgspec.Meta(ge=0)], Annotated[int, msgspec.Meta(ge=0)]]
+
+
+class Evolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the weights of a rule are found: on which surveyed episodes, by which search (``agents.evolution``)."""
+
+    env: str = "LightningOperator-v0"
+    """Id of the environment; its topology must be a call of the generator ``public``."""
+    graphs: Span
+    """Seeds of the graphs, the second left out; those from 500 on are held out, for comparisons."""
+    positions: Span
+    """Seeds of the own node's places in them, likewise."""
+    seeds: Span
+    """Seeds of the episodes, likewise."""
+    surveys: Annotated[int, msgspec.Meta(ge=2)] = 160
+    """Episodes to survey, each at a place and with a seed of its own."""
+    steps: Count = 120
+    """Steps of each."""
+    batch: Count = 16
+    """Surveys that each generation plays."""
+    pairs: Count = 24
+    """Antithetic pairs of candidates of each generation."""
+    noise: Positive = 0.08
+    """Standard deviation of the candidates around the weights."""
+    step_size: Positive = 0.015
+    """Step size of Adam."""
+    minutes: Positive = 45.0
+    """How long it evolves, surveys left out."""
+
+    def __post_init__(self) -> None:
+        """Refuse spans with nothing in them."""
+        for name in ("graphs", "positions", "seeds"):
+            first, last = getattr(self, name)
+            if first >= last:
+                raise ValueError(f"{name} must be [first, last], last left out, got [{first}, {last}]")
+
+
 class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A rule and its settings; in the file, the settings stand beside ``policy``."""
 
@@ -81,6 +123,8 @@ class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     view: View = View()
     views: dict[str, View] = msgspec.field(default_factory=dict)
     """Views for tasks by name, in place of ``view``, where an agent plays several."""
+    training: Evolution | None = None
+    """How its weights are found, where it has some."""
 
 
 class _Views(msgspec.Struct, frozen=True):
@@ -207,7 +251,10 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
         raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
     view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
     by_task = convert({"views": data.pop("views", {})}, _Views, f"agent {name!r},")
-    return RuleRecipe(policy=policy, settings=data, view=view, views=by_task.views)
+    training = convert(data.pop("training"), Evolution, f"agent {name!r}, training,") if "training" in data else None
+    if isinstance(data.get("weights"), str):
+        data["weights"] = str(recipe_path(name).parent / data["weights"])
+    return RuleRecipe(policy=policy, settings=data, view=view, views=by_task.views, training=training)
 
 
 def view_of(name: str, task: str = LiquidityTask.name) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from lnsim_gym.agents.operator import (
     FeeAdjuster,
     Feelancer,
     FeeOracle,
+    LearnedOperator,
     LightningJet,
     LndgFees,
     Lndmanage,
@@ -94,6 +95,7 @@ POLICIES: Final[dict[str, type[Agent]]] = {
     "operator_autoloop": OperatorAutoloop,
     "boltz_autoswap": BoltzAutoswap,
     "fee_oracle": FeeOracle,
+    "learned_operator": LearnedOperator,
     "close_dead_channels": CloseDeadChannels,
 }
 """Agents by the ``policy`` of a recipe."""

@@ -224,6 +224,29 @@ def calibration(
 
 
 @bench.command()
+def corridor(
+    places: Annotated[
+        int, typer.Option("--places", min=1, help="Places of the own node, a graph and episode each.")
+    ] = 6,
+    days: Annotated[float, typer.Option(min=1, help="Length of an episode, in days of simulated time.")] = 30.0,
+    json: Json = False,
+) -> None:
+    """Compare the corridor engine with the exact one: income by rule and place, order of rules, speed.
+
+    Half a minute of CPU time for a place. Graphs are those from 500 on, which nothing is trained on.
+    """
+    from lnsim_gym.benchmarks.corridor import markdown, measure
+    from lnsim_gym.cli.display import amount_progress
+
+    with amount_progress("places", 0, places) as show:
+        found = measure(places, days, show)
+    if json:
+        _print(found, json)
+    else:
+        typer.echo(markdown(found))
+
+
+@bench.command()
 def cluster(
     workers: Annotated[str, typer.Option("--workers", help="Numbers of workers to measure with.")] = "1,2",
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 200,

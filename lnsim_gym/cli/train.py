@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pprint
+import re
 import shlex
 import signal
 import statistics
@@ -23,10 +25,11 @@ from lnsim_gym.cli.options import Ray
 from lnsim_gym.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
+    from lnsim_gym.agents.evolution.training import CurvePoint as Validation
     from lnsim_gym.agents.learning.training.folder import TrainingFolder
     from lnsim_gym.agents.learning.training.report import CurvePoint, TrainingReport
     from lnsim_gym.agents.learning.training.watch import Progress
-    from lnsim_gym.agents.recipe import TrainedRecipe
+    from lnsim_gym.agents.recipe import Evolution, TrainedRecipe
 
 __all__ = ["app"]
 
@@ -52,10 +55,15 @@ def train(
         Path | None, typer.Option("--out", "-o", help="Folder for everything; runs/RECIPE by default.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoints in the folder.")] = False,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of PyTorch and of evaluations.")
+    ] = None,
     ray: Ray = None,
     zoo: Annotated[
         Path | None, typer.Option("--zoo", help="Only write this .py, a configuration file for rl-baselines3-zoo.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="How long to evolve, where the recipe has [training].")
     ] = None,
 ) -> None:
     """Train an agent in the simulator.
@@ -65,14 +73,27 @@ def train(
     checkpoints and a log for TensorBoard. OUT/RECIPE.toml is the trained agent, with the policy of the first seed, for
     `lnsim eval` and `lnsim run`; OUT/learning_curve.svg shows how the seeds learnt. Ctrl-C leaves a checkpoint. With
     `--ray` the workers of a Ray cluster train the seeds, in folders that all its machines see.
+
+    A rule with weights and `[training]`, such as learned_operator, is trained by evolution strategies on surveyed
+    episodes, which OUT/surveys keeps for `--resume`; `--threads` are then processes, by default one for each core.
     """
+    import msgspec
+
     from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe, recipe_path
 
     source = recipe_path(recipe)
     todo = range(seed, seed + 1) if seeds is None else seed_range(seeds)
     learner = read_recipe(recipe)
     if not isinstance(learner, TrainedRecipe):
-        raise ConfigError(f"agent {recipe!r} is a rule and has nothing to learn: name a recipe that has `algo`")
+        if learner.training is None:
+            raise ConfigError(f"agent {recipe!r} is a rule and has nothing to learn: name a recipe that has `algo`")
+        if any(option is not None for option in (seeds, steps, every, ray, zoo)):
+            raise ConfigError(f"agent {recipe!r} evolves: leave out --seeds, --steps, --every, --ray and --zoo")
+        plan = learner.training if minutes is None else msgspec.structs.replace(learner.training, minutes=minutes)
+        _evolve(source, plan, seed, out or Path("runs") / source.stem, resume, threads)
+        return
+    if minutes is not None:
+        raise ConfigError(f"agent {recipe!r} is trained by steps: give --steps in place of --minutes")
     if zoo is not None:
         _write_for_zoo(learner, zoo)
         return
@@ -81,7 +102,7 @@ def train(
     text = source.read_text(encoding="utf-8")
     _note_few_updates(learner, steps)
     folders = _prepared(out or Path("runs") / name, todo, resume)
-    options = {"steps": steps, "every": every, "threads": threads, "command": shlex.join(["lnsim", *sys.argv[1:]])}
+    options = {"steps": steps, "every": every, "threads": threads or 1, "command": shlex.join(["lnsim", *sys.argv[1:]])}
     paid = not problem_of(learner.env, dict(learner.env_kwargs))[0].task.pays_success_rate
     train_all = _train_here if ray is None else partial(_train_on_cluster, ray)
     reports = train_all(name, learner, folders, options, resume, paid)
@@ -119,6 +140,52 @@ def _train_here(
         _print(report, paid)
         reports.append(report)
     return reports
+
+
+def _evolve(source: Path, plan: Evolution, seed: int, out: Path, resume: bool, processes: int | None) -> None:
+    """Train a rule by evolution strategies; the first request to stop ends the command, with a checkpoint."""
+    from lnsim_gym.agents.evolution.training import EvolutionFolder, evolve
+    from lnsim_gym.cli.display import amount_progress
+
+    folder, name = EvolutionFolder(out), source.stem
+    if not resume and (folder.checkpoint.exists() or folder.surveys.exists()):
+        raise ConfigError(f"{out} holds a training already: choose another --out, or --resume it")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+    def tell(point: Validation) -> None:
+        typer.echo(
+            f"{name}, {point.seconds:.0f} of {60 * plan.minutes:.0f} s, generation {point.generation}: "
+            f"{point.net_sat_per_day:.1f} sat a day where it was not trained, "
+            f"one fixed fee rate {point.reference_sat_per_day:.1f}",
+            err=True,
+        )
+
+    with _requests_to_stop() as request, amount_progress("surveys", 0, plan.surveys) as show:
+        report = evolve(
+            name,
+            plan,
+            seed,
+            folder,
+            resume=resume,
+            processes=processes or os.cpu_count() or 1,
+            command=shlex.join(["lnsim", *sys.argv[1:]]),
+            surveyed=show,
+            evolved=tell,
+            stopped=lambda: request() is not None,
+        )
+    if report is None:
+        typer.echo(f"stopped, what there is is kept in {out}: the same with --resume goes on", err=True)
+        sys.exit(128 + (request() or 0))
+    recipe = out / f"{name}.toml"
+    text = re.sub(r"(?m)^weights = .*$", f'weights = "{folder.policy.name}"', source.read_text(encoding="utf-8"))
+    with writing(recipe):
+        recipe.write_text(text, encoding="utf-8")
+    typer.echo(
+        f"{name}, seed {seed}: {report.generations} generations in {report.wall_time_s:.0f} s, "
+        f"{report.curve[-1].net_sat_per_day:.1f} sat a day where it was not trained; report in {folder.report}"
+    )
+    typer.echo(f"trained agent in {recipe}: lnsim eval {recipe} --env {plan.env}")
 
 
 def _train_on_cluster(

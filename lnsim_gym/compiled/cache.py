@@ -44,8 +44,20 @@ __all__ = [
     "take_shipped",
 ]
 
-ABOVE_KERNELS: Final = ("agents", "benchmarks", "bridge", "cli", "dashboard", "environment", "own_node", "rendering")
-"""Rooms that hold no kernel and that no room with kernels imports: what changes there compiles nothing anew."""
+ABOVE_KERNELS: Final = (
+    "agents",
+    "benchmarks",
+    "bridge",
+    "cli",
+    "corridor",
+    "dashboard",
+    "environment",
+    "own_node",
+    "rendering",
+)
+"""Rooms that no other room's kernels are made of: what changes there compiles nothing else anew. A kernel that one of
+them holds is made of its own module and of rooms that are not named here, so that numba's look at that one file does.
+"""
 KEEP_S: Final = 30 * 86_400
 """Age in seconds at which the machine code of a version that is no longer used is dropped."""
 _DIGITS: Final = 20

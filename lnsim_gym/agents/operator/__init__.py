@@ -1,7 +1,7 @@
 """Rules for a node of one's own: what published programs set, rebalance and swap, as baselines for anything learned.
 
-A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``, ``closing``; ``oracle`` knows what none of
-them does.
+A family to a module: ``fees``, ``revenue_ops``, ``rebalances``, ``swaps``, ``closing``; ``learned`` does as it was
+trained to, ``oracle`` knows what none of them does, and ``surveyed`` lets all play surveyed episodes.
 """
 
 from lnsim_gym.agents.operator.base import OperatorRule, Plan, Seen, as_operator
@@ -17,6 +17,7 @@ from lnsim_gym.agents.operator.fees import (
     Lndmanage,
     StaticFees,
 )
+from lnsim_gym.agents.operator.learned import LearnedOperator
 from lnsim_gym.agents.operator.oracle import FeeOracle
 from lnsim_gym.agents.operator.rebalances import (
     Bos,
@@ -41,6 +42,7 @@ __all__ = [
     "FeeAdjuster",
     "FeeOracle",
     "Feelancer",
+    "LearnedOperator",
     "LightningJet",
     "LnOperator",
     "LndgFees",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -15,14 +15,14 @@ from lnsim_gym.arrays import Bool, Float32, Float64, Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks import Task
-from lnsim_gym.tasks.operator.actions import DictActions
+from lnsim_gym.tasks.operator.actions import DictActions, Limits
 from lnsim_gym.tasks.operator.config import Lever, SwapOptions, swap_terms
 from lnsim_gym.tasks.operator.features import CHANNEL_FEATURES
 from lnsim_gym.tasks.operator.task import OperatorTask
 from lnsim_gym.tasks.presentation import without_mask
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream_start
 
-__all__ = ["NEVER", "OperatorRule", "Plan", "Refills", "Seen", "as_operator"]
+__all__ = ["NEVER", "OperatorRule", "Plan", "Refills", "Seen", "Surroundings", "VariantGraphs", "as_operator"]
 
 NEVER: Final = -np.inf
 """Urgency of what is not wished for."""
@@ -121,11 +121,10 @@ class Plan:
 
     Args:
         networks: How many networks.
-        task: The task.
+        limits: What bounds it.
     """
 
-    def __init__(self, networks: int, task: OperatorTask) -> None:
-        limits = task.actions.limits
+    def __init__(self, networks: int, limits: Limits) -> None:
         shape = networks, limits.channels
         self.fee_rate_ppm: Int64 = np.full(shape, KEEP, np.int64)
         self.fee_base_msat: Int64 = np.full(shape, KEEP, np.int64)
@@ -148,6 +147,20 @@ class Plan:
                 part = np.pad(part, ((0, 0), (0, len(space.low) - part.shape[1])), constant_values=kept)
             parts[name] = np.clip(part, space.low, space.high).astype(np.int64)
         return [{name: part[network] for name, part in parts.items()} for network in range(len(self.fee_rate_ppm))]
+
+
+class Surroundings(Protocol):
+    """What a rule may ask of the networks that it acts on, besides what it sees."""
+
+    @property
+    def same_peer(self) -> Bool:
+        """Which own channels lead to the same peer, shape (n, channels, channels)."""
+
+    def peers_pay_ppm(self, quantile: float) -> Float64:
+        """Return a quantile of the fee rates at which others send to each peer, in ppm, NaN where none does.
+
+        As the graph has them when the episode begins; shape (n, channels).
+        """
 
 
 class Refills(NamedTuple):
@@ -199,12 +212,14 @@ class OperatorRule(Agent):
         self.task = task
         self.hours: float = task.config.step_hours
         """Simulated time of a step."""
+        self.graphs = VariantGraphs(problem, who)
+        """The graphs of the problem, as each network has them."""
+        self.around: Surroundings = self.graphs
+        """Where the rule acts."""
         self._state: dict[str, Float64] = {}
-        self._pay_ppm: dict[float, Float64] = {}
         self._sent: Int64 | None = None
         self._begins: Bool = np.zeros(0, np.bool_)
         self._steps: Int64 = np.zeros(0, np.int64)
-        self._variant: Int64 = np.zeros(0, np.int64)
 
     @abstractmethod
     def decide(self, seen: Seen, plan: Plan, rng: np.random.Generator) -> None:
@@ -219,13 +234,24 @@ class OperatorRule(Agent):
     def act(self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator) -> list[dict[str, Int64]]:
         """See ``Agent.act``."""
         seen = self.seen(observation)
-        self._steps = np.asarray(info["step"]).astype(np.int64)
-        self._begins = self._steps == 0
-        self._variant = self._variants(info)
-        plan = Plan(len(self._steps), self.task)
+        self.graphs.choose(info)
+        steps = np.asarray(info["step"]).astype(np.int64)
+        return self.plan(seen, steps, self.graphs, rng).actions(self.task)
+
+    def plan(self, seen: Seen, steps: Int64, around: Surroundings, rng: np.random.Generator) -> Plan:
+        """Look at networks, and say what to do.
+
+        Args:
+            seen: What is known of them.
+            steps: Steps since their episodes began, shape (n,).
+            around: What else there is to ask of them.
+            rng: Source of any randomness.
+        """
+        self._steps, self._begins, self.around = steps, steps == 0, around
+        plan = Plan(len(steps), self.task.actions.limits)
         self.decide(seen, plan, rng)
         self._sent = plan.rebalance
-        return plan.actions(self.task)
+        return plan
 
     def seen(self, observation: Any) -> Seen:
         """Read observations of either kind."""
@@ -370,9 +396,8 @@ class OperatorRule(Agent):
 
     @property
     def same_peer(self) -> Bool:
-        """Which own channels lead to the same peer, shape (n, channels, channels)."""
-        same: Bool = self._same_peer[self._variant]
-        return same
+        """See ``Surroundings.same_peer``."""
+        return self.around.same_peer
 
     def by_peer(self, values: Float64) -> Float64:
         """Return the sums of values over the channels to the same peer, shape (n, channels)."""
@@ -385,31 +410,57 @@ class OperatorRule(Agent):
         return local_sat / np.maximum(local_sat + self.by_peer(seen.remote_sat), 1)
 
     def peers_pay_ppm(self, quantile: float) -> Float64:
-        """Return a quantile of the fee rates at which others send to each peer, in ppm, NaN where none does.
+        """See ``Surroundings.peers_pay_ppm``."""
+        return self.around.peers_pay_ppm(quantile)
 
-        As the graph has them when the episode begins; shape (n, channels).
-        """
-        if quantile not in self._pay_ppm:
-            self._pay_ppm[quantile] = np.stack([_peers_pay_ppm(task, quantile) for task in self._tasks])
-        return self._pay_ppm[quantile][self._variant]
+
+class VariantGraphs:
+    """The graphs of the variants of a problem: the ``Surroundings`` of the environment itself.
+
+    Args:
+        problem: The problem; its task must be the operator's.
+        who: Who asks, for errors.
+    """
+
+    def __init__(self, problem: Problem, who: str) -> None:
+        self._problem, self._who = problem, who
+        self._pay_ppm: dict[float, Float64] = {}
+        self.variant: Int64 = np.zeros(0, np.int64)
+        """The variant that each network is on, shape (n,)."""
+
+    def choose(self, info: Mapping[str, Any]) -> None:
+        """Note which variants networks are on, given their infos."""
+        self.variant = self._variants(info)
 
     @cached_property
-    def _tasks(self) -> list[OperatorTask]:
+    def tasks(self) -> list[OperatorTask]:
         """The tasks of all variants."""
-        return [as_operator(variant.task, type(self).__name__) for variant in self.problem.variants]
+        return [as_operator(variant.task, self._who) for variant in self._problem.variants]
+
+    @property
+    def same_peer(self) -> Bool:
+        """See ``Surroundings.same_peer``."""
+        same: Bool = self._same_peer[self.variant]
+        return same
 
     @cached_property
     def _same_peer(self) -> Bool:
         """For each variant which own channels lead to the same peer."""
-        peers = np.stack([task.topology.arrays.destination[task.out] for task in self._tasks])
+        peers = np.stack([task.topology.arrays.destination[task.out] for task in self.tasks])
         same: Bool = peers[:, :, None] == peers[:, None, :]
         return same
 
+    def peers_pay_ppm(self, quantile: float) -> Float64:
+        """See ``Surroundings.peers_pay_ppm``."""
+        if quantile not in self._pay_ppm:
+            self._pay_ppm[quantile] = np.stack([_peers_pay_ppm(task, quantile) for task in self.tasks])
+        return self._pay_ppm[quantile][self.variant]
+
     def _variants(self, info: Mapping[str, Any]) -> Int64:
         """Return the variant of the problem that each network is on, shape (n,)."""
-        count = len(self.problem.variants)
+        count = len(self._problem.variants)
         if count == 1:
-            return np.zeros(len(self._steps), np.int64)
+            return np.zeros(len(np.asarray(info["step"])), np.int64)
         episodes = zip(np.asarray(info["seed"]).tolist(), np.asarray(info["episode_number"]).tolist(), strict=True)
         drawn = [
             stream_start(np.uint64(seed % 2**64), np.int64(episode), np.int64(0), PURPOSE_VARIANT) % count

@@ -33,11 +33,11 @@ class FeeOracle(OperatorRule):
     def __init__(self, problem: Problem, share: float = 1.0) -> None:
         super().__init__(problem)
         self.share = share
-        self._best_ppm: Float64 = np.stack([_best_ppm(task) for task in self._tasks])
+        self._best_ppm: Float64 = np.stack([_best_ppm(task) for task in self.graphs.tasks])
 
     def decide(self, seen: Seen, plan: Plan, rng: np.random.Generator) -> None:
         """See ``OperatorRule.decide``."""
-        self.announce(seen, plan, self.share * self._best_ppm[self._variant])
+        self.announce(seen, plan, self.share * self._best_ppm[self.graphs.variant])
         plan.fee_base_msat[:] = 0
 
 

@@ -79,7 +79,7 @@ def test_a_rule_knows_the_graph_of_every_network_of_a_list():
         for seed in range(6):
             observation, info = env.reset(seed=seed)
             agent.act_one(observation, info, np.random.default_rng(0))
-            (variant,) = agent._variant
+            (variant,) = agent.graphs.variant
             seen.add(int(variant))
             capacity = problem.variants[variant].task.actions.limits.capacity_msat
             assert observation["channels"][:, 0] == pytest.approx(capacity / 1e9)

@@ -392,10 +392,10 @@ def test_channels_to_one_peer_share_a_price_and_never_refill_each_other(monkeypa
     board = Board("charge_lnd")
     same = np.eye(CHANNELS, dtype=bool)
     same[0, 1] = same[1, 0] = True
-    monkeypatch.setitem(board.rule.__dict__, "_same_peer", same[None])
+    monkeypatch.setitem(board.rule.graphs.__dict__, "_same_peer", same[None])
     assert board.act(local=[1.0, 0.0, 0.0, 1.0])["fee_rate_ppm"] == [-1, -1, 200, 10]  # 105 ppm for both
     board = Board("operator_rebalance_lnd")
-    monkeypatch.setitem(board.rule.__dict__, "_same_peer", same[None])
+    monkeypatch.setitem(board.rule.graphs.__dict__, "_same_peer", same[None])
     assert board.act(local=[0.9, 0.1, 0.5, 0.5], fee_rate=[1, 900, 1, 1])["rebalance"] == [NO_REBALANCE] * 2
 
 

@@ -1,0 +1,1 @@
+"""Training of the learned operator by evolution strategies in the corridor engine."""
