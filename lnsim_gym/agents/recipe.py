@@ -110,7 +110,7 @@ class Evolution(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         for name in ("graphs", "positions", "seeds"):
             first, last = getattr(self, name)
             if first >= last:
-                raise ValueError(f"{name} must be [first, last], last left out, got [{first}, {last}]")
+                raise ConfigError(f"training: {name} must be [first, last], last left out, got [{first}, {last}]")
 
 
 class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

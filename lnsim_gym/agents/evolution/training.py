@@ -242,7 +242,7 @@ class _Search:
         held_out = max(1, round(VALIDATION_SHARE * len(paths)))
         self._trained, self._validated = tuple(paths[:-held_out]), tuple(paths[-held_out:])
         self._place = place_of(plan, 0)[:2]
-        self._reference_sat = {path: _reference_sat(_survey(path)) for path in paths}
+        self._reference_sat = {path: _reference_sat(read_survey(path)) for path in paths}
 
     def step(self, state: SearchState) -> SearchState:
         """Return the state after one more generation."""

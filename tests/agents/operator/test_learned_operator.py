@@ -104,7 +104,7 @@ def test_places_of_the_shipped_training_are_not_those_held_out():
 @pytest.mark.parametrize(
     ("training", "said"),
     [
-        ("graphs = [5, 5]", r"graphs must be \[first, last\]"),
+        ("graphs = [5, 5]\npositions = [0, 1]\nseeds = [0, 1]", r"graphs must be \[first, last\]"),
         ("graphs = [1, 5]", "positions"),
         ("graphs = [1, 5]\npositions = [0, 1]\nseeds = [0, 1]\npairs = 0", "pairs"),
     ],
