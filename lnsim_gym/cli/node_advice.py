@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from lnsim_gym.cli.node import Folder, node_commands
-from lnsim_gym.cli.options import Json
+from lnsim_gym.cli.options import Json, with_options_of
 from lnsim_gym.errors import BackendError, ConfigError, MissingDependency
 
 if TYPE_CHECKING:
     from lnsim_gym.own_node import OwnNode
-    from lnsim_gym.own_node.advice import Advice
-    from lnsim_gym.own_node.advising import Terms
-    from lnsim_gym.own_node.record import Entry
+    from lnsim_gym.own_node.advice.advising import Terms
+    from lnsim_gym.own_node.advice.told import Advice
+    from lnsim_gym.own_node.following.record import Entry
 
-__all__ = ["app"]
+__all__ = ["Wishes", "app", "hours_of"]
 
 app = typer.Typer()
 
@@ -63,19 +63,66 @@ class _Acting:
     mainnet: bool
 
 
+@dataclass(frozen=True)
+class Wishes:
+    """What advice has to keep to, and what may be done of it: options of every command that advises."""
+
+    agent: Agent = "search"
+    horizon: Horizon = "7d"
+    draws: Draws = 12
+    budget: Budget = None
+    keep_days: Keep = 7.0
+    threads: Threads = 1
+    attach: Attach = None
+    apply: Apply = False
+    yes: Yes = False
+    mainnet: Mainnet = False
+
+    def terms(self) -> Terms:
+        """Return what advice has to keep to.
+
+        Raises:
+            ConfigError: An option makes no sense, or the agent cannot run a node.
+        """
+        from lnsim_gym.own_node.advice.advising import LEVERS, SEARCH, Terms
+        from lnsim_gym.own_node.backtest.agents import require_operator_agent
+
+        if self.agent != SEARCH:
+            require_operator_agent(self.agent, LEVERS, [SEARCH])
+        return Terms(
+            agent=self.agent,
+            days=hours_of(self.horizon, "--horizon") / 24,
+            draws=self.draws,
+            budget_sat=self.budget or 0.0,
+            reversal_days=self.keep_days,
+            threads=self.threads,
+        )
+
+    def acting(self) -> _Acting | None:
+        """Return what may be done, None for nothing; money is moved only where it was asked for twice.
+
+        Raises:
+            ConfigError: It was asked for by half.
+        """
+        if not self.apply:
+            if self.yes or self.mainnet:
+                raise ConfigError("expected --apply beside --yes and --mainnet: without it nothing is done")
+            return None
+        if not self.yes:
+            raise ConfigError("--apply changes the node: say --yes too if that is meant")
+        if self.attach is None or self.budget is None:
+            raise ConfigError(
+                "--apply needs --attach FILE, with a macaroon that may send, and --budget SAT, the most to spend on "
+                "refills"
+            )
+        return _Acting(self.attach, self.budget, self.mainnet)
+
+
 @node_commands.command("advise")
+@with_options_of(Wishes)
 def advise(
     folder: Folder,
-    agent: Agent = "search",
-    horizon: Horizon = "7d",
-    draws: Draws = 12,
-    budget: Budget = None,
-    keep_days: Keep = 7.0,
-    threads: Threads = 1,
-    attach: Attach = None,
-    apply: Apply = False,
-    yes: Yes = False,
-    mainnet: Mainnet = False,
+    wishes: Wishes,
     json: Json = False,
 ) -> None:
     """Say what to change of a node today, why, what it should bring, and what to leave as it is.
@@ -87,8 +134,7 @@ def advise(
 
     from lnsim_gym.own_node import load_node
 
-    acting = _acting(apply, yes, attach, budget, mainnet)
-    terms = _terms(agent, horizon, draws, budget, keep_days, threads)
+    acting, terms = wishes.acting(), wishes.terms()
     node = load_node(folder)
     if acting is not None:
         _require_fresh(node, folder)
@@ -103,22 +149,14 @@ def advise(
 
 
 @node_commands.command("watch")
+@with_options_of(Wishes)
 def watch(
     folder: Folder,
-    attach: Attach = None,
+    wishes: Wishes,
     every: Annotated[str, typer.Option("--every", help="How often: 24h, 2d.")] = "24h",
     htlcs: Annotated[Path | None, typer.Option("--htlcs", help="Failed forwards, as for `lnsim node import`.")] = None,
     cut: Annotated[list[str] | None, typer.Option("--cut", "-c", help="As for `lnsim node import`.")] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="End after so many; by default never.")] = None,
-    agent: Agent = "search",
-    horizon: Horizon = "7d",
-    draws: Draws = 12,
-    budget: Budget = None,
-    keep_days: Keep = 7.0,
-    threads: Threads = 1,
-    apply: Apply = False,
-    yes: Yes = False,
-    mainnet: Mainnet = False,
     scores: Annotated[bool, typer.Option("--scores", help="Show how good the forecasts so far were, and end.")] = False,
     plot: Annotated[Path | None, typer.Option("--plot", help="With --scores: write an SVG that shows it.")] = None,
     json: Json = False,
@@ -129,22 +167,21 @@ def watch(
     where it does not the last time of --rounds.
     """
     from lnsim_gym.own_node import load_node
-    from lnsim_gym.own_node.record import read_record
+    from lnsim_gym.own_node.following.record import read_record
 
     if scores:
         load_node(folder)
         _print_scores(read_record(folder), plot, json)
         return
-    if attach is None:
+    if wishes.attach is None:
         raise ConfigError("expected --attach FILE, which says where the node is, or --scores")
-    acting = _acting(apply, yes, attach, budget, mainnet)
-    terms = _terms(agent, horizon, draws, budget, keep_days, threads)
+    acting, terms = wishes.acting(), wishes.terms()
     pause_s = 3600 * hours_of(every, "--every")
     done = 0
     while True:
         is_lost = False
         try:
-            node = _imported(folder, attach, htlcs, cut or ())
+            node = _imported(folder, wishes.attach, htlcs, cut or ())
             surprised = _round(node, folder, terms, acting)
         except BackendError as problem:
             surprised, is_lost = False, True
@@ -175,38 +212,6 @@ def hours_of(text: str, option: str) -> float:
     return hours
 
 
-def _terms(agent: str, horizon: str, draws: int, budget: float | None, keep_days: float, threads: int) -> Terms:
-    """Return what advice has to keep to."""
-    from lnsim_gym.own_node.advising import LEVERS, SEARCH, Terms
-    from lnsim_gym.own_node.agents import require_operator_agent
-
-    if agent != SEARCH:
-        require_operator_agent(agent, LEVERS, [SEARCH])
-    return Terms(
-        agent=agent,
-        days=hours_of(horizon, "--horizon") / 24,
-        draws=draws,
-        budget_sat=budget or 0.0,
-        reversal_days=keep_days,
-        threads=threads,
-    )
-
-
-def _acting(apply: bool, yes: bool, attach: Path | None, budget: float | None, mainnet: bool) -> _Acting | None:
-    """Return what may be done, None for nothing; money is moved only where it was asked for twice."""
-    if not apply:
-        if yes or mainnet:
-            raise ConfigError("expected --apply beside --yes and --mainnet: without it nothing is done")
-        return None
-    if not yes:
-        raise ConfigError("--apply changes the node: say --yes too if that is meant")
-    if attach is None or budget is None:
-        raise ConfigError(
-            "--apply needs --attach FILE, with a macaroon that may send, and --budget SAT, the most to spend on refills"
-        )
-    return _Acting(attach, budget, mainnet)
-
-
 def _require_fresh(node: OwnNode, folder: Path) -> None:
     """Refuse to act on what was so long ago."""
     if time.time_ns() - node.imported_ns > _FRESH_NS:
@@ -215,8 +220,8 @@ def _require_fresh(node: OwnNode, folder: Path) -> None:
 
 def _require_node(node: OwnNode, acting: _Acting) -> None:
     """Look at a node that is to be changed before the work begins."""
-    from lnsim_gym.own_node.applying import require_node
-    from lnsim_gym.own_node.attached import read_node_file
+    from lnsim_gym.own_node.following.applying import require_node
+    from lnsim_gym.own_node.reading.attached import read_node_file
 
     require_node(read_node_file(acting.file), node.public_key, acting.mainnet)
 
@@ -232,8 +237,8 @@ def _imported(folder: Path, attach: Path, htlcs: Path | None, cuts: Sequence[str
 
 def _round(node: OwnNode, folder: Path, terms: Terms, acting: _Acting | None) -> bool:
     """Score what is over, advise, and do it if that is wanted; return whether there was a surprise."""
-    from lnsim_gym.own_node.record import append, read_record
-    from lnsim_gym.own_node.scores import new_outcomes
+    from lnsim_gym.own_node.following.record import append, read_record
+    from lnsim_gym.own_node.following.scores import new_outcomes
 
     append(folder, *new_outcomes(node, read_record(folder)))
     if acting is not None:
@@ -247,11 +252,11 @@ def _round(node: OwnNode, folder: Path, terms: Terms, acting: _Acting | None) ->
 def _advised(node: OwnNode, folder: Path, terms: Terms) -> Advice:
     """Make advice and keep it in the record; what was done by hand since the last one is noticed first."""
     from lnsim_gym.cli.display import progress_bar
-    from lnsim_gym.own_node.advising import advise as make
-    from lnsim_gym.own_node.board import Board
-    from lnsim_gym.own_node.noticing import found_done
-    from lnsim_gym.own_node.record import Given, append, changes_made, read_record
-    from lnsim_gym.own_node.worlds import worlds_of
+    from lnsim_gym.own_node.advice.advising import advise as make
+    from lnsim_gym.own_node.advice.board import Board
+    from lnsim_gym.own_node.advice.worlds import worlds_of
+    from lnsim_gym.own_node.following.noticing import found_done
+    from lnsim_gym.own_node.following.record import Given, append, changes_made, read_record
 
     entries = read_record(folder)
     with progress_bar() as report:
@@ -264,9 +269,9 @@ def _advised(node: OwnNode, folder: Path, terms: Terms) -> Advice:
 
 def _act(advice: Advice, folder: Path, acting: _Acting, quiet: bool) -> bool:
     """Carry out advice; return whether there was no surprise."""
-    from lnsim_gym.own_node.advice_text import taken_sentence
-    from lnsim_gym.own_node.applying import apply_advice
-    from lnsim_gym.own_node.attached import read_node_file
+    from lnsim_gym.own_node.following.applying import apply_advice
+    from lnsim_gym.own_node.following.text import taken_sentence
+    from lnsim_gym.own_node.reading.attached import read_node_file
 
     done = apply_advice(
         read_node_file(acting.file),
@@ -285,7 +290,7 @@ def _print_advice(advice: Advice) -> None:
     from rich.table import Column, Table
 
     from lnsim_gym.cli.display import make_console
-    from lnsim_gym.own_node import advice_text as text
+    from lnsim_gym.own_node.advice import text
 
     console = make_console()
     tables = (text.CHANGE_COLUMNS, text.change_rows(advice)), (text.LEFT_COLUMNS, text.left_rows(advice))
@@ -305,8 +310,8 @@ def _print_scores(entries: Sequence[Entry], plot: Path | None, json: bool) -> No
     """Print how good forecasts were."""
     import msgspec
 
-    from lnsim_gym.own_node.advice import LEVELS
-    from lnsim_gym.own_node.scores import score
+    from lnsim_gym.own_node.advice.told import LEVELS
+    from lnsim_gym.own_node.following.scores import score
 
     found = score(entries)
     if json:
@@ -325,7 +330,7 @@ def _print_scores(entries: Sequence[Entry], plot: Path | None, json: bool) -> No
 
 def _write_plot(below: dict[str, tuple[float, ...]], path: Path) -> None:
     """Write the picture, for its owner only."""
-    from lnsim_gym.own_node.advice import LEVELS
+    from lnsim_gym.own_node.advice.told import LEVELS
     from lnsim_gym.paths import write_private
 
     try:

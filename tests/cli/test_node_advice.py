@@ -14,12 +14,11 @@ import pytest
 from lnsim_gym import own_node
 from lnsim_gym.cli.node_advice import hours_of
 from lnsim_gym.errors import BackendLost, ConfigError
-from lnsim_gym.own_node import folder as folders
-from lnsim_gym.own_node.history import DAY_NS
-from lnsim_gym.own_node.record import RECORD, Given, Outcome, append, read_record
-from tests.own_node.exports import write
-from tests.own_node.test_own_node import imported
-from tests.own_node.test_record import CHANGE, LEFT, advice, taken
+from lnsim_gym.own_node.following.record import RECORD, Given, Outcome, append, read_record
+from lnsim_gym.own_node.reading import folder as folders
+from lnsim_gym.own_node.reading.history import DAY_NS
+from tests.own_node.exports import imported, write
+from tests.own_node.following.test_record import CHANGE, LEFT, advice, taken
 
 COMMAND = r"lncli (updatechanpolicy( --\w+=-?\d+)+ --chan_point=|closechannel --funding_txid )[0-9a-f]{64}[\w :-]+"
 

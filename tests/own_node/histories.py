@@ -15,9 +15,9 @@ from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node import OwnNode
-from lnsim_gym.own_node.exports import Channel
-from lnsim_gym.own_node.folder import _write
-from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.folder import _write
+from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.ledger import INCOME
 from lnsim_gym.tasks.presentation import Presentation

@@ -16,11 +16,11 @@ from lnsim_gym.agents.evaluate import bootstrap
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.public import public
 from lnsim_gym.own_node import fit_demand, own_environment
-from lnsim_gym.own_node.advice import Advice
-from lnsim_gym.own_node.advising import Terms, advise
-from lnsim_gym.own_node.board import Board
-from lnsim_gym.own_node.changes import Closing
-from lnsim_gym.own_node.trials import try_decisions
+from lnsim_gym.own_node.advice.advising import Terms, advise
+from lnsim_gym.own_node.advice.board import Board
+from lnsim_gym.own_node.advice.changes import Closing
+from lnsim_gym.own_node.advice.told import Advice
+from lnsim_gym.own_node.advice.trials import try_decisions
 from tests.own_node.histories import History, problem_of, simulate, with_numbers
 
 DAYS, WEEKS = 42, 24
