@@ -58,11 +58,13 @@ Network = Annotated[str | None, typer.Option("--network", "-n", help="Join this 
 Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, generator call or file.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
-AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
+AgentName = Annotated[str, typer.Option("--agent", "-a", help="An agent, a recipe file, or a class as file.py:Class.")]
 PlayerName = Annotated[
     str | None,
     typer.Option(
-        "--agent", "-a", help="Name of an agent, or a recipe file; by default targeted, and noop for one's own node."
+        "--agent",
+        "-a",
+        help="An agent, a recipe file, or a class as file.py:Class; by default targeted, and noop for one's own node.",
     ),
 ]
 Settings = Annotated[
