@@ -152,7 +152,9 @@ def backtest(
     folder: Folder,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", "-p", help="Name of an agent, or a recipe file; as often as wanted."),
+        typer.Option(
+            "--policy", "-p", help="An agent, a recipe file, or a class of yours as file.py:Class; as often as wanted."
+        ),
     ] = None,
     weeks: Annotated[int, typer.Option("--weeks", min=1, help="How many weeks before the import to play.")] = 4,
     half_life: Annotated[float, typer.Option("--half-life", help="Days after which a forward counts half.")] = 14.0,
@@ -171,11 +173,10 @@ def backtest(
     import msgspec
 
     from lnsim_gym.cli.display import progress_bar
-    from lnsim_gym.network.load import load_topology
     from lnsim_gym.own_node import backtest_node, load_node
-    from lnsim_gym.own_node.reading.folder import NETWORK
+    from lnsim_gym.own_node.reading.folder import load_network
 
-    node, topology = load_node(folder), load_topology(str(folder.expanduser() / NETWORK))
+    node, topology = load_node(folder), load_network(folder)
     with progress_bar() as tell:
         found = backtest_node(
             node,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -36,21 +36,29 @@ Agent = Annotated[
     typer.Option(
         "--agent",
         "-a",
-        help="Who proposes changes: an agent, its recipe, or search, which tries steps of each price and refills.",
+        help="Who proposes changes: an agent, its recipe, a class of yours as file.py:Class, or search, which tries "
+        "steps of each price and refills.",
     ),
 ]
 Horizon = Annotated[str, typer.Option("--horizon", help="How far to look ahead: 7d, 36h, 2w.")]
-Draws = Annotated[int, typer.Option("--draws", min=4, max=38, help="Draws of what is not known; more take longer.")]
+Draws = Annotated[int, typer.Option("--draws", min=4, help="Draws of what is not known; more take longer.")]
 Budget = Annotated[
     float | None, typer.Option("--budget", min=0, help="Most that all refills together may cost, in sat; 0 by default.")
 ]
 Keep = Annotated[float, typer.Option("--keep-days", min=0, help="Days in which a change is not turned back.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of all draws.")]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that share simulated networks.")]
 Attach = Annotated[
     Path | None, typer.Option("--attach", help="TOML file that says where your lnd is, as for `lnsim node import`.")
 ]
 Apply = Annotated[bool, typer.Option("--apply", help="Do what is advised, one change at a time. Needs --yes.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Said a second time: --apply is meant.")]
+Unproven = Annotated[
+    bool,
+    typer.Option(
+        "--unproven", help="With --apply: do it even where the simulation does not reproduce what the node earned."
+    ),
+]
 Mainnet = Annotated[bool, typer.Option("--mainnet", help="With --apply: the node may be one where money is real.")]
 
 
@@ -60,7 +68,16 @@ class _Acting:
 
     file: Path
     budget_sat: float
+    unproven: bool
     mainnet: bool
+
+    def refusal(self, advice: Advice) -> str:
+        """Say why advice is not carried out, nothing where it is."""
+        if self.unproven or advice.reproduced:
+            return ""
+        unknown = "the history is too short to tell whether the simulation reproduces what the node earned"
+        said = unknown if advice.reproduced is None else "the simulation does not reproduce what the node earned"
+        return f"{said}: nothing is done; see `lnsim node backtest`, or say --unproven if it is meant all the same"
 
 
 @dataclass(frozen=True)
@@ -69,13 +86,15 @@ class Wishes:
 
     agent: Agent = "search"
     horizon: Horizon = "7d"
-    draws: Draws = 12
+    draws: Draws = 39
     budget: Budget = None
     keep_days: Keep = 7.0
+    seed: Seed = 0
     threads: Threads = 1
     attach: Attach = None
     apply: Apply = False
     yes: Yes = False
+    unproven: Unproven = False
     mainnet: Mainnet = False
 
     def terms(self) -> Terms:
@@ -95,6 +114,7 @@ class Wishes:
             draws=self.draws,
             budget_sat=self.budget or 0.0,
             reversal_days=self.keep_days,
+            seed=self.seed,
             threads=self.threads,
         )
 
@@ -105,8 +125,8 @@ class Wishes:
             ConfigError: It was asked for by half.
         """
         if not self.apply:
-            if self.yes or self.mainnet:
-                raise ConfigError("expected --apply beside --yes and --mainnet: without it nothing is done")
+            if self.yes or self.mainnet or self.unproven:
+                raise ConfigError("expected --apply beside --yes, --unproven and --mainnet: without it nothing is done")
             return None
         if not self.yes:
             raise ConfigError("--apply changes the node: say --yes too if that is meant")
@@ -115,7 +135,7 @@ class Wishes:
                 "--apply needs --attach FILE, with a macaroon that may send, and --budget SAT, the most to spend on "
                 "refills"
             )
-        return _Acting(self.attach, self.budget, self.mainnet)
+        return _Acting(self.attach, self.budget, self.unproven, self.mainnet)
 
 
 @node_commands.command("advise")
@@ -136,6 +156,7 @@ def advise(
 
     acting, terms = wishes.acting(), wishes.terms()
     node = load_node(folder)
+    _tell_doubts(node)
     if acting is not None:
         _require_fresh(node, folder)
         _require_node(node, acting)
@@ -144,7 +165,11 @@ def advise(
         typer.echo(msgspec.json.format(msgspec.json.encode(advice)).decode())
     else:
         _print_advice(advice)
-    if acting is not None and not _act(advice, folder, acting, quiet=json):
+    if acting is None:
+        return
+    if refusal := acting.refusal(advice):
+        raise ConfigError(refusal)
+    if not _act(advice, folder, acting, quiet=json):
         raise typer.Exit(1)
 
 
@@ -241,28 +266,48 @@ def _round(node: OwnNode, folder: Path, terms: Terms, acting: _Acting | None) ->
     from lnsim_gym.own_node.following.scores import new_outcomes
 
     append(folder, *new_outcomes(node, read_record(folder)))
+    _tell_doubts(node)
     if acting is not None:
         _require_node(node, acting)
     advice = _advised(node, folder, terms)
     typer.echo(_now())
     _print_advice(advice)
-    return acting is not None and not _act(advice, folder, acting, quiet=False)
+    if acting is None:
+        return False
+    if refusal := acting.refusal(advice):
+        typer.echo(refusal, err=True)
+        return False
+    return not _act(advice, folder, acting, quiet=False)
+
+
+def _tell_doubts(node: OwnNode) -> None:
+    """Say what may be wrong with what is known of a node, beside the output."""
+    from lnsim_gym.own_node.reading.doubts import doubts
+
+    for line in doubts(node):
+        typer.echo(line, err=True)
 
 
 def _advised(node: OwnNode, folder: Path, terms: Terms) -> Advice:
     """Make advice and keep it in the record; what was done by hand since the last one is noticed first."""
     from lnsim_gym.cli.display import progress_bar
+    from lnsim_gym.own_node.advice.advising import SCREEN_DRAWS
     from lnsim_gym.own_node.advice.advising import advise as make
     from lnsim_gym.own_node.advice.board import Board
     from lnsim_gym.own_node.advice.worlds import worlds_of
+    from lnsim_gym.own_node.backtest.weeks import check_node
     from lnsim_gym.own_node.following.noticing import found_done
     from lnsim_gym.own_node.following.record import Given, append, changes_made, read_record
+    from lnsim_gym.own_node.reading.folder import load_network
 
     entries = read_record(folder)
+    shared: Any = {"seed": terms.seed, "threads": terms.threads}
     with progress_bar() as report:
-        worlds = worlds_of(node, folder, threads=terms.threads, tell=partial(report, "what others pay"))
+        topology, draws = load_network(folder), terms.draws + SCREEN_DRAWS
+        worlds = worlds_of(node, topology, draws=draws, tell=partial(report, "what others pay"), **shared)
         found = found_done(node, Board(node, worlds(0)), entries)
-        advice = make(node, worlds, terms, changes_made([*entries, *found]), report)
+        checked = check_node(node, topology, tell=lambda _, *done: report("weeks of the past", *done), **shared)
+        advice = make(node, worlds, terms, changes_made([*entries, *found]), report, checked)
     append(folder, *found, Given(advice=advice))
     return advice
 

@@ -18,7 +18,8 @@ from lnsim_gym.own_node.reading.attached import import_attached
 from lnsim_gym.own_node.reading.folder import OwnNode, import_node, load_node
 
 if TYPE_CHECKING:
-    from lnsim_gym.own_node.backtest.weeks import Backtest, backtest_node
+    from lnsim_gym.own_node.backtest.told import Backtest
+    from lnsim_gym.own_node.backtest.weeks import backtest_node
     from lnsim_gym.own_node.demand.fit import fit_demand
     from lnsim_gym.own_node.demand.fitted import FittedDemand
     from lnsim_gym.own_node.demand.world import own_environment, own_problem, seeds_of
@@ -44,7 +45,7 @@ __all__ = [
 __getattr__ = imported_when_used(
     __name__,
     {
-        "Backtest": "lnsim_gym.own_node.backtest.weeks",
+        "Backtest": "lnsim_gym.own_node.backtest.told",
         "backtest_node": "lnsim_gym.own_node.backtest.weeks",
         "FittedDemand": "lnsim_gym.own_node.demand.fitted",
         "fit_demand": "lnsim_gym.own_node.demand.fit",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from lnsim_gym.own_node.advice.changes import Closing, Refill, Repricing, numbers
+from lnsim_gym.own_node.advice.reasons import held_in
 from lnsim_gym.own_node.advice.told import Advice, Advised, Gain
 from lnsim_gym.own_node.naming import peer_called, short_channel_id
 
@@ -20,12 +21,14 @@ __all__ = [
     "left_rows",
 ]
 
-CHANGE_COLUMNS: Final = ("", "peer", "channel", "change", "sat a day", "95 % of it", "why", "if nothing is done")
+CHANGE_COLUMNS: Final = ("", "peer", "channel", "change", "sat a day", "95 % of the mean", "why", "if nothing is done")
 """Headings of the table of what to change; gains in sat a day, mean and interval."""
 LEFT_COLUMNS: Final = ("leave it", "channel", "as it is", "why")
 """Headings of the table of what is left."""
 WHOLE: Final = (*CHANGE_COLUMNS[:3], *CHANGE_COLUMNS[4:6])
 """Headings of columns that are not broken into lines."""
+_ENOUGH_DRAWS: Final = 19
+"""Draws of which the extremes are an interval of 90 %."""
 LONGEST_NAME: Final = 24
 """Characters of a peer's name."""
 
@@ -38,7 +41,7 @@ def change_rows(advice: Advice) -> list[list[str]]:
             _name(one.change.peer),
             _ids(one.change.chan_ids),
             _told(one),
-            *_gain(one.gain),
+            *_gain(one.gain, advice.draws),
             one.change.why,
             one.idle,
         ]
@@ -78,9 +81,12 @@ def _told(one: Advised) -> str:
             return "close it?"
 
 
-def _gain(gain: Gain | None) -> tuple[str, str]:
-    """Return a gain and its interval."""
-    return ("", "") if gain is None else (f"{gain.sat_per_day:+,.1f}", f"{gain.low:+,.1f}..{gain.high:+,.1f}")
+def _gain(gain: Gain | None, draws: int) -> tuple[str, str]:
+    """Return a gain, and below its interval in how many of the draws it is one."""
+    if gain is None:
+        return "", ""
+    interval = f"{gain.low:+,.1f}..{gain.high:+,.1f}"
+    return f"{gain.sat_per_day:+,.1f}", "\n".join(filter(None, (interval, held_in(gain, draws))))
 
 
 def _count(number: int, noun: str) -> str:
@@ -118,6 +124,9 @@ def advice_sentences(advice: Advice) -> list[str]:
     if advice.together is not None:
         gain = advice.together
         lines.append(f"All of it together: {gain.sat_per_day:+,.1f} sat a day ({gain.low:+,.1f}..{gain.high:+,.1f}).")
+    if advice.draws < _ENOUGH_DRAWS:
+        held = (advice.draws - 1) / (advice.draws + 1)
+        lines.append(f"So few draws make intervals of 90 % that hold {held:.0%}: {_ENOUGH_DRAWS} or more are enough.")
     low, _, middle, _, high = foreseen.left_sat
     lines.append(
         f"If nothing is done: {middle:,.0f} sat of fees in {days:g} days in half of the draws or less "

@@ -20,8 +20,17 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
     sat_per_day: float
     """Mean over draws of what is not known."""
     low: float
-    """Ends of its 95 % bootstrap interval."""
+    """Ends of the 95 % bootstrap interval of that mean."""
     high: float
+    ahead: int = 0
+    """Draws in which it brings more than none."""
+    behind: int = 0
+    """Draws in which it brings less; in the others it makes no difference."""
+
+    @property
+    def ahead_share(self) -> float:
+        """Share of the draws in which it brings more, of those in which it makes a difference."""
+        return self.ahead / max(self.ahead + self.behind, 1)
 
 
 class Advised(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,3 +101,5 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     forecast: Forecast
     notes: tuple[str, ...] = ()
     """What else a reader must know, in words."""
+    reproduced: bool | None = None
+    """Whether the simulation reproduces what the node earned in the weeks before; None where that is not known."""

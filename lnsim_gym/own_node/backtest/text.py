@@ -7,31 +7,31 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lnsim_gym.network.names import printable
-from lnsim_gym.own_node.backtest.weeks import Backtest, Played
+from lnsim_gym.own_node.backtest.told import Backtest, Played
 
 __all__ = ["POLICY_COLUMNS", "WEEK_COLUMNS", "conclusions", "open_questions", "policy_rows", "verdict", "week_rows"]
 
 WEEK_COLUMNS: Final[tuple[str, ...]] = (
     "week from",
-    "fitted",
-    "came",
-    "earned",
-    "foretold",
-    "interval",
-    "nats",
-    "pooled",
+    "fitted\nforwards",
+    "came\nforwards",
+    "earned\nsat/day",
+    "foretold\nsat/day",
+    "interval\nsat/day",
+    "fitted\nnats",
+    "pooled\nnats",
 )
 """Headings of the table of weeks; amounts in sat a day, log-likelihoods in nats for a forward."""
 POLICY_COLUMNS: Final[tuple[str, ...]] = (
     "policy",
-    "net",
-    "interval",
-    "ahead",
-    "interval",
-    "income",
-    "refills",
-    "swaps",
-    "chain",
+    "net\nsat/day",
+    "interval\nsat/day",
+    "ahead\nsat/day",
+    "interval\nsat/day",
+    "income\nsat/day",
+    "refills\nsat/day",
+    "swaps\nsat/day",
+    "chain\nsat/day",
 )
 """Headings of the table of policies; amounts in sat a day."""
 _FEW: Final = 0.1
@@ -94,7 +94,9 @@ def _behind(policies: list[Played]) -> list[Played]:
 def open_questions(found: Backtest) -> Iterator[str]:
     """Yield what the history cannot tell, in words."""
     low, high = found.rates_ppm
-    yield f"Intervals hold {found.level:.0%} of what may come, by {found.draws} draws of what your history leaves open."
+    drawn = f"{found.draws} draws of what your history leaves open"
+    ends = "so few that their ends are nearly the least and the greatest draw, and as uncertain as these"
+    yield f"Intervals hold {found.level:.0%} of what may come, by {drawn}: {ends}."
     yield (
         f"Your forwards tell of fee rates from {low:,} to {high:,} ppm: what comes at other prices follows from the "
         "fees of the graph, not from your history."

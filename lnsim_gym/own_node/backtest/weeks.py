@@ -22,6 +22,8 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node.backtest.agents import require_operator_agent
+from lnsim_gym.own_node.backtest.calibration import log_error
+from lnsim_gym.own_node.backtest.told import LOGGED, Backtest, Played, Week
 from lnsim_gym.own_node.demand.fit import fit_demand
 from lnsim_gym.own_node.demand.fitted import FittedDemand
 from lnsim_gym.own_node.demand.past import Past, around_own
@@ -32,10 +34,8 @@ from lnsim_gym.own_node.reading.folder import OwnNode
 from lnsim_gym.own_node.reading.history import DAY_NS
 from lnsim_gym.tasks.operator import OperatorTask
 
-__all__ = ["LOGGED", "Backtest", "Played", "Week", "backtest_node", "logged_agent"]
+__all__ = ["backtest_node", "check_node", "logged_agent", "longest_weeks"]
 
-LOGGED: Final = "logged"
-"""What the node's own policy is called."""
 _WEEK_DAYS: Final = 7
 _STEP_HOURS: Final = 6.0
 _STEPS: Final = round(24 * _WEEK_DAYS / _STEP_HOURS)
@@ -50,77 +50,39 @@ _REFILL_LIMIT: Final = 1.25
 _MOST_REFILLS: Final = 100
 
 
-class Played(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy earned in simulated weeks, in sat a day; intervals are of what may come, not of means."""
-
-    policy: str
-    net: float
-    net_low: float
-    net_high: float
-    income: float
-    rebalance_fees: float
-    swap_fees: float
-    chain_fees: float
-    ahead: float
-    """By how much its net was above that of the node's own policy, on the same draws."""
-    ahead_low: float
-    ahead_high: float
-    ahead_chance: float
-    """Share of the draws in which it was above."""
+def longest_weeks(node: OwnNode) -> int:
+    """Return how many weeks can be foretold from what came before at most."""
+    told = node.forwards
+    days = (node.imported_ns - int(told.time_ns[0])) / DAY_NS if len(told) else 0.0
+    return max(int((days - LEAST_DAYS) // _WEEK_DAYS), 0)
 
 
-class Week(msgspec.Struct, frozen=True, kw_only=True):
-    """One week: what the node earned, and what the demand fitted to the days before foretold of it, in sat a day."""
+def check_node(
+    node: OwnNode,
+    topology: Topology,
+    *,
+    weeks: int = 4,
+    draws: int = 39,
+    seed: int = 0,
+    threads: int = 1,
+    tell: Callable[[str, int, int], None] | None = None,
+) -> Backtest | None:
+    """Hold the simulation to what the node's own policy earned; None where its history is too short or too thin.
 
-    begin_ns: int
-    """When it began, in ns since 1970."""
-    fitted: int
-    """Forwards that the demand was fitted to."""
-    unexplained: float
-    """Share of them that no route of the graph explains."""
-    forwards: int
-    """Forwards of the week."""
-    income: float
-    refill_fees: float
-    foretold: float
-    foretold_low: float
-    foretold_high: float
-    log_likelihood: float | None
-    """Of the forwards' pairs of peers, mean in nats by the fitted demand; None where there were none."""
-    log_likelihood_pooled: float | None
-    """The same by the pooled law."""
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the income lies in the interval."""
-        return self.foretold_low <= self.income <= self.foretold_high
-
-
-class Backtest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a backtest found, in sat a day."""
-
-    name: str
-    """The node."""
-    draws: int
-    level: float
-    """What the intervals hold: less than 95 % where there are fewer than 39 draws."""
-    weeks: list[Week]
-    income: float
-    """What the node earned in all weeks."""
-    foretold: float
-    foretold_low: float
-    foretold_high: float
-    rates_ppm: tuple[int, int]
-    """Least and greatest fee rate that the node asked for, as far as its history tells."""
-    policies: list[Played]
-    """The node's own first, then the best net first; only the own one where the model does not foretell it."""
-    unknown: list[str]
-    """What the history does not tell; see ``Books.unknown``."""
-
-    @property
-    def is_reproduced(self) -> bool:
-        """Whether what the node earned lies in the interval of what was foretold."""
-        return self.foretold_low <= self.income <= self.foretold_high
+    Args:
+        node: The node.
+        topology: The network around it, with its balances.
+        weeks: How many of the last weeks to foretell, fewer where the history is shorter.
+        draws: See ``backtest_node``; so are ``seed``, ``threads`` and ``tell``.
+        seed: Seed of all draws.
+        threads: Threads that share simulated networks.
+        tell: Called with what is done, how much of it, and of how much.
+    """
+    weeks = min(weeks, longest_weeks(node))
+    try:
+        return backtest_node(node, topology, [], weeks=weeks, draws=draws, seed=seed, threads=threads, tell=tell)
+    except ConfigError:
+        return None
 
 
 def backtest_node(
@@ -141,7 +103,7 @@ def backtest_node(
     Args:
         node: The node.
         topology: The network around it, with its balances.
-        policies: Names of agents, or recipe files.
+        policies: Names of agents, recipe files, or classes of one's own; see ``read_recipe``.
         weeks: How many weeks.
         half_life_days: See ``fit_demand``; so are ``draws``, ``nodes``, ``seed`` and ``threads``.
         draws: Draws of what the history leaves open, at least 10; fewer, if no fewer than 12, are played where the
@@ -397,4 +359,5 @@ def _week(past: Past, begin_ns: int, demand: FittedDemand, income: Float64) -> W
         foretold_high=high,
         log_likelihood=fitted,
         log_likelihood_pooled=pooled,
+        log_error=log_error(_WEEK_DAYS * income, float(fees_msat.sum()) / 1000),
     )

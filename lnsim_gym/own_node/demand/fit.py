@@ -2,7 +2,9 @@
 
 Forwards of a history are counted by cells, each a pair of peers and half a decade of amounts. Candidates
 (``candidates``) are tried out on the balances and prices of the past (``pilot``), which gives the share of a
-candidate's payments that settles in each cell; hours in which the node was empty or dear are in that share. With rates
+candidate's payments that settles in each cell; hours in which the node was empty or dear are in that share. Where the
+history tells of forwards that were refused for lack of balance, these are counted with those that settled, and the
+share is that of hours in which the own channel could have carried the payment. With rates
 r and shares a, the count of a cell is Poisson with mean days x sum(r a). Rates have Gamma priors whose means follow a
 pooled law, the forwards of the peer in times those of the peer out, with the weight of one forward for each pair of
 peers; their posterior is drawn by Gibbs' sampler (forwards of a cell to candidates by multinomial draws, then rates by
@@ -86,8 +88,9 @@ def fit_demand(
     moments = _moments_ns(sample, len(candidates.sender), rng)
     reached = try_out(past, candidates, moments, seed, threads, tell)
     shares = Shares.of(sample, candidates, reached)
-    prior = Prior.of(sample, candidates, shares)
-    rates = posterior(sample, shares, prior, draws, rng)
+    counted = Shares.of(sample, candidates, reached, when_able=True) if sample.knows_refused else shares
+    prior = Prior.of(sample, candidates, counted)
+    rates = posterior(sample, counted, prior, draws, rng)
     spreads, swing = weekly_spreads(sample), day_swing(sample)
     expected = np.stack([shares.by_pair(each) for each in rates])
     rates = rates * factors(candidates, spreads, draws, len(past.topology.nodes), rng)
@@ -102,7 +105,8 @@ def fit_demand(
         candidates=candidates,
         per_day=rates,
         day_swing=swing,
-        forwards=len(sample.time_ns),
+        forwards=sample.settled,
+        refused=len(sample.time_ns) - sample.settled,
         unexplained=_unexplained(sample, candidates),
         weekly_spreads=spreads,
         expected=expected,

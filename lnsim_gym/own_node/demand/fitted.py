@@ -35,7 +35,9 @@ class FittedDemand:
     day_swing: float
     """How much busier noon (UTC) is than the mean of the day, as a share of it."""
     forwards: int
-    """Forwards that it was fitted to."""
+    """Forwards that settled and that it was fitted to."""
+    refused: int
+    """Forwards that it was fitted to and that were refused for lack of balance; 0 where the history does not tell."""
     unexplained: float
     """Share of them between peers by which, at that amount, no cheapest route of the graph leads."""
     weekly_spreads: tuple[float, float]

@@ -14,13 +14,16 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.limits import least_initiator_sat
 from lnsim_gym.network.topology import unconnected_is_fine
 from lnsim_gym.own_node.reading.folder import OwnNode
-from lnsim_gym.own_node.reading.history import Forwards, Refills
+from lnsim_gym.own_node.reading.history import SECOND_NS, Failures, Forwards, Refills
 
 __all__ = ["Past", "around_own"]
 
 _TELLING_MSAT: Final = 1_000_000
 """Least forward whose fee tells a rate: rounding to a msat then hides no more than 1 ppm. One without a fee tells none
 where there is a discount, which may have eaten it."""
+
+_RETRY_NS: Final = 60 * SECOND_NS
+"""Time in which a payment that failed is tried again: LND's default timeout of a payment."""
 
 
 def around_own(topology: Topology, own: str, nodes: int) -> Topology:
@@ -110,6 +113,55 @@ class Past:
         known = np.isin(told.chan_in, self.numbers) & np.isin(told.chan_out, self.numbers)
         told = told.keep(known)
         return told.keep(self.peers[self.places(told.chan_in)] != self.peers[self.places(told.chan_out)])
+
+    @cached_property
+    def refused(self) -> Failures:
+        """Forwards over channels that are still there which failed as the own balance was too small, each once.
+
+        A program that keeps no cause of failures does not tell: those count whose amount the channel did not hold then.
+        What is refused within ``_RETRY_NS`` of another between the same peers is taken for the same payment tried
+        again, and what settles between them as soon was served after all.
+        """
+        told = self.node.failures
+        told = told.keep(np.isin(told.chan_in, self.numbers) & np.isin(told.chan_out, self.numbers))
+        if not len(told):
+            return told
+        place = self.places(told.chan_out)
+        held_msat = self.local_msat(told.time_ns)[np.arange(len(told)), place] - self._reserve_msat[place]
+        is_dry = (told.is_dry == 1) | (held_msat < told.amount_msat.astype(np.int64))
+        told = told.keep(is_dry & (self._pair(told) >= 0))
+        pair, time_ns = self._pair(told), told.time_ns.astype(np.int64)
+        settled_pair, settled_ns = self._pair(self.forwards), self.forwards.time_ns.astype(np.int64)
+        is_first = np.ones(len(told), np.bool_)
+        for each in np.unique(pair).tolist():
+            which = np.flatnonzero(pair == each)
+            is_first[which[1:]] = np.diff(time_ns[which]) > _RETRY_NS
+            served_ns = np.append(settled_ns[settled_pair == each], np.iinfo(np.int64).max)
+            is_first[which] &= served_ns[np.searchsorted(served_ns, time_ns[which])] - time_ns[which] > _RETRY_NS
+        return told.keep(is_first)
+
+    def _pair(self, told: Forwards | Failures) -> Int64:
+        """Return the pair of peers of each event as a number, -1 where they are the same."""
+        peer_in, peer_out = (self.peers[self.places(legs)] for legs in (told.chan_in, told.chan_out))
+        return np.where(peer_in == peer_out, -1, peer_in * len(self.topology.nodes) + peer_out)
+
+    @property
+    def _reserve_msat(self) -> Int64:
+        """What the node must keep in each channel."""
+        return self.topology.arrays.reserve_msat[self.out // 2].astype(np.int64)
+
+    def sellable_msat(self, time_ns: Any) -> Int64:
+        """Return what the node could send on at some times over one channel at most, by peer.
+
+        Args:
+            time_ns: Times in ns since 1970, shape (times,).
+
+        Returns:
+            Msat, shape (times, peers), peers in the order of their node indices.
+        """
+        free_msat = self.local_msat(time_ns) - self._reserve_msat
+        peers = np.unique(self.peers)
+        return np.stack([free_msat[:, self.peers == peer].max(axis=1) for peer in peers], axis=1)
 
     @cached_property
     def refills(self) -> Refills:

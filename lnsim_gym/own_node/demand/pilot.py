@@ -43,6 +43,8 @@ class Reached(NamedTuple):
     peer_in: Int64  # (payments,) node index of the peer whence it came
     peer_out: Int64  # (payments,) node index of the peer it went on to
     amount_sat: Float64  # (payments,) what went on
+    able: Int64  # (candidates,) payments sent when the own channel to the peer out could have carried them
+    was_able: Bool  # (payments,) whether each was one of those
 
 
 def flows_of(
@@ -98,7 +100,8 @@ def try_out(
             )
         )
     }
-    sent, found = np.zeros(len(candidates.sender), np.int64), []
+    sent, able, found = *np.zeros((2, len(candidates.sender)), np.int64), []
+    home_out = np.searchsorted(np.unique(past.peers), candidates.peer_out)
     for network in range(_NETWORKS):
         episodes.seed(network, seed + network)
     try:
@@ -106,18 +109,23 @@ def try_out(
             moments = moments_ns[first : first + _NETWORKS]
             episodes.begin(everywhere, _balances_msat(past, problem, episodes, moments))
             episodes.step(everywhere, _decisions(past, problem, moments))
+            sellable_msat = past.sellable_msat(moments)
             for network in range(_NETWORKS):
                 place = int(episodes.seeds[network]), int(episodes.episodes[network]), 0
                 batch, _, limit_ppm = problem.task.payments(*place)
                 mine = _candidates_of(batch, limit_ppm, whose)
                 sent += np.bincount(mine, minlength=len(sent))
-                found.append((mine, *settled_through(past, episodes, network)))
+                fits = batch.amount_msat <= sellable_msat[network, home_out[mine]]
+                able += np.bincount(mine[fits], minlength=len(able))
+                found.append((mine, fits, *settled_through(past, episodes, network)))
             if tell is not None:
                 tell(first + _NETWORKS, len(moments_ns))
     finally:
         episodes.close()
-    mine, settled, peer_in, peer_out, amount_sat = (np.concatenate(column) for column in zip(*found, strict=True))
-    return Reached(sent, mine[settled], peer_in[settled], peer_out[settled], amount_sat[settled])
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    mine, fits, settled, peer_in, peer_out, amount_sat = columns
+    through = mine[settled], peer_in[settled], peer_out[settled], amount_sat[settled]
+    return Reached(sent, *through, able, fits[settled])
 
 
 def rehearse(

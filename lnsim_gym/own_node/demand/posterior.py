@@ -31,23 +31,34 @@ class Shares:
     peers: int
 
     @classmethod
-    def of(cls, sample: Sample, candidates: Candidates, reached: Reached) -> Shares:
+    def of(cls, sample: Sample, candidates: Candidates, reached: Reached, *, when_able: bool = False) -> Shares:
         """Count the payments of a pilot.
 
-        Where forwards were and none of its payments settled, those candidates count half of one that should have.
+        Where forwards were and none of its payments settled, those candidates count half of one that should have, or
+        where none was sent as many as those others of which any settled.
+
+        Args:
+            sample: What is fitted.
+            candidates: Who pays whom.
+            reached: What became of the payments.
+            when_able: Whether to count only those sent when the own channel to the peer out could have carried them.
         """
+        sent, counts = (reached.able, reached.was_able) if when_able else (reached.sent, np.ones_like(reached.was_able))
         count, cells = len(candidates.sender), len(sample.levels) * len(sample.peers) ** 2
-        places = np.searchsorted(sample.peers, reached.peer_in), np.searchsorted(sample.peers, reached.peer_out)
-        cell = sample.cells(*places, reached.amount_sat)
-        entry, times = np.unique(reached.candidate * cells + cell, return_counts=True)
+        peer_in, peer_out = reached.peer_in[counts], reached.peer_out[counts]
+        places = np.searchsorted(sample.peers, peer_in), np.searchsorted(sample.peers, peer_out)
+        cell = sample.cells(*places, reached.amount_sat[counts])
+        entry, times = np.unique(reached.candidate[counts] * cells + cell, return_counts=True)
         ends = np.searchsorted(sample.peers, candidates.peer_in), np.searchsorted(sample.peers, candidates.peer_out)
         home = sample.cells(*ends, candidates.median_sat)
         missing = np.setdiff1d(sample.cells(sample.peer_in, sample.peer_out, sample.amount_sat), cell)
         helpers = np.flatnonzero(np.isin(home, missing))
         entry = np.concatenate([entry, helpers * cells + home[helpers]])
-        times = np.concatenate([times, np.full(len(helpers), 0.5)])
+        came = np.bincount(reached.candidate[counts], minlength=count)
+        usual = came.sum() / max(int(sent[came > 0].sum()), 1)
+        times = np.concatenate([times, np.where(sent[helpers] > 0, 0.5, usual)])
         candidate, cell = np.divmod(entry, cells)
-        share = times / np.maximum(reached.sent[candidate], 1)
+        share = times / np.maximum(sent[candidate], 1)
         return cls(candidate, cell, share, count, len(sample.levels), len(sample.peers))
 
     @property

@@ -25,7 +25,7 @@ _LEVELS_PER_DECADE: Final = 2
 
 @dataclass(frozen=True)
 class Sample:
-    """Forwards that are fitted, and how much each counts."""
+    """Forwards that are fitted, those that settled before those that were refused, and how much each counts."""
 
     past: Past
     peers: Int64
@@ -41,6 +41,10 @@ class Sample:
     weight: Float64
     days: float
     """Days of the history, those of long ago counting less."""
+    settled: int
+    """How many of the forwards settled."""
+    knows_refused: bool
+    """Whether the history tells of those that were refused."""
 
     @classmethod
     def of(cls, past: Past, begin_ns: int | None, end_ns: int | None, half_life_days: float) -> Sample:
@@ -58,21 +62,34 @@ class Sample:
                 f"expected {LEAST_FORWARDS} forwards in {LEAST_DAYS:g} days at least over channels that are still "
                 f"there, got {len(told)} in {max(whole_days, 0):.1f}: import a longer history"
             )
+        refused = past.refused
+        refused = refused.keep((refused.time_ns > max(begin_ns, 0)) & (refused.time_ns <= end_ns))
+        time_ns, chan_in, chan_out, amount_msat = (
+            np.concatenate(columns)
+            for columns in (
+                (told.time_ns, refused.time_ns),
+                (told.chan_in, refused.chan_in),
+                (told.chan_out, refused.chan_out),
+                (told.out_msat, refused.amount_msat),
+            )
+        )
         peers = np.unique(past.peers)
         half_life_ns = half_life_days * DAY_NS
-        age = (end_ns - told.time_ns.astype(np.float64)) / half_life_ns
+        age = (end_ns - time_ns.astype(np.float64)) / half_life_ns
         return cls(
             past=past,
             peers=peers,
             begin_ns=begin_ns,
             end_ns=end_ns,
             half_life_ns=half_life_ns,
-            time_ns=told.time_ns.astype(np.float64),
-            peer_in=np.searchsorted(peers, past.peers[past.places(told.chan_in)]),
-            peer_out=np.searchsorted(peers, past.peers[past.places(told.chan_out)]),
-            amount_sat=told.out_msat / 1000,
+            time_ns=time_ns.astype(np.float64),
+            peer_in=np.searchsorted(peers, past.peers[past.places(chan_in)]),
+            peer_out=np.searchsorted(peers, past.peers[past.places(chan_out)]),
+            amount_sat=amount_msat / 1000,
             weight=0.5**age,
             days=float(counted_days(whole_days, half_life_days)),
+            settled=len(told),
+            knows_refused="failures" in past.node.told,
         )
 
     @cached_property

@@ -21,7 +21,7 @@ from lnsim_gym.arrays import UInt64
 from lnsim_gym.errors import ConfigError, TopologyError
 from lnsim_gym.network import Topology
 from lnsim_gym.network.importers.channels import announce
-from lnsim_gym.network.load import read_network
+from lnsim_gym.network.load import load_topology, read_network
 from lnsim_gym.network.topology import unconnected_is_fine
 from lnsim_gym.own_node.reading.exports import (
     Channel,
@@ -35,7 +35,7 @@ from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refil
 from lnsim_gym.own_node.reading.origin import foreign_forwards, require_own, told_until_ns
 from lnsim_gym.own_node.reading.spending import read_chain_fees, read_refills
 
-__all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_node"]
+__all__ = ["KEPT", "NETWORK", "OwnNode", "import_node", "load_network", "load_node"]
 
 NETWORK: Final = "network.json"
 """File with the network, which environments take as their topology."""
@@ -268,6 +268,16 @@ def load_node(folder: Path) -> OwnNode:
     except (msgspec.MsgspecError, *_DAMAGED) as problem:
         raise ConfigError(f"{folder} is damaged ({problem}): import the node again") from None
     return OwnNode(**msgspec.structs.asdict(stored), forwards=forwards, failures=failures, refills=refills)
+
+
+def load_network(folder: Path) -> Topology:
+    """Return the network around a node that was imported, with its balances.
+
+    Raises:
+        ConfigError: The folder holds none, or is damaged.
+    """
+    with unconnected_is_fine():
+        return load_topology(folder.expanduser() / NETWORK)
 
 
 def _rows(table: UInt64) -> list[tuple[int, ...]]:

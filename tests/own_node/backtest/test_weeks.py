@@ -8,7 +8,7 @@ import pytest
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.own_node import backtest_node
 from lnsim_gym.own_node.backtest.text import conclusions, open_questions, policy_rows, verdict, week_rows
-from lnsim_gym.own_node.backtest.weeks import LOGGED
+from lnsim_gym.own_node.backtest.told import LOGGED
 from lnsim_gym.own_node.demand.past import Past
 from lnsim_gym.own_node.reading.history import DAY_NS, Forwards, Refills
 from tests.own_node.coverage import foretell, history
@@ -84,6 +84,20 @@ def test_a_policy_that_cannot_run_a_node_is_refused_before_the_first_fit(known):
     with pytest.raises(ConfigError, match="got 'ring'"):
         backtest_node(known.node, known.topology, ["ring"], weeks=1, draws=10, tell=lambda *what: told.append(what))
     assert told == []
+
+
+def test_a_class_of_ones_own_is_played_as_its_recipe_would_be(known, tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from lnsim_gym.agents.operator import OperatorRule\n"
+        "class Flat(OperatorRule):\n"
+        "    def decide(self, seen, plan, rng):\n"
+        "        plan.fee_rate_ppm[:] = 90\n"
+    )
+    found = backtest_node(known.node, known.topology, [f"{mine}:Flat", recipe_of(tmp_path, 90)], weeks=1, draws=10)
+    _, one, other = found.policies
+    assert {one.policy, other.policy} == {f"{mine}:Flat", recipe_of(tmp_path, 90)}
+    assert one.net == other.net
 
 
 def test_refills_of_the_past_are_played_again(known):
