@@ -37,7 +37,7 @@ from lnsim_gym.own_node.advice.measured import Measured, measure
 from lnsim_gym.own_node.advice.proposals import ladder, of_agent, refills
 from lnsim_gym.own_node.advice.reasons import Reasons
 from lnsim_gym.own_node.advice.told import LEVELS, Advice, Advised, ChannelForecast, Forecast, Gain, Left
-from lnsim_gym.own_node.backtest.calibration import foretold_levels
+from lnsim_gym.own_node.backtest.calibration import foretold_levels, widening
 from lnsim_gym.own_node.backtest.text import verdict
 from lnsim_gym.own_node.backtest.told import Backtest
 from lnsim_gym.own_node.books.profit import DEAD_DAYS, book
@@ -323,7 +323,7 @@ class _Adviser:
 
     def forecast(self, together: Measured, done: int) -> Forecast:
         """Return what is foreseen, done and left."""
-        wider = 1.0 if self.checked is None else self.checked.widening
+        wider = widening([]) if self.checked is None else self.checked.widening
 
         def levels(earned_sat: Float64) -> tuple[float, ...]:
             """Return quantiles at ``LEVELS``."""
@@ -352,8 +352,8 @@ class _Adviser:
             earned_sat = book(self.node, days).earned_msat / 1000 * together.days / days
             low, high = foretold_levels(together.earned_sat[:, 0], LEVELS)[:: len(LEVELS) - 1]
             yield (
-                "The history is too short to hold the simulation to weeks of the past: forecasts are as wide as its "
-                "draws."
+                "The history is too short to hold the simulation to weeks of the past: forecasts are made as wide as "
+                "others needed."
             )
             if not low <= earned_sat <= high:
                 yield (

@@ -88,7 +88,8 @@ def test_its_forecast_holds_what_the_same_days_bring(cheap):
     idle = Board(cheap, problem).decision(())[None]
     earned_sat = np.array([try_decisions(problem, idle, 3, seed).earned_sat[0] for seed in range(60)])
     low, *_, high = advice.forecast.left_sat
-    assert 0.75 <= ((earned_sat >= low) & (earned_sat <= high)).mean() < 1.0  # 90 %, of quantiles of 38 draws
+    inside = (earned_sat >= low) & (earned_sat <= high)
+    assert inside.mean() >= 0.85  # 90 %, and wider as no past week tells otherwise
     assert [one.chan_id for one in advice.forecast.channels] == [one.number for one in cheap.channels]
 
 

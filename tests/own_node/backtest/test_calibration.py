@@ -6,11 +6,11 @@ import pytest
 from lnsim_gym.own_node.backtest.calibration import foretold_levels, log_error, widening
 
 
-def test_weeks_as_far_off_as_the_draws_tell_widen_nothing_and_others_do():
-    assert widening([]) == 1.0
-    assert widening([0.1, -0.2, 0.3]) == 1.0
-    assert widening([1.0, -1.0]) == 1.0
-    assert widening([3.0, -3.0, 3.0, -3.0]) == pytest.approx(np.sqrt(38 / 6))
+def test_weeks_far_off_widen_and_many_near_ones_tell_that_nothing_needs_to():
+    assert widening([]) == 2.0
+    assert widening([3.0, -3.0, 3.0, -3.0]) == pytest.approx(np.sqrt((16 + 36) / 8))
+    assert widening([0.1, -0.2, 0.3]) < widening([1.0, -1.0]) < 2.0 < widening([3.0])
+    assert widening([0.0] * 100) == 1.0
 
 
 def test_an_error_is_told_in_deviations_of_the_logarithm():

@@ -80,7 +80,8 @@ def test_the_demand_for_a_drained_channel_is_nearer_to_the_truth_with_what_was_r
     for each in (node, replace(node, failures=Failures.of([]), told=("payments",))):
         demand = fit_demand(each, history.topology)
         told.append(float(demand.per_day[:, demand.candidates.peer_out == dry].sum(axis=1).mean()))
-        assert demand.refused == len(Past(each, history.topology).refused)
+        refused = Past(each, history.topology).refused
+        assert demand.refused == (refused.time_ns >= node.forwards.time_ns[0]).sum()
     error_with, error_without = (abs(np.log(per_day / true_per_day)) for per_day in told)
     assert error_with < error_without / 2
     assert error_with < np.log(2)
