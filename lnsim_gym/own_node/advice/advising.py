@@ -55,7 +55,7 @@ SCREEN_DRAWS: Final = 4
 _SCREEN_DAYS: Final = 3.0
 _MOST_TRIED: Final = 8
 """Changes at most that are measured after a search, the most promising ones."""
-LEAST_AHEAD: Final = 0.75
+LEAST_AHEAD: Final = 0.6
 """Share of the draws in which a change must bring more than none, of those in which it makes a difference."""
 _SEED: Final = 7_000_000
 _SEEDS_APART: Final = 1_000

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from lnsim_gym.errors import ConfigError
+from lnsim_gym.own_node.advice import advising
 from lnsim_gym.own_node.advice.advising import Terms, advise
 from lnsim_gym.own_node.advice.board import Board
 from lnsim_gym.own_node.advice.changes import LEVERS, Closing, Refill, Repricing
@@ -90,6 +91,7 @@ def test_its_forecast_holds_what_the_same_days_bring(cheap):
     low, *_, high = advice.forecast.left_sat
     inside = (earned_sat >= low) & (earned_sat <= high)
     assert inside.mean() >= 0.85  # 90 %, and wider as no past week tells otherwise
+    assert high < 5 * earned_sat.max()
     assert [one.chan_id for one in advice.forecast.channels] == [one.number for one in cheap.channels]
 
 
@@ -169,6 +171,31 @@ def test_refills_cost_less_than_they_sell_for_and_nothing_without_a_budget():
         made = [one.change for one in advice.advised if isinstance(one.change, Refill)]
         assert not made or budget_sat
         assert sum(one.limit_sat for one in made) <= budget_sat
+
+
+def test_a_budget_that_no_refill_is_worth_is_said(cheap, monkeypatch):
+    monkeypatch.setattr(advising, "refills", lambda *_: [])
+    told = advise(cheap, worlds(CHEAP), dataclasses.replace(TERMS, draws=4, budget_sat=500))
+    assert any(note.startswith("No refill is worth trying") and "500 sat" in note for note in told.notes)
+
+
+def test_what_pays_on_average_but_in_too_few_draws_is_left(cheap, advice, monkeypatch):
+    assert all(one.gain.ahead_share >= advising.LEAST_AHEAD for one in advice.advised if one.gain is not None)
+    assert all(one.gain.ahead + one.gain.behind <= TERMS.draws for one in advice.advised if one.gain is not None)
+    monkeypatch.setattr(advising, "LEAST_AHEAD", 1.1)
+    told = advise(cheap, worlds(CHEAP), TERMS)
+    assert [one for one in told.advised if one.gain is not None] == []
+    assert any("more in " in one.why for one in told.left)
+
+
+def test_another_seed_turns_no_advice_round(cheap):
+    told = [advise(cheap, worlds(CHEAP), Terms(seed=seed)) for seed in (0, 1)]
+    once, again = (
+        {one.change.chan_ids: one.change.to["fee_rate_ppm"] > 5 for one in each.advised if one.gain is not None}
+        for each in told
+    )
+    assert len(once.keys() & again.keys()) >= len(once.keys() | again.keys()) / 2
+    assert all(again[chan_ids] == is_raised for chan_ids, is_raised in once.items() if chan_ids in again)
 
 
 def test_it_reads_in_a_minute_and_strangers_cannot_write_on_the_terminal(cheap):
