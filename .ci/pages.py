@@ -17,6 +17,7 @@ import gymnasium as gym
 
 import lnsim_gym
 from lnsim_gym.agents.recipe import TrainedRecipe, read_recipe
+from lnsim_gym.agents.registry import tasks_of
 from lnsim_gym.bridge.messages import INBOUND, OUTBOUND
 from lnsim_gym.cli.catalogue import What, known, settings_of, terms_of
 from lnsim_gym.environment.files import EnvironmentFile, environment_files
@@ -245,18 +246,21 @@ def _cell(text: str) -> str:
 
 def agents_table() -> str:
     """Return the table of agents."""
-    rows = ["| agent | what it does | learns | play it |", "| --- | --- | --- | --- |"]
+    rows = ["| agent | task | what it does | learns | play it |", "| --- | --- | --- | --- | --- |"]
     for name, summary in known(What.agents).items():
         recipe = read_recipe(name)
         learns = isinstance(recipe, TrainedRecipe)
+        tasks = tasks_of(name)
         command = f"lnsim run --agent {name}"
         if learns and recipe.trained is None:
             command = f"lnsim train {name}"
         elif learns and recipe.env != "LightningNet-v0":
             command += f" --env {recipe.env}"
+        elif tasks == ("operator",):
+            command += " --env LightningOperator-v0"
         elif "circular" in summary:
             command += " --set operation=circular"
-        rows.append(f"| `{name}` | {_cell(summary)} | {'yes' if learns else ''} | `{command}` |")
+        rows.append(f"| `{name}` | {', '.join(tasks)} | {_cell(summary)} | {'yes' if learns else ''} | `{command}` |")
     return "\n".join(rows)
 
 

@@ -46,6 +46,21 @@ LIVE_ROOMS = """
 """
 """The same within ``backends/lnd``."""
 
+NODE_ROOMS = """
+    following
+    advice
+    backtest books
+    demand
+    reading
+    naming
+"""
+"""The same within ``own_node``."""
+WITHIN = [
+    ("lnsim_gym", ROOMS),
+    ("lnsim_gym.backends.lnd", LIVE_ROOMS),
+    ("lnsim_gym.own_node", NODE_ROOMS),
+]
+
 OUTSIDE = {
     "torch": "agents/learning",
     "stable_baselines3": "agents/learning",
@@ -186,12 +201,12 @@ def test_no_module_leads_back_to_itself_by_its_imports():
     assert cycles((found.importer, found.imported) for found in inside()) == []
 
 
-@pytest.mark.parametrize(("below", "rooms"), [("lnsim_gym", ROOMS), ("lnsim_gym.backends.lnd", LIVE_ROOMS)])
+@pytest.mark.parametrize(("below", "rooms"), WITHIN)
 def test_every_room_has_its_place(below, rooms):
     assert {room_of(module, below) for module in MODULES} - {""} <= set(lines(rooms))
 
 
-@pytest.mark.parametrize(("below", "rooms"), [("lnsim_gym", ROOMS), ("lnsim_gym.backends.lnd", LIVE_ROOMS)])
+@pytest.mark.parametrize(("below", "rooms"), WITHIN)
 def test_a_room_imports_only_rooms_below_it(below, rooms):
     line = lines(rooms)
     upward = [

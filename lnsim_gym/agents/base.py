@@ -27,6 +27,11 @@ class Agent(ABC):
     INFO: Final = ("action_mask", "seed", "episode_number", "step")
     """Entries of info that an agent may read."""
 
+    TASKS: ClassVar[tuple[str, ...]] = ("liquidity",)
+    """Tasks that it can play, by name."""
+    VIEW: ClassVar[Mapping[str, Any]] = {}
+    """Settings of an environment in which it sees and acts, where it is named by its class; recipes have their own."""
+
     is_separable: ClassVar[bool] = True
     """Whether it decides on each network as if there were no others, to the last bit."""
 

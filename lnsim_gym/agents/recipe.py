@@ -34,6 +34,7 @@ import gymnasium as gym
 import msgspec
 from gymnasium.envs.registration import EnvSpec
 
+from lnsim_gym.agents.own import is_own, own_class
 from lnsim_gym.environment.files import environment_files
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
@@ -117,7 +118,7 @@ class RuleRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """A rule and its settings; in the file, the settings stand beside ``policy``."""
 
     policy: str
-    """Name of the agent's class; ``registry.POLICIES`` has them all."""
+    """Name of the agent's class: one of ``registry.POLICIES``, or one of one's own as ``own.own_class`` takes it."""
     settings: dict[str, Any]
     """Arguments of the agent's class."""
     view: View = View()
@@ -229,20 +230,25 @@ def recipe_path(name: str) -> Path:
     if not path.is_file():
         known = known_agents()
         raise ConfigError(
-            f"unknown agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file"
+            f"unknown agent {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}, or a .toml file, or a "
+            "class of yours as module:Class or file.py:Class"
         )
     return path
 
 
 def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
-    """Read a recipe.
+    """Read a recipe, or make that of a class of one's own.
 
     Args:
-        name: Name of a recipe that ships with the package, or path of a TOML file.
+        name: Name of a recipe that ships with the package, path of a TOML file, or a class as ``own.own_class`` takes
+            it, which has the settings that it has by default.
 
     Raises:
         ConfigError: There is no such recipe, or it does not have the form of one.
     """
+    if is_own(name):
+        view = convert(dict(own_class(name).VIEW), View, f"agent {name!r}, VIEW,")
+        return RuleRecipe(policy=name, settings={}, view=view)
     data = _read_file(name)
     if "algo" in data:
         return convert(data, TrainedRecipe, f"agent {name!r}")
@@ -263,7 +269,7 @@ def view_of(name: str, task: str = LiquidityTask.name) -> dict[str, Any]:
     They take precedence over the environment's own settings.
 
     Args:
-        name: Name of a recipe that ships with the package, or path of a TOML file.
+        name: As for ``read_recipe``.
         task: The environment's task, by name.
 
     Raises:

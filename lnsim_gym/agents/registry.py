@@ -36,6 +36,7 @@ from lnsim_gym.agents.operator import (
     StaticFees,
     SwapOut,
 )
+from lnsim_gym.agents.own import is_own, own_class
 from lnsim_gym.agents.planner import Forecast, Planner, PlannerOracle
 from lnsim_gym.agents.policy_file import NetworkAgent
 from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe, read_recipe, recipe_path
@@ -56,7 +57,7 @@ from lnsim_gym.agents.rules import (
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError, MissingDependency, did_you_mean
 
-__all__ = ["POLICIES", "build_rule", "make_agent", "settings_of"]
+__all__ = ["POLICIES", "build_rule", "class_of", "make_agent", "settings_of", "tasks_of"]
 
 POLICIES: Final[dict[str, type[Agent]]] = {
     "noop": NoOp,
@@ -105,7 +106,7 @@ def make_agent(name: str, problem: Problem) -> Agent:
     """Build an agent.
 
     Args:
-        name: Name of a recipe that ships with the package, or path of a TOML file.
+        name: As for ``read_recipe``.
         problem: The problem of the environment it will act on, with the settings of ``view_of(name)``.
 
     Raises:
@@ -115,6 +116,19 @@ def make_agent(name: str, problem: Problem) -> Agent:
     if isinstance(recipe, TrainedRecipe):
         return _trained_agent(name, problem, recipe)
     return build_rule(name, recipe, problem)
+
+
+def tasks_of(name: str) -> tuple[str, ...]:
+    """Return the names of the tasks that an agent can play.
+
+    Args:
+        name: As for ``read_recipe``.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    recipe = read_recipe(name)
+    return (recipe.config.task,) if isinstance(recipe, TrainedRecipe) else class_of(name, recipe).TASKS
 
 
 def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
@@ -128,7 +142,7 @@ def build_rule(name: str, recipe: RuleRecipe, problem: Problem) -> Agent:
     Raises:
         ConfigError: There is no such policy, or a setting is unknown or impossible.
     """
-    kind = _policy(name, recipe)
+    kind = class_of(name, recipe)
     known = _settings(kind)
     for setting, value in recipe.settings.items():
         if setting not in known:
@@ -154,7 +168,7 @@ def settings_of(recipe: RuleRecipe) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such policy.
     """
-    settings = _settings(_policy(recipe.policy, recipe)).values()
+    settings = _settings(class_of(recipe.policy, recipe)).values()
     defaults = {each.name: each.default for each in settings if each.default is not inspect.Parameter.empty}
     return {**defaults, **recipe.settings}
 
@@ -163,20 +177,38 @@ def _settings(kind: type[Agent]) -> dict[str, inspect.Parameter]:
     """Return the settings of a class of agents: its arguments after the problem, and those it passes on to its base."""
     found: dict[str, inspect.Parameter] = {}
     for each in (one for one in kind.__mro__ if "__init__" in vars(one)):
-        types = get_type_hints(vars(each)["__init__"])
+        types = _hints(vars(each)["__init__"])
         passes_on = False
         for parameter in list(inspect.signature(each).parameters.values())[1:]:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 passes_on = True
             else:
-                found.setdefault(parameter.name, parameter.replace(annotation=types[parameter.name]))
+                found.setdefault(parameter.name, parameter.replace(annotation=types.get(parameter.name, Any)))
         if not passes_on:
             break
     return found
 
 
-def _policy(name: str, recipe: RuleRecipe) -> type[Agent]:
-    """Return the class that a rule's recipe names."""
+def _hints(made: Any) -> dict[str, Any]:
+    """Return the types of arguments, none where they are known to type checkers only."""
+    try:
+        return get_type_hints(made)
+    except NameError:
+        return {}
+
+
+def class_of(name: str, recipe: RuleRecipe) -> type[Agent]:
+    """Return the class that a rule's recipe names.
+
+    Args:
+        name: How errors call the agent.
+        recipe: The rule.
+
+    Raises:
+        ConfigError: There is no such class.
+    """
+    if is_own(recipe.policy):
+        return own_class(recipe.policy)
     if recipe.policy not in POLICIES:
         raise ConfigError(
             f"agent {name!r}: unknown policy {recipe.policy!r}.{did_you_mean(recipe.policy, POLICIES)} "

@@ -35,13 +35,16 @@ def list_(
     what: Annotated[What | None, typer.Argument(help="List only these.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List environments, agents, topologies and traffic models by name."""
+    """List environments, agents, topologies and traffic models by name, of agents also the tasks that they play."""
     listed = {each.value: known(each) for each in ([what] if what else What)}
     if as_json:
         _print_json(listed)
         return
     for kind, names in listed.items():
-        _print(_table(kind, ["", ""], names.items()))
+        if kind == What.agents:
+            _print(_table(kind, ["", "task", ""], _agent_rows(names)))
+        else:
+            _print(_table(kind, ["", ""], names.items()))
 
 
 @app.command()
@@ -86,6 +89,15 @@ def known(what: What) -> dict[str, str]:
             return presets | {_called(name, make): _first_line(make) for name, make in GENERATORS.items()}
         case What.traffic:
             return {_tag(model): _first_line(model) for model in _traffic_models()}
+
+
+def _agent_rows(summaries: Mapping[str, str]) -> Iterator[tuple[str, ...]]:
+    """Yield the cells of each agent, those of one task together."""
+    from lnsim_gym.agents.registry import tasks_of
+
+    tasks = {name: tasks_of(name) for name in summaries}
+    for name in sorted(summaries, key=lambda name: (tasks[name], name)):
+        yield name, ", ".join(tasks[name]), summaries[name]
 
 
 def settings_of(settings: Mapping[str, Any]) -> dict[str, tuple[Field, ...]]:

@@ -30,7 +30,7 @@ app = typer.Typer()
 
 @app.command()
 def dataset(
-    agents: Annotated[list[str], typer.Argument(help="Names of agents, or recipe files.")],
+    agents: Annotated[list[str], typer.Argument(help="Agents, recipe files, or classes as file.py:Class.")],
     env: EnvironmentId = "LightningNet-v0",
     seeds: Annotated[str, typer.Option("--seeds", help="Seeds A:B, one episode each, B left out.")] = "0:100",
     out: Annotated[

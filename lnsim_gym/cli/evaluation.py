@@ -56,7 +56,7 @@ Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that sha
 
 @app.command("eval")
 def evaluate(
-    agents: Annotated[list[str], typer.Argument(help="Names of agents, or recipe files.")],
+    agents: Annotated[list[str], typer.Argument(help="Agents, recipe files, or classes as file.py:Class.")],
     env: EnvironmentId = "LightningNet-v0",
     episodes: Episodes = None,
     seeds: Seeds = None,

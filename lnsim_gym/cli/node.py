@@ -78,7 +78,7 @@ def _print_import(node: OwnNode, out: Path) -> None:
     """Print what was taken and what was not."""
     from lnsim_gym.cli.display import make_console
     from lnsim_gym.network.names import printable
-    from lnsim_gym.own_node.doubts import doubts
+    from lnsim_gym.own_node.reading.doubts import doubts
 
     console = make_console(soft_wrap=True)
     counts = f"{len(node.channels):,} channels, {len(node.forwards):,} forwards"
@@ -103,8 +103,8 @@ def report(
     import msgspec
 
     from lnsim_gym.own_node import book, load_node
-    from lnsim_gym.own_node.record import read_record
-    from lnsim_gym.own_node.scores import score
+    from lnsim_gym.own_node.following.record import read_record
+    from lnsim_gym.own_node.following.scores import score
 
     books = book(load_node(folder), days)
     if json:
@@ -123,7 +123,7 @@ def report(
 def _print_books(books: Books) -> None:
     """Print some books as a table, and what matters most in words."""
     from lnsim_gym.cli.display import make_console, print_whole
-    from lnsim_gym.own_node.books_text import sentences, table_of
+    from lnsim_gym.own_node.books.text import sentences, table_of
 
     console = make_console()
     headings, rows = table_of(books)
@@ -137,7 +137,7 @@ def _write_page(books: Books, path: Path) -> None:
     from lnsim_gym.paths import write_private
 
     try:
-        from lnsim_gym.own_node.page import make_page
+        from lnsim_gym.own_node.books.page import make_page
     except ImportError:
         raise MissingDependency('pictures need matplotlib: pip install "lnsim_gym[render]"') from None
     write_private(path, make_page(books).encode())
@@ -152,7 +152,9 @@ def backtest(
     folder: Folder,
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", "-p", help="Name of an agent, or a recipe file; as often as wanted."),
+        typer.Option(
+            "--policy", "-p", help="An agent, a recipe file, or a class of yours as file.py:Class; as often as wanted."
+        ),
     ] = None,
     weeks: Annotated[int, typer.Option("--weeks", min=1, help="How many weeks before the import to play.")] = 4,
     half_life: Annotated[float, typer.Option("--half-life", help="Days after which a forward counts half.")] = 14.0,
@@ -171,11 +173,10 @@ def backtest(
     import msgspec
 
     from lnsim_gym.cli.display import progress_bar
-    from lnsim_gym.network.load import load_topology
     from lnsim_gym.own_node import backtest_node, load_node
-    from lnsim_gym.own_node.folder import NETWORK
+    from lnsim_gym.own_node.reading.folder import load_network
 
-    node, topology = load_node(folder), load_topology(str(folder.expanduser() / NETWORK))
+    node, topology = load_node(folder), load_network(folder)
     with progress_bar() as tell:
         found = backtest_node(
             node,
@@ -200,7 +201,7 @@ def backtest(
 def _print_backtest(found: Backtest) -> None:
     """Print a backtest: the verdict, weeks, policies, and what it cannot tell."""
     from lnsim_gym.cli.display import make_console, print_whole
-    from lnsim_gym.own_node import backtest_text as text
+    from lnsim_gym.own_node.backtest import text
 
     console = make_console()
     console.print(text.verdict(found))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
+from collections.abc import Callable
 from enum import StrEnum
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +29,7 @@ __all__ = [
     "Steps",
     "Topology",
     "parse_settings",
+    "with_options_of",
 ]
 
 
@@ -54,11 +58,13 @@ Network = Annotated[str | None, typer.Option("--network", "-n", help="Join this 
 Topology = Annotated[str | None, typer.Option("--topology", "-t", help="Preset, generator call or file.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps to do.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the episodes and of the agent.")]
-AgentName = Annotated[str, typer.Option("--agent", "-a", help="Name of an agent, or a recipe file.")]
+AgentName = Annotated[str, typer.Option("--agent", "-a", help="An agent, a recipe file, or a class as file.py:Class.")]
 PlayerName = Annotated[
     str | None,
     typer.Option(
-        "--agent", "-a", help="Name of an agent, or a recipe file; by default targeted, and noop for one's own node."
+        "--agent",
+        "-a",
+        help="An agent, a recipe file, or a class as file.py:Class; by default targeted, and noop for one's own node.",
     ),
 ]
 Settings = Annotated[
@@ -87,3 +93,28 @@ def parse_settings(settings: list[str] | None) -> dict[str, Any]:
         except (ValueError, RecursionError):
             parsed[key.strip()] = value.strip()
     return parsed
+
+
+def with_options_of(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of a dataclass as options, in place of its parameter of that class.
+
+    Args:
+        kind: The dataclass; its fields are annotated as options are.
+    """
+    shared = inspect.signature(kind, eval_str=True).parameters
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
+        (place,) = [name for name, parameter in own.items() if parameter.annotation is kind]
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            command(**{place: kind(**{name: given.pop(name) for name in shared})}, **given)
+
+        told = [*(parameter for name, parameter in own.items() if name != place), *shared.values()]
+        told.sort(key=lambda parameter: parameter.default is not parameter.empty)
+        run.__signature__ = inspect.Signature(told)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in told}
+        return run
+
+    return decorated

@@ -14,12 +14,11 @@ import pytest
 from lnsim_gym import own_node
 from lnsim_gym.cli.node_advice import hours_of
 from lnsim_gym.errors import BackendLost, ConfigError
-from lnsim_gym.own_node import folder as folders
-from lnsim_gym.own_node.history import DAY_NS
-from lnsim_gym.own_node.record import RECORD, Given, Outcome, append, read_record
-from tests.own_node.exports import write
-from tests.own_node.test_own_node import imported
-from tests.own_node.test_record import CHANGE, LEFT, advice, taken
+from lnsim_gym.own_node.following.record import RECORD, Given, Outcome, append, read_record
+from lnsim_gym.own_node.reading import folder as folders
+from lnsim_gym.own_node.reading.history import DAY_NS
+from tests.own_node.exports import imported, write
+from tests.own_node.following.test_record import CHANGE, LEFT, advice, taken
 
 COMMAND = r"lncli (updatechanpolicy( --\w+=-?\d+)+ --chan_point=|closechannel --funding_txid )[0-9a-f]{64}[\w :-]+"
 
@@ -43,6 +42,7 @@ def test_what_is_no_length_of_time_is_refused(text):
         (["advise", "--apply"], "say --yes too"),
         (["advise", "--yes"], "expected --apply beside --yes"),
         (["advise", "--mainnet"], "expected --apply beside --yes"),
+        (["advise", "--unproven"], "expected --apply beside --yes"),
         (["advise", "--apply", "--yes", "--budget", "5"], "--apply needs --attach FILE"),
         (["advise", "--apply", "--yes", "--attach", "node.toml"], "--budget SAT"),
         (["advise", "--horizon", "soon"], "expected --horizon as"),
@@ -106,6 +106,41 @@ def test_a_node_that_is_down_is_told_by_its_address(tmp_path, lnsim, silent, mon
     options = ("--apply", "--yes", "--budget", 1, "--attach", file)
     status, _, err = lnsim("node", "advise", tmp_path / "node", *options)
     assert (status, said in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("reproduced", "flags", "said"),
+    [
+        (True, (), ""),
+        (False, (), "the simulation does not reproduce what the node earned: nothing is done"),
+        (None, (), "the history is too short to tell whether the simulation reproduces what the node earned"),
+        (False, ("--unproven",), ""),
+        (None, ("--unproven",), ""),
+    ],
+)
+def test_what_the_simulation_does_not_reproduce_is_not_acted_upon(
+    tmp_path, lnsim, monkeypatch, reproduced, flags, said
+):
+    imported(tmp_path)
+    done = []
+    given = msgspec.structs.replace(advice(CHANGE), reproduced=reproduced)
+    for name, stand_in in {
+        "_require_fresh": lambda *_: None,
+        "_require_node": lambda *_: None,
+        "_advised": lambda *_: given,
+        "_imported": lambda *_: own_node.load_node(tmp_path / "node"),
+        "_act": lambda *_, **__: done.append(1) or True,
+    }.items():
+        monkeypatch.setattr(f"lnsim_gym.cli.node_advice.{name}", stand_in)
+    options = ("--apply", "--yes", "--budget", 1, "--attach", "node.toml", *flags)
+    status, out, err = lnsim("node", "advise", tmp_path / "node", *options)
+    assert (status, said in err, len(done)) == ((2, True, 0) if said else (0, True, 1))
+    assert "1 change" in out or "peers to leave alone" in out  # which is shown all the same
+    assert "forwards of" in err  # what is doubted of the import, as `lnsim node import` tells it
+    status, out, err = lnsim("node", "watch", tmp_path / "node", *options, "--rounds", 1)
+    assert (status, said in err, len(done)) == (0, True, 0 if said else 2)
+    assert "peers to leave alone" in out
+    assert "forwards of" in err
 
 
 def test_scores_of_forecasts_are_shown(tmp_path, lnsim):

@@ -38,7 +38,7 @@ from lnsim_gym.environment.files import read_environment
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.presets import preset
 from lnsim_gym.own_node import import_node
-from lnsim_gym.own_node.record import RECORD, Given, Outcome, read_record
+from lnsim_gym.own_node.following.record import RECORD, Given, Outcome, read_record
 from lnsim_gym.paths import data_folder
 from lnsim_gym.records.events import EpisodeStart
 from lnsim_gym.records.parquet import ParquetRecorder
@@ -47,8 +47,8 @@ from lnsim_gym.tasks.config import EnvironmentConfig
 from tests.network.importers.formats import CLOTH, simln
 from tests.network.importers.test_files import GRAPH, LISTCHANNELS, OWN
 from tests.own_node import exports
-from tests.own_node.test_guards import REFILL
-from tests.own_node.test_record import CHANGE, CLOSING, LEFT, advice, taken
+from tests.own_node.advice.test_guards import REFILL
+from tests.own_node.following.test_record import CHANGE, CLOSING, LEFT, advice, taken
 from tests.records.ledger import FIVE, START, a_step
 
 DATA = Path(__file__).parents[1] / "data"

@@ -14,11 +14,11 @@ import numpy as np
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network.public import public
 from lnsim_gym.own_node import fit_demand
-from lnsim_gym.own_node.backtest import logged_agent
-from lnsim_gym.own_node.history import DAY_NS
-from lnsim_gym.own_node.past import Past
-from lnsim_gym.own_node.pilot import settled_through
-from lnsim_gym.own_node.problem import seeds_of
+from lnsim_gym.own_node.backtest.weeks import logged_agent
+from lnsim_gym.own_node.demand.past import Past
+from lnsim_gym.own_node.demand.pilot import settled_through
+from lnsim_gym.own_node.demand.problem import seeds_of
+from lnsim_gym.own_node.reading.history import DAY_NS
 from lnsim_gym.tasks.operator.ledger import INCOME
 from tests.own_node.histories import History, play_step, problem_of, simulate, with_numbers
 

@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from lnsim_gym.own_node import import_node
 from tests.network.importers.formats import KEYS, describegraph, describegraph_edge
 
 DAY_NS = 86_400 * 10**9
@@ -152,3 +153,17 @@ def write_lndg(path: Path, *rows: tuple[str, int, int, int, int]) -> Path:
         database.execute(f"CREATE TABLE gui_failedhtlcs ({columns})")
         database.executemany("INSERT INTO gui_failedhtlcs VALUES (?, ?, ?, ?, ?)", rows)
     return path
+
+
+def imported(tmp_path, **documents):
+    """Import the exports of a node, some of them in place of the usual ones."""
+    files = write(tmp_path, **documents)
+    return import_node(
+        files["graph"],
+        files["channels"],
+        [files["history"]],
+        tmp_path / "node",
+        payments=[files["payments"]],
+        chain=[files["chain"]],
+        now_ns=NOW_NS,
+    )

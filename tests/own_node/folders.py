@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from lnsim_gym.network.public import public
-from lnsim_gym.own_node import folder as folders
+from lnsim_gym.own_node.reading import folder as folders
 from tests.own_node.histories import History, problem_of, simulate, with_numbers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +16,9 @@ from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node import OwnNode
-from lnsim_gym.own_node.exports import Channel
-from lnsim_gym.own_node.folder import _write
-from lnsim_gym.own_node.history import DAY_NS, Failures, Forwards, Refills
+from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.folder import _write
+from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.ledger import INCOME
 from lnsim_gym.tasks.presentation import Presentation
@@ -54,10 +55,15 @@ def problem_of(topology: Topology, **settings) -> Problem:
     )
 
 
-def simulate(problem: Problem, policy: str, days: int, seed: int) -> History:
-    """Let a policy run the own node for some days, and export what happened."""
+Ways = Mapping[tuple[int, int], tuple[int, int]]
+"""By sender and receiver, short channel ids of the own channels that lie on the cheapest way."""
+
+
+def simulate(problem: Problem, policy: str, days: int, seed: int, ways: Ways | None = None) -> History:
+    """Let a policy run the own node for some days, and export what happened; failed forwards where ways are known."""
     agent, episodes = make_agent(policy, problem), open_episodes(problem)
     one, rng, forwards, refills, income_sat = np.ones(1, np.bool_), np.random.default_rng(seed), [], [], []
+    failures: list[tuple[int, ...]] = []
     episodes.seed(0, seed)
     episodes.begin(one)
     for step in range(round(24 * days / problem.config.step_hours)):
@@ -65,8 +71,11 @@ def simulate(problem: Problem, policy: str, days: int, seed: int) -> History:
         income_sat.append(episodes.columns.ledger[0, INCOME] / 1000)
         begin_ns = BEGIN_NS + step * problem.task.step_ms * MS_NS
         forwards += _forwards(episodes, seed, step, begin_ns)
+        failures += _refused(episodes, seed, step, begin_ns, ways or {})
         refills += _refills(episodes, begin_ns)
     node = _node(problem, episodes, BEGIN_NS + days * DAY_NS, forwards, refills)
+    if ways is not None:
+        node = replace(node, failures=Failures.of(failures), told=("payments", "failures"))
     return History(node, _topology_now(problem, episodes), problem, np.array(income_sat))
 
 
@@ -101,6 +110,27 @@ def _forwards(episodes: Episodes, seed: int, step: int, begin_ns: int) -> list[t
                 time_ns = begin_ns + (int(time_ms[payment]) - (warm + step) * task.step_ms) * MS_NS
                 rows.append((time_ns, _number(problem, route[hop - 1]), _number(problem, direction), in_msat, out_msat))
     return rows
+
+
+def _refused(episodes: Episodes, seed: int, step: int, begin_ns: int, ways: Ways) -> list[tuple[int, ...]]:
+    """Return the payments of the last step that did not go their cheapest way in the end, on which they failed."""
+    problem, task = episodes.problem, episodes.problem.task
+    warm = problem.config.warm_up_steps
+    batch, time_ms, _ = task.payments(seed, 0, warm + step)
+    outcomes = episodes.outcomes(0)
+    route = outcomes.part_route[:, 0, 1:]
+    through = (route >= 0) & (problem.topology.arrays.source[route] == task.own)
+    failed = np.flatnonzero(~(outcomes.succeeded & through.any(axis=1))).tolist()
+    return [
+        (
+            begin_ns + (int(time_ms[payment]) - (warm + step) * task.step_ms) * MS_NS,
+            *ways[int(batch.source[payment]), int(batch.destination[payment])],
+            int(batch.amount_msat[payment]),
+            1,
+        )
+        for payment in failed
+        if (int(batch.source[payment]), int(batch.destination[payment])) in ways
+    ]
 
 
 def _refills(episodes: Episodes, begin_ns: int) -> list[tuple[int, ...]]:

@@ -15,12 +15,13 @@ import numpy as np
 from lnsim_gym.agents.evaluate import bootstrap
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.public import public
-from lnsim_gym.own_node import fit_demand, own_environment
-from lnsim_gym.own_node.advice import Advice
-from lnsim_gym.own_node.advising import Terms, advise
-from lnsim_gym.own_node.board import Board
-from lnsim_gym.own_node.changes import Closing
-from lnsim_gym.own_node.trials import try_decisions
+from lnsim_gym.own_node.advice.advising import SCREEN_DRAWS, Terms, advise
+from lnsim_gym.own_node.advice.board import Board
+from lnsim_gym.own_node.advice.changes import Closing
+from lnsim_gym.own_node.advice.told import Advice
+from lnsim_gym.own_node.advice.trials import try_decisions
+from lnsim_gym.own_node.advice.worlds import worlds_of
+from lnsim_gym.own_node.backtest.weeks import check_node
 from tests.own_node.histories import History, problem_of, simulate, with_numbers
 
 DAYS, WEEKS = 42, 24
@@ -79,13 +80,9 @@ def of_node(seed: int) -> Truth:
 
 def advised(history: History) -> Advice:
     """Return the advice that the history alone leads to."""
-    demand = fit_demand(history.node, history.topology)
-
-    def world(draw: int, **settings):
-        place = draw % demand.draws
-        return own_environment(history.node, history.topology, demand, draw=place, **settings).problem
-
-    return advise(history.node, world, Terms())
+    terms = Terms()
+    worlds = worlds_of(history.node, history.topology, draws=terms.draws + SCREEN_DRAWS)
+    return advise(history.node, worlds, terms, checked=check_node(history.node, history.topology))
 
 
 def table(seeds: range) -> Iterator[str]:

@@ -200,6 +200,8 @@ class OperatorRule(Agent):
         ConfigError: The environment has another task, another kind of action, or lacks a lever that the rule needs.
     """
 
+    TASKS: ClassVar[tuple[str, ...]] = ("operator",)
+    VIEW: ClassVar[Mapping[str, Any]] = {"observation": "dict", "action": "dict"}
     NEEDS: ClassVar[Lever] = "fees"
     """Lever without which the rule makes no sense."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ __all__ = ["NoOp", "RandomActions"]
 
 class NoOp(Agent):
     """Does nothing: no rebalance, no swap, no change of a fee."""
+
+    TASKS: ClassVar[tuple[str, ...]] = ("liquidity", "operator")
 
     def act(
         self, observation: Any, info: Mapping[str, Any], rng: np.random.Generator
@@ -41,6 +43,7 @@ class RandomActions(Agent):
         masked: Whether to leave out what the action mask forbids.
     """
 
+    TASKS: ClassVar[tuple[str, ...]] = ("liquidity", "operator", "every_node")
     is_separable = False  # all networks draw from one stream
 
     def __init__(self, problem: Problem, masked: bool = True) -> None:

@@ -18,14 +18,14 @@ from lnsim_gym.cli import make_app
 from lnsim_gym.errors import BackendLost, ConfigError
 from lnsim_gym.network import ChannelPolicies, Policy
 from lnsim_gym.network.load import load_topology
-from lnsim_gym.own_node import applying
-from lnsim_gym.own_node import folder as folders
-from lnsim_gym.own_node.advice import Advice, Advised, Forecast
-from lnsim_gym.own_node.applying import apply_advice
-from lnsim_gym.own_node.attached import import_attached
-from lnsim_gym.own_node.changes import Closing, Priced, Refill, Repricing, commands
-from lnsim_gym.own_node.history import DAY_NS, Forwards
-from lnsim_gym.own_node.record import RECORD, read_record
+from lnsim_gym.own_node.advice.changes import Closing, Priced, Refill, Repricing, commands
+from lnsim_gym.own_node.advice.told import Advice, Advised, Forecast
+from lnsim_gym.own_node.following import applying
+from lnsim_gym.own_node.following.applying import apply_advice
+from lnsim_gym.own_node.following.record import RECORD, read_record
+from lnsim_gym.own_node.reading import folder as folders
+from lnsim_gym.own_node.reading.attached import import_attached
+from lnsim_gym.own_node.reading.history import DAY_NS, Forwards
 from tests.backends.lnd.live import half_and_half
 from tests.waiting import wait_until
 
@@ -193,7 +193,7 @@ def test_a_refill_that_is_given_up_is_booked_and_settles_no_more(running, monkey
 
 
 def test_the_macaroon_of_the_documentation_is_enough(running, lnd_binaries, tmp_path):
-    page = Path(applying.__file__).parents[1] / "docs/own_node.md"
+    page = Path(applying.__file__).parents[2] / "docs/own_node.md"
     rights = re.search(r"lncli bakemacaroon ([\w: ]+)`", page.read_text())[1].split()
     baked = tmp_path / "baked.macaroon"
     end = running.endpoint

@@ -13,7 +13,7 @@ from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.proto import lightning_pb2, router_pb2
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout, BringUpError, ConfigError, LedgerMismatch
 from lnsim_gym.network import Channel, Policy, Topology
-from lnsim_gym.own_node import attached as attached_node
+from lnsim_gym.own_node.reading import attached as attached_node
 from tests.backends.lnd.liars import CHAN_ID, PUBKEYS, attached, route
 from tests.backends.lnd.live import batch_of
 

@@ -11,7 +11,7 @@ import pytest
 from lnsim_gym.network.load import load_topology
 from lnsim_gym.network.routes import forwarding_fees_msat
 from lnsim_gym.own_node import book, import_node
-from lnsim_gym.own_node.attached import import_attached
+from lnsim_gym.own_node.reading.attached import import_attached
 from tests.backends.lnd.live import random_batch
 
 pytestmark = [pytest.mark.lnd, pytest.mark.slow]
