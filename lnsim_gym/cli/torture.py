@@ -23,8 +23,10 @@ def torture(
 ) -> None:
     """Let faults strike real nodes in mid-episode, and show what became of each.
 
-    lnd and btcd are killed, frozen, slowed down, and lose their disk or their descriptors; programs with nodes of their
-    own are ended. The exit status is 1 when a step or a reset did not do what it should, or something was left behind.
+    lnd and btcd are killed, frozen, slowed down, and lose their ports, their files or their descriptors; programs with
+    nodes of their own are ended. As root, with control groups of version 1, the nodes get a disk of their own, which is
+    filled and slowed down as well. The exit status is 1 when a step or a reset did not do what it should, or something
+    was left behind.
     """
     from rich.table import Column, Table
 

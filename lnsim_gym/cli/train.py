@@ -292,19 +292,20 @@ def _requests_to_stop() -> Iterator[Callable[[], int | None]]:
 
 @contextmanager
 def _progress_of(what: str) -> Iterator[Progress]:
-    """Show a training: a bar on a terminal, a line for each evaluation elsewhere."""
+    """Show a training: a bar on a terminal, a line for each evaluation elsewhere, once its checkpoint is written."""
     if sys.stderr.isatty():
         from lnsim_gym.cli.display import progress_bar
 
         with progress_bar() as bar:
-            yield lambda done, total, last: bar(f"{what}{_rate(last)}", done, total)
+            yield lambda done, total, last, kept: bar(f"{what}{_rate(last)}, {_kept(kept)}", done, total)
         return
     reported: list[CurvePoint] = []
 
-    def report(done: int, total: int, last: CurvePoint | None) -> None:
+    def report(done: int, total: int, last: CurvePoint | None, kept: Path | None) -> None:
         if last is not None and last not in reported:
             reported.append(last)
-            typer.echo(f"{what}: {done:,} of {total:,} steps{_rate(last)}", err=True)
+            where = "" if kept is None else f" in {kept.parent}"
+            typer.echo(f"{what}: {done:,} of {total:,} steps{_rate(last)}, {_kept(kept)}{where}", err=True)
 
     yield report
 
@@ -312,6 +313,11 @@ def _progress_of(what: str) -> Iterator[Progress]:
 def _rate(last: CurvePoint | None) -> str:
     """Return what to show of the last evaluation."""
     return "" if last is None else f", success rate {last.success_rate:.3f}"
+
+
+def _kept(checkpoint: Path | None) -> str:
+    """Return what is there to go on from, whose steps its folder is named by."""
+    return "no checkpoint yet" if checkpoint is None else f"checkpoint of {int(checkpoint.name):,} steps"
 
 
 def _print(report: TrainingReport, paid: bool) -> None:

@@ -83,7 +83,9 @@ def test_a_request_to_stop_leaves_a_checkpoint_from_which_the_same_command_goes_
     code = "from lnsim_gym.cli import main; main()"
     command = [sys.executable, "-c", code, "train", recipe, "--out", str(out), "--every", "80"]
     with subprocess.Popen([*command, "--steps", "100000000"], stderr=subprocess.PIPE, text=True) as training:
-        assert "mine, seed 0: 80 of 100,000,000 steps" in training.stderr.readline()
+        told = training.stderr.readline()
+        assert told.startswith("mine, seed 0: 80 of 100,000,000 steps, success rate ")
+        assert told.endswith(f", checkpoint of 80 steps in {out / 'seed-0' / 'checkpoints'}\n")
         training.send_signal(number)
         said = training.stderr.read()
         assert training.wait(timeout=60) == status

@@ -227,6 +227,8 @@ def test_a_report_says_what_was_done_and_what_came_out(tmp_path):
     assert {"torch", "stable-baselines3", "lnsim_gym"} <= saved["versions"].keys()
     assert [done for done, *_ in told] == sorted(done for done, *_ in told)
     assert told[-1][:2] == (240, 240)
+    assert told[-1][3] == folder.last_checkpoint()
+    assert all(last is None or int(kept.name) == last.steps for _, _, last, kept in told)
     assert list(folder.log.glob("events.out.tfevents.*"))
 
 

@@ -68,6 +68,17 @@ def whole(recipe, tmp_path_factory):
     return out / "out"
 
 
+def test_a_training_that_is_killed_once_it_told_how_far_it_is_has_the_checkpoint_that_it_named(recipe, tmp_path):
+    out = tmp_path / "out"
+    with training(recipe, out) as program:
+        told = program.stderr.readline()
+        program.send_signal(signal.SIGKILL)
+    assert f"80 of {STEPS} steps" in told
+    assert f"checkpoint of 80 steps in {out}" in told
+    assert int(last_checkpoint(out)) >= 80
+    ended(training(recipe, out, "--resume"))
+
+
 def test_a_training_that_is_killed_over_and_over_ends_with_the_same_weights(recipe, whole, tmp_path):
     out = tmp_path / "out"
     rng = random.Random(1)

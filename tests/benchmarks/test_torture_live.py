@@ -42,4 +42,5 @@ def test_causes_are_told_with_their_outcomes():
         a_fault(0, outcome="truncated", noticed_s=2.0, repaired_s=1.0),
         a_fault(1, outcome="unharmed", noticed_s=0.0, repaired_s=3.0, wrong="x"),
     ]
-    assert causes_and_outcomes(faults) == [("killed: node", 2, 1, 1, 2.0, 2.0, 1)]
+    row = 2, 1, 1, 2.0, 2.0, 1
+    assert causes_and_outcomes(faults) == [("killed: node", *row), ("all", *row)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lnsim_gym.backends.lnd.network.forecast import Forecaster
 from lnsim_gym.backends.simulator import SimulatorBackend
 from lnsim_gym.errors import InvalidAction, LedgerMismatch
 from lnsim_gym.network import Channel, Topology
@@ -204,3 +205,30 @@ def test_payments_that_lnd_does_not_take_fail_as_in_the_simulator_and_lose_nothi
     for name in ("succeeded", "failure_reason", "attempts", "fee_msat", "parts", "part_amount_msat", "part_route"):
         assert (getattr(real, name) == getattr(simulated, name)).all(), name
     assert (shared_backend.balances_msat() == simulator.balances_msat()).all()
+
+
+def test_after_a_wrong_forecast_payments_go_one_by_one(make_backend, triangle, monkeypatch, caplog):
+    outcomes = Forecaster.outcomes
+
+    def without_fees(self, topology, balances_msat, batch, fee_limit_msat):
+        """A forecast of payments that may pay no fees, and so never take a way around."""
+        return outcomes(self, topology, balances_msat, batch, 0 * fee_limit_msat)
+
+    monkeypatch.setattr(Forecaster, "outcomes", without_fees)
+    backend = make_backend(triangle)
+    simulator = SimulatorBackend(triangle)
+    # Nothing goes from the first node to the second directly.
+    balances_msat = half_and_half(triangle)
+    balances_msat[0] = 20_000_000, balances_msat[0].sum() - 20_000_000
+    around = batch_of((0, 1, 50_000_000))
+    mixed = batch_of(*((source, (source + 1) % 3, 20_000_000) for source in (0, 1, 2, 0, 2, 1)))
+    for each in (backend, simulator):
+        each.reset(balances_msat)
+    for batch in (around, mixed):
+        real, simulated = backend.pay(batch), simulator.pay(batch)
+        for name in ("succeeded", "failure_reason", "attempts", "fee_msat", "part_amount_msat", "part_route"):
+            assert (getattr(real, name) == getattr(simulated, name)).all(), name
+        assert (backend.balances_msat() == simulator.balances_msat()).all()
+    assert [record.message for record in caplog.records if "forecast" in record.message] == [
+        "a payment ended otherwise than forecast: from now on payments go one by one"
+    ]

@@ -56,7 +56,7 @@ def train(
         every: Steps from one evaluation, with its checkpoint, to the next; a tenth of all by default.
         resume: Go on from the last checkpoint in the folder.
         threads: Threads of PyTorch, and of evaluations.
-        progress: Called with the steps done, those to do, and the last evaluation.
+        progress: Called with the steps done, those to do, the last evaluation, and the folder of the last checkpoint.
         stopped: Asked repeatedly whether to stop, with a checkpoint.
         command: What was asked for, for the report.
         seeds: Seeds of the evaluations.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from stable_baselines3.common.callbacks import BaseCallback
@@ -17,9 +18,9 @@ __all__ = ["Progress", "Stopped", "Watch"]
 
 
 class Progress(Protocol):
-    """Takes reports of how far a training is, with the last evaluation if there was one."""
+    """Takes reports of how far a training is, with the last evaluation and the last checkpoint if there was one."""
 
-    def __call__(self, done: int, total: int, last: CurvePoint | None, /) -> None:
+    def __call__(self, done: int, total: int, last: CurvePoint | None, kept: Path | None, /) -> None:
         """Take a report."""
 
 
@@ -36,7 +37,7 @@ class Watch(BaseCallback):
         total: Steps that it is to have in the end.
         every: Steps from one evaluation, with its checkpoint, to the next.
         play: Plays an evaluation with the policy as it is.
-        progress: Takes a report after every rollout and evaluation.
+        progress: Takes a report after every rollout and checkpoint.
         stopped: Says whether to stop.
     """
 
@@ -70,13 +71,13 @@ class Watch(BaseCallback):
         logger.record("eval/success_rate", score.success_rate)
         logger.record("eval/mean_reward", score.reward)
         self._resumed_at = time.perf_counter()
-        self._report()
         return score
 
     def save(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, and only then report: a training that is killed goes on from what was reported."""
         self._count_time()
         self._run.save(self._folder)
+        self._report()
 
     def _on_rollout_start(self) -> None:
         """Do what is due."""
@@ -103,4 +104,5 @@ class Watch(BaseCallback):
     def _report(self) -> None:
         """Report how far the training is."""
         curve = self._run.curve
-        self._progress(min(self._run.steps, self._total), self._total, curve[-1] if curve else None)
+        last, kept = curve[-1] if curve else None, self._folder.last_checkpoint()
+        self._progress(min(self._run.steps, self._total), self._total, last, kept)

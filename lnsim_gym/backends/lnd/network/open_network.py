@@ -290,7 +290,17 @@ class OpenNetwork:
         self.ledger = Ledger(self.topology, balances_msat)
         forwards = Forwards(self._network)
         await forwards.skip_past()
-        self._payer = Payer(self._network, self.ledger, forwards, self._options, self._settings, self._memory)
+        # Others may pay over attached nodes, whose lnds may be set up otherwise.
+        side_by_side = self._settings.side_by_side and self.launcher.managed
+        self._payer = Payer(
+            self._network,
+            self.ledger,
+            forwards,
+            self._options,
+            self._settings,
+            self._memory,
+            side_by_side=side_by_side,
+        )
         self._rebalancer = Rebalancer(self._network, self.ledger, forwards, self._options, self._settings)
         await find_fractions(self._network, self.ledger, self._rebalancer, guessed)
 

@@ -1,12 +1,13 @@
 """Paying a batch on real nodes: an invoice at the receiver, ``SendPaymentV2`` at the sender, outcomes as arrays.
 
-With ``concurrency`` 1 payments run one by one and the next starts only when no HTLC is pending anywhere, so that
-outcomes are a function of balances and policies. A payment is sent once; in doubt it is looked up by its hash.
+With ``concurrency`` 1 outcomes are a function of balances and policies: a payment starts only when no HTLC is pending
+on any channel that matters to it. A payment is sent once; in doubt it is looked up by its hash.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,12 +17,14 @@ import numpy as np
 
 from lnsim_gym.arrays import Int64
 from lnsim_gym.backends.lnd.network.claims import check_payment, settled_attempts
+from lnsim_gym.backends.lnd.network.forecast import Forecaster
 from lnsim_gym.backends.lnd.network.forwards import Forwards
 from lnsim_gym.backends.lnd.network.ledger import Ledger
 from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.patience import patiently
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
+from lnsim_gym.backends.lnd.network.turns import NOWHERE, Turns, footprints
 from lnsim_gym.backends.lnd.network.watch import NodeWatch
 from lnsim_gym.backends.lnd.rpc import calls as rpc
 from lnsim_gym.backends.lnd.rpc.client import NodeClient, RpcRefused
@@ -39,7 +42,11 @@ from lnsim_gym.payments import (
 
 __all__ = ["Payer"]
 
+_log = logging.getLogger(__name__)
+
 _LOOKUP_S: Final = 2.0
+_INVOICES_AHEAD: Final = 16
+"""Payments that wait for their turn with an invoice at hand."""
 _MAX_INVOICE_MSAT: Final = 100_000 * 100_000_000_000
 """Largest amount that LND makes an invoice for: 100,000 BTC (lnrpc/invoicesrpc/addinvoice.go, ``maxInvoiceAmt``)."""
 
@@ -68,6 +75,7 @@ class Payer:
         options: How payments are sent.
         settings: Deadlines.
         memory: What senders remember, where they do.
+        side_by_side: Whether payments that cannot meet may run side by side, see ``turns``.
     """
 
     def __init__(
@@ -78,6 +86,8 @@ class Payer:
         options: PaymentOptions,
         settings: NetworkSettings,
         memory: SendersMemory,
+        *,
+        side_by_side: bool,
     ) -> None:
         self._network = network
         self._ledger = ledger
@@ -86,6 +96,10 @@ class Payer:
         self._settings = settings
         self._memory = memory
         self._remember = options.mission_control == "per_episode"
+        self._forecaster = Forecaster(options)
+        sure = options.max_parts == 1 and not self._remember and not network.has_parallel_channels
+        self._is_forecast = side_by_side and options.concurrency == 1 and sure
+        """Whether it is known beforehand where payments go, and no forecast was wrong yet."""
         self.watch: NodeWatch | None = None
         """Who counts what a node forwards, where one is watched."""
 
@@ -99,43 +113,75 @@ class Payer:
             LedgerMismatch: LND's balances differ from the routes of settled payments.
         """
         fee_limits = self._options.fee_limit_msat(batch.amount_msat) if fee_limit_msat is None else fee_limit_msat
+        expected = await asyncio.to_thread(self._forecast, batch, fee_limits)
+        turns = self._turns(batch, expected)
         outcomes: list[_Outcome | None] = [None] * len(batch.amount_msat)
         waiting = iter(range(len(outcomes)))
         one_by_one = self._options.concurrency == 1
 
         async def worker() -> None:
             for index in waiting:
+                invoice = await self._invoice(batch, index)
+                await turns.come(index)
                 if time_ms is not None:
                     self._memory.set_time(int(time_ms[index]))
-                outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]))
+                outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]), invoice)
                 self._memory.pass_time()
+                if expected is not None and not _is_as_expected(outcome, expected, index):
+                    self._is_forecast = False
+                    turns.one_by_one()
+                    _log.warning("a payment ended otherwise than forecast: from now on payments go one by one")
+                await turns.end(index)
                 if one_by_one:
-                    await self._settle_down(self._touched(outcome.payment))
+                    await self._calm(self._touched(outcome.payment))
                     self._forwards.forget()
+                await turns.leave(index)
 
-        await gather(worker() for _ in range(min(self._options.concurrency, len(outcomes))))
-        if not one_by_one:
-            await self._settle_down(set(range(len(self._network.channels))))
-            self._forwards.forget()
+        width = _INVOICES_AHEAD if one_by_one else self._options.concurrency
+        await gather(worker() for _ in range(min(width, len(outcomes))))
+        await self._settle_down()
+        self._forwards.forget()
         return self._collect([outcome for outcome in outcomes if outcome is not None])
 
-    async def _pay_one(self, batch: PaymentBatch, index: int, fee_limit_msat: int) -> _Outcome:
+    def _forecast(self, batch: PaymentBatch, fee_limit_msat: Int64) -> PaymentOutcomes | None:
+        """Return how payments will end, where that is known beforehand."""
+        if not self._is_forecast:
+            return None
+        balances_msat = self._ledger.balances_msat
+        return self._forecaster.outcomes(self._network.topology, balances_msat, batch, fee_limit_msat)
+
+    def _turns(self, batch: PaymentBatch, expected: PaymentOutcomes | None) -> Turns:
+        """Return the order of a batch; what is not forecast goes one by one, or ``concurrency`` at once."""
+        if expected is not None:
+            return Turns(footprints(self._network, batch, expected))
+        turns = Turns([NOWHERE] * len(batch.source))
+        if self._options.concurrency == 1:
+            turns.one_by_one()
+        return turns
+
+    async def _invoice(self, batch: PaymentBatch, index: int) -> lightning_pb2.AddInvoiceResponse | None:
+        """Make the invoice of a payment; none of one that LND refuses."""
+        if _refused(batch, index) is not None:
+            return None
+        memo = DESCRIPTIONS[int(batch.description[index])]
+        invoice = lightning_pb2.Invoice(value_msat=int(batch.amount_msat[index]), memo=memo)
+        return await self._network.clients[int(batch.destination[index])].call(rpc.ADD_INVOICE, invoice)
+
+    async def _pay_one(
+        self, batch: PaymentBatch, index: int, fee_limit_msat: int, added: lightning_pb2.AddInvoiceResponse | None
+    ) -> _Outcome:
         """Make one payment and book it."""
         started = time.perf_counter()
-        refused = _refused(batch, index)
-        if refused is not None:
+        if added is None:
             payment = lightning_pb2.Payment(status=lightning_pb2.Payment.FAILED)
-            return _Outcome(payment, refused, "", time.perf_counter() - started, self._memory.now_ms, ())
+            reason = int(_refused(batch, index) or FailureReason.NONE)
+            return _Outcome(payment, reason, "", time.perf_counter() - started, self._memory.now_ms, ())
         sender = self._network.clients[int(batch.source[index])]
         receiver = self._network.clients[int(batch.destination[index])]
-        invoice = lightning_pb2.Invoice(
-            value_msat=int(batch.amount_msat[index]), memo=DESCRIPTIONS[int(batch.description[index])]
-        )
-        adding = receiver.call(rpc.ADD_INVOICE, invoice)
         if self._remember:
-            added, _ = await asyncio.gather(adding, self._memory.recall(sender))
+            await self._memory.recall(sender)
         else:
-            added, _ = await asyncio.gather(adding, self._network.forget([int(batch.source[index])]))
+            await self._network.forget([int(batch.source[index])])
         request = router_pb2.SendPaymentRequest(
             payment_request=added.payment_request,
             fee_limit_msat=fee_limit_msat,
@@ -212,11 +258,15 @@ class Payer:
         routes = [self._network.directions(attempt.route) for attempt in payment.htlcs]
         return set[int]().union(*map(self._network.within_reach, routes))
 
-    async def _settle_down(self, channels: set[int]) -> None:
-        """Wait until channels are quiet, and hold the ledger to them."""
-        chosen = sorted(channels)
-        ends = await self._network.quiet(self._settings.quiet_timeout_s, chosen, pause_first=bool(chosen))
-        self._ledger.check(self._network.balances_sat(ends), chosen)
+    async def _calm(self, channels: set[int]) -> None:
+        """Wait until channels that HTLCs went over are quiet."""
+        if channels:
+            await self._network.quiet(self._settings.quiet_timeout_s, channels, pause_first=True)
+
+    async def _settle_down(self) -> None:
+        """Wait until all channels are quiet, and hold the ledger to them."""
+        ends = await self._network.quiet(self._settings.quiet_timeout_s)
+        self._ledger.check(self._network.balances_sat(ends))
 
     def _collect(self, outcomes: list[_Outcome]) -> PaymentOutcomes:
         """Lay outcomes out as arrays."""
@@ -257,6 +307,14 @@ def _refused(batch: PaymentBatch, index: int) -> FailureReason | None:
     if batch.source[index] == batch.destination[index] or amount_msat <= 0:
         return FailureReason.ERROR
     return FailureReason.INSUFFICIENT_BALANCE if amount_msat > _MAX_INVOICE_MSAT else None
+
+
+def _is_as_expected(outcome: _Outcome, expected: PaymentOutcomes, index: int) -> bool:
+    """Whether a payment ended as forecast, and over the channels that were."""
+    if len(outcome.payment.htlcs) != expected.attempts[index] or len(outcome.routes) != expected.parts[index]:
+        return False
+    route = expected.part_route[index, 0]
+    return not outcome.routes or outcome.routes[0] == tuple(route[route >= 0].tolist())
 
 
 async def _cancel(receiver: NodeClient, payment_hash: bytes) -> None:

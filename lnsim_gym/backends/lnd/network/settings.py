@@ -29,6 +29,8 @@ class NetworkSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Time every node has to give that sign of life, in seconds."""
     quiet_timeout_s: Annotated[float, Range(0, above=True)] = 10.0
     """Longest wait until no HTLC is pending and both ends of every channel agree, in seconds."""
+    side_by_side: bool = True
+    """Whether payments one by one may overlap where, by the simulator's forecast, they cannot meet: all end alike."""
     snapshot: bool = True
     """Take a snapshot at the end of bring-up, for exact and quick resets."""
 
