@@ -11,8 +11,10 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
+from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Channel, Topology
 
 playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("LNSIM_REQUIRE_BROWSER") else None
@@ -394,3 +396,33 @@ def test_an_own_node_is_shown_as_its_operator_thinks_of_it(browser):
         paid = page.evaluate(f"{EPISODE}.totals.reward")
         terms = page.evaluate(f"{EPISODE}.sums.map(one => Object.values(one.rewards))")
         assert sum(income - sum(costs) for income, *costs in terms) == pytest.approx(paid, abs=1e-6)
+
+
+@pytest.mark.lnd
+@pytest.mark.usefixtures("lnd_binaries")
+def test_the_page_plays_on_real_nodes_and_tells_that_one_was_lost(browser):
+    settings = ("--backend", "lnd", "--launcher", "process", "--agent", "noop", "--set", "payments_per_step=3")
+    with watching(*settings) as address, opened(browser, address) as page:
+        paused(page, seed=7)
+        assert "on real nodes" in page.locator("#title").inner_text()
+        page.evaluate(f"lnsim.live.byHand.push({EPISODE}, 0)")
+        page.fill("#amount", "12345")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === 1")
+        until(page, f"{LAST_SUGGESTION}?.status === 'applied'")
+        (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
+        assert decision["applied_msat"] == 12_345_000
+        assert page.evaluate(f"{EPISODE}.payments.length") == 3
+        (watch,) = (one for one in psutil.Process().children() if "watch" in one.cmdline())
+        (record,) = (one for one in records() if one.owner_pid == watch.pid)
+        (bob,) = (
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if {"--alias=bob", f"--lnddir={record.folder}/node-1"} <= set(one.info["cmdline"] or ())
+        )
+        bob.kill()
+        page.click("#step")
+        until(page, "document.getElementById('toasts').innerText.includes('the episode ended: ')")
+        page.fill("#seed", "8")
+        page.click("#reset")  # which repairs the node
+        until(page, f"{EPISODE}.seed === 8 && {EPISODE}.steps === 0")

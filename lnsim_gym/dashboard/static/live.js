@@ -73,6 +73,7 @@ export class Live {
     connection.on("network", (message) => this.#takeNetwork(message));
     connection.on("activity", (message) => this.#takeStep(message));
     connection.on("reset", () => this.#ask());
+    connection.on("episode_end", ({ data }) => data.backend_error && toast(`the episode ended: ${data.backend_error}`, "bad"));
     connection.on("dropped", () => this.#ask());
     connection.on("controls", ({ data }) => this.#showControls(data));
     connection.on("rebalance_suggestion", ({ data }) => this.#suggested(data));
