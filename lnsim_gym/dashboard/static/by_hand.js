@@ -34,7 +34,7 @@ export class ByHand {
 
   /** How to act, in a few words. */
   get hint() {
-    return { nodes: "push: drag from node to node", channels: "rebalance: drag from channel to channel" }[this.drags] ?? "";
+    return { nodes: "push: drag node to node", channels: "rebalance: drag channel to channel" }[this.drags] ?? "";
   }
 
   /** What can be done of a channel from one of its ends, as buttons on the page of its node. */

@@ -7,6 +7,7 @@ import { visible } from "./text.js";
 
 const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
 const MOST_FLOWS = 60;
+const SORTED_MS = 3000; // between two sortings of what is drawn on top
 const REACH_PX = 9; // of a pointer that takes a channel
 const ROOMY_PX = 640; // side of a box from which on everything has its full size
 const HUBS = 8; // biggest nodes of a large network, which are named before others
@@ -23,6 +24,7 @@ export class NetworkView {
   #drag = null;
   #labels = []; // boxes of the names that are drawn
   #frame = 0;
+  #sorted = 0;
   #colours = {};
 
   /** @param {{onSelect: (node: number|null) => void, onDrag?: (from: number, to: number) => void}} listeners */
@@ -77,9 +79,12 @@ export class NetworkView {
   step(activity, durationMs) {
     const changed = activity.balances_sat.map(([channel]) => channel);
     const graph = this.#sigma.getGraph();
-    changed.forEach((channel) => graph.mergeNodeAttributes(`j${channel}`, this.#parting(channel)));
+    const nodes = changed.map((channel) => `j${channel}`);
     const edges = changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]);
-    this.#sigma.refresh({ partialGraph: { edges }, schedule: true });
+    changed.forEach((channel, place) => Object.assign(graph.getNodeAttributes(nodes[place]), this.#parting(channel))); // told below, at once
+    const skipIndexation = performance.now() < this.#sorted + SORTED_MS; // all others are looked at only to put dry ends on top
+    if (!skipIndexation) this.#sorted = performance.now();
+    this.#sigma.refresh({ partialGraph: { nodes, edges }, skipIndexation, schedule: true });
     this.#flow(activity, durationMs);
   }
 
