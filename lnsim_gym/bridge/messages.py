@@ -25,6 +25,7 @@ __all__ = [
     "ActivityPayment",
     "ActivityPolicy",
     "ActivityRebalance",
+    "ByHand",
     "ChannelEnd",
     "ChannelUpdate",
     "ConnectionStatus",
@@ -749,6 +750,24 @@ class PlayedStep(_Part, kw_only=True):
     """Channel ends that held less than a tenth of their channel's funds after it."""
 
 
+class ByHand(_Part, kw_only=True):
+    """What people may suggest by hand."""
+
+    operation: Literal["push", "circular", "own_node", "none"]
+    """Pushes over a channel, rebalances around, actions of one's own node, or nothing."""
+    longest: int
+    """Most channels of a rebalance around that is named hop by hop; 0 where its route is found, and only the first and
+    the last channel are named."""
+    channels: list[int]
+    """Directions out of one's own node, in the order in which its actions number channels; empty without one."""
+    rows: int
+    """Numbers of each entry of an action that has one for each channel."""
+    entries: list[str]
+    """What an action of one's own node may have, such as ``fee_rate_ppm`` and ``rebalance``."""
+    rebalances: int
+    """Rebalances in an action of one's own node."""
+
+
 class DashboardData(_Part, kw_only=True):
     """What the page needs besides the network."""
 
@@ -760,6 +779,8 @@ class DashboardData(_Part, kw_only=True):
     """Agents that can be compared."""
     recordings: list[str]
     """Records that can be opened."""
+    by_hand: ByHand
+    """What may be suggested by hand, as long as an agent takes suggestions."""
 
 
 class Dashboard(_Envelope, kw_only=True):

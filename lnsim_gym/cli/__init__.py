@@ -17,6 +17,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
+from typer.main import get_command_name
 
 from lnsim_gym.errors import ConfigError, LnsimError, MissingDependency
 
@@ -32,8 +33,13 @@ _SHARED = ("display", "options")
 _HELP = """Reinforcement learning over a Lightning network, on real LND nodes or a faithful simulator."""
 
 
-def make_app() -> typer.Typer:
-    """Return the command with the commands of every module in this folder."""
+def make_app(wanted: str | None = None) -> typer.Typer:
+    """Return the command with the commands of every module in this folder.
+
+    Args:
+        wanted: Name of a command that is to be run. Where there is one of this name, only its module's are made, as
+            making them all takes longer than most of them run.
+    """
     app = typer.Typer(
         help=_HELP,
         no_args_is_help=True,
@@ -43,9 +49,18 @@ def make_app() -> typer.Typer:
     )
     app.callback()(_take_options)
     modules = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name not in _SHARED)
-    for module in modules:
-        app.add_typer(importlib.import_module(f"{__name__}.{module}").app)
+    parts = [importlib.import_module(f"{__name__}.{module}").app for module in modules]
+    for part in [part for part in parts if wanted in _names(part)] or parts:
+        app.add_typer(part)
     return app
+
+
+def _names(part: typer.Typer) -> set[str | None]:
+    """Return the names of the commands and groups of a module."""
+    commands = {
+        info.name or (info.callback and get_command_name(info.callback.__name__)) for info in part.registered_commands
+    }
+    return {*commands, *(info.name for info in part.registered_groups)} - {None}
 
 
 def _show_version(wanted: bool) -> None:
@@ -77,7 +92,7 @@ def main() -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            make_app()(prog_name="lnsim")
+            make_app(*sys.argv[1:2])(prog_name="lnsim")
     except LnsimError as problem:
         typer.echo(f"error: {problem}", err=True)
         sys.exit(2 if isinstance(problem, (ConfigError, MissingDependency)) else 1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from lnsim_gym.errors import ConfigError, MissingDependency
+
+if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
 
 __all__ = ["app", "serve_site"]
 
@@ -61,14 +63,15 @@ def serve_site(folder: Path, port: int) -> ThreadingHTTPServer:
     Raises:
         ConfigError: The port is taken.
     """
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Pages(SimpleHTTPRequestHandler):
+        """Sends files, without a word about each."""
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is that of the base
+            """Say nothing."""
+
     try:
-        return ThreadingHTTPServer((_HOST, port), partial(_Pages, directory=str(folder)))
+        return ThreadingHTTPServer((_HOST, port), partial(Pages, directory=str(folder)))
     except OSError as problem:
         raise ConfigError(f"cannot listen on {_HOST}:{port} ({problem}): choose another --port") from None
-
-
-class _Pages(SimpleHTTPRequestHandler):
-    """Sends files, without a word about each."""
-
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name is that of the base
-        """Say nothing."""

@@ -104,8 +104,9 @@ def watch(
 ) -> None:
     """Show episodes on a page in the browser: live, two agents beside each other, or recorded ones.
 
-    The page can pause, step, reset and choose the agent, and suggest pushes by hand, which go before the agent's own
-    actions. Recordings given here wait on the page, and the live episode rests.
+    The page can pause, step, reset and choose the agent, and suggest by hand what is to be moved, and the fees of
+    one's own node, which goes before the agent's own actions. Recordings given here wait on the page, and the live
+    episode rests.
     """
     for path in recordings or []:
         if not path.exists():
@@ -164,8 +165,9 @@ def _play(
             return make_player(name, streamed)
 
         player(show.agent)
-        dashboard = Dashboard(bridge.problem.topology, _comparable(), make, show.recordings)
-        playable = _playable(show.agent, acting, bridge.problem.task.name)
+        task = bridge.problem.task
+        dashboard = Dashboard(bridge.problem.topology, _comparable(), make, show.recordings, task)
+        playable = _playable(show.agent, acting, task.name)
         controls = Controls(show.agent, playable, show.steps_per_second, paused=bool(show.recordings))
         bridge.add_desk(dashboard)
         bridge.take_controls(controls)

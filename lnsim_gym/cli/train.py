@@ -7,7 +7,6 @@ import pprint
 import re
 import shlex
 import signal
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -333,6 +332,8 @@ def _print(report: TrainingReport, paid: bool) -> None:
 
 def _conclude(name: str, recipe: str, reports: list[TrainingReport], first: TrainingFolder) -> None:
     """Write the recipe of the trained agent, and print how the seeds compare."""
+    import statistics
+
     from lnsim_gym.agents.learning.training.report import with_trained
     from lnsim_gym.agents.recipe import Trained
 

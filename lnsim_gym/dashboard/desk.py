@@ -27,6 +27,7 @@ from lnsim_gym.bridge.messages import (
     Recording,
     RecordingData,
 )
+from lnsim_gym.dashboard.by_hand import by_hand
 from lnsim_gym.dashboard.comparing import compare
 from lnsim_gym.dashboard.positions import positions_of
 from lnsim_gym.dashboard.recordings import open_recording
@@ -34,6 +35,7 @@ from lnsim_gym.dashboard.site import find_page
 from lnsim_gym.errors import LnsimError
 from lnsim_gym.network import Topology
 from lnsim_gym.rendering.scene import count_dry_ends
+from lnsim_gym.tasks.base import Task
 
 __all__ = ["Dashboard"]
 
@@ -54,6 +56,7 @@ class Dashboard:
         agents: Agents that can be compared.
         make_environment: Makes the environment in which an agent is compared.
         recordings: Traces, and folders of Parquet files, that the page may open.
+        task: The task that is played; None where nobody acts.
     """
 
     asks: Final[Mapping[str, type[msgspec.Struct]]] = {
@@ -68,11 +71,13 @@ class Dashboard:
         agents: Sequence[str],
         make_environment: MakeEnvironment,
         recordings: Sequence[Path] = (),
+        task: Task | None = None,
     ) -> None:
         self._agents = list(agents)
         self._make_environment = make_environment
         self._recordings = {str(path): path for path in recordings}
         self._positions = positions_of(topology)
+        self._by_hand = by_hand(task)
         self._history: deque[PlayedStep] = deque(maxlen=HISTORY)
         self._busy = threading.Lock()
         self._closed = threading.Event()
@@ -115,6 +120,7 @@ class Dashboard:
                     history=list(self._history),
                     agents=self._agents,
                     recordings=list(self._recordings),
+                    by_hand=self._by_hand,
                 ),
             )
             return

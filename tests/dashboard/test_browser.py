@@ -11,8 +11,10 @@ import sys
 import time
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
+from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Channel, Topology
 
 playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("LNSIM_REQUIRE_BROWSER") else None
@@ -22,8 +24,8 @@ if playwright is None:
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# Without a graphics card WebGL is drawn by SwiftShader.
-OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+# Without a graphics card WebGL is drawn by SwiftShader, and pages are composed without it, which is much faster.
+OPTIONS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 PATIENCE_S = 90
 HOSTILE = [
     "<img src=x onerror=alert(1)>",
@@ -158,6 +160,90 @@ def test_the_page_controls_the_episode_and_acts_by_hand(browser, stream):
         assert "moved 123,000 sat" in page.locator("#toasts").inner_text()
         page.get_by_role("button", name="Go on").click()
         until(page, f"{EPISODE}.steps >= 4")
+
+
+def paused(page, seed=None):
+    """Let the episode of a page rest, from its start where a seed is given."""
+    until(page, f"!!{EPISODE}?.last")
+    page.click("#pause")
+    until(page, "document.getElementById('status').textContent === 'paused'")
+    if seed is not None:
+        page.fill("#seed", str(seed))
+        page.click("#reset")
+        until(page, f"{EPISODE}.seed === {seed} && {EPISODE}.steps === 0")
+        until(page, "lnsim.live.view.episode === lnsim.live.episode")
+
+
+def drag_channel(page, one, other):
+    """Drag from the nearer half of an end of a channel to that of another."""
+    box = page.locator("#graph").bounding_box()
+    script = """(end) => {
+        const { view, episode } = lnsim.live;
+        const [near, far] = [view.at(episode.network.source[end]), view.at(episode.network.destination[end])];
+        return { x: 0.7 * near.x + 0.3 * far.x, y: 0.7 * near.y + 0.3 * far.y };
+    }"""
+    ends = [page.evaluate(script, end) for end in (one, other)]
+    begin, end = ((box["x"] + place["x"], box["y"] + place["y"]) for place in ends)
+    page.mouse.move(*begin)
+    page.mouse.down()
+    page.mouse.move((begin[0] + end[0]) / 2, (begin[1] + end[1]) / 2, steps=3)
+    page.mouse.move(*end, steps=3)
+    page.mouse.up()
+
+
+LAST_SUGGESTION = "lnsim.live.log.suggestions.at(-1)"
+
+
+def test_a_rebalance_around_is_dragged_from_channel_to_channel(browser):
+    with watching("--agent", "noop", "--set", "operation=circular") as address, opened(browser, address) as page:
+        paused(page, seed=3)
+        alice_bob, alice_carol = page.evaluate(
+            f"(({{ network }}) => [1, 2].map((peer) => network.between(0, peer)[0]))({EPISODE})"
+        )
+        held = page.evaluate(f"[{alice_bob}, {alice_carol} ^ 1].map((end) => {EPISODE}.balances[end])")
+        drag_channel(page, alice_bob, alice_carol)
+        until(page, "!document.getElementById('push').hidden")
+        page.fill("#amount", "1000")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === 1")
+        until(page, f"['applied', 'refused', 'failed'].includes({LAST_SUGGESTION}?.status)")
+        told = page.evaluate(LAST_SUGGESTION)
+        assert told["route"] == [alice_bob, *told["route"][1:-1], alice_carol ^ 1]
+        (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
+        assert told["status"] == decision["status"]
+        assert decision["route"] == told["route"]
+        assert decision["applied_msat"] == (1_000_000 if min(held) > 10_000 else 0)
+        assert "around, out to bob, back from carol: " in page.locator("#toasts").inner_text()
+
+
+def test_an_operator_sets_a_fee_and_refills_a_channel_by_hand(browser):
+    settings = ("--env", "LightningOperator-v0", "--agent", "noop", "--steps-per-second", "2")
+    with watching(*settings) as address, opened(browser, address) as page:
+        until(page, f"!!{EPISODE}?.last", 300)
+        paused(page)
+        steps = page.evaluate(f"{EPISODE}.steps")
+        page.get_by_role("button", name="Fees of the channel to").first.click()
+        page.get_by_label("fee rate, ppm").fill("321")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === {steps + 1}")
+        until(page, f"{LAST_SUGGESTION}?.status === 'applied'")
+        mine = "(({ network, last }) => last.policies.filter((one) => network.source[one.direction] === network.own))"
+        changes = page.evaluate(f"{mine}({EPISODE})")
+        assert [change["fee_rate_ppm"] for change in changes] == [321], changes
+        assert page.evaluate(f"{EPISODE}.network.feeRate[{changes[0]['direction']}]") == 321
+        until(page, "document.querySelector('#node .scroll').innerText.includes('+ 321')")
+
+        page.get_by_role("button", name="Move around, leaving to").last.click()  # the fullest
+        page.fill("#amount", "20000")
+        page.fill("#fee-limit", "100000")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === {steps + 2}")
+        until(page, f"{LAST_SUGGESTION}.action.rebalance && {LAST_SUGGESTION}.status === 'applied'")
+        (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
+        assert decision["amount_msat"] == 20_000_000
+        moved = page.evaluate(LAST_SUGGESTION)["amount"]
+        assert decision["applied_msat"] == 1000 * moved
+        assert (f"moved {moved:,} sat" if moved else "moved nothing") in page.locator("#toasts").inner_text()
 
 
 def test_an_impossible_push_is_told_truthfully(browser, stream):
@@ -310,3 +396,33 @@ def test_an_own_node_is_shown_as_its_operator_thinks_of_it(browser):
         paid = page.evaluate(f"{EPISODE}.totals.reward")
         terms = page.evaluate(f"{EPISODE}.sums.map(one => Object.values(one.rewards))")
         assert sum(income - sum(costs) for income, *costs in terms) == pytest.approx(paid, abs=1e-6)
+
+
+@pytest.mark.lnd
+@pytest.mark.usefixtures("lnd_binaries")
+def test_the_page_plays_on_real_nodes_and_tells_that_one_was_lost(browser):
+    settings = ("--backend", "lnd", "--launcher", "process", "--agent", "noop", "--set", "payments_per_step=3")
+    with watching(*settings) as address, opened(browser, address) as page:
+        paused(page, seed=7)
+        assert "on real nodes" in page.locator("#title").inner_text()
+        page.evaluate(f"lnsim.live.byHand.push({EPISODE}, 0)")
+        page.fill("#amount", "12345")
+        page.keyboard.press("Enter")
+        until(page, f"{EPISODE}.steps === 1")
+        until(page, f"{LAST_SUGGESTION}?.status === 'applied'")
+        (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
+        assert decision["applied_msat"] == 12_345_000
+        assert page.evaluate(f"{EPISODE}.payments.length") == 3
+        (watch,) = (one for one in psutil.Process().children() if "watch" in one.cmdline())
+        (record,) = (one for one in records() if one.owner_pid == watch.pid)
+        (bob,) = (
+            one
+            for one in psutil.process_iter(["cmdline"])
+            if {"--alias=bob", f"--lnddir={record.folder}/node-1"} <= set(one.info["cmdline"] or ())
+        )
+        bob.kill()
+        page.click("#step")
+        until(page, "document.getElementById('toasts').innerText.includes('the episode ended: ')")
+        page.fill("#seed", "8")
+        page.click("#reset")  # which repairs the node
+        until(page, f"{EPISODE}.seed === 8 && {EPISODE}.steps === 0")

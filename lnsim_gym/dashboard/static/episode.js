@@ -17,6 +17,7 @@ export class Network {
     this.startBalances = column("balances_sat").flat();
     this.feeBase = column("fee_base_msat").flat();
     this.feeRate = column("fee_rate_ppm").flat();
+    this.inboundRate = column("inbound_fee_rate_ppm").flat();
     this.source = initiator.flatMap((node, channel) => [node, peer[channel]]);
     this.destination = initiator.flatMap((node, channel) => [peer[channel], node]);
     this.positions = positions?.length === this.nodes.length ? positions : circle(this.nodes.length);
@@ -32,9 +33,17 @@ export class Network {
     return this.ends[source].filter((end) => this.destination[end] === destination);
   }
 
+  /** Directions of a shortest way around a node, out by one of its ends and back by another; empty when there is none. */
+  wayAround(leave, back, amountSat) {
+    const node = this.source[leave];
+    const [out, into] = [this.destination[leave], this.destination[back]];
+    const between = out === into ? [] : this.shortestWay(out, into, amountSat, node);
+    return out === into || between.length ? [leave, ...between, back ^ 1] : [];
+  }
+
   /** Directions of a shortest way between two nodes whose channels are large enough; empty when there is none. */
-  shortestWay(source, destination, amountSat) {
-    const came = new Map([[source, -1]]);
+  shortestWay(source, destination, amountSat, avoided = -1) {
+    const came = new Map([[source, -1], [avoided, -1]]);
     let rim = [source];
     while (rim.length && !came.has(destination)) {
       const next = [];

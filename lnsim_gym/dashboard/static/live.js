@@ -1,5 +1,6 @@
 // The live view: the episode that is being played, and the controls of it.
 
+import { ByHand } from "./by_hand.js";
 import { Chart, columns, share } from "./charts.js";
 import { Episode, Network } from "./episode.js";
 import { NetworkView } from "./network_view.js";
@@ -22,7 +23,8 @@ export class Live {
 
   constructor(connection) {
     this.connection = connection;
-    this.view = new NetworkView(byId("graph"), { onSelect: (node) => this.select(node), onPush: (from, to) => this.#askPush(from, to) });
+    this.view = new NetworkView(byId("graph"), { onSelect: (node) => this.select(node), onDrag: (from, to) => this.#dragged(from, to) });
+    this.byHand = new ByHand(byId("push"), (suggestion) => this.#suggest(suggestion));
     this.log = new Log(byId("log"), (node) => this.select(node, true));
     this.success = new Chart(byId("chart-success"), [{ label: "in the step", colour: "neutral", dots: true }, { label: "so far", colour: "initiator", width: 2.5 }], { range: [0, 1], format: share });
     this.reward = new Chart(byId("chart-reward"), [{ label: "reward", colour: "applied", fill: true }]);
@@ -62,12 +64,16 @@ export class Live {
     });
     connection.on("dashboard", ({ data }) => {
       this.#extra = data;
+      this.byHand.offer = data.by_hand;
+      this.view.drags = this.byHand.drags;
+      byId("hint").textContent = this.byHand.hint;
       connection.send({ type: "request_network" }); // which is drawn where this says
       this.dispatch?.(data);
     });
     connection.on("network", (message) => this.#takeNetwork(message));
     connection.on("activity", (message) => this.#takeStep(message));
     connection.on("reset", () => this.#ask());
+    connection.on("episode_end", ({ data }) => data.backend_error && toast(`the episode ended: ${data.backend_error}`, "bad"));
     connection.on("dropped", () => this.#ask());
     connection.on("controls", ({ data }) => this.#showControls(data));
     connection.on("rebalance_suggestion", ({ data }) => this.#suggested(data));
@@ -148,7 +154,7 @@ export class Live {
     if (box.matches(":has(:focus-visible)") && this.view.selected === this.shownNode) return;
     this.shownNode = this.view.selected;
     showNode(box, this.episode, this.view.selected, {
-      onClose: () => this.select(null), onSelect: (node) => this.select(node, true), onPush: (from, to) => this.#askPush(from, to),
+      onClose: () => this.select(null), onSelect: (node) => this.select(node, true), deeds: this.episode && this.view.selected !== null ? this.byHand.deeds(this.episode, this.view.selected) : [],
     });
   }
 
@@ -193,37 +199,15 @@ export class Live {
     this.onPlay?.(controls.paused);
   }
 
-  /** Ask how much to push from a node to its peer. */
-  #askPush(from, to) {
-    const { network, balances } = this.episode;
-    const form = byId("push");
-    const ends = network.between(from, to);
-    if (!ends.length) return toast(`${visible(network.names[from])} and ${visible(network.names[to])} share no channel`, "bad");
-    const [end] = ends;
-    const most = Math.max(1, balances[end]);
-    const amount = h("input", { type: "number", id: "push-amount", min: "1", max: `${network.capacity[end >> 1]}`, value: `${Math.max(1, Math.round(Math.min(most / 2, network.capacity[end >> 1] / 5)))}` });
-    form.replaceChildren(
-      h("h2", {}, "Push ", name(network.names[from], 16), " → ", name(network.names[to], 16)),
-      h("label", {}, "sat ", amount, h("span", { class: "faint" }, ` it holds ${shortSat(balances[end])}`)),
-      h("div", {}, h("button", { class: "primary" }, "Suggest"), " ", h("button", { type: "button", onclick: () => (form.hidden = true) }, "Cancel")));
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      form.hidden = true;
-      this.#push(from, to, Number(amount.value));
-    };
-    form.onkeydown = (event) => {
-      if (event.key === "Escape") form.hidden = true;
-    };
-    form.hidden = false;
-    amount.focus();
-    amount.select();
+  #dragged(from, to) {
+    if (this.view.drags === "nodes") this.byHand.pushBetween(this.episode, from, to);
+    else this.byHand.aroundBetween(this.episode, from, to);
   }
 
-  #push(from, to, amount) {
-    const { nodes } = this.episode.network;
+  #suggest(suggestion) {
     const id = `hand-${Date.now()}-${(this.#own += 1)}`;
-    const suggestion = { from_node: nodes[from].name, to_node: nodes[to].name, amount, confidence: 1, reason: "by hand", id };
-    this.connection.send({ type: "rebalance_suggestion", suggestion });
+    if (!this.connection.send({ type: "rebalance_suggestion", suggestion: { confidence: 1, reason: "by hand", id, ...suggestion } }))
+      return toast("there is no connection", "bad");
     if (this.#controls?.paused && this.#controls.allowed) this.connection.send({ type: "step" }); // one's own move
   }
 
@@ -240,9 +224,12 @@ export class Live {
     const { status, why } = answer;
     if (known) Object.assign(known, { status, why });
     else this.log.suggestions.push({ reason: "by hand", ...answer });
-    const way = `${visible(answer.from_node, 18)} → ${visible(answer.to_node, 18)}`;
-    const outcome = status === "applied" ? `moved ${sat(answer.amount)} sat` : status;
-    toast(`${way}: ${outcome}${why ? `, ${inWords(why)}` : ""}`, { applied: "ok", queued: "info" }[status] ?? "bad");
+    const around = answer.from_node === answer.to_node;
+    const what = around ? visible(known?.reason || answer.from_node, 80) : `${visible(answer.from_node, 18)} → ${visible(answer.to_node, 18)}`;
+    const feesOnly = known?.action && !known.action.rebalance;
+    const idle = status === "applied" && !feesOnly && !answer.amount; // it was done, and moved nothing
+    const outcome = status !== "applied" || feesOnly ? status : idle ? "moved nothing" : `moved ${sat(answer.amount)} sat`;
+    toast(`${what}: ${outcome}${why ? `, ${inWords(why)}` : ""}`, idle ? "bad" : ({ applied: "ok", queued: "info" }[status] ?? "bad"));
     this.#readSoon();
   }
 }

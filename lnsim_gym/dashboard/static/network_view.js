@@ -7,6 +7,8 @@ import { visible } from "./text.js";
 
 const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
 const MOST_FLOWS = 60;
+const SORTED_MS = 3000; // between two sortings of what is drawn on top
+const REACH_PX = 9; // of a pointer that takes a channel
 const ROOMY_PX = 640; // side of a box from which on everything has its full size
 const HUBS = 8; // biggest nodes of a large network, which are named before others
 // By the number of nodes at most: radius of the biggest node and of the least, width of large channels, of the least,
@@ -22,13 +24,15 @@ export class NetworkView {
   #drag = null;
   #labels = []; // boxes of the names that are drawn
   #frame = 0;
+  #sorted = 0;
   #colours = {};
 
-  /** @param {{onSelect: (node: number|null) => void, onPush?: (from: number, to: number) => void}} listeners */
-  constructor(box, { onSelect, onPush = null }) {
+  /** @param {{onSelect: (node: number|null) => void, onDrag?: (from: number, to: number) => void}} listeners */
+  constructor(box, { onSelect, onDrag = null }) {
     this.box = box;
     this.onSelect = onSelect;
-    this.onPush = onPush;
+    this.onDrag = onDrag;
+    this.drags = ""; // what onDrag is told of: "nodes", or "channels" by the ends that were touched
     this.selected = null;
     this.frames = 0;
     this.readColours();
@@ -75,9 +79,12 @@ export class NetworkView {
   step(activity, durationMs) {
     const changed = activity.balances_sat.map(([channel]) => channel);
     const graph = this.#sigma.getGraph();
-    changed.forEach((channel) => graph.mergeNodeAttributes(`j${channel}`, this.#parting(channel)));
+    const nodes = changed.map((channel) => `j${channel}`);
     const edges = changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]);
-    this.#sigma.refresh({ partialGraph: { edges }, schedule: true });
+    changed.forEach((channel, place) => Object.assign(graph.getNodeAttributes(nodes[place]), this.#parting(channel))); // told below, at once
+    const skipIndexation = performance.now() < this.#sorted + SORTED_MS; // all others are looked at only to put dry ends on top
+    if (!skipIndexation) this.#sorted = performance.now();
+    this.#sigma.refresh({ partialGraph: { nodes, edges }, skipIndexation, schedule: true });
     this.#flow(activity, durationMs);
   }
 
@@ -127,6 +134,24 @@ export class NetworkView {
       const distance = Math.hypot(place.x - x, place.y - y);
       if (distance < nearest && distance <= radius(node) + 4) [best, nearest] = [node, distance];
     });
+    return best;
+  }
+
+  /** The end of a channel at a place in pixels of the box; null when there is none. */
+  endAt(x, y) {
+    const { network } = this.episode;
+    const place = this.#sigma.viewportToGraph({ x, y });
+    const beside = this.#sigma.viewportToGraph({ x: x + REACH_PX, y });
+    let best = null;
+    let nearest = Math.hypot(beside.x - place.x, beside.y - place.y);
+    for (let channel = 0; channel < network.channels; channel++) {
+      const middle = this.#parting(channel);
+      for (const end of [2 * channel, 2 * channel + 1]) {
+        const [nodeX, nodeY] = network.positions[network.source[end]];
+        const distance = fromSegment(place, { x: nodeX, y: nodeY }, middle);
+        if (distance < nearest) [best, nearest] = [end, distance];
+      }
+    }
     return best;
   }
 
@@ -226,17 +251,20 @@ export class NetworkView {
     const sigma = this.#sigma;
     sigma.on("clickNode", ({ node }) => node[0] === "n" && this.onSelect(Number(node.slice(1))));
     sigma.on("clickStage", () => this.onSelect(null));
-    sigma.on("downNode", ({ node, event }) => {
-      if (!this.onPush || node[0] !== "n") return;
-      this.#drag = { from: Number(node.slice(1)), x: event.x, y: event.y, moved: false };
-      event.preventSigmaDefault();
-    });
+    sigma.on("downNode", ({ node, event }) => this.drags === "nodes" && node[0] === "n" && this.#take(Number(node.slice(1)), event));
+    sigma.on("downStage", ({ event }) => this.drags === "channels" && this.#take(this.endAt(event.x, event.y), event));
     sigma.getMouseCaptor().on("mousemovebody", (event) => this.#dragTo(event));
     sigma.getTouchCaptor().on("touchmove", (event) => event.touches[0] && this.#dragTo(event, event.touches[0]));
     sigma.getMouseCaptor().on("mouseup", () => this.#drop());
     sigma.getTouchCaptor().on("touchup", () => this.#drop());
     sigma.on("beforeRender", () => (this.#labels = []));
     sigma.on("afterRender", () => this.#draw()); // in the same frame, or what flows would lag behind a moving camera
+  }
+
+  #take(from, event) {
+    if (from === null) return;
+    this.#drag = { from, x: event.x, y: event.y, moved: false };
+    event.preventSigmaDefault();
   }
 
   #dragTo(event, place = event) {
@@ -252,8 +280,8 @@ export class NetworkView {
     this.#drag = null;
     this.#wake();
     if (!drag?.moved) return;
-    const to = this.nodeAt(drag.x, drag.y);
-    if (to !== null && to !== drag.from) this.onPush(drag.from, to);
+    const to = this.drags === "nodes" ? this.nodeAt(drag.x, drag.y) : this.endAt(drag.x, drag.y);
+    if (to !== null && to !== drag.from) this.onDrag(drag.from, to);
   }
 
   /** Let the payments of a step flow one after the other. */
@@ -355,12 +383,23 @@ export class NetworkView {
   }
 
   #drawDrag(context) {
-    const to = this.nodeAt(this.#drag.x, this.#drag.y);
-    const joined = to !== null && this.episode.network.between(this.#drag.from, to).length > 0;
+    const { from, x, y } = this.#drag;
+    const { network } = this.episode;
+    const nodes = this.drags === "nodes";
+    const to = nodes ? this.nodeAt(x, y) : this.endAt(x, y);
+    const touched = (end) => [network.source[end], network.destination[end]];
+    const joined = to !== null && (nodes ? network.between(from, to).length > 0 : to >> 1 !== from >> 1 && touched(from).some((node) => touched(to).includes(node)));
     context.strokeStyle = context.fillStyle = this.#colours[joined ? "applied" : "faint"];
     context.lineWidth = 4;
-    arrow(context, this.at(this.#drag.from), this.#drag, 0);
+    arrow(context, nodes ? this.at(from) : this.#sigma.graphToViewport(this.#parting(from >> 1)), this.#drag, 0);
   }
+}
+
+/** How far a place is from a straight line between two others. */
+function fromSegment(place, one, other) {
+  const [dx, dy] = [other.x - one.x, other.y - one.y];
+  const along = Math.min(1, Math.max(0, ((place.x - one.x) * dx + (place.y - one.y) * dy) / (dx * dx + dy * dy || 1)));
+  return Math.hypot(one.x + along * dx - place.x, one.y + along * dy - place.y);
 }
 
 /** A graph of the nodes and, for each channel, of two edges that meet in a node of its own. */

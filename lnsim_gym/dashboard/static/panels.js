@@ -26,12 +26,19 @@ export function showDecision(box, episode) {
   const [first] = done;
   box.dataset.status = first?.status ?? "none";
   if (!episode.last) return box.replaceChildren(episode.steps ? `after step ${episode.steps}` : "no step yet");
-  if (!first) return box.replaceChildren(episode.last.policies.length ? `${episode.last.policies.length} fees changed` : "no rebalance in this step");
+  if (!first) return box.replaceChildren(...feesSaid(network, episode.last.policies));
   const route = first.route.length ? [network.source[first.route[0]], ...first.route.map((end) => network.destination[end])] : [];
   const names = route.flatMap((node, place) => [place ? " → " : "", name(network.names[node], 18)]);
   const outcome = first.status === "applied" ? `moved ${sat(first.applied_msat / 1000)} sat for ${msat(first.fee_msat)} sat`
     : `${sat(first.amount_msat / 1000)} sat ${first.status}: ${visible(inWords(first.why), 90)}`;
   box.replaceChildren(...names, ` · ${outcome}`, done.length > 1 ? ` · and ${done.length - 1} more` : "");
+}
+
+/** Say which fees were changed. */
+function feesSaid(network, policies) {
+  if (policies.length !== 1) return [policies.length ? `${policies.length} fees changed` : "no rebalance in this step"];
+  const [{ direction, fee_base_msat, fee_rate_ppm }] = policies;
+  return [name(network.names[network.source[direction]], 18), " → ", name(network.names[network.destination[direction]], 18), ` · fee now ${sat(fee_base_msat)} msat + ${sat(fee_rate_ppm)} ppm`];
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -59,12 +66,11 @@ export function bar(episode, end) {
 }
 
 /** Show a node's page: its channels by local share, what it earned, and where payments failed. */
-export function showNode(box, episode, node, { onClose, onSelect, onPush = null }) {
+export function showNode(box, episode, node, { onClose, onSelect, deeds = [] }) {
   box.hidden = node === null;
   if (node === null) return;
   const { network } = episode;
   const sums = episode.nodes[node];
-  if (network.own !== null) onPush = null; // only what its operator may do is done there
   const ends = [...network.ends[node]].sort((one, other) => episode.share(one) - episode.share(other));
   const local = ends.reduce((sum, end) => sum + episode.balances[end], 0);
   const facts = [
@@ -75,11 +81,11 @@ export function showNode(box, episode, node, { onClose, onSelect, onPush = null 
   ];
   const row = (end) => h("tr", {},
     h("td", {}, h("button", { type: "button", class: "link", onclick: () => onSelect(network.destination[end]) }, name(network.names[network.destination[end]], 16))),
+    deeds.length ? h("td", { class: "deeds" }, deeds.map(({ text, label, act }) => h("button", { type: "button", "aria-label": label(end), title: label(end), onclick: () => act(end) }, text))) : null,
     h("td", {}, bar(episode, end)),
     h("td", { class: "right", title: `${sat(episode.balances[end])} of ${sat(network.capacity[end >> 1])} sat` }, shortSat(episode.balances[end])),
     h("td", { class: "right faint", title: "its fee for forwarding into the channel" }, `${sat(network.feeBase[end])} + ${sat(network.feeRate[end])}`),
-    h("td", { class: "right", title: "fees earned by forwarding into the channel" }, msat(episode.earnedMsat[end])),
-    onPush ? h("td", {}, h("button", { type: "button", "aria-label": `Push to ${visible(network.names[network.destination[end]], 20)}`, onclick: () => onPush(node, network.destination[end]) }, "push")) : null);
+    h("td", { class: "right", title: "fees earned by forwarding into the channel" }, msat(episode.earnedMsat[end])));
   const scrolled = box.querySelector(".scroll")?.scrollTop ?? 0;
   box.replaceChildren(
     h("h2", {}, h("span", {}, name(network.names[node], 24), node === network.own ? h("span", { class: "faint" }, " the own node") : ""), h("button", { type: "button", "aria-label": "Close the node's page", onclick: onClose }, "✕")),
@@ -87,7 +93,7 @@ export function showNode(box, episode, node, { onClose, onSelect, onPush = null 
     h("dl", {}, facts.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("p", { class: "faint" }, "sums since the page began to watch the episode"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels of the node" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["peer", "balance", "sat", "msat + ppm", "earned"].map((text) => h("th", {}, text)))),
+      h("thead", {}, h("tr", {}, ["peer", ...(deeds.length ? [""] : []), "balance", "sat", "msat + ppm", "earned"].map((text) => h("th", {}, text)))),
       h("tbody", {}, ends.slice(0, 300).map(row)))));
   box.querySelector(".scroll").scrollTop = scrolled;
 }
