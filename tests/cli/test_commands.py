@@ -129,7 +129,7 @@ def wait():
     Ends()
     time.sleep(60)
 
-cli.make_app = lambda: lambda prog_name: wait()
+cli.make_app = lambda *_: lambda prog_name: wait()
 cli.main()
 """
 
