@@ -99,33 +99,6 @@ def test_rl_baselines3_zoo_trains_evaluates_and_plays_exported_recipes(agent, tm
     assert re.search(r"Mean reward: \d", played) or "Episode Reward" in played
 
 
-@pytest.mark.parametrize("mask", [False, "rllib"])
-def test_rllib(mask):
-    pytest.importorskip("ray.rllib")
-    import ray
-    from ray.rllib.algorithms.ppo import PPOConfig
-    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-    from ray.rllib.examples.rl_modules.classes.action_masking_rlm import ActionMaskingTorchRLModule
-
-    from lnsim_gym.agents.cluster import joined
-
-    if ray.is_initialized():
-        ray.shutdown()
-    config = (
-        PPOConfig()
-        .environment(f"lnsim_gym:{ID}", env_config={"mask_in_observation": mask})
-        .env_runners(num_env_runners=2, num_envs_per_env_runner=2)
-        .training(train_batch_size_per_learner=128, minibatch_size=64, num_epochs=1)
-    )
-    if mask:
-        config = config.rl_module(rl_module_spec=RLModuleSpec(module_class=ActionMaskingTorchRLModule))
-    with joined("local"):
-        algorithm = config.build_algo()
-        result = algorithm.train()
-        algorithm.stop()
-    assert result["num_env_steps_sampled_lifetime"] >= 128
-
-
 def test_tianshou():
     tianshou = pytest.importorskip("tianshou")
     from tianshou.algorithm import DQN

@@ -1,4 +1,7 @@
-"""A Ray cluster of two workers gives the results of one process, also when a worker dies in the middle."""
+"""A Ray cluster of two workers gives the results of one process, also when a worker dies in the middle.
+
+All tests that start a cluster stand here, in one process, as ``auto`` finds those of other processes.
+"""
 
 from __future__ import annotations
 
@@ -172,3 +175,26 @@ def test_a_cluster_that_does_not_answer_is_said_so():
     ray.shutdown()
     with pytest.raises(BackendError, match=r"no Ray cluster answers at 'auto'"), joined("auto"):
         pass
+
+
+@pytest.mark.parametrize("mask", [False, "rllib"])
+def test_rllib(mask):
+    pytest.importorskip("ray.rllib")
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+    from ray.rllib.examples.rl_modules.classes.action_masking_rlm import ActionMaskingTorchRLModule
+
+    ray.shutdown()
+    config = (
+        PPOConfig()
+        .environment("lnsim_gym:LightningNet-v0", env_config={"mask_in_observation": mask})
+        .env_runners(num_env_runners=2, num_envs_per_env_runner=2)
+        .training(train_batch_size_per_learner=128, minibatch_size=64, num_epochs=1)
+    )
+    if mask:
+        config = config.rl_module(rl_module_spec=RLModuleSpec(module_class=ActionMaskingTorchRLModule))
+    with joined("local"):
+        algorithm = config.build_algo()
+        result = algorithm.train()
+        algorithm.stop()
+    assert result["num_env_steps_sampled_lifetime"] >= 128
