@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Final, NamedTuple, Protocol
 
@@ -22,7 +22,17 @@ from lnsim_gym.tasks.operator.task import OperatorTask
 from lnsim_gym.tasks.presentation import without_mask
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream_start
 
-__all__ = ["NEVER", "OperatorRule", "Plan", "Refills", "Seen", "Surroundings", "VariantGraphs", "as_operator"]
+__all__ = [
+    "NEVER",
+    "OperatorRule",
+    "Plan",
+    "Refills",
+    "Seen",
+    "Surroundings",
+    "VariantGraphs",
+    "as_operator",
+    "quantiles_of",
+]
 
 NEVER: Final = -np.inf
 """Urgency of what is not wished for."""
@@ -475,9 +485,10 @@ def _peers_pay_ppm(task: OperatorTask, quantile: float) -> Float64:
     """Return a quantile of the fee rates of others' channels to each peer, shape (channels,)."""
     arrays = task.topology.arrays
     others = (arrays.source != task.own) & (arrays.disabled == 0)
-    rates = []
-    for direction in task.out.tolist():
-        towards = others & (arrays.destination == arrays.destination[direction])
-        found = arrays.fee_rate_ppm[towards]
-        rates.append(np.quantile(found, quantile) if len(found) else np.nan)
-    return np.array(rates)
+    peers = arrays.destination[task.out].tolist()
+    return quantiles_of((arrays.fee_rate_ppm[others & (arrays.destination == peer)] for peer in peers), quantile)
+
+
+def quantiles_of(rates_ppm: Iterable[Int64], quantile: float) -> Float64:
+    """Return a quantile of the fee rates to each peer, NaN where there is none, shape (channels,)."""
+    return np.array([np.quantile(rates, quantile) if len(rates) else np.nan for rates in rates_ppm], np.float64)

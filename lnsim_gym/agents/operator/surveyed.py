@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lnsim_gym.agents.operator.base import KEEP as UNCHANGED
-from lnsim_gym.agents.operator.base import KEEP_INBOUND, OperatorRule, Plan, Seen
+from lnsim_gym.agents.operator.base import KEEP_INBOUND, OperatorRule, Plan, Seen, quantiles_of
 from lnsim_gym.agents.operator.oracle import FeeOracle
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.corridor import Corridor
@@ -31,14 +31,9 @@ class SurveyedGraphs:
     def peers_pay_ppm(self, quantile: float) -> Float64:
         """See ``base.Surroundings.peers_pay_ppm``."""
         if quantile not in self._pay_ppm:
-            once = [
-                [
-                    np.quantile(paid, quantile) if len(paid) else np.nan
-                    for paid in np.split(each.paid_ppm, each.paid_first)[1:-1]
-                ]
-                for each in self._corridor.surveys
-            ]
-            self._pay_ppm[quantile] = np.tile(np.array(once, np.float64), (self._corridor.copies, 1))
+            surveys = self._corridor.surveys
+            once = [quantiles_of(np.split(each.paid_ppm, each.paid_first)[1:-1], quantile) for each in surveys]
+            self._pay_ppm[quantile] = np.tile(np.stack(once), (self._corridor.copies, 1))
         return self._pay_ppm[quantile]
 
 
