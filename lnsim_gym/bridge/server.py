@@ -97,17 +97,21 @@ class ServerCounts(NamedTuple):
 
 
 class _Connection(ServerConnection):
-    """A connection that goes through the door.
+    """A connection that goes through the door, and then is a client's.
 
     Args:
         door: The door.
+        leave: Forgets the client.
         arguments: As the library makes connections.
         options: The same.
     """
 
-    def __init__(self, door: Door, *arguments: Any, **options: Any) -> None:
+    def __init__(self, door: Door, leave: Callable[[Session], None], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.session: Session | None = None
+        """The client, once it is let in."""
         self._door = door
+        self._leave = leave
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
@@ -117,6 +121,8 @@ class _Connection(ServerConnection):
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
         self._door.leave(self)
+        if self.session is not None:
+            self._leave(self.session)
         super().connection_lost(exc)
 
 
@@ -307,6 +313,7 @@ class BridgeServer:
             settings.host,
             settings.port,
             process_request=self._admit,
+            process_response=self._let_in,
             compression=None,
             max_size=settings.max_message_bytes,
             max_queue=16,
@@ -316,7 +323,7 @@ class BridgeServer:
             write_limit=WRITE_LIMIT,
             server_header=None,
             logger=_library_log,
-            create_connection=functools.partial(_Connection, self._door),  # type: ignore[arg-type]
+            create_connection=functools.partial(_Connection, self._door, self._leave),  # type: ignore[arg-type]
         ) as server:
             self.port = _port_of(server)
             self._started.set()
@@ -387,12 +394,17 @@ class BridgeServer:
             return connection.respond(http.HTTPStatus.TOO_MANY_REQUESTS, _WAIT)
         return None
 
+    def _let_in(self, connection: ServerConnection, request: Request, response: Response) -> None:
+        """Take a client in before it hears that it is connected, so that it misses nothing from then on."""
+        if response.status_code == http.HTTPStatus.SWITCHING_PROTOCOLS:
+            assert isinstance(connection, _Connection)
+            connection.session = self._join(connection, request.headers)
+
     async def _handle(self, connection: ServerConnection) -> None:
         """Serve one client until it goes."""
-        if len(self._sessions) >= self._settings.max_clients:
-            await connection.close(1013, "too many clients")
-            return
-        session = self._join(connection)
+        assert isinstance(connection, _Connection)
+        session = connection.session
+        assert session is not None
         tasks = [asyncio.create_task(session.write_forever()), asyncio.create_task(session.watch())]
         try:
             with contextlib.suppress(ConnectionClosed):
@@ -400,7 +412,6 @@ class BridgeServer:
         finally:
             for task in tasks:
                 task.cancel()
-            self._leave(session)
 
     async def _listen(self, connection: ServerConnection, session: Session) -> None:
         """Answer a client's messages."""
@@ -415,7 +426,7 @@ class BridgeServer:
                 rate = self._settings.messages_per_second
                 session.reply(ErrorReply, data=ErrorData(reason=f"more than {rate:g} messages per second: ignored"))
 
-    def _join(self, connection: ServerConnection) -> Session:
+    def _join(self, connection: ServerConnection, headers: Headers) -> Session:
         """Take a new client in and tell it where the episode stands."""
         with self._state.lock:
             self.audience += 1
@@ -423,7 +434,7 @@ class BridgeServer:
             made = list(self._state.made)
         self._door.leave(connection)
         address = str(connection.remote_address[0])
-        refusal = self._gate.control_refusal(address, connection.request.headers if connection.request else {})
+        refusal = self._gate.control_refusal(address, headers)
         session = Session(
             next(self._numbers), connection, self._settings, self._reply, self._tell_state, self._shelf, refusal
         )

@@ -19,14 +19,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
+from websockets.sync.client import connect
 
 from lnsim_gym.agents.play import play
 from lnsim_gym.bridge import BridgeAgent, StreamEpisodes, session
 from lnsim_gym.bridge.frames import text_frame
+from lnsim_gym.bridge.server import BridgeServer
 from lnsim_gym.bridge.settings import BridgeSettings, Gate
 from lnsim_gym.errors import ConfigError
 from tests.bridge.clients import Client, raw_socket, streamed
 from tests.waiting import wait_until
+
+
+def test_a_client_that_is_connected_misses_nothing_even_before_the_server_attends_to_it(monkeypatch):
+    attend = BridgeServer._handle
+
+    async def attend_late(server, connection):
+        await asyncio.sleep(0.5)
+        await attend(server, connection)
+
+    monkeypatch.setattr(BridgeServer, "_handle", attend_late)
+    with streamed() as env:
+        env.reset(seed=3)
+        with connect(f"ws://127.0.0.1:{env.bridge.port}", max_size=None) as client:
+            env.step(0)
+            kinds = [json.loads(client.recv(20))["type"]]
+            while kinds[-1] != "step":
+                kinds.append(json.loads(client.recv(20))["type"])
+    assert kinds[:2] == ["state_update", "connection_status"]
+    assert kinds.count("transaction") == 20
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65_535, 65_536, 200_000])
