@@ -4,8 +4,8 @@
 it and on from it cost. ``replay`` lets payments choose by these costs: a hundredth of the time, about the same income.
 """
 
-from lnsim_gym.corridor.files import read_survey, write_survey
+from lnsim_gym.corridor.files import kept_survey, read_survey, write_survey
 from lnsim_gym.corridor.replay import Corridor
 from lnsim_gym.corridor.survey import Survey, survey_episode
 
-__all__ = ["Corridor", "Survey", "read_survey", "survey_episode", "write_survey"]
+__all__ = ["Corridor", "Survey", "kept_survey", "read_survey", "survey_episode", "write_survey"]

@@ -23,12 +23,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from lnsim_gym.arrays import Float32, Float64, Int64
+from lnsim_gym.arrays import Float32, Float64, Int8, Int64
 from lnsim_gym.backends.simulator.estimator import HOP_PROBABILITY
 from lnsim_gym.corridor.passing import Channels, Choices, Demand, pass_payments, send_rebalances
 from lnsim_gym.corridor.survey import PEER_FEATURES, Survey
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.payments import FORWARD_COUNTS
+from lnsim_gym.tasks.operator.actions import OPTIONS
 from lnsim_gym.tasks.operator.features import CHANNEL_FEATURES, KEEP
 from lnsim_gym.traffic.flows import DAY_MS
 
@@ -38,6 +39,7 @@ _BY_MSAT: Final = 1e-9
 _MOST_DAYS: Final = 30.0
 _COUNT_SCALES: Final = np.array([0.1, 1e-9, 0.1, 1e-9, 1e-6, 1e-6, 0.1, 0.1, 0.1, 0.1])
 """Units of ``FORWARD_COUNTS`` in observations."""
+_ACTIVE: Final = PEER_FEATURES.index("active")
 _PEER_PLACES: Final = [CHANNEL_FEATURES.index(name) for name in PEER_FEATURES]
 _FORWARDS: Final = CHANNEL_FEATURES.index("forwarded_in")
 BEST_TO_US: Final = 6
@@ -134,6 +136,17 @@ class Corridor:
         seen[..., behind] = np.where(self._changed_step < 0, _MOST_DAYS, np.minimum(days, _MOST_DAYS))
         seen[..., behind + 1] = self._credit_ms // rules.change_ms if rules.change_ms else 1
         return seen, self._node_seen[:, self.step_number]
+
+    def allowed(self) -> Int8:
+        """Return what each own channel may do next, shape (networks, OPTIONS * channels); see ``OperatorActions``."""
+        own, rules = self.own, self._rules
+        allowed = np.zeros((self.networks, OPTIONS, self.channels), np.int8)
+        allowed[:, 0] = np.minimum(self._credit_ms + rules.step_ms, rules.burst_ms) >= rules.change_ms
+        own_end = self._enabled[:, max(self.step_number - 1, 0), 0]
+        is_active = own_end & (self._peers_seen[:, self.step_number, :, _ACTIVE] > 0)
+        allowed[:, 1] = is_active & (own.local_msat > own.keep_local_msat)
+        allowed[:, 2] = is_active & (own.remote_msat > own.keep_remote_msat)
+        return allowed.reshape(self.networks, -1)
 
     def step(self, policies: Int64, rebalances: Int64) -> None:
         """Do a step.

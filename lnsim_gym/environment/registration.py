@@ -19,6 +19,8 @@ else:  # which takes longer to import than all that is here
 __all__ = ["register_environments"]
 
 _GYMNASIUM = "gymnasium"
+_CORRIDOR_OF = "LightningOperatorFees-v0"
+"""Whose settings ``LightningOperatorCorridor-v0`` has."""
 
 
 def register_environments() -> None:
@@ -40,6 +42,14 @@ def register_environments() -> None:
                 order_enforce=False,  # the environment itself asks for a reset before the first step
                 max_episode_steps=file.max_episode_steps,
                 nondeterministic=file.nondeterministic,
+                kwargs=file.settings,
+            )
+        corridor = "LightningOperatorCorridor-v0"
+        if file.id == _CORRIDOR_OF and corridor not in gym.registry:
+            gym.register(
+                id=corridor,
+                entry_point="lnsim_gym.environment.corridor:CorridorEnv",
+                order_enforce=False,
                 kwargs=file.settings,
             )
 
