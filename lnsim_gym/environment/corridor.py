@@ -97,7 +97,7 @@ class CorridorEnv(gym.Env[Any, Any]):
             self._episodes[self._seed] = Corridor([kept_survey(self.problem, self._seed, self.survey_steps)])
         self._playing = self._episodes[self._seed]
         self._playing.begin()
-        return self._observed(self._playing), self._info(self._playing, 0, 0)
+        return self._told(self._playing, 0, 0)
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Do what the action says, let the payments of the step pass, observe.
@@ -114,9 +114,9 @@ class CorridorEnv(gym.Env[Any, Any]):
         playing.step(parts.policies, parts.rebalances)
         income_msat = int(playing.income_msat[0]) - before_msat[0]
         paid_msat = int(playing.paid_msat[0]) - before_msat[1]
+        observation, info = self._told(playing, income_msat, paid_msat)
         over = playing.step_number >= playing.steps
-        info = self._info(playing, income_msat, paid_msat)
-        return self._observed(playing), (income_msat - paid_msat) / 1000, False, over, info
+        return observation, (income_msat - paid_msat) / 1000, False, over, info
 
     def action_masks(self) -> Bool:
         """Return which actions the node can take, as sb3-contrib asks for them, shape (mask length,)."""
@@ -129,22 +129,20 @@ class CorridorEnv(gym.Env[Any, Any]):
             raise gym.error.ResetNeeded(f"call reset before the first {what}")
         return self._playing
 
-    def _observed(self, playing: Corridor) -> Any:
-        """Return a fresh observation."""
+    def _told(self, playing: Corridor, income_msat: int, paid_msat: int) -> tuple[Any, dict[str, Any]]:
+        """Return a fresh observation, and the info of the step that led to it."""
+        allowed = playing.allowed()
         channels, node = playing.observe()
         self._task.observations.by_channel(self._row)[:] = channels
         self._task.observations.of_node(self._row)[:] = node
-        shown = self._presentation.present(self._row, playing.allowed())
-        return {name: each[0] for name, each in shown.items()} if isinstance(shown, dict) else shown[0]
-
-    def _info(self, playing: Corridor, income_msat: int, paid_msat: int) -> dict[str, Any]:
-        """Return the info of a step."""
-        return {
+        shown = self._presentation.present(self._row, allowed)
+        info = {
             "ledger": {"income_msat": income_msat, "rebalance_fee_msat": paid_msat},
             "episode_seed": self._seed,
             "step": playing.step_number,
-            "action_mask": self._task.actions.mask(playing.allowed())[0],
+            "action_mask": self._task.actions.mask(allowed)[0],
         }
+        return {name: each[0] for name, each in shown.items()} if isinstance(shown, dict) else shown[0], info
 
 
 def _checked(seeds: Any) -> tuple[int, ...]:
