@@ -26,6 +26,7 @@ from tests.waiting import wait_until
 SET_UP = "set up"
 TESTS = "test"
 SLOW = "slow"
+TEN_MINUTES = "ten minutes"
 LONG = re.compile(
     r"torch|lnsim bench|lnsim train|--seeds|circular_routes|LightningOperator|lnsim list|--plot|lnsim soak"
 )
@@ -74,6 +75,10 @@ def test_a_program_runs(block, tmp_path):
     if "sb3" in block.code:
         pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
     program = block.code.replace(PORT, free_port())
+    if block.mark == TEN_MINUTES:  # the same program on fewer episodes and steps
+        for whole, piece in (("300_000", "2_000"), ("range(24)", "range(1)"), ("10_004", "10_001")):
+            assert whole in program
+            program = program.replace(whole, piece)
     run([sys.executable, "-W", "error::DeprecationWarning", "-c", program], tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Grid search over the settings of a rule: every combination plays the same seeds."""
+"""Grid search over the settings of a rule: every combination plays the same episodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from lnsim_gym.agents.evaluate import Score, evaluate
+from lnsim_gym.agents.base import Agent
+from lnsim_gym.agents.evaluate import Score
 from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe
 from lnsim_gym.agents.registry import build_rule, settings_of
 from lnsim_gym.episodes import Problem
@@ -44,21 +45,17 @@ def search(
     recipe: RuleRecipe,
     grid: Mapping[str, Sequence[Any]],
     problem: Problem,
-    seeds: range,
-    steps: int,
+    play: Callable[[str, Agent], Score],
     progress: Callable[[int, int], None] | None = None,
-    threads: int = 1,
 ) -> list[Trial]:
     """Let a rule play with every combination of settings that it accepts.
 
     Args:
         recipe: The rule; settings outside the grid stay as it has them.
         grid: Values to try of each setting.
-        problem: The problem of the environment to play.
-        seeds: Seeds, one episode each, the same for every combination.
-        steps: Steps of an episode.
+        problem: The problem that rules are built for.
+        play: Lets a rule play, under a name, the same episodes as all others.
         progress: Called with the number of combinations done, and of those to do.
-        threads: Threads that share the networks.
 
     Returns:
         Combinations with their scores, best objective first.
@@ -80,7 +77,7 @@ def search(
     trials = []
     for variant, rule in accepted:
         name = ", ".join(f"{setting} {variant.settings[setting]}" for setting in grid)
-        trials.append(Trial(variant, evaluate(name, rule, seeds, steps, threads=threads)))
+        trials.append(Trial(variant, play(name, rule)))
         if progress is not None:
             progress(len(trials), len(accepted))
     return sorted(trials, key=lambda trial: -trial.score.objective)

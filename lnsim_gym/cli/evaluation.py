@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lnsim_gym.agents.evaluate import Score, Tally
     from lnsim_gym.agents.recipe import RuleRecipe, TrainedRecipe
     from lnsim_gym.agents.search import Trial
+    from lnsim_gym.corridor import Corridor, Survey
     from lnsim_gym.episodes import Problem
 
 __all__ = ["app", "problem_of", "require_ray", "seed_range"]
@@ -51,6 +52,12 @@ Episodes = Annotated[
 Seeds = Annotated[
     str | None, typer.Option("--seeds", help=f"Seeds A:B, one episode each, B left out; from {FIRST_SEED} by default.")
 ]
+Graphs = Annotated[
+    str | None, typer.Option("--graphs", help="Play on the graphs that public(...) makes of the seeds A:B.")
+]
+Positions = Annotated[
+    str | None, typer.Option("--positions", help="Put the own node at the places of the seeds A:B in each graph.")
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, help="Threads that share simulated networks.")]
 
 
@@ -66,12 +73,8 @@ def evaluate(
         list[Path] | None,
         typer.Option("--out", "-o", help="Write .json, .csv, .md, .png or .svg too; as often as wanted."),
     ] = None,
-    graphs: Annotated[
-        str | None, typer.Option("--graphs", help="Play on the graphs that public(...) makes of the seeds A:B.")
-    ] = None,
-    positions: Annotated[
-        str | None, typer.Option("--positions", help="Put the own node at the places of the seeds A:B in each graph.")
-    ] = None,
+    graphs: Graphs = None,
+    positions: Positions = None,
     ray: Ray = None,
     launcher: LauncherOption = LauncherChoice.auto,
     network: Network = None,
@@ -143,6 +146,14 @@ def tune(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of each training, where the agent learns.")
     ] = None,
+    corridor: Annotated[
+        bool,
+        typer.Option(
+            "--corridor", help="Survey episodes of an own node once, and replay them for every combination of settings."
+        ),
+    ] = False,
+    graphs: Graphs = None,
+    positions: Positions = None,
     topology: Topology = None,
     settings: Settings = None,
 ) -> None:
@@ -151,6 +162,9 @@ def tune(
     Without `--ray` every combination of a rule's settings is tried. With it Ray Tune tries `--trials` choices on the
     workers of a cluster, by the tree-structured Parzen estimator of Optuna: settings of a rule, or hyperparameters of
     an agent that learns, which each trial trains.
+
+    With `--corridor` the rules of operators play surveyed episodes, about fifty times as fast, at every position in
+    every graph that `--graphs` and `--positions` name; compare what comes out with `lnsim eval` at other places.
     """
     from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
     from lnsim_gym.agents.search import default_grid, recipe_text, search
@@ -163,6 +177,10 @@ def tune(
     overrides = environment_overrides(
         env, BackendChoice.simulator, LauncherChoice.auto, None, topology, settings, agent
     )
+    if corridor and ray is not None:
+        raise ConfigError("--corridor needs no cluster: leave --ray out")
+    if not corridor and (graphs or positions):
+        raise ConfigError("--graphs and --positions name places to survey: add --corridor")
     problem, length = problem_of(env, overrides)
     space: dict[str, Any] = dict(map(_values, tried or ()))
     with writing(out):
@@ -176,12 +194,47 @@ def tune(
             if any(isinstance(values, tuple) for values in space.values()):
                 raise ConfigError("ranges are searched on Ray: add --ray, or name values as NAME=V1,V2")
             grid = space or default_grid(recipe)
-            found = search(recipe, grid, problem, chosen, length, partial(report, agent), threads)
+            play = partial(_played_exactly, seeds=chosen, steps=length, threads=threads)
+            if corridor:
+                places = _places(env, overrides, graphs, positions)
+                play = partial(_played_in, corridor=_surveyed(env, places, chosen, partial(report, "surveys")))
+            found = search(recipe, grid, problem, play, partial(report, agent))
     print_scores([trial.score for trial in found[:SHOWN_TRIALS]], not problem.task.pays_success_rate)
     best = found[0]
     reached = f"{_objective_text(best.score)} on seeds {chosen.start}:{chosen.stop} of {env}"
     out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
     typer.echo(f"written to {out}")
+
+
+def _played_exactly(name: str, rule: Agent, *, seeds: range, steps: int, threads: int) -> Score:
+    """Let a rule play the seeds in the engine that equals LND."""
+    from lnsim_gym.agents.evaluate import evaluate
+
+    return evaluate(name, rule, seeds, steps, threads=threads)
+
+
+def _played_in(name: str, rule: Agent, *, corridor: Corridor) -> Score:
+    """Let a rule play surveyed episodes."""
+    from lnsim_gym.agents.operator.base import OperatorRule
+    from lnsim_gym.agents.operator.surveyed import tally_corridor
+
+    if not isinstance(rule, OperatorRule):
+        raise ConfigError(f"--corridor plays rules of operators, got {type(rule).__name__}: leave it out")
+    places = len({survey.topology for survey in corridor.surveys})
+    return tally_corridor(rule, corridor).score(name, places)
+
+
+def _surveyed(env: str, places: Places, seeds: range, tell: Callable[[int, int], None]) -> Corridor:
+    """Survey the seeds at each place, or take what was surveyed before."""
+    from lnsim_gym.corridor import Corridor, kept_survey
+
+    surveys: list[Survey] = []
+    for overrides in places:
+        problem, length = problem_of(env, dict(overrides))
+        for seed in seeds:
+            surveys.append(kept_survey(problem, seed, length))
+            tell(len(surveys), len(places) * len(seeds))
+    return Corridor(surveys)
 
 
 def _objective_text(score: Score) -> str:

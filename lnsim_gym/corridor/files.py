@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.compiled.cache import FINGERPRINT
-from lnsim_gym.corridor.survey import Survey, survey_episode
+from lnsim_gym.corridor.survey import Survey, require_surveyable, survey_episode
 from lnsim_gym.episodes import Problem
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.paths import cache_dir, private_dir, write_private
@@ -66,6 +66,7 @@ def kept_survey(problem: Problem, seed: int, steps: int) -> Survey:
     Raises:
         ConfigError: The problem cannot be surveyed, or the cache cannot be written.
     """
+    require_surveyable(problem)
     path = private_dir(cache_dir() / "surveys" / _digest(problem)) / f"seed-{seed}-steps-{steps}.npz"
     if path.exists():
         try:

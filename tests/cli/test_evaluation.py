@@ -130,6 +130,9 @@ def test_reward_and_profit_are_shown_where_the_reward_is_not_the_success_rate(tm
         (("tune", "threshold", "--try", "low=", "--out", "x.toml"), "--try NAME=V1,V2"),
         (("tune", "threshold", "--try", "lo=0.1", "--seeds", "0:2", "--out", "x.toml"), "Did you mean 'low'"),
         (("tune", "threshold", "--try", "low=0.9", "--seeds", "0:2", "--out", "x.toml"), "low <= target <= high"),
+        (("tune", "static", "--graphs", "0:2", "--out", "x.toml"), "add --corridor"),
+        (("tune", "static", "--corridor", "--ray", "local", "--out", "x.toml"), "leave --ray out"),
+        (("tune", "threshold", "--corridor", "--seeds", "0:2", "--out", "x.toml"), "a survey needs an environment"),
     ],
 )
 def test_what_cannot_be_compared_or_tuned_is_refused(tmp_path, monkeypatch, arguments, said):
@@ -150,6 +153,23 @@ def test_tuning_writes_the_best_of_the_grid_as_a_recipe_that_plays_as_well(tmp_p
     tuned, small = scores_of(tmp_path, out, tmp_path / "small.toml", "--seeds", "5:25")
     assert tuned["success_rate"] > small["success_rate"]
     assert f"success rate {tuned['success_rate']:.4f} on seeds 5:25 of LightningNet-v0" in out.read_text()
+
+
+def test_rules_of_operators_are_tuned_on_surveyed_episodes_at_several_places(tmp_path, monkeypatch):
+    monkeypatch.setattr("lnsim_gym.corridor.files.cache_dir", lambda: tmp_path / "cache")
+    topology = "public(nodes = 60, own_channels = 6, own_capacity_sat = 60_000_000)"
+    asked = ["--env", "LightningOperator-v0", "--topology", topology, "--set", "max_episode_steps=6"]
+    asked += ["--set", "warm_up_days=0", "--graphs", "0:2", "--seeds", "7:9", "--corridor"]
+    asked += ["--try", "fee_rate_ppm=0,300,4_000"]
+    shown = lnsim("tune", "static", *asked, "--out", tmp_path / "tuned.toml")
+    assert "4 episodes at 2 places" in shown
+    assert [line.split()[1] for line in shown.splitlines() if "fee_rate_ppm" in line][-1] == "0"  # earns nothing
+    assert tomllib.loads((tmp_path / "tuned.toml").read_text())["fee_rate_ppm"] > 0
+    kept = {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")}
+    assert len(kept) == 4
+    again = lnsim("tune", "static", *asked, "--out", tmp_path / "tuned.toml")
+    assert again.splitlines()[2:] == shown.splitlines()[2:]  # behind what tells the progress
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "cache").rglob("*.npz")} == kept
 
 
 def test_without_values_every_share_is_tried():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lnsim_gym.agents.evaluate import Tally
 from lnsim_gym.agents.operator.base import KEEP as UNCHANGED
 from lnsim_gym.agents.operator.base import KEEP_INBOUND, OperatorRule, Plan, Seen, quantiles_of
 from lnsim_gym.agents.operator.oracle import FeeOracle
@@ -12,7 +13,7 @@ from lnsim_gym.corridor import Corridor
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.tasks.operator.features import KEEP
 
-__all__ = ["SurveyedGraphs", "play_corridor"]
+__all__ = ["SurveyedGraphs", "play_corridor", "tally_corridor"]
 
 
 class SurveyedGraphs:
@@ -68,6 +69,24 @@ def play_corridor(rule: OperatorRule, corridor: Corridor, rng: np.random.Generat
         plan = rule.plan(Seen.of(*corridor.observe()), np.full(corridor.networks, step), around, rng)
         corridor.step(_policies(plan), _rebalances(plan))
     return corridor.net_sat_per_day
+
+
+def tally_corridor(rule: OperatorRule, corridor: Corridor) -> Tally:
+    """Let a rule play all surveyed episodes, and sum up each of them as if it had been played in the exact engine.
+
+    Payments of others are not counted, nor rebalances that were refused.
+
+    Raises:
+        ConfigError: See ``play_corridor``.
+    """
+    days = np.array([survey.days for survey in corridor.surveys] * corridor.copies)
+    reward_sat = play_corridor(rule, corridor) * days
+    tally = Tally.zeros(corridor.networks, len(rule.task.terms))
+    tally.days[:], tally.reward[:] = days, reward_sat
+    tally.terms[:, 0], tally.terms[:, 1] = corridor.income_msat / 1000, corridor.paid_msat / 1000
+    began_msat = np.stack([survey.balance_msat[0].sum() for survey in corridor.surveys] * corridor.copies)
+    tally.funds_sat[:] = began_msat / 1000 + rule.task.config.wallet_sat
+    return tally
 
 
 def _policies(plan: Plan) -> Int64:
