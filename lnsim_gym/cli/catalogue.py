@@ -75,8 +75,9 @@ def known(what: What) -> dict[str, str]:
     match what:
         case What.environments:
             from lnsim_gym.environment.files import environment_files
+            from lnsim_gym.environment.registration import CORRIDOR_DESCRIPTION, CORRIDOR_ID
 
-            return {file.id: file.description for file in environment_files()}
+            return {file.id: file.description for file in environment_files()} | {CORRIDOR_ID: CORRIDOR_DESCRIPTION}
         case What.agents:
             from lnsim_gym.agents.recipe import known_agents, summary_of
 

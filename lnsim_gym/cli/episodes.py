@@ -265,7 +265,10 @@ def environment_spec(env: str) -> EnvSpec:
         known = ", ".join(file.id for file in environment_files())
         raise ConfigError(f"{problem} Known: {known}") from None
     if not isinstance(kind, type) or not issubclass(kind, LightningNetEnv):
-        raise ConfigError(f"expected an environment over a Lightning network, such as LightningNet-v0, got {env!r}")
+        raise ConfigError(
+            f"expected an environment that commands can play, such as LightningNet-v0, got {env!r}, of another kind: "
+            "make it in a program of your own"
+        )
     return spec
 
 

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 else:  # which takes longer to import than all that is here
     Loader = MetaPathFinder = object
 
-__all__ = ["register_environments"]
+__all__ = ["CORRIDOR_DESCRIPTION", "CORRIDOR_ID", "register_environments"]
 
-_GYMNASIUM = "gymnasium"
+CORRIDOR_ID = "LightningOperatorCorridor-v0"
+CORRIDOR_DESCRIPTION = "Episodes of LightningOperatorFees-v0, surveyed once and replayed: for programs to train in"
 _CORRIDOR_OF = "LightningOperatorFees-v0"
-"""Whose settings ``LightningOperatorCorridor-v0`` has."""
+"""Whose settings it has."""
+_GYMNASIUM = "gymnasium"
 
 
 def register_environments() -> None:
@@ -44,10 +46,9 @@ def register_environments() -> None:
                 nondeterministic=file.nondeterministic,
                 kwargs=file.settings,
             )
-        corridor = "LightningOperatorCorridor-v0"
-        if file.id == _CORRIDOR_OF and corridor not in gym.registry:
+        if file.id == _CORRIDOR_OF and CORRIDOR_ID not in gym.registry:
             gym.register(
-                id=corridor,
+                id=CORRIDOR_ID,
                 entry_point="lnsim_gym.environment.corridor:CorridorEnv",
                 order_enforce=False,
                 kwargs=file.settings,
