@@ -47,6 +47,10 @@ _MARKED: Final = 0.3
 """Share of its channel over which a dry end is marked."""
 _MANY: Final = 30
 """Channels beyond which bars become thinner and fade."""
+_FAINTEST: Final = 0.1
+"""Opacity of bars in the largest networks."""
+_MARK_WIDTH: Final = 1.8
+"""Least width of a dry end, in points: it is seen among thousands of bars."""
 
 
 class NetworkView:
@@ -112,7 +116,9 @@ class NetworkView:
         last = np.stack([self._stop - along, self._stop], axis=1)
         ends = np.stack([first, last], axis=1)[self._order].reshape(-1, 2, 2)
         dry = np.stack([shares < DRY, shares > 1 - DRY], axis=1)[self._order].ravel()
-        self._marks.set(segments=list(ends[dry]), linewidths=self._widths[dry])
+        self._marks.set(
+            segments=list(ends[dry]), linewidths=np.maximum(self._widths[dry], self._layout.zoom * _MARK_WIDTH)
+        )
 
     def _ring(self, rebalance: Rebalance | None) -> None:
         """Ring the nodes of a rebalance, which are hard to find in a large network."""
@@ -146,7 +152,7 @@ class NetworkView:
         width = line_width(self._topology.arrays.capacity_sat, zoom * thinnest, zoom * widest)[self._order]
         self._widths = np.repeat(width, 2)
         bars = LineCollection([], linewidths=self._widths, capstyle="butt", animated=True)
-        bars.set_alpha(max(self._scale, 0.3))
+        bars.set_alpha(max(self._scale, _FAINTEST))
         self._axes.add_collection(bars)
         return bars
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 
 import psutil
 import pytest
+from PIL import Image
 
 from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Channel, Topology
@@ -327,7 +329,7 @@ def test_a_trace_is_replayed_beside_its_simulation(browser, tmp_path):
         page.check("#simulate")
         page.get_by_role("button", name="Open", exact=True).click()
         until(page, "document.querySelectorAll('.pane').length === 2")
-        assert "1 fields differ" in page.locator("#differences").inner_text()
+        assert "1 field differs" in page.locator("#differences").inner_text()
         assert page.locator(".track svg rect").count() == 1
         page.get_by_role("button", name="Play", exact=True).click()
         until(page, "document.getElementById('slider').value === '6'")
@@ -426,3 +428,37 @@ def test_the_page_plays_on_real_nodes_and_tells_that_one_was_lost(browser):
         page.fill("#seed", "8")
         page.click("#reset")  # which repairs the node
         until(page, f"{EPISODE}.seed === 8 && {EPISODE}.steps === 0")
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_a_network_is_drawn_and_nodes_are_taken_with_a_graphics_card_and_without(browser, card, stream):
+    with opened(browser, stream) as page:
+        if card:  # which is not there, but sigma's WebGL does the same without one
+            page.add_init_script(
+                """const { getParameter } = WebGL2RenderingContext.prototype;
+                WebGL2RenderingContext.prototype.getParameter = function (key) {
+                    return key === 0x9246 ? "a graphics card" : getParameter.call(this, key);
+                };"""
+            )
+            page.reload()
+        paused(page, seed=1)
+        assert page.locator("#graph canvas").count() == (8 if card else 4)
+        place = """([from, to, share]) => {
+            const { view } = lnsim.live;
+            const box = document.getElementById("graph").getBoundingClientRect();
+            const [one, other] = [view.at(from), view.at(to)];
+            const along = { x: one.x + share * (other.x - one.x), y: one.y + share * (other.y - one.y) };
+            return [box.x + along.x, box.y + along.y].map(Math.round);
+        }"""
+        shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        one, other = page.evaluate(f"(({{ network }}) => [network.source[0], network.destination[0]])({EPISODE})")
+        share = page.evaluate(f"{EPISODE}.share(0)")
+        assert 0.3 < share < 0.7
+        for at, key in ((0.0, "node"), (0.7 * share, "initiator"), (1 - 0.7 * (1 - share), "peer")):
+            colour = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{key}').trim()")
+            drawn = shown.getpixel(tuple(page.evaluate(place, [one, other, at])))
+            assert "#{:02x}{:02x}{:02x}".format(*drawn) == colour, (card, key)
+        page.mouse.click(*page.evaluate(place, [other, one, 0.0]))
+        until(page, f"lnsim.live.view.selected === {other}")
+        page.click("#pause")  # go on
+        until(page, "document.getElementById('status').textContent !== 'paused'")

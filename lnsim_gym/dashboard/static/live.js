@@ -52,6 +52,7 @@ export class Live {
 
   select(node, focus = false) {
     this.view.select(node);
+    this.#showLegend();
     if (focus && node !== null) this.view.focus(node);
     this.#showNode();
   }
@@ -110,6 +111,7 @@ export class Live {
       if (network.own !== null) this.select(network.own, true);
       byId("names").replaceChildren(...network.names.slice(0, 2000).map((text) => h("option", { value: visible(text) })));
     }
+    this.#showLegend();
     byId("graph").setAttribute("aria-label", `The network: ${network.nodes.length} nodes, ${network.channels} channels`);
     this.#read();
   }
@@ -147,6 +149,10 @@ export class Live {
     this.profit.show(steps, profit);
     if (!byId("log").matches(":has(:focus-visible)")) this.log.show(episode); // rows stay while someone walks through them
     if (this.view.selected !== null) this.#showNode();
+  }
+
+  #showLegend() {
+    byId("legend").toggleAttribute("data-calm", !this.view.coloured);
   }
 
   #showNode() {

@@ -1,19 +1,21 @@
 // The drawn network: nodes as large as their channels, channels split where their funds are, dry ends in a colour of
-// their own, and payments that flow over them. Each channel is two edges that meet in a point where its funds part.
+// their own, and payments that flow over them. Each channel is two pieces that meet in a point where its funds part. Each
+// piece is two edges of which one is seen: the other lies above all that is not dry, so that nothing need be sorted.
 
-import { MultiDirectedGraph, Sigma } from "./vendor/graph.js";
+import { EdgeRectangleProgram, MultiDirectedGraph, Sigma } from "./vendor/graph.js";
 import { DRY } from "./episode.js";
+import { PlainSigma, hasGraphicsCard } from "./plain_sigma.js";
 import { visible } from "./text.js";
 
 const SHORTEST_PIECE = 0.12; // of a channel: less could not be seen
 const MOST_FLOWS = 60;
-const SORTED_MS = 3000; // between two sortings of what is drawn on top
 const REACH_PX = 9; // of a pointer that takes a channel
 const ROOMY_PX = 640; // side of a box from which on everything has its full size
 const HUBS = 8; // biggest nodes of a large network, which are named before others
 // By the number of nodes at most: radius of the biggest node and of the least, width of large channels, of the least,
 // and of dry ends at least, in pixels.
 const SIZES = [[12, [21, 6, 13, 3, 4]], [40, [16, 5, 8, 1.6, 3.5]], [150, [12, 3, 4, 1, 2.6]], [Infinity, [10, 1.4, 2, 1, 2.2]]];
+const BOX = { x: [-1.02, 1.02], y: [-1.02, 1.02] }; // networks keep their own shape: a circle in a wide box
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class NetworkView {
@@ -24,7 +26,6 @@ export class NetworkView {
   #drag = null;
   #labels = []; // boxes of the names that are drawn
   #frame = 0;
-  #sorted = 0;
   #colours = {};
 
   /** @param {{onSelect: (node: number|null) => void, onDrag?: (from: number, to: number) => void}} listeners */
@@ -36,14 +37,15 @@ export class NetworkView {
     this.selected = null;
     this.frames = 0;
     this.readColours();
-    this.#sigma = new Sigma(new MultiDirectedGraph(), box, {
+    this.#sigma = new (hasGraphicsCard() ? Sigma : PlainSigma)(new MultiDirectedGraph(), box, {
       nodeReducer: (key, data) => ({ ...data, ...(key[0] === "n" ? this.#node(Number(key.slice(1))) : this.#joint()) }),
-      edgeReducer: (key) => this.#piece(Number(key.slice(1))),
-      allowInvalidContainer: true, zIndex: true, minEdgeThickness: 1, labelFont: "system-ui, DejaVu Sans, sans-serif",
+      edgeReducer: (key, { type }) => this.#piece(Number(key.slice(1)), type), edgeProgramClasses: { above: EdgeRectangleProgram },
+      allowInvalidContainer: true, minEdgeThickness: 1, labelColor: { color: this.#colours.ink }, labelFont: "system-ui, DejaVu Sans, sans-serif",
       labelSize: 13, labelWeight: "600", labelDensity: 0.6, labelGridCellSize: 90, stagePadding: 40,
       minCameraRatio: 0.02, maxCameraRatio: 3, defaultDrawNodeHover: (...drawn) => this.#drawHover(...drawn),
       defaultDrawNodeLabel: (...drawn) => this.#drawLabel(...drawn),
     });
+    this.#sigma.setCustomBBox(BOX);
     this.#overlay.className = "flows";
     this.#overlay.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none";
     box.append(this.#overlay);
@@ -68,23 +70,14 @@ export class NetworkView {
     this.fading = Math.min(0.9, network.channels / 500); // of the least channel
     this.calm = Math.min(1, Math.max(0, (network.channels - 60) / 240)); // many channels: only what is dry is coloured
     this.aside = parallelOffsets(network);
-    this.#sigma.setGraph(makeGraph(network, (channel) => this.#parting(channel)));
-    this.#sigma.setSetting("labelRenderedSizeThreshold", this.few ? 0 : 6);
     this.#sigma.getCamera().setState({ x: 0.5, y: 0.5, ratio: 1, angle: 0 });
-    this.#sigma.refresh();
-    this.#fit();
+    this.#sigma.setGraph(makeGraph(network, (channel) => this.#parting(channel)));
+    this.#set("labelRenderedSizeThreshold", this.few ? 0 : 6);
   }
 
   /** Draw what a step changed, and let its payments flow for a while. */
   step(activity, durationMs) {
-    const changed = activity.balances_sat.map(([channel]) => channel);
-    const graph = this.#sigma.getGraph();
-    const nodes = changed.map((channel) => `j${channel}`);
-    const edges = changed.flatMap((channel) => [`e${2 * channel}`, `e${2 * channel + 1}`]);
-    changed.forEach((channel, place) => Object.assign(graph.getNodeAttributes(nodes[place]), this.#parting(channel))); // told below, at once
-    const skipIndexation = performance.now() < this.#sorted + SORTED_MS; // all others are looked at only to put dry ends on top
-    if (!skipIndexation) this.#sorted = performance.now();
-    this.#sigma.refresh({ partialGraph: { nodes, edges }, skipIndexation, schedule: true });
+    this.#drawChannels(activity.balances_sat.map(([channel]) => channel));
     this.#flow(activity, durationMs);
   }
 
@@ -92,14 +85,18 @@ export class NetworkView {
   redraw() {
     this.readColours();
     if (!this.episode) return;
-    const graph = this.#sigma.getGraph();
-    graph.updateEachNodeAttributes((key, data) => (key[0] === "j" ? { ...data, ...this.#parting(Number(key.slice(1))) } : data), { attributes: ["x", "y"] });
-    this.#sigma.refresh();
+    const { nodes, capacity } = this.episode.network;
+    this.#drawChannels([...capacity.keys()], nodes.map((_, node) => `n${node}`));
   }
 
   select(node) {
     this.selected = node;
     this.redraw();
+  }
+
+  /** Whether channels are coloured by whose funds they hold, at least some. */
+  get coloured() {
+    return this.calm < 1 || this.selected !== null;
   }
 
   /** Bring a node into the middle. */
@@ -155,11 +152,25 @@ export class NetworkView {
     return best;
   }
 
+  /** Draw channels anew, and nodes by their keys. */
+  #drawChannels(channels, nodes = []) {
+    const graph = this.#sigma.getGraph();
+    const joints = channels.map((channel) => `j${channel}`);
+    const edges = channels.flatMap((channel) => [2 * channel, 2 * channel + 1]).flatMap((end) => [`e${end}`, `a${end}`]);
+    channels.forEach((channel, place) => Object.assign(graph.getNodeAttributes(joints[place]), this.#parting(channel))); // told below, at once
+    this.#sigma.refresh({ partialGraph: { nodes: [...nodes, ...joints], edges }, skipIndexation: true, schedule: true });
+  }
+
+  /** Change a setting of sigma, which then looks at everything anew. */
+  #set(key, value) {
+    if (JSON.stringify(this.#sigma.getSetting(key)) !== JSON.stringify(value)) this.#sigma.setSetting(key, value);
+  }
+
   readColours() {
     const style = getComputedStyle(document.documentElement);
     for (const key of ["ink", "card", "initiator", "peer", "dry", "neutral", "applied", "refused", "node", "faint"])
       this.#colours[key] = style.getPropertyValue(`--${key}`).trim();
-    this.#sigma?.setSetting("labelColor", { color: this.#colours.ink });
+    if (this.#sigma) this.#set("labelColor", { color: this.#colours.ink });
   }
 
   kill() {
@@ -173,7 +184,7 @@ export class NetworkView {
     const near = this.selected === null || node === this.selected || network.between(node, this.selected).length > 0;
     const own = node === this.selected ? this.#colours.initiator : this.#colours.node;
     return {
-      label: visible(network.names[node], 22), zIndex: 3, size: this.#size(node),
+      label: visible(network.names[node], 22), size: this.#size(node),
       color: near ? own : mix(this.#colours.card, own, 0.3), forceLabel: node === this.selected || this.hubs.has(node),
     };
   }
@@ -197,17 +208,18 @@ export class NetworkView {
     return { x: a[0] + share * (b[0] - a[0]) - aside * (b[1] - a[1]), y: a[1] + share * (b[1] - a[1]) + aside * (b[0] - a[0]) };
   }
 
-  /** How the piece of a channel that belongs to an end is drawn. */
-  #piece(end) {
+  /** How an edge, of a type, for the piece of a channel is drawn that belongs to an end. */
+  #piece(end, type) {
     const { network } = this.episode;
     const weight = Math.min(1, Math.sqrt(network.capacity[end >> 1] / this.large));
     const chosen = this.selected === null ? null : [network.source[end], network.destination[end]].includes(this.selected);
     const dry = this.episode.share(end) < DRY;
-    const own = dry ? this.#colours.dry : mix(this.#colours[end % 2 ? "peer" : "initiator"], this.#colours.neutral, this.calm);
+    if ((chosen ?? dry) !== (type === "above")) return { type, hidden: true };
+    const own = dry ? this.#colours.dry : mix(this.#colours[end % 2 ? "peer" : "initiator"], this.#colours.neutral, chosen ? 0 : this.calm);
     const strength = chosen === false ? 0.12 : dry || chosen ? 1 : 1 - this.fading * (1 - weight);
     return {
       size: this.room * Math.max(dry ? this.dryWidth : this.thinnest, this.widest * weight * (dry ? 1.25 : 1)) * (chosen ? 1.4 : 1),
-      color: mix(this.#colours.card, own, strength), zIndex: chosen ? 3 : dry ? 2 : 1,
+      color: mix(this.#colours.card, own, strength), type,
     };
   }
 
@@ -310,14 +322,8 @@ export class NetworkView {
     this.#overlay.width = Math.max(1, this.box.clientWidth * scale);
     this.#overlay.height = Math.max(1, this.box.clientHeight * scale);
     this.room = Math.min(1, Math.max(0.5, Math.min(this.box.clientWidth, this.box.clientHeight) / ROOMY_PX));
-    this.#fit();
-    this.#wake();
-  }
-
-  /** Let the network keep its own shape: a circle in a wide box. */
-  #fit() {
-    this.#sigma.setCustomBBox({ x: [-1.02, 1.02], y: [-1.02, 1.02] });
     this.#sigma.refresh({ schedule: true });
+    this.#wake();
   }
 
   #draw() {
@@ -402,14 +408,15 @@ function fromSegment(place, one, other) {
   return Math.hypot(one.x + along * dx - place.x, one.y + along * dy - place.y);
 }
 
-/** A graph of the nodes and, for each channel, of two edges that meet in a node of its own. */
+/** A graph of the nodes and, for each channel, of two pieces that meet in a node of its own. */
 function makeGraph(network, parting) {
   const graph = new MultiDirectedGraph();
   network.positions.forEach(([x, y], node) => graph.addNode(`n${node}`, { x, y }));
   for (let channel = 0; channel < network.channels; channel++) {
     graph.addNode(`j${channel}`, parting(channel));
     for (const end of [2 * channel, 2 * channel + 1])
-      graph.addDirectedEdgeWithKey(`e${end}`, `n${network.source[end]}`, `j${channel}`);
+      for (const [key, type] of [["e", "line"], ["a", "above"]])
+        graph.addDirectedEdgeWithKey(`${key}${end}`, `n${network.source[end]}`, `j${channel}`, { type });
   }
   return graph;
 }

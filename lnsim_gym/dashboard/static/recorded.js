@@ -182,7 +182,7 @@ export class Recorded {
     const found = simulated.data.differences;
     const row = (one) => h("tr", {}, h("td", {}, h("button", { type: "button", class: "link", onclick: () => this.seek(one.step + 1) }, `${one.step + 1}`)), h("td", {}, one.payment === null ? "" : `${one.payment + 1}`),
       h("td", {}, visible(one.field)), h("td", {}, visible(JSON.stringify(one.expected), 60)), h("td", {}, visible(JSON.stringify(one.got), 60)));
-    return h("div", { class: "card log", id: "differences" }, h("h2", { class: found.length ? "bad" : "ok" }, found.length ? `${sat(found.length)} fields differ` : "No field differs: the simulator made the same of every payment"),
+    return h("div", { class: "card log", id: "differences" }, h("h2", { class: found.length ? "bad" : "ok" }, found.length ? (found.length === 1 ? "1 field differs" : `${sat(found.length)} fields differ`) : "No field differs: the simulator made the same of every payment"),
       found.length ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Differences" }, h("table", {}, h("thead", {}, h("tr", {}, ["step", "payment", "field", "recorded", "simulated"].map((label) => h("th", {}, label)))), h("tbody", {}, found.slice(0, 300).map(row)))) : null);
   }
 
