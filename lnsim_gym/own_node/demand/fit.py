@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.arrays import Int64
+from lnsim_gym.arrays import Bool, Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node.demand.candidates import Candidates, draw_candidates
@@ -39,8 +39,14 @@ from lnsim_gym.tasks.operator.config import OperatorConfig
 
 __all__ = ["fit_demand"]
 
+_MOST_FORWARDS: Final = 3_000
+"""Forwards that candidates and their rates are drawn from, at most: a sum of so many is known to 2 %."""
 _CANDIDATES: Final = 3
 """Candidates of a pair of peers with forwards at each level of amounts; others have one in all."""
+_MOST_CANDIDATES: Final = 6_000
+"""Candidates at most: else pairs have them only at levels that they had, or one for each, and fewer others have any."""
+_LEAST_OTHERS: Final = 1_000
+"""Pairs without forwards that have a candidate in any case."""
 _TRIALS: Final = 20
 """Payments of each candidate in the pilot, on average."""
 _PER_MOMENT: Final = 50
@@ -81,8 +87,9 @@ def fit_demand(
         ConfigError: The history is too short, or has too few forwards over channels that are still there.
     """
     past = Past(node, around_own(topology, node.name, nodes))
-    sample = Sample.of(past, begin_ns, end_ns, half_life_days)
+    whole = Sample.of(past, begin_ns, end_ns, half_life_days)
     rng = np.random.default_rng([seed, past.own])
+    sample = whole.thinned(_MOST_FORWARDS, rng)
     payment = OperatorConfig().payment
     candidates = _candidates(sample, payment, rng)
     moments = _moments_ns(sample, len(candidates.sender), rng)
@@ -91,7 +98,7 @@ def fit_demand(
     counted = Shares.of(sample, candidates, reached, when_able=True) if sample.knows_refused else shares
     prior = Prior.of(sample, candidates, counted)
     rates = posterior(sample, counted, prior, draws, rng)
-    spreads, swing = weekly_spreads(sample), day_swing(sample)
+    spreads, swing = weekly_spreads(whole), day_swing(whole)
     expected = np.stack([shares.by_pair(each) for each in rates])
     rates = rates * factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     flows = [flows_of(past.topology.nodes, candidates, each, each >= LEAST_PER_DAY) for each in rates]
@@ -105,8 +112,8 @@ def fit_demand(
         candidates=candidates,
         per_day=rates,
         day_swing=swing,
-        forwards=sample.settled,
-        refused=len(sample.time_ns) - sample.settled,
+        forwards=whole.settled,
+        refused=len(whole.time_ns) - whole.settled,
         unexplained=_unexplained(sample, candidates),
         weekly_spreads=spreads,
         expected=expected,
@@ -117,17 +124,33 @@ def fit_demand(
 
 def _candidates(sample: Sample, payment: PaymentOptions, rng: np.random.Generator) -> Candidates:
     """Draw candidates, more of them where there were forwards."""
-    place, levels, count = sample.place, len(sample.levels), len(sample.peers)
-    shares = np.bincount(place) / len(place)
-    wanted = np.zeros((levels, count, count), np.int64)
-    one, other = np.indices((count, count))
-    wanted[rng.choice(levels, (count, count), p=shares), one, other] = 1
-    wanted[:, sample.pair_weight > 0] = _CANDIDATES
+    place, levels = sample.place, len(sample.levels)
+    wanted, came = _wanted(sample, rng)
     amounts_sat = [np.maximum(sample.amount_sat[place == level], 1.0) for level in range(levels)]
-    found = draw_candidates(sample.past.topology, sample.past.own, payment, amounts_sat, wanted, rng)
+    found = draw_candidates(sample.past.topology, sample.past.own, payment, amounts_sat, wanted, came, rng)
     if not len(found.sender):
         raise ConfigError(f"no pair of nodes would pay through {sample.past.node.name!r}, even if it asked for nothing")
     return found
+
+
+def _wanted(sample: Sample, rng: np.random.Generator) -> tuple[Int64, Bool]:
+    """Return how many candidates each pair of peers gets at each level, and where that is for forwards that came.
+
+    Both have the shape (levels, peers, peers).
+    """
+    place, levels, count = sample.place, len(sample.levels), len(sample.peers)
+    had = np.zeros((levels, count, count), np.bool_)
+    had[place, sample.peer_in, sample.peer_out] = True
+    at_any = had.any(axis=0)
+    one, other = np.nonzero(~at_any & ~np.eye(count, dtype=np.bool_))
+    for wanted in (_CANDIDATES * np.tile(at_any, (levels, 1, 1)), _CANDIDATES * had, 1 * had):
+        if int(wanted.sum()) + min(len(one), _LEAST_OTHERS) <= _MOST_CANDIDATES:
+            break
+    came = wanted > 0
+    others = rng.permutation(len(one))[: max(_MOST_CANDIDATES - int(wanted.sum()), _LEAST_OTHERS)]
+    shares = np.bincount(place) / len(place)
+    wanted[rng.choice(levels, len(others), p=shares), one[others], other[others]] = 1
+    return wanted, came
 
 
 def _moments_ns(sample: Sample, candidates: int, rng: np.random.Generator) -> Int64:
