@@ -172,7 +172,9 @@ def _at_level(
     missing = np.setdiff1d(np.flatnonzero(came), pair[chosen])
     if len(missing):
         detours, most = _Detours(ways, size), wanted.ravel()
-        columns += [detours.draw(*divmod(each, len(ways.peers)), int(most[each]), rng) for each in missing.tolist()]
+        for each in missing.tolist():
+            peer_in, peer_out = divmod(each, len(ways.peers))
+            columns.append(detours.draw(peer_in, peer_out, int(most[each]), rng))
     sender, receiver, peer_in, peer_out = np.concatenate(columns, axis=1)
     limit_ppm = np.exp(_LAW.retail.fee_limit_log_sd * rng.standard_normal(len(sender)))
     limit_ppm = np.minimum(_LAW.retail.median_fee_limit_ppm * limit_ppm, 999_000)

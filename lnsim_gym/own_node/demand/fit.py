@@ -53,6 +53,9 @@ _PER_MOMENT: Final = 50
 _REHEARSALS_DAYS: Final = (7, 14)
 """Days before the end at which weeks begin that are played to see how far the node gets with what it has."""
 _REHEARSED_DRAWS: Final = 12
+_REHEARSED_PAYMENTS: Final = 50_000
+"""Payments for which fewer draws are rehearsed: the busier a demand, the less chance there is in one of them."""
+_LEAST_REHEARSED: Final = 2
 _MOST_SCALE: Final = 3.0
 
 
@@ -103,8 +106,9 @@ def fit_demand(
     rates = rates * factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     flows = [flows_of(past.topology.nodes, candidates, each, each >= LEAST_PER_DAY) for each in rates]
     begins_ns = [end for end in (sample.end_ns - days * DAY_NS for days in _REHEARSALS_DAYS) if end >= sample.begin_ns]
-    played = rehearse(past, flows[:_REHEARSED_DRAWS], swing, begins_ns, seed, threads)
-    hoped = float(np.mean([shares.by_pair(each).sum() for each in rates[:_REHEARSED_DRAWS]]))
+    rehearsed = _rehearsed(float(rates.sum(axis=1).mean()) * 7 * len(begins_ns))
+    played = rehearse(past, flows[:rehearsed], swing, begins_ns, seed, threads)
+    hoped = float(np.mean([shares.by_pair(each).sum() for each in rates[:rehearsed]]))
     rates = rates * float(np.clip(hoped / max(played, 1e-9), 1 / _MOST_SCALE, _MOST_SCALE))
     return FittedDemand(
         nodes=nodes,
@@ -161,6 +165,11 @@ def _moments_ns(sample: Sample, candidates: int, rng: np.random.Generator) -> In
     age_ns = -np.log2(oldest + unit * (1 - oldest)) * sample.half_life_ns
     moments: Int64 = rng.permutation((sample.end_ns - age_ns).astype(np.int64))
     return moments
+
+
+def _rehearsed(payments: float) -> int:
+    """Return how many draws are rehearsed when each takes so many payments."""
+    return int(np.clip(_REHEARSED_PAYMENTS / max(payments, 1.0), _LEAST_REHEARSED, _REHEARSED_DRAWS))
 
 
 def _unexplained(sample: Sample, candidates: Candidates) -> float:

@@ -69,16 +69,16 @@ def laid_out(problem: Problem) -> Variants:
     one = make_variants(problem.config, [problem.topology], [problem.traffic], linked=problem.is_linked)
     count = len(problem.variants)
     networks = _repeated(one.networks, count)._replace(variant=copied(np.arange(count)))
-    starts = _repeated(one.starts._replace(policy=0, inbound=0, disabled=0), count)._replace(
-        policy=networks.policy, inbound=networks.links.inbound, disabled=networks.links.disabled
-    )
+    links = networks.links
+    starts = _repeated(one.starts, count)
+    starts = starts._replace(policy=networks.policy, inbound=links.inbound, disabled=links.disabled)
     return Variants(networks, _repeated(one.programs, count), starts)
 
 
 def _repeated(stack: Any, count: int) -> Any:
     """Return stacks of one as stacks of so many."""
     if isinstance(stack, tuple):
-        return type(stack)(*(_repeated(each, count) for each in stack))  # type: ignore[call-arg]
+        return type(stack)(*(_repeated(each, count) for each in stack))
     return copied(np.repeat(stack, count, axis=0)) if isinstance(stack, np.ndarray) else stack
 
 
