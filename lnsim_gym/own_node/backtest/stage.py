@@ -28,7 +28,6 @@ __all__ = ["WEEK_DAYS", "Stage", "logged_agent"]
 
 WEEK_DAYS: Final = 7
 _STEP_HOURS: Final = 6.0
-_STEPS: Final = round(24 * WEEK_DAYS / _STEP_HOURS)
 _FIRST_SEED: Final = 3_000_000
 _REFILL_LIMIT: Final = 1.25
 """What a refill of the past may cost at most when it is played, as a multiple of what it did cost."""
@@ -44,11 +43,20 @@ class Stage:
         demand: The demand.
         begin_ns: When the week begins, in ns since 1970.
         threads: Threads that share simulated networks.
+        days: Its first days that are played.
     """
 
-    def __init__(self, past: Past, topology: Topology, demand: FittedDemand, begin_ns: int, threads: int = 1) -> None:
+    def __init__(
+        self,
+        past: Past,
+        topology: Topology,
+        demand: FittedDemand,
+        begin_ns: int,
+        threads: int = 1,
+        days: int = WEEK_DAYS,
+    ) -> None:
         self.past, self.topology, self.demand = past, topology, demand
-        self.begin_ns, self.threads = begin_ns, threads
+        self.begin_ns, self.threads, self.steps = begin_ns, threads, round(24 * days / _STEP_HOURS)
         self._problems: dict[bytes, Problem] = {}
         self._laid_out: dict[bool, Variants] = {}
 
@@ -75,7 +83,7 @@ class Stage:
             self._laid_out[problem.is_linked] = laid_out(problem)
         seeds = seeds_of(problem, _FIRST_SEED)
         episodes = SimulatedEpisodes(problem, len(seeds), self.threads, self._laid_out[problem.is_linked])
-        return play_episodes(agent, seeds, _STEPS, threads=self.threads, episodes=episodes)
+        return play_episodes(agent, seeds, self.steps, threads=self.threads, episodes=episodes)
 
 
 class _Logged(OperatorRule):
@@ -102,8 +110,8 @@ def logged_agent(stage: Stage) -> OperatorRule:
     """Return what does in a week what the node did then."""
     past, begin_ns = stage.past, stage.begin_ns
     step_ns = round(_STEP_HOURS * DAY_NS / 24)
-    middles_ns = begin_ns + step_ns * np.arange(_STEPS, dtype=np.int64) + step_ns // 2
-    rates_ppm, refills = past.fee_rate_ppm(middles_ns), _refills(past, begin_ns, step_ns)
+    middles_ns = begin_ns + step_ns * np.arange(stage.steps, dtype=np.int64) + step_ns // 2
+    rates_ppm, refills = past.fee_rate_ppm(middles_ns), _refills(past, begin_ns, step_ns, stage.steps)
     problem = stage.problem(
         fee_change_hours=0,
         least_change=0,
@@ -113,7 +121,7 @@ def logged_agent(stage: Stage) -> OperatorRule:
     return _Logged(problem, rates_ppm, refills)
 
 
-def _refills(past: Past, begin_ns: int, step_ns: int) -> list[Int64]:
+def _refills(past: Past, begin_ns: int, step_ns: int, count: int) -> list[Int64]:
     """Return the refills of each step of a week as plans have them: channels, sat, and what they may cost in ppm."""
     told = past.refills
     steps = (told.time_ns.astype(np.int64) - begin_ns) // step_ns
@@ -123,4 +131,4 @@ def _refills(past: Past, begin_ns: int, step_ns: int) -> list[Int64]:
         [past.places(told.chan_out), past.places(told.chan_in), np.rint(amount_msat / 1000), limit_ppm], axis=1
     ).astype(np.int64)
     late = told.time_ns.astype(np.int64) >= begin_ns
-    return [rows[late & (steps == step)][:_MOST_REFILLS] for step in range(_STEPS)]
+    return [rows[late & (steps == step)][:_MOST_REFILLS] for step in range(count)]

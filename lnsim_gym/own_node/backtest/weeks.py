@@ -33,7 +33,9 @@ __all__ = ["backtest_node", "check_node", "longest_weeks"]
 _LEVEL: Final = 0.95
 """What intervals hold, where there are draws enough."""
 _MOST_PAYMENTS: Final = 2_000_000
-"""Payments of all weeks and policies for which draws are left out, down to ``_LEAST_DRAWS``: about 10 minutes."""
+"""Payments of all weeks and policies for which draws are left out, down to ``_LEAST_DRAWS``."""
+_MOST_IN_ALL: Final = 6_000_000
+"""Payments for which days of weeks are left out, too: 10 minutes or so of two cores."""
 _LEAST_DRAWS: Final = 12
 
 
@@ -94,7 +96,7 @@ def backtest_node(
         weeks: How many weeks.
         half_life_days: See ``fit_demand``; so are ``draws``, ``nodes``, ``seed`` and ``threads``.
         draws: Draws of what the history leaves open, at least 10; fewer, if no fewer than 12, are played where the
-            demand is so busy that it would take too long.
+            demand is so busy that it would take too long, and then of each week its first days alone.
         nodes: Nodes of the network to keep.
         seed: Seed of all draws.
         threads: Threads that share simulated networks.
@@ -129,21 +131,23 @@ def backtest_node(
             seed=seed,
             threads=threads,
         )
-        demands.append(demand.first(_affordable(demands[0] if demands else demand, weeks * (1 + len(policies)))))
-        stage = Stage(past, topology, demands[-1], begin_ns, threads)
+        if not demands:
+            played, days = _affordable(demand, weeks * (1 + len(policies)))
+        demands.append(demand.first(played))
+        stage = Stage(past, topology, demands[-1], begin_ns, threads, days)
         if not logged:
             for policy in policies:
                 stage.player(policy)  # what cannot run a node is refused early
         done("fit")
         logged.append(stage.play(logged_agent(stage)))
         done(LOGGED)
-    found = _foretold(past, begins_ns, demands, logged)
+    found = _foretold(past, begins_ns, demands, logged, days)
     own = np.mean([_net(tally) for tally in logged], axis=0)
     played = [_played(LOGGED, logged, own)]
     if found.is_reproduced:
         tallies: list[list[Tally]] = [[] for _ in policies]
         for begin_ns, demand in zip(begins_ns, demands, strict=True):
-            stage = Stage(past, topology, demand, begin_ns, threads)
+            stage = Stage(past, topology, demand, begin_ns, threads, days)
             for policy, weekly in zip(policies, tallies, strict=True):
                 weekly.append(stage.play(stage.player(policy)))
                 done(policy)
@@ -169,10 +173,11 @@ def _begins_ns(past: Past, weeks: int, draws: int) -> list[int]:
     return [past.end_ns - (weeks - week) * WEEK_DAYS * DAY_NS for week in range(weeks)]
 
 
-def _affordable(demand: FittedDemand, plays: int) -> int:
-    """Return how many draws can be played so many times in good time."""
-    payments = float(demand.per_day.sum(axis=1).mean()) * WEEK_DAYS * plays
-    return min(demand.draws, max(_LEAST_DRAWS, int(_MOST_PAYMENTS / max(payments, 1.0))))
+def _affordable(demand: FittedDemand, plays: int) -> tuple[int, int]:
+    """Return how many draws, and how many days of each, can be played so many times in good time."""
+    daily = max(float(demand.per_day.sum(axis=1).mean()) * plays, 1.0)
+    draws = min(demand.draws, max(_LEAST_DRAWS, int(_MOST_PAYMENTS / (WEEK_DAYS * daily))))
+    return draws, min(WEEK_DAYS, max(1, int(_MOST_IN_ALL / (draws * daily))))
 
 
 def _net(tally: Tally) -> Float64:
@@ -216,20 +221,21 @@ def _played(policy: str, weeks: Sequence[Tally], own: Float64) -> Played:
 
 
 def _foretold(
-    past: Past, begins_ns: Sequence[int], demands: Sequence[FittedDemand], logged: Sequence[Tally]
+    past: Past, begins_ns: Sequence[int], demands: Sequence[FittedDemand], logged: Sequence[Tally], days: int
 ) -> Backtest:
     """Compare what the node earned with what was foretold."""
     weeks, incomes = [], []
     for begin_ns, demand, tally in zip(begins_ns, demands, logged, strict=True):
         income = tally.terms[:, 0] / tally.days
         incomes.append(income)
-        weeks.append(_week(past, begin_ns, demand, income))
+        weeks.append(_week(past, begin_ns, demand, income, days))
     every = np.mean(incomes, axis=0)
     low, high = _interval(every)
     rates_ppm = past.fee_rate_ppm(np.linspace(begins_ns[0], past.end_ns, 500))
     return Backtest(
         name=past.node.name,
         draws=len(every),
+        days=days,
         level=_level(len(every)),
         weeks=weeks,
         income=float(np.mean([week.income for week in weeks])),
@@ -242,9 +248,9 @@ def _foretold(
     )
 
 
-def _week(past: Past, begin_ns: int, demand: FittedDemand, income: Float64) -> Week:
-    """Compare one week with what was foretold of it."""
-    until_ns = begin_ns + WEEK_DAYS * DAY_NS
+def _week(past: Past, begin_ns: int, demand: FittedDemand, income: Float64, days: int) -> Week:
+    """Compare so many days of a week with what was foretold of them."""
+    until_ns = begin_ns + days * DAY_NS
     told, refills = past.forwards, past.refills
     told = told.keep((told.time_ns > begin_ns) & (told.time_ns <= until_ns))
     refills = refills.keep((refills.time_ns > begin_ns) & (refills.time_ns <= until_ns))
@@ -259,12 +265,12 @@ def _week(past: Past, begin_ns: int, demand: FittedDemand, income: Float64) -> W
         fitted=demand.forwards,
         unexplained=demand.unexplained,
         forwards=len(told),
-        income=float(fees_msat.sum()) / 1000 / WEEK_DAYS,
-        refill_fees=float(refills.fee_msat.sum()) / 1000 / WEEK_DAYS,
+        income=float(fees_msat.sum()) / 1000 / days,
+        refill_fees=float(refills.fee_msat.sum()) / 1000 / days,
         foretold=float(income.mean()),
         foretold_low=low,
         foretold_high=high,
         log_likelihood=fitted,
         log_likelihood_pooled=pooled,
-        log_error=log_error(WEEK_DAYS * income, float(fees_msat.sum()) / 1000),
+        log_error=log_error(days * income, float(fees_msat.sum()) / 1000),
     )

@@ -22,13 +22,13 @@ from typing import Final
 
 import numpy as np
 
-from lnsim_gym.arrays import Bool, Int64
+from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node.demand.candidates import Candidates, draw_candidates
 from lnsim_gym.own_node.demand.fitted import LEAST_PER_DAY, FittedDemand
 from lnsim_gym.own_node.demand.past import Past, around_own
-from lnsim_gym.own_node.demand.pilot import flows_of, rehearse, try_out
+from lnsim_gym.own_node.demand.pilot import Reached, flows_of, rehearse, try_out
 from lnsim_gym.own_node.demand.posterior import Prior, Shares, posterior
 from lnsim_gym.own_node.demand.sample import Sample
 from lnsim_gym.own_node.demand.spread import day_swing, factors, weekly_spreads
@@ -56,6 +56,8 @@ _REHEARSED_DRAWS: Final = 12
 _REHEARSED_PAYMENTS: Final = 50_000
 """Payments for which fewer draws are rehearsed: the busier a demand, the less chance there is in one of them."""
 _LEAST_REHEARSED: Final = 2
+_MOST_PER_FORWARD: Final = 15.0
+"""Payments for each forward that a demand is played with, where candidates that never got through are not needed."""
 _MOST_SCALE: Final = 3.0
 
 
@@ -103,6 +105,7 @@ def fit_demand(
     rates = posterior(sample, counted, prior, draws, rng)
     spreads, swing = weekly_spreads(whole), day_swing(whole)
     expected = np.stack([shares.by_pair(each) for each in rates])
+    rates = rates * _worth_playing(rates, reached, float(sample.weight.sum()) / sample.days, rng)
     rates = rates * factors(candidates, spreads, draws, len(past.topology.nodes), rng)
     flows = [flows_of(past.topology.nodes, candidates, each, each >= LEAST_PER_DAY) for each in rates]
     begins_ns = [end for end in (sample.end_ns - days * DAY_NS for days in _REHEARSALS_DAYS) if end >= sample.begin_ns]
@@ -165,6 +168,24 @@ def _moments_ns(sample: Sample, candidates: int, rng: np.random.Generator) -> In
     age_ns = -np.log2(oldest + unit * (1 - oldest)) * sample.half_life_ns
     moments: Int64 = rng.permutation((sample.end_ns - age_ns).astype(np.int64))
     return moments
+
+
+def _worth_playing(rates: Float64, reached: Reached, forwards: float, rng: np.random.Generator) -> Bool:
+    """Return which candidates a demand is played with, shape (candidates,).
+
+    Those of which no payment got through in the pilot tell what lower prices might bring; where they would be most of
+    what is played, only some of them are, drawn at random.
+
+    Args:
+        rates: Payments a day, shape (draws, candidates).
+        reached: What the pilot found.
+        forwards: Forwards a day.
+        rng: Source of randomness.
+    """
+    daily, gets_through = rates.mean(axis=0), np.isin(np.arange(rates.shape[1]), reached.candidate)
+    room = _MOST_PER_FORWARD * forwards - float(daily[gets_through].sum())
+    chance = np.clip(room / max(float(daily[~gets_through].sum()), 1e-300), 0, 1)
+    return gets_through | (rng.random(len(daily)) < chance)
 
 
 def _rehearsed(payments: float) -> int:
