@@ -136,6 +136,7 @@ def play_episodes(
     tell: Callable[[int, int], None] | None = None,
     threads: int = 1,
     chance: int | None = None,
+    episodes: Episodes | None = None,
 ) -> Tally:
     """Let an agent play one episode of each seed, and sum up each of them; see ``evaluate``.
 
@@ -146,12 +147,13 @@ def play_episodes(
         tell: See ``evaluate``.
         threads: See ``evaluate``.
         chance: Seed of the agent's own draws; the first of the seeds by default.
+        episodes: Episodes on the agent's problem to play on; they are closed at the end. By default others are opened.
     """
     if not len(seeds) or steps < 1:
         raise ConfigError(f"expected at least one seed and one step to play, got {len(seeds)} and {steps}")
     at_once = len(seeds) if agent.problem.config.backend == "simulator" else 1
     agent.threads = max(agent.threads, threads)
-    episodes = open_episodes(agent.problem, at_once, threads)
+    episodes = episodes or open_episodes(agent.problem, at_once, threads)
     rng = np.random.default_rng(seeds[0] if chance is None else chance)
     tally = Tally.zeros(len(seeds), len(agent.problem.task.terms))
     try:

@@ -12,7 +12,7 @@ from types import ModuleType
 from lnsim_gym.agents.base import Agent
 from lnsim_gym.errors import ConfigError
 
-__all__ = ["FORMS", "is_own", "own_class"]
+__all__ = ["FORMS", "is_own", "own_class", "seen_from"]
 
 FORMS = "module:Class or file.py:Class"
 """How classes of one's own are named."""
@@ -21,6 +21,17 @@ FORMS = "module:Class or file.py:Class"
 def is_own(name: str) -> bool:
     """Whether a name is that of a class of one's own, if there is one."""
     return ":" in name and not name.endswith(".toml")
+
+
+def seen_from(folder: Path, name: str) -> str:
+    """Return the name of a class such that it means the same from any folder.
+
+    Args:
+        folder: Where the name was written down; a file that it names is relative to it.
+        name: As ``own_class`` takes it.
+    """
+    place, _, attribute = name.rpartition(":")
+    return f"{(folder / Path(place).expanduser()).absolute()}:{attribute}" if place.endswith(".py") else name
 
 
 def own_class(name: str) -> type[Agent]:

@@ -6,7 +6,8 @@ The recipe of a rule has its ``policy``, the settings of that policy, and perhap
     low = 0.3
     high = 0.7
 
-A rule with weights names their file, relative to the recipe, and how they are found in ``[training]``.
+A rule with weights names their file, and a class of one's own that of the class (``policy = "flat.py:Flat"``), both
+relative to the recipe. How weights are found is said in ``[training]``.
 
 That of an agent that learns has its ``algo`` and ``env``, perhaps ``[env_kwargs]``, and ``[hyperparams]`` as in
 rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills in ``[trained]``; the copy plays::
@@ -27,6 +28,7 @@ rl-baselines3-zoo. ``lnsim train`` copies the recipe beside the policy and fills
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,7 +36,7 @@ import gymnasium as gym
 import msgspec
 from gymnasium.envs.registration import EnvSpec
 
-from lnsim_gym.agents.own import is_own, own_class
+from lnsim_gym.agents.own import is_own, own_class, seen_from
 from lnsim_gym.environment.files import environment_files
 from lnsim_gym.errors import ConfigError, did_you_mean
 from lnsim_gym.paths import data_folder
@@ -255,11 +257,16 @@ def read_recipe(name: str) -> RuleRecipe | TrainedRecipe:
     policy = str(data.pop("policy", ""))
     if not policy:
         raise ConfigError(f"agent {name!r}: a recipe needs a policy (a rule's name) or an algo (what learns)")
-    view = convert(data.pop("view", {}), View, f"agent {name!r}, view,")
+    folder = recipe_path(name).parent
+    usual: Mapping[str, Any] = {}
+    if is_own(policy):
+        policy = seen_from(folder, policy)
+        usual = own_class(policy).VIEW
+    view = convert(data.pop("view", dict(usual)), View, f"agent {name!r}, view,")
     by_task = convert({"views": data.pop("views", {})}, _Views, f"agent {name!r},")
     training = convert(data.pop("training"), Evolution, f"agent {name!r}, training,") if "training" in data else None
     if isinstance(data.get("weights"), str):
-        data["weights"] = str(recipe_path(name).parent / data["weights"])
+        data["weights"] = str(folder / data["weights"])
     return RuleRecipe(policy=policy, settings=data, view=view, views=by_task.views, training=training)
 
 

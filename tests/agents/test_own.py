@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lnsim_gym.agents import make_agent, view_of
@@ -55,6 +57,19 @@ def test_a_class_of_a_file_is_an_agent_with_its_settings_and_its_view(mine, tmp_
     recipe.write_text(f'policy = "{name}"\nrate = 900\n')
     with pytest.raises(ConfigError, match="unknown setting 'rate'"):
         make_agent(str(recipe), problem)
+
+
+def test_a_recipe_names_the_file_of_a_class_from_its_own_folder(mine, tmp_path, monkeypatch):
+    recipe = tmp_path / "dear.toml"
+    recipe.write_text(f'policy = "{mine.name}:Flat"\nrate_ppm = 900\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / mine.name).write_text("Flat = 'another one'")
+    monkeypatch.chdir(elsewhere)
+    for name in (str(recipe), "../dear.toml"):
+        assert read_recipe(name).policy == f"{Path(name).absolute().parent / mine.name}:Flat"
+        assert view_of(name, "operator") == {"observation": "dict", "action": "dict"}  # as of the class itself
+        assert settings_of(read_recipe(name)) == {"rate_ppm": 900}
 
 
 def test_a_class_of_a_module_is_an_agent(mine, monkeypatch):

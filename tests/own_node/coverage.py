@@ -14,7 +14,7 @@ import numpy as np
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network.public import public
 from lnsim_gym.own_node import fit_demand
-from lnsim_gym.own_node.backtest.weeks import logged_agent
+from lnsim_gym.own_node.backtest.stage import Stage, logged_agent
 from lnsim_gym.own_node.demand.past import Past
 from lnsim_gym.own_node.demand.pilot import settled_through
 from lnsim_gym.own_node.demand.problem import seeds_of
@@ -54,7 +54,7 @@ def foretell(known: History, *, draws: int = 40, threads: int = 1) -> dict[str, 
     past = Past(node, topology)
     begin_ns = past.end_ns - 7 * DAY_NS
     demand = fit_demand(node, topology, end_ns=begin_ns, draws=draws, threads=threads)
-    agent = logged_agent(past, topology, demand, begin_ns)
+    agent = logged_agent(Stage(past, topology, demand, begin_ns, threads))
     seeds = seeds_of(agent.problem)
     episodes, rng = open_episodes(agent.problem, len(seeds), threads), np.random.default_rng(0)
     for network, seed in enumerate(seeds):

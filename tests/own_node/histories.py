@@ -16,7 +16,7 @@ from lnsim_gym.episodes import Episodes, Problem
 from lnsim_gym.episodes.start import open_episodes
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node import OwnNode
-from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.channels import Channel
 from lnsim_gym.own_node.reading.folder import _write
 from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.tasks.config import EnvironmentConfig

@@ -9,7 +9,7 @@ from lnsim_gym.episodes import Problem
 from lnsim_gym.network import Policy
 from lnsim_gym.network.public import OWN_NODE, public
 from lnsim_gym.own_node import OwnNode
-from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.channels import Channel
 from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.tasks.config import EnvironmentConfig
 

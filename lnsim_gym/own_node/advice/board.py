@@ -15,7 +15,7 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Policy
 from lnsim_gym.network.names import printable
 from lnsim_gym.own_node.advice.changes import LEVERS, Change, Priced, Refill, Repricing
-from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.channels import Channel
 from lnsim_gym.own_node.reading.folder import OwnNode
 from lnsim_gym.tasks.operator.features import KEEP
 from lnsim_gym.tasks.operator.task import OperatorTask

@@ -34,6 +34,7 @@ POLICY_COLUMNS: Final[tuple[str, ...]] = (
     "chain\nsat/day",
 )
 """Headings of the table of policies; amounts in sat a day."""
+_WEEK_DAYS: Final = 7
 _FEW: Final = 0.1
 """Share of forwards that may stay unexplained without a word."""
 
@@ -41,7 +42,12 @@ _FEW: Final = 0.1
 def verdict(found: Backtest) -> str:
     """Return whether the simulation foretells what the node earned, in words."""
     said = f"{found.foretold_low:,.0f} to {found.foretold_high:,.0f} (mean {found.foretold:,.0f}) sat a day foretold"
-    earned = f"{printable(found.name)} earned {found.income:,.0f} sat a day in {len(found.weeks)} weeks"
+    span = (
+        f"{len(found.weeks)} weeks"
+        if found.days == _WEEK_DAYS
+        else f"the first {found.days} days of {len(found.weeks)} weeks"
+    )
+    earned = f"{printable(found.name)} earned {found.income:,.0f} sat a day in {span}"
     if found.is_reproduced:
         return f"{earned}, {said}: the simulation reproduces it."
     return f"{earned}, {said}: the simulation does NOT reproduce it, and ranks nothing."
@@ -101,6 +107,11 @@ def open_questions(found: Backtest) -> Iterator[str]:
         f"Your forwards tell of fee rates from {low:,} to {high:,} ppm: what comes at other prices follows from the "
         "fees of the graph, not from your history."
     )
+    if found.days < _WEEK_DAYS:
+        yield (
+            f"The node is so busy that {found.days} days of each week were played, its first ones: what a policy does "
+            "later is not seen."
+        )
     unexplained = max(week.unexplained for week in found.weeks)
     if unexplained > _FEW:
         yield f"{unexplained:.0%} of the forwards came by ways that the fees of the graph do not explain."

@@ -34,7 +34,7 @@ class Played(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Week(msgspec.Struct, frozen=True, kw_only=True):
-    """One week: what the node earned, and what the demand fitted to the days before foretold of it, in sat a day."""
+    """One week, or its first days: what the node earned, and what the days before foretold of it, in sat a day."""
 
     begin_ns: int
     """When it began, in ns since 1970."""
@@ -43,7 +43,7 @@ class Week(msgspec.Struct, frozen=True, kw_only=True):
     unexplained: float
     """Share of them that no route of the graph explains."""
     forwards: int
-    """Forwards of the week."""
+    """Forwards of the week, or of its days that were played."""
     income: float
     refill_fees: float
     foretold: float
@@ -68,6 +68,8 @@ class Backtest(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     """The node."""
     draws: int
+    days: int
+    """First days of each week that were played: all 7 unless the node is very busy."""
     level: float
     """What the intervals hold: less than 95 % where there are fewer than 39 draws."""
     weeks: list[Week]

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from lnsim_gym.errors import ConfigError
-from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.channels import Channel
 from lnsim_gym.own_node.reading.folder import OwnNode
 from lnsim_gym.own_node.reading.history import DAY_NS, SECOND_NS
 

@@ -25,8 +25,8 @@ _NEAR_PPM: Final = 100
 """What routes around may cost less where the node still gets payments, as they fail there."""
 _NEAR_CHANCE: Final = 0.05
 """How often those are drawn, as a share of how often those of the greatest worth are."""
-_HARDLY: Final = 1e-12
-"""Chance, as a share of the greatest, below which a detour is not drawn."""
+_TRIED: Final = 3
+"""Detours that are drawn for each that is wanted, as some are drawn twice."""
 
 
 class Candidates(NamedTuple):
@@ -49,6 +49,7 @@ def draw_candidates(
     payment: PaymentOptions,
     amounts_sat: list[Float64],
     wanted: Int64,
+    came: Bool,
     rng: np.random.Generator,
 ) -> Candidates:
     """Draw candidates for every pair of peers.
@@ -60,10 +61,11 @@ def draw_candidates(
         amounts_sat: Amounts that are paid, by levels; routes are compared at the median of each level.
         wanted: How many candidates each pair of peers gets at each level at most, shape (levels, peers, peers), peers
             in the order of their indices; none from a peer to itself.
+        came: Which of them get flows by a detour where no cheapest route leads by these peers, of the same shape.
         rng: Source of randomness.
     """
     drawn = [
-        _at_level(topology, own, payment, paid_sat, level, wanted[level], rng)
+        _at_level(topology, own, payment, paid_sat, level, wanted[level], came[level], rng)
         for level, paid_sat in enumerate(amounts_sat)
     ]
     found = Candidates(*(np.concatenate(column) for column in zip(*drawn, strict=True)))
@@ -86,12 +88,62 @@ class _Ways(NamedTuple):
         gain_ppm[~np.isfinite(gain_ppm)] = -np.inf
         return gain_ppm
 
-    def detour(self, peer_in: int, peer_out: int) -> Float64:
-        """Return what it costs more to go by two of the peers than the cheapest way, shape (receivers, senders)."""
-        best_ppm = np.minimum(self.around, self.onward.min(axis=0)[:, None] + self.into.min(axis=0)[None, :])
+
+class _Detours:
+    """Flows that come by two peers though no cheapest route does, those the more often for which it costs less.
+
+    With a detour of d ppm against the cheapest way, by any peers or around, chances are as exp(-d / ``_NEAR_PPM``).
+    That is a product of what the sender, the receiver, and both decide; the latter is the same for all pairs of peers.
+
+    Args:
+        ways: The cheapest routes.
+        size: How likely pairs are by what their nodes are, shape (receivers, senders).
+    """
+
+    def __init__(self, ways: _Ways, size: Float64) -> None:
+        least_into, least_onward = (np.min(costs, axis=0) for costs in (ways.into, ways.onward))
+        through_ppm = least_onward[:, None] + least_into[None, :]
         with np.errstate(invalid="ignore"):
-            more_ppm: Float64 = self.onward[peer_out][:, None] + self.into[peer_in][None, :] - best_ppm
-        return np.where(np.isfinite(more_ppm), more_ppm, np.inf)
+            saved_ppm = np.maximum(through_ppm - ways.around, 0)
+            self._by_sender, self._by_receiver = (
+                np.nan_to_num(np.exp((least - costs) / _NEAR_PPM))
+                for costs, least in ((ways.into, least_into), (ways.onward, least_onward))
+            )
+        self._by_both = size * np.exp(-np.nan_to_num(saved_ppm, nan=np.inf) / _NEAR_PPM)
+        self._by_receiver_of = self._by_sender @ self._by_both.T  # (peers in, receivers), over all senders
+
+    def draw(self, peer_in: int, peer_out: int, wanted: int, rng: np.random.Generator) -> Int64:
+        """Draw flows.
+
+        Args:
+            peer_in: Place of the peer by which they come.
+            peer_out: Place of the one by which they go on.
+            wanted: How many; fewer where the same are drawn again and again.
+            rng: Source of randomness.
+
+        Returns:
+            Sender, receiver and places of the peers, shape (4, flows).
+        """
+        chance = self._by_receiver[peer_out] * self._by_receiver_of[peer_in]
+        drawn: dict[tuple[int, int], None] = {}
+        for receiver in _drawn(chance, _TRIED * wanted, rng):
+            sender = _drawn(self._by_both[receiver] * self._by_sender[peer_in], 1, rng)
+            drawn.setdefault((int(sender[0]), receiver))
+            if len(drawn) == wanted:
+                break
+        ends = np.array(list(drawn), np.int64).reshape(-1, 2).T
+        peers = np.repeat(np.array([[peer_in], [peer_out]]), ends.shape[1], axis=1)
+        return np.concatenate([ends, peers])
+
+
+def _drawn(chance: Float64, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw so many places by their chances, none where there is no chance."""
+    until = np.cumsum(chance)
+    if not until[-1] > 0:
+        return []
+    places = np.searchsorted(until, until[-1] * rng.random(count), side="right")
+    drawn: list[int] = np.minimum(places, len(until) - 1).tolist()
+    return drawn
 
 
 def _at_level(
@@ -101,6 +153,7 @@ def _at_level(
     paid_sat: Float64,
     level: int,
     wanted: Int64,
+    came: Bool,
     rng: np.random.Generator,
 ) -> Candidates:
     """Draw the candidates of one level of amounts."""
@@ -116,8 +169,12 @@ def _at_level(
     rank = np.arange(len(order)) - np.searchsorted(pair[order], pair[order])
     chosen = order[(rank < wanted[peer_in, peer_out][order]) & (peer_in != peer_out)[order]]
     columns = [np.stack([column[chosen] for column in (sender, receiver, peer_in, peer_out)])]
-    missing = np.setdiff1d(np.flatnonzero(wanted > 1), pair[chosen])
-    columns += [_by_detour(ways, size, each, int(wanted.max()), rng) for each in missing.tolist()]
+    missing = np.setdiff1d(np.flatnonzero(came), pair[chosen])
+    if len(missing):
+        detours, most = _Detours(ways, size), wanted.ravel()
+        for each in missing.tolist():
+            peer_in, peer_out = divmod(each, len(ways.peers))
+            columns.append(detours.draw(peer_in, peer_out, int(most[each]), rng))
     sender, receiver, peer_in, peer_out = np.concatenate(columns, axis=1)
     limit_ppm = np.exp(_LAW.retail.fee_limit_log_sd * rng.standard_normal(len(sender)))
     limit_ppm = np.minimum(_LAW.retail.median_fee_limit_ppm * limit_ppm, 999_000)
@@ -132,20 +189,6 @@ def _at_level(
         gain_ppm[receiver, sender],
         np.arange(len(sender)) >= len(chosen),
     )
-
-
-def _by_detour(ways: _Ways, size: Float64, pair: int, wanted: int, rng: np.random.Generator) -> Int64:
-    """Draw flows that come by two peers though no cheapest route does, those the more often for which it costs less.
-
-    Returns:
-        Sender, receiver and places of the peers, shape (4, flows).
-    """
-    peer_in, peer_out = divmod(pair, len(ways.peers))
-    chance = size * np.exp(-ways.detour(peer_in, peer_out) / _NEAR_PPM)
-    receiver, sender = np.nonzero(chance > _HARDLY * chance.max(initial=0))
-    order = np.argsort(rng.exponential(size=len(sender)) / chance[receiver, sender])[:wanted]
-    ends = np.array([[peer_in], [peer_out]])
-    return np.concatenate([sender[None, order], receiver[None, order], np.repeat(ends, len(order), axis=1)])
 
 
 def _ways(topology: Topology, own: int, payment: PaymentOptions, amount_sat: float) -> _Ways:

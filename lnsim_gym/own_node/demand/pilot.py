@@ -13,10 +13,10 @@ import numpy as np
 
 from lnsim_gym.arrays import Bool, Float64, Int64
 from lnsim_gym.episodes import Episodes, Problem
-from lnsim_gym.episodes.start import open_episodes
+from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.own_node.demand.candidates import Candidates
 from lnsim_gym.own_node.demand.past import Past
-from lnsim_gym.own_node.demand.problem import problem_of_draws, seeds_of
+from lnsim_gym.own_node.demand.problem import laid_out, problem_of_draws, seeds_of
 from lnsim_gym.payments import FORWARD_COUNTS, PaymentBatch
 from lnsim_gym.tasks.config import EnvironmentConfig
 from lnsim_gym.tasks.operator.features import PER_CHANNEL
@@ -90,7 +90,7 @@ def try_out(
         tell: Called with the number of moments done, and of those to do.
     """
     problem = _problem(past, candidates)
-    episodes = open_episodes(problem, _NETWORKS, threads)
+    episodes = SimulatedEpisodes(problem, _NETWORKS, threads)
     everywhere = np.ones(_NETWORKS, np.bool_)
     whose = {
         key: index
@@ -145,7 +145,8 @@ def rehearse(
     for begin_ns in begins_ns:
         problem = problem_of_draws(past.topology_at(begin_ns), past.node.name, draws, day_swing, step_hours=24)
         seeds = seeds_of(problem, seed)
-        episodes, everywhere = open_episodes(problem, len(seeds), threads), np.ones(len(seeds), np.bool_)
+        episodes = SimulatedEpisodes(problem, len(seeds), threads, laid_out(problem))
+        everywhere = np.ones(len(seeds), np.bool_)
         decisions = problem.task.actions.idle(len(seeds)).whole  # type: ignore[attr-defined]
         for network, each in enumerate(seeds):
             episodes.seed(network, each)

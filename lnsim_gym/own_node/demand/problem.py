@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from lnsim_gym.compiled.memory import copied
 from lnsim_gym.episodes import Problem
 from lnsim_gym.network import Topology
 from lnsim_gym.tasks.config import EnvironmentConfig
+from lnsim_gym.tasks.state import Variants, make_variants
 from lnsim_gym.traffic import Flow, FlowsTraffic
 from lnsim_gym.traffic.random import PURPOSE_VARIANT, stream_start
 
-__all__ = ["problem_of_draws", "seeds_of", "settings_of_draw"]
+__all__ = ["laid_out", "problem_of_draws", "seeds_of", "settings_of_draw"]
 
 _ROOM: Final = 3.0
 """Room for the payments of a step, as a multiple of their mean, and ``_MORE_ROOM``."""
@@ -56,6 +58,28 @@ def problem_of_draws(
     room = max(one["payments_per_step"] for one in each)
     variants = [Problem.of(EnvironmentConfig.of({**one, "payments_per_step": room})) for one in each]
     return replace(variants[0], variants=tuple(variants))
+
+
+def laid_out(problem: Problem) -> Variants:
+    """Lay out the variants of a problem that differ in demand alone: the one network of all is compiled once.
+
+    Args:
+        problem: As ``problem_of_draws`` returns it.
+    """
+    one = make_variants(problem.config, [problem.topology], [problem.traffic], linked=problem.is_linked)
+    count = len(problem.variants)
+    networks = _repeated(one.networks, count)._replace(variant=copied(np.arange(count)))
+    links = networks.links
+    starts = _repeated(one.starts, count)
+    starts = starts._replace(policy=networks.policy, inbound=links.inbound, disabled=links.disabled)
+    return Variants(networks, _repeated(one.programs, count), starts)
+
+
+def _repeated(stack: Any, count: int) -> Any:
+    """Return stacks of one as stacks of so many."""
+    if isinstance(stack, tuple):
+        return type(stack)(*(_repeated(each, count) for each in stack))
+    return copied(np.repeat(stack, count, axis=0)) if isinstance(stack, np.ndarray) else stack
 
 
 def seeds_of(problem: Problem, first: int = 0) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from typing import Final
@@ -90,6 +90,27 @@ class Sample:
             days=float(counted_days(whole_days, half_life_days)),
             settled=len(told),
             knows_refused="failures" in past.node.told,
+        )
+
+    def thinned(self, forwards: int, rng: np.random.Generator) -> Sample:
+        """Return a sample of about so many forwards at most, each kept by a chance in proportion to what it counts.
+
+        A thinned Poisson process is one again: what is kept counts whole, in as many days fewer. What is drawn from it
+        is as uncertain as so many forwards are.
+        """
+        kept_share = forwards / float(self.weight.sum())
+        if kept_share >= 1:
+            return self
+        kept = rng.random(len(self.weight)) < kept_share * self.weight
+        return replace(
+            self,
+            time_ns=self.time_ns[kept],
+            peer_in=self.peer_in[kept],
+            peer_out=self.peer_out[kept],
+            amount_sat=self.amount_sat[kept],
+            weight=np.ones(int(kept.sum())),
+            days=kept_share * self.days,
+            settled=int(kept[: self.settled].sum()),
         )
 
     @cached_property

@@ -23,14 +23,9 @@ from lnsim_gym.network import Topology
 from lnsim_gym.network.importers.channels import announce
 from lnsim_gym.network.load import load_topology, read_network
 from lnsim_gym.network.topology import unconnected_is_fine
-from lnsim_gym.own_node.reading.exports import (
-    Channel,
-    implementation_of,
-    read_channels,
-    read_documents,
-    read_failures,
-    read_history,
-)
+from lnsim_gym.own_node.reading.channels import Channel, implementation_of, read_channels
+from lnsim_gym.own_node.reading.files import read_documents
+from lnsim_gym.own_node.reading.forwards import read_failures, read_history
 from lnsim_gym.own_node.reading.history import DAY_NS, Failures, Forwards, Refills
 from lnsim_gym.own_node.reading.origin import foreign_forwards, require_own, told_until_ns
 from lnsim_gym.own_node.reading.spending import read_chain_fees, read_refills

@@ -11,7 +11,7 @@ import numpy as np
 from lnsim_gym.arrays import UInt64
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
-from lnsim_gym.own_node.reading.exports import Channel
+from lnsim_gym.own_node.reading.channels import Channel
 from lnsim_gym.own_node.reading.history import DAY_NS, Forwards, Refills, as_chan_id
 
 __all__ = ["foreign_forwards", "require_own", "told_until_ns"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from lnsim_gym.network.importers.documents import decode_entries
-from lnsim_gym.own_node.reading.exports import ALL_MSAT, counting, entries_in
+from lnsim_gym.own_node.reading.files import ALL_MSAT, counting, entries_in
 from lnsim_gym.own_node.reading.history import SECOND_NS, Refills, as_chan_id
 
 __all__ = ["read_chain_fees", "read_refills"]

@@ -7,10 +7,22 @@ from lnsim_gym.own_node.backtest.calibration import foretold_levels, log_error, 
 
 
 def test_weeks_far_off_widen_and_many_near_ones_tell_that_nothing_needs_to():
-    assert widening([]) == 2.0
-    assert widening([3.0, -3.0, 3.0, -3.0]) == pytest.approx(np.sqrt((16 + 36) / 8))
-    assert widening([0.1, -0.2, 0.3]) < widening([1.0, -1.0]) < 2.0 < widening([3.0])
+    normal = 1.6449  # and from tables, bounds of 90 % of Student's t with 4, 8 and 24 degrees of freedom
+    assert widening([]) == pytest.approx(2.1318 / normal, rel=2e-3)
+    assert widening([3.0, -3.0, 3.0, -3.0]) == pytest.approx(np.sqrt(40 / 8) * 1.8595 / normal, rel=1e-3)
+    assert widening([1.0, -1.0] * 10) == pytest.approx(1.7109 / normal, rel=1e-3)
+    assert widening([0.1, -0.2, 0.3]) < widening([1.0, -1.0]) < widening([]) < widening([3.0])
     assert widening([0.0] * 100) == 1.0
+
+
+def test_intervals_hold_what_they_say_whatever_the_errors_of_a_node_are():
+    rng = np.random.default_rng(4)
+    inside = []
+    for _ in range(4_000):
+        spread = np.sqrt(4 / rng.chisquare(4))  # by how much the draws of a node are too narrow, or too wide
+        *past, next_one = spread * rng.standard_normal(5)
+        inside.append(abs(next_one) <= 1.6449 * widening(past))
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
 
 
 def test_an_error_is_told_in_deviations_of_the_logarithm():

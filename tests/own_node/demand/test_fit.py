@@ -83,7 +83,7 @@ def test_most_candidates_come_by_the_peers_that_they_were_drawn_for(known):
     wanted = 4 * (1 - np.eye(count, dtype=np.int64))[None]
     rng = np.random.default_rng(0)
     payment = known.problem.config.payment
-    drawn = draw_candidates(known.topology, past.own, payment, [np.array([20_000.0])], wanted, rng)
+    drawn = draw_candidates(known.topology, past.own, payment, [np.array([20_000.0])], wanted, wanted > 1, rng)
     assert (drawn.peer_in != drawn.peer_out).all()
     assert past.own not in {*drawn.sender.tolist(), *drawn.receiver.tolist()}
     reached = try_out(past, drawn, np.full(64, past.end_ns), seed=0)

@@ -52,7 +52,9 @@ def known():
     dry, topology = int(peers[DRY]), drained(free(TOPOLOGY), int(out[DRY]))
     count, payment = len(peers), problem_of(topology, traffic={"kind": "market"}).config.payment
     wanted = 8 * (1 - np.eye(count, dtype=np.int64))[None]
-    drawn = draw_candidates(topology, own, payment, [np.array([10_000.0])], wanted, np.random.default_rng(1))
+    drawn = draw_candidates(
+        topology, own, payment, [np.array([10_000.0])], wanted, wanted > 1, np.random.default_rng(1)
+    )
     paying = (drawn.peer_in != dry) & ~drawn.by_detour & (drawn.reservation_ppm > 0)
     flows = flows_of(topology.nodes, drawn, np.full(len(paying), PER_DAY), paying)
     channel_of = {
