@@ -44,7 +44,8 @@ LATEST_S: Final = 2.5
 _LND: Final = {"launcher": "process", "idle_timeout_s": 1.0, "probe_timeout_s": 2.0}
 _PAYMENTS: Final = 15
 _PROGRAM: Final = """
-import time, gymnasium, lnsim_gym
+import signal, time, gymnasium, lnsim_gym
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells let programs in the background ignore
 env = gymnasium.make("LightningNet-v0", backend="lnd", topology={"nodes": ["a", "b"], "channels": [
     {"initiator": "a", "peer": "b", "capacity_sat": 1_000_000}]}, lnd={"launcher": "process"})
 env.reset(seed=1)
@@ -378,14 +379,12 @@ def _end_program(fault: Fault) -> Fault:
                 wrong += [] if _plays_after(0, each) else [f"a program did not start: {_last_words(each)}"]
             time.sleep(fault.after_s)
             struck = time.monotonic()
-            program.send_signal(signal.Signals[PROGRAM_CAUSES[fault.cause]])
-            _, said = program.communicate(timeout=DEADLINE_S)
+            said = _ended(program, signal.Signals[PROGRAM_CAUSES[fault.cause]], wrong)
         wrong += _leftovers(program.pid, struck, with_folders=fault.cause == "program interrupted")
         noticed_s = time.monotonic() - struck
         if another is not None:
             wrong += [] if _plays_after(struck, another) else [f"the other program ended: {_last_words(another)}"]
-            another.send_signal(signal.SIGINT)
-            another.communicate(timeout=DEADLINE_S)
+            _ended(another, signal.SIGINT, wrong)
             wrong += _leftovers(another.pid, time.monotonic(), with_folders=True)
     return msgspec.structs.replace(
         fault, outcome="ended", error=said[-200:], noticed_s=noticed_s, wrong="; ".join(wrong)
@@ -402,6 +401,16 @@ def _program() -> Iterator[subprocess.Popen[str]]:
             yield program
         finally:
             program.kill()
+
+
+def _ended(program: subprocess.Popen[str], how: signal.Signals, wrong: list[str]) -> str:
+    """End a program, and return what it said last; one that goes on is told as wrong."""
+    program.send_signal(how)
+    try:
+        return program.communicate(timeout=DEADLINE_S)[1]
+    except subprocess.TimeoutExpired:
+        wrong.append(f"a program went on for {DEADLINE_S:g} s after {how.name}")
+        return _last_words(program)
 
 
 def _plays_after(moment: float, program: subprocess.Popen[str]) -> bool:

@@ -28,7 +28,7 @@ from lnsim_gym.backends.lnd.nodes.launchers.base import Launcher
 from lnsim_gym.backends.lnd.nodes.launchers.choose import choose_launcher, connect_launcher
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.backends.lnd.settings import LndSettings
-from lnsim_gym.errors import BackendError, BackendLost, ConfigError, LnsimError
+from lnsim_gym.errors import BackendError, BackendLost, BringUpError, ConfigError, LnsimError
 from lnsim_gym.network import Policy, Topology
 from lnsim_gym.network.limits import spendable_msat
 from lnsim_gym.payments import PaymentBatch, PaymentOptions, PaymentOutcomes, RebalanceResult
@@ -190,13 +190,23 @@ class LndBackend(Backend):
         self._release()
 
     def _start(self, topology: Topology, launcher: Launcher | None = None) -> OpenNetwork:
-        """Start a network, or join one; whatever happens, nothing half-done stays behind."""
+        """Start a network, or join one; whatever happens, nothing half-done stays behind.
+
+        Raises:
+            BringUpError: It did not become ready, or its files cannot be written.
+        """
         if launcher is None:
             launcher, release = self._join() if self.settings.network is not None else self._choose()
             # Runs on close, when the backend is forgotten, and when the interpreter ends.
             self._finalizer = weakref.finalize(self, _in_process, os.getpid(), release)
         try:
             return OpenNetwork(launcher, topology, self.options, self.settings, self._payment_ms)
+        except OSError as problem:
+            self._release()
+            raise BringUpError(
+                f"expected to write the files of a network, got {problem}: make room on the disk of "
+                "lnd.state_folder, or name a folder elsewhere"
+            ) from problem
         except BaseException:
             self._release()
             raise
@@ -294,7 +304,7 @@ class LndBackend(Backend):
         try:
             network.restore()
             return network.push_to(wanted_msat)
-        except BackendError:
+        except (BackendError, OSError):  # the latter where there is no room for the snapshot's files
             return False
 
     def _rebuild(self, wanted_msat: Int64) -> None:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import psutil
@@ -18,6 +18,7 @@ import pytest
 
 from lnsim_gym.backends.lnd.nodes.folders import state_root
 from lnsim_gym.backends.lnd.nodes.record import CHAIN
+from lnsim_gym.benchmarks.disk import OwnDisk
 from lnsim_gym.errors import BackendError, BackendLost, BackendTimeout
 from tests.backends.lnd.live import batch_of, half_and_half, processes_of, random_batch
 from tests.waiting import wait_until
@@ -64,6 +65,34 @@ def test_a_fault_in_mid_batch_is_raised_in_time_and_the_next_reset_repairs(
     assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded[0]
     backend.close()
     assert not any(process.is_running() for process in before.values())
+
+
+@pytest.mark.skipif(not OwnDisk.is_possible(), reason="needs root, and control groups of version 1")
+def test_a_full_disk_is_noticed_in_seconds_and_repaired_when_there_is_room(lnd_binaries, make_backend, triangle):
+    middle = half_and_half(triangle)
+    with OwnDisk() as disk:
+        backend = make_backend(triangle, state_folder=str(disk.folder))
+        backend.reset(middle)
+        batch = random_batch(triangle, np.random.default_rng(1), 15, 100_000_000)
+        with disk.full():
+            took_s = ended_after_s(backend, batch)
+            with suppress(BackendError):  # deleting old files may make room enough, or not
+                backend.reset(middle)
+        backend.reset(middle)
+        assert (backend.balances_msat() == middle).all()
+        assert backend.pay(batch_of((0, 1, 1_000_000))).succeeded[0]
+        backend.close()
+    assert took_s < DEADLINE_S
+
+
+def ended_after_s(backend, batch) -> float:
+    """Pay until the network is lost, and return how long the last batch took."""
+    while True:
+        started = time.monotonic()
+        try:
+            backend.pay(batch)
+        except BackendError:
+            return time.monotonic() - started
 
 
 def test_a_hung_node_is_reported_as_a_timeout_that_names_it(make_backend, two_nodes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 
 import pytest
@@ -87,6 +88,22 @@ def sleep(request, told):
     return told()
 
 
+def given_up():
+    """Return the lies that a payment is met with silence, and that the channel is inactive from then on."""
+    is_sent = threading.Event()
+
+    def keep_silent(request, told):
+        is_sent.set()
+        yield sleep(request, dict)
+
+    def list_(request, told):
+        listed = told()
+        listed.channels[0].active = not is_sent.is_set()
+        return listed
+
+    return {rpc.SEND_PAYMENT.path: keep_silent, rpc.LIST_CHANNELS.path: list_}
+
+
 NO_MESSAGE = b"\xff\xff"
 LIES = {
     "no state": (says(rpc.GET_STATE, NO_MESSAGE), open_, BackendError, "answer with a GetStateResponse"),
@@ -130,6 +147,7 @@ LIES = {
         BackendTimeout,
         "within 4 s",
     ),
+    "silence after a channel was given up": (given_up(), pay, BackendLost, "expected active channels"),
     "a status of no name": (sends(Payment(status=9)), pay, BackendLost, "its stream ended first"),
     "a reason of no name": (sends(Payment(status=Payment.FAILED, failure_reason=99)), pay, BackendError, "tells of 99"),
     "settled by nothing": (sends(settled()), pay, BackendError, "0 of 0 msat"),

@@ -188,11 +188,14 @@ class LiveNetwork:
         differs = [getattr(mine, name) != getattr(its, name) for name in Policy.__struct_fields__]
         return [int(direction) for direction in np.flatnonzero(np.any(differs, axis=0))]
 
-    async def ends(self, channels: Iterable[int] | None = None) -> dict[int, ChannelEnds]:
+    async def ends(
+        self, channels: Iterable[int] | None = None, deadline_s: float | None = None
+    ) -> dict[int, ChannelEnds]:
         """Read channels from both their ends.
 
         Args:
             channels: Channel indices; by default all of them.
+            deadline_s: In seconds, instead of the clients' own.
 
         Returns:
             Both views by channel index.
@@ -203,7 +206,7 @@ class LiveNetwork:
         wanted = list(range(len(self.channels)) if channels is None else channels)
         ends = self.topology.arrays.source.reshape(-1, 2)
         nodes = sorted({int(node) for node in ends[wanted].ravel()})
-        listings = await gather(self.clients[node].call(rpc.LIST_CHANNELS) for node in nodes)
+        listings = await gather(self.clients[node].call(rpc.LIST_CHANNELS, deadline_s=deadline_s) for node in nodes)
         views = {
             (node, channel.chan_id): channel
             for node, listing in zip(nodes, listings, strict=True)
@@ -257,8 +260,8 @@ class LiveNetwork:
         inactive = [self.describe(index) for index, both in ends.items() if not both.is_active]
         if inactive:
             raise BackendLost(
-                f"expected active channels, {', '.join(inactive)} is not: its ends lost their connection, "
-                "and payments avoid it; reset() connects them again"
+                f"expected active channels, {', '.join(inactive)} is not: its ends lost their connection, or lnd gave "
+                "it up (as on a full disk, see its log), and payments avoid it; reset() makes it active again"
             )
 
     def balances_sat(self, ends: dict[int, ChannelEnds]) -> Int64:
@@ -275,13 +278,14 @@ class LiveNetwork:
         yield from zip(*self.topology.arrays.source.reshape(-1, 2).T.tolist(), strict=True)
 
     async def probe(self, timeout_s: float) -> None:
-        """Ask every node for a sign of life.
+        """Ask every node for a sign of life, and whether its channels are active.
 
         Raises:
             BackendTimeout: A node hangs.
-            BackendLost: A node is gone.
+            BackendLost: A node is gone, or a channel is inactive: what is under way on it may never end.
         """
         await gather(client.call(rpc.GET_INFO, deadline_s=timeout_s) for client in self.clients)
+        self._refuse_inactive(await self.ends(deadline_s=timeout_s))
 
     async def forget(self, nodes: Iterable[int] | None = None) -> None:
         """Reset mission control of some nodes, by default of all."""

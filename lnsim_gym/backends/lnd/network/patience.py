@@ -1,4 +1,4 @@
-"""Waiting for what depends on several nodes without waiting for one that is gone or hangs."""
+"""Waiting for what depends on several nodes without waiting for one that is gone, hangs, or gave a channel up."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def patiently(network: LiveNetwork, settings: NetworkSettings, work: Corou
     """Wait for something that depends on several nodes; whenever it takes long, ask all of them for a sign of life.
 
     Raises:
-        BackendLost: The work raised it, or a node gives no sign of life.
+        BackendLost: The work raised it, a node gives no sign of life, or a channel is inactive.
     """
     task = asyncio.ensure_future(work)
     try:
