@@ -26,6 +26,7 @@ export class NetworkView {
   #drag = null;
   #labels = []; // boxes of the names that are drawn
   #frame = 0;
+  #sized = new ResizeObserver(() => this.#resize());
   #colours = {};
 
   /** @param {{onSelect: (node: number|null) => void, onDrag?: (from: number, to: number) => void}} listeners */
@@ -50,7 +51,7 @@ export class NetworkView {
     this.#overlay.style.cssText = "position:absolute;inset:0;width:100%;height:100%;pointer-events:none";
     box.append(this.#overlay);
     this.#listen();
-    new ResizeObserver(() => this.#resize()).observe(box);
+    this.#sized.observe(box);
     this.#resize();
   }
 
@@ -174,6 +175,7 @@ export class NetworkView {
   }
 
   kill() {
+    this.#sized.disconnect();
     cancelAnimationFrame(this.#frame);
     this.#sigma.kill();
   }

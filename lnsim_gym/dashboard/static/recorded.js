@@ -34,7 +34,7 @@ export class Recorded {
   }
 
   redraw() {
-    this.#panes.forEach(({ view }) => view.redraw());
+    this.#panes.forEach(({ view }) => view?.redraw()); // which a pane that is still to come lacks
     this.chart?.redraw();
   }
 
