@@ -76,7 +76,7 @@ def test_a_program_runs(block, tmp_path):
         pytest.importorskip("sb3_contrib", reason="needs the extra 'train'")
     program = block.code.replace(PORT, free_port())
     if block.mark == TEN_MINUTES:  # the same program on fewer episodes and steps
-        for whole, piece in (("300_000", "2_000"), ("range(16)", "range(1)"), ("10_004", "10_001")):
+        for whole, piece in (("150_000", "2_000"), ("range(16)", "range(1)"), ("10_004", "10_001")):
             assert whole in program
             program = program.replace(whole, piece)
     run([sys.executable, "-W", "error::DeprecationWarning", "-c", program], tmp_path)
