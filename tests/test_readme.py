@@ -39,7 +39,7 @@ ELSEWHERE = {
     "evolution",  # the tests of training evolve on a smaller recipe
     "parity",  # a small piece is run by the tests of the comparison with real nodes
     *("own node exports", "own node", "own node backtest"),  # run below, one after the other
-    *("own node of core lightning", "own node advice"),  # run below
+    *("own node of core lightning", "own node advice", "own node in short", "own node decided"),  # run below
     *("client", "lens"),  # run by the tests of the bridge, which start what they connect to
 }
 CODE = CHECKOUT / "lnsim_gym" / "compiled" / "machine_code"
@@ -136,6 +136,9 @@ def test_a_node_of_ones_own_is_exported_imported_and_booked(tmp_path):
     out = run(["bash", "-euc", marked("own node").code], tmp_path)
     assert "2 channels, 5 forwards, 1 refills, in mynode" in out
     assert "<svg" in (tmp_path / "books.html").read_text()
+    out = run(["bash", "-euc", marked("own node in short").code], tmp_path)
+    assert "2 channels, 5 forwards, 1 refills, in mynode" in out
+    assert "sat earned" in out
 
 
 def test_a_node_of_core_lightning_is_exported_and_imported(tmp_path):
@@ -171,6 +174,10 @@ def test_a_node_of_ones_own_is_tested_backwards(tmp_path):
     write_folder(known, tmp_path / "mynode")
     command = marked("own node backtest").code.replace("--weeks 4", "--weeks 1 --draws 12")
     assert "the simulation reproduces it" in " ".join(run(["bash", "-euc", command], tmp_path).split())
+    command = marked("own node decided").code.replace("backtest mynode", "backtest mynode --weeks 1 --draws 10 -p noop")
+    out = " ".join(run(["bash", "-euc", command.replace("mynode --th", "mynode --draws 6 --th")], tmp_path).split())
+    assert "to leave alone (6 draws of what is not known, 7 days)" in out
+    assert "the simulation reproduces it" in out
 
 
 def play_stream(server, client, folder):

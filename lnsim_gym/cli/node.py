@@ -89,7 +89,8 @@ def _print_import(node: OwnNode, out: Path) -> None:
         console.print(f"left out: {count:,} {cause}")
     for line in doubts(node):
         console.print(line)
-    console.print(f"books: lnsim node report {out}")
+    console.print(f"What it earned: lnsim node report {out}")
+    console.print(f"What to change: lnsim node advise {out}")
 
 
 @node_commands.command("report")

@@ -352,8 +352,7 @@ class _Adviser:
             earned_sat = book(self.node, days).earned_msat / 1000 * together.days / days
             low, high = foretold_levels(together.earned_sat[:, 0], LEVELS)[:: len(LEVELS) - 1]
             yield (
-                "The history is too short to hold the simulation to weeks of the past: forecasts are made as wide as "
-                "others needed."
+                "The history is too short to hold the simulation to weeks of the past: forecasts are wider for that."
             )
             if not low <= earned_sat <= high:
                 yield (

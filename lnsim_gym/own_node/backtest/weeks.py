@@ -34,8 +34,8 @@ _LEVEL: Final = 0.95
 """What intervals hold, where there are draws enough."""
 _MOST_PAYMENTS: Final = 2_000_000
 """Payments of all weeks and policies for which draws are left out, down to ``_LEAST_DRAWS``."""
-_MOST_IN_ALL: Final = 6_000_000
-"""Payments for which days of weeks are left out, too: 10 minutes or so of two cores."""
+_MOST_IN_ALL: Final = 3_000_000
+"""Payments for which days of weeks are left out, too: some 10 minutes of two cores, at 0.3 ms for each."""
 _LEAST_DRAWS: Final = 12
 
 
@@ -132,8 +132,8 @@ def backtest_node(
             threads=threads,
         )
         if not demands:
-            played, days = _affordable(demand, weeks * (1 + len(policies)))
-        demands.append(demand.first(played))
+            most, days = _affordable(demand, weeks * (1 + len(policies)))
+        demands.append(demand.first(most))
         stage = Stage(past, topology, demands[-1], begin_ns, threads, days)
         if not logged:
             for policy in policies:

@@ -93,7 +93,8 @@ class _Detours:
     """Flows that come by two peers though no cheapest route does, those the more often for which it costs less.
 
     With a detour of d ppm against the cheapest way, by any peers or around, chances are as exp(-d / ``_NEAR_PPM``).
-    That is a product of what the sender, the receiver, and both decide; the latter is the same for all pairs of peers.
+    That is a product of what the sender, the receiver, and both decide, so that a receiver is drawn first, by the
+    chances of all its senders, and then one of these. Chances are kept as logarithms, as detours may be long.
 
     Args:
         ways: The cheapest routes.
@@ -101,16 +102,13 @@ class _Detours:
     """
 
     def __init__(self, ways: _Ways, size: Float64) -> None:
-        least_into, least_onward = (np.min(costs, axis=0) for costs in (ways.into, ways.onward))
-        through_ppm = least_onward[:, None] + least_into[None, :]
-        with np.errstate(invalid="ignore"):
-            saved_ppm = np.maximum(through_ppm - ways.around, 0)
-            self._by_sender, self._by_receiver = (
-                np.nan_to_num(np.exp((least - costs) / _NEAR_PPM))
-                for costs, least in ((ways.into, least_into), (ways.onward, least_onward))
-            )
-        self._by_both = size * np.exp(-np.nan_to_num(saved_ppm, nan=np.inf) / _NEAR_PPM)
-        self._by_receiver_of = self._by_sender @ self._by_both.T  # (peers in, receivers), over all senders
+        least_into, least_onward = ways.into.min(axis=0), ways.onward.min(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            saved_ppm = np.maximum(least_onward[:, None] + least_into[None, :] - ways.around, 0)
+            self._both = np.log(size) - _certain(saved_ppm) / _NEAR_PPM
+            self._sender = -_certain(ways.into - least_into) / _NEAR_PPM
+            self._receiver = -_certain(ways.onward - least_onward) / _NEAR_PPM
+        self._receiver_of: dict[int, Float64] = {}
 
     def draw(self, peer_in: int, peer_out: int, wanted: int, rng: np.random.Generator) -> Int64:
         """Draw flows.
@@ -124,11 +122,12 @@ class _Detours:
         Returns:
             Sender, receiver and places of the peers, shape (4, flows).
         """
-        chance = self._by_receiver[peer_out] * self._by_receiver_of[peer_in]
+        if peer_in not in self._receiver_of:
+            self._receiver_of[peer_in] = np.logaddexp.reduce(self._both + self._sender[peer_in], axis=1)
         drawn: dict[tuple[int, int], None] = {}
-        for receiver in _drawn(chance, _TRIED * wanted, rng):
-            sender = _drawn(self._by_both[receiver] * self._by_sender[peer_in], 1, rng)
-            drawn.setdefault((int(sender[0]), receiver))
+        for receiver in _drawn(self._receiver[peer_out] + self._receiver_of[peer_in], _TRIED * wanted, rng):
+            for sender in _drawn(self._both[receiver] + self._sender[peer_in], 1, rng):
+                drawn.setdefault((sender, receiver))
             if len(drawn) == wanted:
                 break
         ends = np.array(list(drawn), np.int64).reshape(-1, 2).T
@@ -136,13 +135,18 @@ class _Detours:
         return np.concatenate([ends, peers])
 
 
-def _drawn(chance: Float64, count: int, rng: np.random.Generator) -> list[int]:
-    """Draw so many places by their chances, none where there is no chance."""
-    until = np.cumsum(chance)
-    if not until[-1] > 0:
+def _certain(cost_ppm: Float64) -> Float64:
+    """Return costs, infinite where there is no way at all (inf - inf)."""
+    return np.where(np.isnan(cost_ppm), np.inf, cost_ppm)
+
+
+def _drawn(log_chance: Float64, count: int, rng: np.random.Generator) -> list[int]:
+    """Draw so many places by the logarithms of their chances, none where there is no chance."""
+    most = log_chance.max()
+    if most == -np.inf:
         return []
-    places = np.searchsorted(until, until[-1] * rng.random(count), side="right")
-    drawn: list[int] = np.minimum(places, len(until) - 1).tolist()
+    until = np.cumsum(np.exp(log_chance - most))
+    drawn: list[int] = np.searchsorted(until, until[-1] * rng.random(count), side="right").tolist()
     return drawn
 
 

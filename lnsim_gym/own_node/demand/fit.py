@@ -185,7 +185,8 @@ def _worth_playing(rates: Float64, reached: Reached, forwards: float, rng: np.ra
     daily, gets_through = rates.mean(axis=0), np.isin(np.arange(rates.shape[1]), reached.candidate)
     room = _MOST_PER_FORWARD * forwards - float(daily[gets_through].sum())
     chance = np.clip(room / max(float(daily[~gets_through].sum()), 1e-300), 0, 1)
-    return gets_through | (rng.random(len(daily)) < chance)
+    chosen: Bool = gets_through | (rng.random(len(daily)) < chance)
+    return chosen
 
 
 def _rehearsed(payments: float) -> int:

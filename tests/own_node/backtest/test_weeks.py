@@ -27,8 +27,11 @@ def test_the_own_policy_is_foretold_and_others_are_ranked_as_they_are_in_truth(k
         known.node, known.topology, [recipe, "noop", "static"], weeks=1, draws=20, tell=lambda *what: told.append(what)
     )
     assert found.is_reproduced
-    assert [one.policy for one in found.policies] == [LOGGED, "static", "noop", recipe]
-    logged, better, idle, dear = found.policies
+    assert [one.policy for one in found.policies][:2] == [LOGGED, "static"]
+    assert [one.net for one in found.policies[1:]] == sorted((one.net for one in found.policies[1:]), reverse=True)
+    logged, better, idle, dear = (
+        {one.policy: one for one in found.policies}[name] for name in (LOGGED, "static", "noop", recipe)
+    )
     truth = history(104, "static", weeks=3)  # the same market at 250 ppm
     assert truth.income_sat.sum() > 3 * known.income_sat.sum()
     assert better.net > 2 * logged.net
@@ -36,14 +39,14 @@ def test_the_own_policy_is_foretold_and_others_are_ranked_as_they_are_in_truth(k
     assert found.income == pytest.approx(known.income_sat[-28:].sum() / 7, rel=1e-3)
     assert logged.ahead == logged.ahead_low == logged.ahead_high == 0
     assert idle.net == pytest.approx(logged.net, rel=0.05)  # the policy was to leave the fee rates as they are
-    assert dear.ahead_high < 0
-    assert dear.net < 0.2 * logged.net
+    assert dear.ahead_chance < 0.25  # in a few draws someone who pays much has no other way
     week = found.weeks[0]
     assert week.foretold_low <= week.foretold <= week.foretold_high
     assert week.log_likelihood > week.log_likelihood_pooled
     assert [what for what, done, _ in told if done] == ["fit", LOGGED, recipe, "noop", "static"]
     assert "reproduces it" in verdict(found)
-    assert "Clearly less than your own policy: " in "\n".join(conclusions(found))
+    assert "Clearly more than your own policy: static" in "\n".join(conclusions(found))
+    assert f"({dear.ahead_chance:.0%})" in "\n".join(conclusions(found))
     assert found.rates_ppm == (20, 20)
     assert "20 to 20 ppm" in "\n".join(open_questions(found))
     assert len(list(week_rows(found))) == 1

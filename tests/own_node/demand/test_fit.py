@@ -8,7 +8,7 @@ import pytest
 from lnsim_gym.errors import ConfigError
 from lnsim_gym.network.public import public
 from lnsim_gym.own_node import fit_demand, own_environment, own_problem, seeds_of
-from lnsim_gym.own_node.demand.candidates import draw_candidates
+from lnsim_gym.own_node.demand.candidates import _Detours, _Ways, draw_candidates
 from lnsim_gym.own_node.demand.past import Past, around_own
 from lnsim_gym.own_node.demand.pilot import try_out
 from lnsim_gym.own_node.reading.history import DAY_NS
@@ -148,3 +148,25 @@ def test_a_draw_in_which_nobody_pays_is_told_as_too_few_forwards(known, demand):
         own_environment(known.node, known.topology, quiet, draw=0)
     with pytest.raises(ConfigError, match="too few forwards lately to foretell anything"):
         own_problem(known.node, known.topology, quiet)
+
+
+def test_detours_are_drawn_the_more_often_the_less_they_cost():
+    rng = np.random.default_rng(5)
+    into, onward, around = rng.uniform(0, 300, (2, 6)), rng.uniform(0, 300, (2, 6)), rng.uniform(0, 600, (6, 6))
+    into[0, 1] = onward[1, 2] = around[3, 4] = around[0, 5] = np.inf
+    into[1] += 200_000  # so dear that chances are beyond the smallest number, but for those that are compared
+    size = rng.uniform(0, 1, (6, 6))
+    np.fill_diagonal(size, 0)
+    detours = _Detours(_Ways(np.array([7, 8]), into, onward, around), size)
+    for peer_in, peer_out in ((0, 1), (1, 0)):
+        best = np.minimum(around, onward.min(axis=0)[:, None] + into.min(axis=0)[None, :])
+        detour_ppm = onward[peer_out][:, None] + into[peer_in][None, :] - best
+        expected = size * np.exp(-(detour_ppm - detour_ppm.min()) / 100)
+        drawn = np.concatenate([detours.draw(peer_in, peer_out, 1, rng) for _ in range(6_000)], axis=1)
+        assert drawn.shape[1] == 6_000
+        assert {tuple(ends) for ends in drawn[2:].T.tolist()} == {(peer_in, peer_out)}
+        counts = np.zeros((6, 6))
+        np.add.at(counts, (drawn[1], drawn[0]), 1)
+        np.testing.assert_allclose(counts / counts.sum(), expected / expected.sum(), atol=0.03)
+    nobody = _Detours(_Ways(np.array([7, 8]), np.full((2, 6), np.inf), onward, around), size)
+    assert nobody.draw(0, 1, 3, rng).shape == (4, 0)
