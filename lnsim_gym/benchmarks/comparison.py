@@ -17,7 +17,7 @@ from lnsim_gym.benchmarks.checkout import THIS, Checkout
 from lnsim_gym.benchmarks.first_step import first_step
 from lnsim_gym.benchmarks.report import Report, circumstances, system_load
 
-__all__ = ["Compared", "ComparisonFigures", "compare_environments", "compare_simulators"]
+__all__ = ["Compared", "ComparisonFigures", "compare_environments", "compare_live", "compare_simulators"]
 
 
 class Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +94,29 @@ def compare_environments(against: Path, num_envs: int, rounds: int, with_first_s
         rates = {name: float(value) for name, value in report.items() if name.endswith("_steps_per_s")}
         first: dict[str, float] = msgspec.to_builtins(first_step(checkout)) if with_first_step else {}
         return rates | {f"first_step.{name}": value for name, value in first.items()}
+
+    return _compare(Checkout.at(against), measure, rounds)
+
+
+def compare_live(against: Path, topology: str, launcher: str, rounds: int) -> ComparisonFigures:
+    """Compare networks of real nodes: payments per second, bring-up and resets in seconds.
+
+    Args:
+        against: Folder of the other checkout.
+        topology: Preset, generator call or file.
+        launcher: Who runs the nodes.
+        rounds: How often each is measured.
+
+    Raises:
+        ConfigError: There is no checkout in that folder.
+        LnsimError: A benchmark failed.
+    """
+    file = Path(topology)
+    named = str(file.resolve()) if file.is_file() else topology
+
+    def measure(checkout: Checkout) -> dict[str, float]:
+        report = checkout.bench("live", "--topology", named, "--launcher", launcher)
+        return {name: float(value) for name, value in report.items() if name.endswith("_s")}
 
     return _compare(Checkout.at(against), measure, rounds)
 

@@ -1,4 +1,4 @@
-"""How fast the live network is: bring-up, each reset method, payments one by one and side by side."""
+"""How fast the live network is: bring-up, each reset method, payments one by one and many at once."""
 
 from __future__ import annotations
 
@@ -34,6 +34,13 @@ class LiveFigures(Report, frozen=True, kw_only=True):
     """Payments one by one, mission control reset before each, quiet after each."""
     concurrent_payments_per_s: float
     """Payments with 16 at once."""
+    parity_payment_ms: dict[str, float]
+    """Where the time of a payment one by one goes, in ms by part, see ``LndBackend.payments_spent_s``.
+
+    Most of ``turn`` is waiting for payments before it; those run side by side where they cannot meet.
+    """
+    concurrent_payment_ms: dict[str, float]
+    """The same with 16 at once."""
     succeeded_share: float
     """Share of all those payments that settled."""
     nodes: int
@@ -58,12 +65,12 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
     started = time.perf_counter()
     with LndBackend(topology, PaymentOptions(), settings) as parity:
         bring_up_s = time.perf_counter() - started
-        rate, settled = _rate(parity, rng, payments)
+        rate, settled, spent_ms = _rate(parity, rng, payments)
         by_payments = [_reset_after_payments(parity, rng) for _ in range(repeats)]
         by_snapshot = [_reset_from_snapshot(parity) for _ in range(repeats)]
         version = parity.lnd_version()
     with LndBackend(topology, PaymentOptions(concurrency=_CONCURRENCY), settings) as many:
-        many_rate, many_settled = _rate(many, rng, 2 * payments)
+        many_rate, many_settled, many_spent_ms = _rate(many, rng, 2 * payments)
     described = circumstances(load_before, "grpcio")
     described["versions"]["lnd"] = version
     return LiveFigures(
@@ -72,6 +79,8 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
         reset_snapshot_s=round(median(by_snapshot), 3),
         parity_payments_per_s=round(rate, 2),
         concurrent_payments_per_s=round(many_rate, 2),
+        parity_payment_ms=spent_ms,
+        concurrent_payment_ms=many_spent_ms,
         succeeded_share=round((settled + 2 * many_settled) / 3, 4),
         nodes=len(topology.nodes),
         channels=len(topology.channels),
@@ -80,15 +89,18 @@ def bench_live(topology: Topology, settings: LndSettings, *, payments: int = 100
     )
 
 
-def _rate(backend: LndBackend, rng: np.random.Generator, count: int) -> tuple[float, float]:
-    """Pay from half and half; return payments per second and the share that settled."""
+def _rate(backend: LndBackend, rng: np.random.Generator, count: int) -> tuple[float, float, dict[str, float]]:
+    """Pay from half and half; return payments per second, the share that settled, and ms of a payment by part."""
     backend.reset(_middle(backend.topology))
     backend.pay(_batch(backend.topology, rng, 10))
     backend.reset(_middle(backend.topology))
     batch = _batch(backend.topology, rng, count)
+    backend.payments_spent_s()
     started = time.perf_counter()
     outcomes = backend.pay(batch)
-    return count / (time.perf_counter() - started), float(outcomes.succeeded.mean())
+    rate = count / (time.perf_counter() - started)
+    spent_ms = {part: round(1000 * spent_s / count, 2) for part, spent_s in backend.payments_spent_s().items()}
+    return rate, float(outcomes.succeeded.mean()), spent_ms
 
 
 def _reset_after_payments(backend: LndBackend, rng: np.random.Generator) -> float:

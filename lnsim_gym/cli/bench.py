@@ -79,9 +79,19 @@ def live(
         str, typer.Option("--launcher", "-l", help="Who runs the nodes: auto, docker or process.")
     ] = "process",
     topology: Annotated[str, typer.Option("--topology", "-t", help="Preset, generator call or file.")] = "default",
+    against: Against = None,
+    rounds: Rounds = 5,
     json: Json = False,
 ) -> None:
-    """Measure a network of real nodes: bring-up, resets, payments per second. Takes about a minute."""
+    """Measure a network of real nodes: bring-up, resets, payments per second and where their time goes.
+
+    Takes about a minute.
+    """
+    from lnsim_gym.benchmarks.comparison import compare_live
+
+    if against is not None:
+        _print_comparison(compare_live(against, topology, launcher, rounds), json)
+        return
     from lnsim_gym.backends.lnd import LndSettings
     from lnsim_gym.benchmarks.live import bench_live
     from lnsim_gym.network.load import load_topology

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lnsim_gym.benchmarks.checkout import THIS, Checkout
-from lnsim_gym.benchmarks.comparison import Compared, compare_simulators
+from lnsim_gym.benchmarks.comparison import Compared, compare_live, compare_simulators
 from lnsim_gym.benchmarks.first_step import first_step
 from lnsim_gym.compiled.cache import SHIPPED
 from lnsim_gym.errors import ConfigError, LnsimError
@@ -34,6 +34,27 @@ def test_this_code_is_measured_against_a_checkout_in_another_folder(tmp_path):
     assert figure.ratio_low == figure.ratio == figure.ratio_high == pytest.approx(figure.this / figure.other)
     assert report.machine
     assert report.versions["numba"]
+
+
+def test_real_nodes_are_compared_by_what_both_measure_on_the_same_network(tmp_path, monkeypatch):
+    network = tmp_path / "network.toml"
+    network.touch()
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def bench(checkout, *arguments):
+        asked.append((checkout, arguments))
+        newer = {"payment_ms_per_s": 1.0} if checkout == THIS else {}
+        return {"payments_per_s": 12.0 if checkout == THIS else 8.0, "nodes": 3, **newer}
+
+    monkeypatch.setattr(Checkout, "bench", bench)
+    other = other_checkout(tmp_path / "other")
+    report = compare_live(other, "network.toml", "process", rounds=2)
+    assert [checkout.folder for checkout, _ in asked] == [other, THIS.folder, THIS.folder, other]
+    assert {arguments for _, arguments in asked} == {
+        ("live", "--topology", str(network), "--launcher", "process"),
+    }
+    assert report.figures == {"payments_per_s": Compared.of([12.0] * 2, [8.0] * 2)}
 
 
 def test_a_checkout_runs_its_own_code_wherever_that_lies(tmp_path):

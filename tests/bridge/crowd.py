@@ -23,18 +23,21 @@ HEADERS = (
     "GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
 )
+AT_ONCE = 32
+"""Honest clients that connect at a time: more would not be let in soon enough on a busy machine."""
 MASK = bytes(4)
 """Masks nothing."""
 
 
-async def honest(port):
+async def honest(port, door):
     """Read everything; return how many messages were missed or came twice, and how many there were."""
     seen, wrong = None, 0
     count = 0
-    connecting = connect(
-        f"ws://127.0.0.1:{port}/", max_size=None, compression=None, ping_interval=None, open_timeout=None
-    )
-    async with connecting as connection:
+    async with door:
+        connection = await connect(
+            f"ws://127.0.0.1:{port}/", max_size=None, compression=None, ping_interval=None, open_timeout=None
+        )
+    async with connection:
         with contextlib.suppress(ConnectionClosed):
             while True:
                 text = await connection.recv(decode=False)
@@ -70,11 +73,12 @@ async def opened(port, headers=""):
 
 
 async def sleep_on(port, rng):
-    """Subscribe to kinds that hardly anybody else does, and never read."""
+    """Subscribe to kinds that hardly anybody else does, and never read; come again when that was surely noticed."""
     _, writer = await opened(port)
     kinds = rng.sample(KINDS, rng.randint(1, len(KINDS)))
     writer.write(frame(0x81, json.dumps({"type": "subscribe", "kinds": kinds}).encode()))
-    await asyncio.sleep(3600)
+    await asyncio.sleep(90)
+    writer.transport.abort()
 
 
 async def flood(port, rng):
@@ -148,7 +152,8 @@ async def main(kind, port, count):
     """Be a crowd."""
     if kind == "hostile":
         await asyncio.gather(*(hostile(port, number) for number in range(count)))
-    print(json.dumps(await asyncio.gather(*(honest(port) for _ in range(count)))))
+    door = asyncio.Semaphore(AT_ONCE)
+    print(json.dumps(await asyncio.gather(*(honest(port, door) for _ in range(count)))))
 
 
 if __name__ == "__main__":

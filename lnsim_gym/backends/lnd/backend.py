@@ -174,6 +174,15 @@ class LndBackend(Backend):
         """Version that the first node reports."""
         return self._opened().lnd_version()
 
+    def payments_spent_s(self) -> dict[str, float]:
+        """Seconds that payments spent since the last call or repair, by what they spent them on.
+
+        ``invoice``, ``turn`` (waiting until nothing is in the way), ``mission_control`` (resetting that of the sender),
+        ``payment`` (``SendPaymentV2`` until it ends) and ``quiet`` (waiting until no HTLC is pending). Those of
+        payments that run side by side are added up.
+        """
+        return self._opened().payments_spent_s()
+
     def network_record(self) -> list[dict[str, Any]]:
         """Return ``endpoints`` as plain data."""
         record: list[dict[str, Any]] = msgspec.to_builtins(list(self.endpoints().values()))
@@ -204,8 +213,8 @@ class LndBackend(Backend):
         except OSError as problem:
             self._release()
             raise BringUpError(
-                f"expected to write the files of a network, got {problem}: make room on the disk of "
-                "lnd.state_folder, or name a folder elsewhere"
+                f"expected to start a network, got {problem}: where there is no room for its files, make some on "
+                "the disk of lnd.state_folder, or name a folder elsewhere"
             ) from problem
         except BaseException:
             self._release()

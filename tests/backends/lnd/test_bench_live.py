@@ -21,6 +21,11 @@ def test_the_benchmark_measures_every_figure_and_says_on_what(lnd_binaries, tria
     )
     assert all(getattr(figures, name) > 0 for name in measured)
     assert figures.reset_payments_s < figures.reset_snapshot_s < figures.bring_up_s
+    parts = {"invoice", "turn", "mission_control", "payment"}
+    assert set(figures.concurrent_payment_ms) == parts
+    assert set(figures.parity_payment_ms) == {*parts, "quiet"}
+    assert all(ms > 0 for ms in figures.parity_payment_ms.values())
+    assert figures.parity_payment_ms["payment"] > figures.parity_payment_ms["mission_control"]
     assert figures.succeeded_share == 1
     assert (figures.nodes, figures.channels, figures.launcher) == (3, 3, "process")
     assert figures.versions["lnd"].startswith("0.")

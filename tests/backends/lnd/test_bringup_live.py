@@ -316,6 +316,18 @@ def test_a_port_that_somebody_takes_first_is_replaced(make_backend, two_nodes, m
     assert backend.rebalance((0,), 20_000_000).reason is RebalanceReason.NONE
 
 
+def test_ports_are_free_and_none_that_outgoing_connections_get(monkeypatch):
+    ports = daemons.free_ports(200)
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert len(set(ports)) == 200
+    assert not [port for port in ports if first <= port <= last]
+    with socket.create_server(("127.0.0.1", ports[0])):
+        monkeypatch.setattr(daemons, "_PORTS", range(ports[0], ports[0] + 1))
+        with pytest.raises(BringUpError, match="expected 1 free ports"):
+            daemons.free_ports(1)
+    assert daemons.free_ports(1) == ports[:1]
+
+
 def test_missing_programs_are_named_with_the_remedy(make_backend, two_nodes, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("LNSIM_CACHE_DIR", str(tmp_path / "cache"))

@@ -81,9 +81,11 @@ def bring_up(launcher: Launcher, topology: Topology, settings: NetworkSettings) 
             return _bring_up_once(launcher, topology, settings, _STALL_S if tries_left else math.inf)
         except BringUpError as problem:
             # Another program may have taken a port between its choice and its use.
-            if tries_left == 0 or not (isinstance(problem, _Stalled) or _PORT_TAKEN in str(problem)):
+            has_lost_port = _PORT_TAKEN in str(problem)
+            if tries_left == 0 or not (isinstance(problem, _Stalled) or has_lost_port):
                 raise
-            _log.warning("a new network is begun again: %s", str(problem).partition("\n")[0])
+            why = "another program took one of its ports" if has_lost_port else str(problem).partition("\n")[0]
+            _log.warning("a new network is begun again: %s", why)
             launcher.stop()
 
 

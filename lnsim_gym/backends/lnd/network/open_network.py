@@ -120,6 +120,10 @@ class OpenNetwork:
         self.check_alive()
         return outcomes
 
+    def payments_spent_s(self) -> dict[str, float]:
+        """Return what payments spent their time on since this was called last, in seconds; see ``Stopwatch``."""
+        return self._payer.stopwatch.take()
+
     def rebalance(self, route: tuple[int, ...], amount_msat: int) -> RebalanceResult:
         """Send an amount over a pinned route; see ``Rebalancer.send``."""
         return run(self._rebalance(route, amount_msat))

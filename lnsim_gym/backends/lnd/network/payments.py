@@ -24,6 +24,7 @@ from lnsim_gym.backends.lnd.network.live import LiveNetwork
 from lnsim_gym.backends.lnd.network.memory import SendersMemory
 from lnsim_gym.backends.lnd.network.patience import patiently
 from lnsim_gym.backends.lnd.network.settings import NetworkSettings
+from lnsim_gym.backends.lnd.network.stopwatch import Stopwatch
 from lnsim_gym.backends.lnd.network.turns import NOWHERE, Turns, footprints
 from lnsim_gym.backends.lnd.network.watch import NodeWatch
 from lnsim_gym.backends.lnd.rpc import calls as rpc
@@ -100,6 +101,7 @@ class Payer:
         sure = options.max_parts == 1 and not self._remember and not network.has_parallel_channels
         self._is_forecast = side_by_side and options.concurrency == 1 and sure
         """Whether it is known beforehand where payments go, and no forecast was wrong yet."""
+        self.stopwatch = Stopwatch()
         self.watch: NodeWatch | None = None
         """Who counts what a node forwards, where one is watched."""
 
@@ -121,8 +123,10 @@ class Payer:
 
         async def worker() -> None:
             for index in waiting:
-                invoice = await self._invoice(batch, index)
-                await turns.come(index)
+                with self.stopwatch.spent_on("invoice"):
+                    invoice = await self._invoice(batch, index)
+                with self.stopwatch.spent_on("turn"):
+                    await turns.come(index)
                 if time_ms is not None:
                     self._memory.set_time(int(time_ms[index]))
                 outcomes[index] = outcome = await self._pay_one(batch, index, int(fee_limits[index]), invoice)
@@ -133,7 +137,8 @@ class Payer:
                     _log.warning("a payment ended otherwise than forecast: from now on payments go one by one")
                 await turns.end(index)
                 if one_by_one:
-                    await self._calm(self._touched(outcome.payment))
+                    with self.stopwatch.spent_on("quiet"):
+                        await self._calm(self._touched(outcome.payment))
                     self._forwards.forget()
                 await turns.leave(index)
 
@@ -178,10 +183,11 @@ class Payer:
             return _Outcome(payment, reason, "", time.perf_counter() - started, self._memory.now_ms, ())
         sender = self._network.clients[int(batch.source[index])]
         receiver = self._network.clients[int(batch.destination[index])]
-        if self._remember:
-            await self._memory.recall(sender)
-        else:
-            await self._network.forget([int(batch.source[index])])
+        with self.stopwatch.spent_on("mission_control"):
+            if self._remember:
+                await self._memory.recall(sender)
+            else:
+                await self._network.forget([int(batch.source[index])])
         request = router_pb2.SendPaymentRequest(
             payment_request=added.payment_request,
             fee_limit_msat=fee_limit_msat,
@@ -192,11 +198,12 @@ class Payer:
         )
         time_ms = self._memory.now_ms
         try:
-            payment, reason = await patiently(
-                self._network,
-                self._settings,
-                self._send(sender, receiver, request, added, int(batch.amount_msat[index])),
-            )
+            with self.stopwatch.spent_on("payment"):
+                payment, reason = await patiently(
+                    self._network,
+                    self._settings,
+                    self._send(sender, receiver, request, added, int(batch.amount_msat[index])),
+                )
         except BackendLost:
             await self._look_up(sender, added.r_hash, int(batch.amount_msat[index]))
             raise

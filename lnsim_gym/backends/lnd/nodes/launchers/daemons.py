@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import sys
@@ -17,12 +18,14 @@ from typing import Final
 import psutil
 
 from lnsim_gym.backends.lnd.rpc.thread import run
-from lnsim_gym.errors import MissingDependency
+from lnsim_gym.errors import BringUpError, MissingDependency
 
 __all__ = ["find", "free_ports", "is_running", "kill", "spawn", "terminate"]
 
 _PR_SET_PDEATHSIG: Final = 1
 _INTERRUPTED_S: Final = 2.0
+_PORTS: Final = range(15_000, 32_768)
+"""Linux gives ports from 32768 on to outgoing connections (``ip_local_port_range``), other systems from 49152 on."""
 
 
 def spawn(
@@ -133,12 +136,28 @@ def signal_all(processes: Iterable[psutil.Process], number: signal.Signals) -> N
 
 
 def free_ports(count: int) -> list[int]:
-    """Let the system assign free loopback ports, all different, in the moment before they are used."""
+    """Choose free loopback ports at random, all different.
+
+    None that the system gives to outgoing connections: another program's might have it when a node starts, or restarts.
+
+    Raises:
+        BringUpError: There are not so many.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
+        found: list[int] = []
+        for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+            if len(found) == count:
+                break
+            each = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                each.bind(("127.0.0.1", port))
+                found.append(port)
+    if len(found) < count:
+        raise BringUpError(
+            f"expected {count} free ports from {_PORTS.start} to {_PORTS.stop - 1}, found {len(found)}: "
+            "close networks that are not needed"
+        )
+    return found
 
 
 def describe(processes: Mapping[str, psutil.Process]) -> dict[str, list[float]]:
