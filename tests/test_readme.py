@@ -172,9 +172,9 @@ def test_a_node_of_ones_own_is_advised(tmp_path):
 def test_a_node_of_ones_own_is_tested_backwards(tmp_path):
     known = history(104, recipe_of(tmp_path, 20), weeks=3)
     write_folder(known, tmp_path / "mynode")
-    command = marked("own node backtest").code.replace("--weeks 4", "--weeks 1 --draws 12")
+    command = marked("own node backtest").code.replace("--weeks 4", "--weeks 1 --draws 20")
     assert "the simulation reproduces it" in " ".join(run(["bash", "-euc", command], tmp_path).split())
-    command = marked("own node decided").code.replace("backtest mynode", "backtest mynode --weeks 1 --draws 10 -p noop")
+    command = marked("own node decided").code.replace("backtest mynode", "backtest mynode --weeks 1 --draws 20 -p noop")
     out = " ".join(run(["bash", "-euc", command.replace("mynode --th", "mynode --draws 6 --th")], tmp_path).split())
     assert "to leave alone (6 draws of what is not known, 7 days)" in out
     assert "the simulation reproduces it" in out
