@@ -112,11 +112,13 @@ def status(name: Name = "default", json: Json = False) -> None:
     With --json: host, port, TLS certificate, macaroon and public key of each node. Exit status 1 when something of
     the network is not up.
     """
+    record = _record(name)
+
     import msgspec
 
     from lnsim_gym.backends.lnd.network.status import network_status
 
-    found = network_status(_record(name))
+    found = network_status(record)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:

@@ -37,8 +37,12 @@ HEAVY = {
     ("arguments", "status", "more"),
     [
         (["--version"], 0, {"grpc", "lnsim_gym.backends"}),
-        (["cli", "--name", "of-no-network", "alice", "getinfo"], 2, {"grpc", "lnsim_gym.backends.lnd.backend"}),
-        (["status", "--name", "of-no-network"], 2, {"lnsim_gym.backends.lnd.backend"}),
+        (
+            ["cli", "--name", "of-no-network", "alice", "getinfo"],
+            2,
+            {"grpc", "numpy", "lnsim_gym.backends.lnd.backend"},
+        ),
+        (["status", "--name", "of-no-network"], 2, {"grpc", "numpy", "lnsim_gym.backends.lnd.backend"}),
     ],
 )
 def test_commands_load_only_what_they_need(arguments, status, more):

@@ -458,6 +458,12 @@ def test_a_network_is_drawn_and_nodes_are_taken_with_a_graphics_card_and_without
             colour = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{key}').trim()")
             drawn = shown.getpixel(tuple(page.evaluate(place, [one, other, at])))
             assert "#{:02x}{:02x}{:02x}".format(*drawn) == colour, (card, key)
+        page.evaluate(
+            """() => {  // a step that comes while a new size waits to be drawn
+                dispatchEvent(new Event("resize"));
+                lnsim.live.view.step({ balances_sat: [[0, 1, 1]], payments: [], rebalances: [] }, 100);
+            }"""
+        )
         page.mouse.click(*page.evaluate(place, [other, one, 0.0]))
         until(page, f"lnsim.live.view.selected === {other}")
         page.click("#pause")  # go on

@@ -159,7 +159,8 @@ export class NetworkView {
     const joints = channels.map((channel) => `j${channel}`);
     const edges = channels.flatMap((channel) => [2 * channel, 2 * channel + 1]).flatMap((end) => [`e${end}`, `a${end}`]);
     channels.forEach((channel, place) => Object.assign(graph.getNodeAttributes(joints[place]), this.#parting(channel))); // told below, at once
-    this.#sigma.refresh({ partialGraph: { nodes: [...nodes, ...joints], edges }, skipIndexation: true, schedule: true });
+    const skipIndexation = !this.#sigma.needToProcess; // else the next frame looks at everything anew, and at these
+    this.#sigma.refresh({ partialGraph: { nodes: [...nodes, ...joints], edges }, skipIndexation, schedule: true });
   }
 
   /** Change a setting of sigma, which then looks at everything anew. */

@@ -84,8 +84,8 @@ export function showNode(box, episode, node, { onClose, onSelect, deeds = [] }) 
     deeds.length ? h("td", { class: "deeds" }, deeds.map(({ text, label, act }) => h("button", { type: "button", "aria-label": label(end), title: label(end), onclick: () => act(end) }, text))) : null,
     h("td", {}, bar(episode, end)),
     h("td", { class: "right", title: `${sat(episode.balances[end])} of ${sat(network.capacity[end >> 1])} sat` }, shortSat(episode.balances[end])),
-    h("td", { class: "right faint", title: "its fee for forwarding into the channel" }, `${sat(network.feeBase[end])} + ${sat(network.feeRate[end])}`),
-    h("td", { class: "right", title: "fees earned by forwarding into the channel" }, msat(episode.earnedMsat[end])));
+    h("td", { class: "right", title: "fees earned by forwarding into the channel" }, msat(episode.earnedMsat[end])),
+    h("td", { class: "right faint", title: "its fee for forwarding into the channel" }, `${sat(network.feeBase[end])} + ${sat(network.feeRate[end])}`));
   const scrolled = box.querySelector(".scroll")?.scrollTop ?? 0;
   box.replaceChildren(
     h("h2", {}, h("span", {}, name(network.names[node], 24), node === network.own ? h("span", { class: "faint" }, " the own node") : ""), h("button", { type: "button", "aria-label": "Close the node's page", onclick: onClose }, "✕")),
@@ -93,7 +93,7 @@ export function showNode(box, episode, node, { onClose, onSelect, deeds = [] }) 
     h("dl", {}, facts.flatMap(([label, value]) => [h("dt", {}, label), h("dd", {}, value)])),
     h("p", { class: "faint" }, "sums since the page began to watch the episode"),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Channels of the node" }, h("table", {},
-      h("thead", {}, h("tr", {}, ["peer", ...(deeds.length ? [""] : []), "balance", "sat", "msat + ppm", "earned"].map((text) => h("th", {}, text)))),
+      h("thead", {}, h("tr", {}, ["peer", ...(deeds.length ? [""] : []), "balance", "sat", "earned", "msat + ppm"].map((text) => h("th", {}, text)))),
       h("tbody", {}, ends.slice(0, 300).map(row)))));
   box.querySelector(".scroll").scrollTop = scrolled;
 }

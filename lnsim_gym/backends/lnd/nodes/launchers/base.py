@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from lnsim_gym.backends.lnd.nodes.record import ChainEndpoint, NetworkRecord
 from lnsim_gym.backends.lnd.rpc.endpoint import NodeEndpoint
 from lnsim_gym.errors import BackendError
-from lnsim_gym.network import Topology
+
+if TYPE_CHECKING:  # lncli and logs need no numpy
+    from lnsim_gym.network import Topology
 
 __all__ = ["Launcher"]
 
