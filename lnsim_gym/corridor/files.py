@@ -82,6 +82,7 @@ def kept_survey(problem: Problem, seed: int, steps: int) -> Survey:
 def _digest(problem: Problem) -> str:
     """Return a hash of all that surveys of a problem follow from: not how agents see it and act."""
     forms = {"topology": "", "action": "dict", "observation": "dict", "channel_rows": 0, "mask_in_observation": False}
-    plain = msgspec.structs.replace(problem.config, **forms, levers=("fees",))
+    bounds = {"levers": ("fees",), "max_fee_rate_ppm": 1, "max_fee_base_msat": 0}
+    plain = msgspec.structs.replace(problem.config, **forms, **bounds)
     content = FORM, FINGERPRINT, msgspec.to_builtins(plain), problem.topology.to_dict()
     return hashlib.blake2b(msgspec.json.encode(content), digest_size=10).hexdigest()

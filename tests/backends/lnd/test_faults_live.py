@@ -257,7 +257,7 @@ def test_a_lost_connection_is_seen_at_the_next_look_and_the_next_reset_brings_it
     middle = half_and_half(triangle)
     backend.reset(middle)
     disconnect(backend, lncli)
-    with pytest.raises(BackendLost, match=r"channel alice-bob is not: .*reset\(\) connects them again"):
+    with pytest.raises(BackendLost, match=r"channel alice-bob is not: .*reset\(\) makes it active again"):
         backend.balances_msat()
     assert backend.reset(middle).rung == "snapshot"
     assert active_ends(backend, lncli) == 6
