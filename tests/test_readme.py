@@ -163,7 +163,7 @@ def test_a_node_of_ones_own_is_advised(tmp_path):
 
     put_history(tmp_path / "mynode", days=30)
     out = run(["bash", "-euc", marked("own node advice").code], tmp_path)
-    assert "peers to leave alone (39 draws of what is not known, 7 days)" in " ".join(out.split())
+    assert "to leave alone (39 draws of what is not known, 7 days)" in " ".join(out.split())
     assert json.loads((tmp_path / "advice.json").read_text())["agent"] == "charge_lnd"
     assert (tmp_path / "scores.svg").read_text().startswith("<svg")
 

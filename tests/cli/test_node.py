@@ -46,7 +46,7 @@ def test_a_backtest_of_too_short_a_history_is_refused(tmp_path, lnsim):
 @pytest.mark.slow
 def test_a_backtest_says_whether_it_foretells_the_node_by_its_exit_status(tmp_path, lnsim):
     known = history(104, recipe_of(tmp_path, 20), weeks=3)
-    options = ("--weeks", 1, "--draws", 12, "--policy", "noop")
+    options = ("--weeks", 1, "--policy", "noop")
     status, out, _ = lnsim("node", "backtest", write_folder(known, tmp_path / "node"), *options)
     assert status == 0
     assert "the simulation reproduces it" in out
