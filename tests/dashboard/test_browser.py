@@ -18,6 +18,7 @@ from PIL import Image
 
 from lnsim_gym.backends.lnd.nodes.folders import records
 from lnsim_gym.network import Channel, Topology
+from tests.waiting import wait_until
 
 playwright = pytest.importorskip("playwright.sync_api") if not os.environ.get("LNSIM_REQUIRE_BROWSER") else None
 if playwright is None:
@@ -415,7 +416,7 @@ def test_the_page_plays_on_real_nodes_and_tells_that_one_was_lost(browser):
         (decision,) = page.evaluate(f"{EPISODE}.last.rebalances")
         assert decision["applied_msat"] == 12_345_000
         assert page.evaluate(f"{EPISODE}.payments.length") == 3
-        (watch,) = (one for one in psutil.Process().children() if "watch" in one.cmdline())
+        (watch,) = (one for one in psutil.Process().children() if {"watch", "lnd"} <= set(one.cmdline()))
         (record,) = (one for one in records() if one.owner_pid == watch.pid)
         (bob,) = (
             one
@@ -450,14 +451,21 @@ def test_a_network_is_drawn_and_nodes_are_taken_with_a_graphics_card_and_without
             const along = { x: one.x + share * (other.x - one.x), y: one.y + share * (other.y - one.y) };
             return [box.x + along.x, box.y + along.y].map(Math.round);
         }"""
-        shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         one, other = page.evaluate(f"(({{ network }}) => [network.source[0], network.destination[0]])({EPISODE})")
         share = page.evaluate(f"{EPISODE}.share(0)")
         assert 0.3 < share < 0.7
-        for at, key in ((0.0, "node"), (0.7 * share, "initiator"), (1 - 0.7 * (1 - share), "peer")):
-            colour = page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{key}').trim()")
-            drawn = shown.getpixel(tuple(page.evaluate(place, [one, other, at])))
-            assert "#{:02x}{:02x}{:02x}".format(*drawn) == colour, (card, key)
+        places = {"node": 0.0, "initiator": 0.7 * share, "peer": 1 - 0.7 * (1 - share)}
+        wanted = [
+            page.evaluate(f"getComputedStyle(document.documentElement).getPropertyValue('--{key}').trim()")
+            for key in places
+        ]
+
+        def drawn():
+            shown = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            at = [page.evaluate(place, [one, other, along]) for along in places.values()]
+            return ["#{:02x}{:02x}{:02x}".format(*shown.getpixel(tuple(each))) for each in at]
+
+        wait_until(lambda: drawn() == wanted, deadline_s=PATIENCE_S)  # the last step of before may still be seen
         page.evaluate(
             """() => {  // a step that comes while a new size waits to be drawn
                 dispatchEvent(new Event("resize"));
