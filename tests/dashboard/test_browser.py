@@ -470,6 +470,7 @@ def test_a_network_is_drawn_and_nodes_are_taken_with_a_graphics_card_and_without
             """() => {  // a step that comes while a new size waits to be drawn
                 dispatchEvent(new Event("resize"));
                 lnsim.live.view.step({ balances_sat: [[0, 1, 1]], payments: [], rebalances: [] }, 100);
+                return new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
             }"""
         )
         page.mouse.click(*page.evaluate(place, [other, one, 0.0]))
