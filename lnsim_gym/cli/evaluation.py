@@ -166,6 +166,7 @@ def tune(
     With `--corridor` the rules of operators play surveyed episodes, about fifty times as fast, at every position in
     every graph that `--graphs` and `--positions` name; compare what comes out with `lnsim eval` at other places.
     """
+    from lnsim_gym.agents.evaluate import evaluate as play_exactly
     from lnsim_gym.agents.recipe import RuleRecipe, read_recipe
     from lnsim_gym.agents.search import default_grid, recipe_text, search
     from lnsim_gym.cli.display import print_scores, progress_bar
@@ -194,7 +195,7 @@ def tune(
             if any(isinstance(values, tuple) for values in space.values()):
                 raise ConfigError("ranges are searched on Ray: add --ray, or name values as NAME=V1,V2")
             grid = space or default_grid(recipe)
-            play = partial(_played_exactly, seeds=chosen, steps=length, threads=threads)
+            play = partial(play_exactly, seeds=chosen, steps=length, threads=threads)
             if corridor:
                 places = _places(env, overrides, graphs, positions)
                 play = partial(_played_in, corridor=_surveyed(env, places, chosen, partial(report, "surveys")))
@@ -204,13 +205,6 @@ def tune(
     reached = f"{_objective_text(best.score)} on seeds {chosen.start}:{chosen.stop} of {env}"
     out.write_text(recipe_text(best.recipe, f"Tuned: {reached}."), encoding="utf-8")
     typer.echo(f"written to {out}")
-
-
-def _played_exactly(name: str, rule: Agent, *, seeds: range, steps: int, threads: int) -> Score:
-    """Let a rule play the seeds in the engine that equals LND."""
-    from lnsim_gym.agents.evaluate import evaluate
-
-    return evaluate(name, rule, seeds, steps, threads=threads)
 
 
 def _played_in(name: str, rule: Agent, *, corridor: Corridor) -> Score:
