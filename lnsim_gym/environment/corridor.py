@@ -74,7 +74,7 @@ class CorridorEnv(gym.Env[Any, Any]):
         self._presentation = Presentation(self._task)
         self.action_space = copy.deepcopy(self._task.actions.space)
         self.observation_space = self._presentation.space
-        self._row = np.zeros((1, self._task.observations.size), np.float32)
+        self._row = np.zeros(self._task.observations.size, np.float32)
         self._episodes: dict[int, Corridor] = {}
         self._seed = self.seeds[0]
         self._playing: Corridor | None = None
@@ -120,8 +120,8 @@ class CorridorEnv(gym.Env[Any, Any]):
 
     def action_masks(self) -> Bool:
         """Return which actions the node can take, as sb3-contrib asks for them, shape (mask length,)."""
-        mask: Bool = self._task.actions.mask(self._begun("action_masks").allowed())[0].astype(np.bool_)
-        return mask
+        allowed = self._begun("action_masks").allowed()[0]
+        return self._task.actions.masks_of(allowed)().astype(np.bool_)
 
     def _begun(self, what: str) -> Corridor:
         """Return the episode that is played."""
@@ -131,18 +131,17 @@ class CorridorEnv(gym.Env[Any, Any]):
 
     def _told(self, playing: Corridor, income_msat: int, paid_msat: int) -> tuple[Any, dict[str, Any]]:
         """Return a fresh observation, and the info of the step that led to it."""
-        allowed = playing.allowed()
-        channels, node = playing.observe()
+        allowed = playing.allowed()[0]
+        (channels,), (node,) = playing.observe()
         self._task.observations.by_channel(self._row)[:] = channels
         self._task.observations.of_node(self._row)[:] = node
-        shown = self._presentation.present(self._row, allowed)
         info = {
             "ledger": {"income_msat": income_msat, "rebalance_fee_msat": paid_msat},
             "episode_seed": self._seed,
             "step": playing.step_number,
-            "action_mask": self._task.actions.mask(allowed)[0],
+            "action_mask": self._task.actions.masks_of(allowed)(),
         }
-        return {name: each[0] for name, each in shown.items()} if isinstance(shown, dict) else shown[0], info
+        return self._presentation.views_of(self._row, allowed)(), info
 
 
 def _checked(seeds: Any) -> tuple[int, ...]:
@@ -151,7 +150,7 @@ def _checked(seeds: Any) -> tuple[int, ...]:
     Raises:
         ConfigError: There is none, or one is no whole number of at least 0.
     """
-    given = plain(list(seeds)) if isinstance(seeds, Sequence | range | np.ndarray) and len(seeds) else None
+    given = plain(list(seeds)) if isinstance(seeds, Sequence | np.ndarray) and len(seeds) else None
     if given is None:
         raise ConfigError(f"expected seeds of episodes to survey, such as range(8), got {seeds!r}")
     return tuple(whole_number("a seed", one, 0) for one in given)

@@ -35,6 +35,15 @@ def test_the_checker_of_gymnasium_finds_nothing(action, observation):
     assert env.action_masks().tolist() == mask.astype(bool).tolist()
 
 
+@pytest.mark.parametrize("observation", ["flat", "dict"])
+@pytest.mark.parametrize("masked", [True, "rllib", "tianshou"])
+def test_observations_hold_masks_as_other_toolkits_read_them(observation, masked):
+    env = CorridorEnv(**{**SETTINGS, "action": "box", "observation": observation, "mask_in_observation": masked})
+    shown, info = env.reset(seed=0)
+    assert env.observation_space.contains(shown)
+    np.testing.assert_array_equal(list(shown.values())[-1], info["action_mask"])
+
+
 def test_spaces_are_those_of_the_exact_environment():
     exact, corridor = gym.make("LightningOperatorFees-v0"), gym.make("LightningOperatorCorridor-v0")
     assert corridor.action_space == exact.action_space
