@@ -16,6 +16,7 @@ from lnsim_gym.arrays import Int64
 from lnsim_gym.episodes import Problem
 from lnsim_gym.episodes.simulated import SimulatedEpisodes
 from lnsim_gym.network import Topology
+from lnsim_gym.own_node.backtest.told import WEEK_DAYS
 from lnsim_gym.own_node.demand.fitted import FittedDemand
 from lnsim_gym.own_node.demand.past import Past
 from lnsim_gym.own_node.demand.problem import laid_out, seeds_of
@@ -24,9 +25,8 @@ from lnsim_gym.own_node.reading.history import DAY_NS
 from lnsim_gym.tasks.operator import OperatorTask
 from lnsim_gym.tasks.state import Variants
 
-__all__ = ["WEEK_DAYS", "Stage", "logged_agent"]
+__all__ = ["Stage", "logged_agent"]
 
-WEEK_DAYS: Final = 7
 _STEP_HOURS: Final = 6.0
 _FIRST_SEED: Final = 3_000_000
 _REFILL_LIMIT: Final = 1.25

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from lnsim_gym.network.names import printable
-from lnsim_gym.own_node.backtest.told import Backtest, Played
+from lnsim_gym.own_node.backtest.told import WEEK_DAYS, Backtest, Played
 
 __all__ = ["POLICY_COLUMNS", "WEEK_COLUMNS", "conclusions", "open_questions", "policy_rows", "verdict", "week_rows"]
 
@@ -34,7 +34,6 @@ POLICY_COLUMNS: Final[tuple[str, ...]] = (
     "chain\nsat/day",
 )
 """Headings of the table of policies; amounts in sat a day."""
-_WEEK_DAYS: Final = 7
 _FEW: Final = 0.1
 """Share of forwards that may stay unexplained without a word."""
 
@@ -44,7 +43,7 @@ def verdict(found: Backtest) -> str:
     said = f"{found.foretold_low:,.0f} to {found.foretold_high:,.0f} (mean {found.foretold:,.0f}) sat a day foretold"
     span = (
         f"{len(found.weeks)} weeks"
-        if found.days == _WEEK_DAYS
+        if found.days == WEEK_DAYS
         else f"the first {found.days} days of {len(found.weeks)} weeks"
     )
     earned = f"{printable(found.name)} earned {found.income:,.0f} sat a day in {span}"
@@ -107,7 +106,7 @@ def open_questions(found: Backtest) -> Iterator[str]:
         f"Your forwards tell of fee rates from {low:,} to {high:,} ppm: what comes at other prices follows from the "
         "fees of the graph, not from your history."
     )
-    if found.days < _WEEK_DAYS:
+    if found.days < WEEK_DAYS:
         yield (
             f"The node is so busy that {found.days} days of each week were played, its first ones: what a policy does "
             "later is not seen."

@@ -8,10 +8,11 @@ import msgspec
 
 from lnsim_gym.own_node.backtest.calibration import widening
 
-__all__ = ["LOGGED", "Backtest", "Played", "Week"]
+__all__ = ["LOGGED", "WEEK_DAYS", "Backtest", "Played", "Week"]
 
 LOGGED: Final = "logged"
 """What the node's own policy is called."""
+WEEK_DAYS: Final = 7
 
 
 class Played(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,8 +19,8 @@ from lnsim_gym.errors import ConfigError
 from lnsim_gym.network import Topology
 from lnsim_gym.own_node.backtest.agents import require_operator_agent
 from lnsim_gym.own_node.backtest.calibration import log_error
-from lnsim_gym.own_node.backtest.stage import WEEK_DAYS, Stage, logged_agent
-from lnsim_gym.own_node.backtest.told import LOGGED, Backtest, Played, Week
+from lnsim_gym.own_node.backtest.stage import Stage, logged_agent
+from lnsim_gym.own_node.backtest.told import LOGGED, WEEK_DAYS, Backtest, Played, Week
 from lnsim_gym.own_node.demand.fit import fit_demand
 from lnsim_gym.own_node.demand.fitted import FittedDemand
 from lnsim_gym.own_node.demand.past import Past, around_own
