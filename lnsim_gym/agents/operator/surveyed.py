@@ -79,11 +79,11 @@ def tally_corridor(rule: OperatorRule, corridor: Corridor) -> Tally:
     Raises:
         ConfigError: See ``play_corridor``.
     """
-    days = np.array([survey.days for survey in corridor.surveys] * corridor.copies)
-    reward_sat = play_corridor(rule, corridor) * days
+    play_corridor(rule, corridor)
     tally = Tally.zeros(corridor.networks, len(rule.task.terms))
-    tally.days[:], tally.reward[:] = days, reward_sat
+    tally.days[:] = corridor.surveys[0].days  # surveys that are replayed together are of one length
     tally.terms[:, 0], tally.terms[:, 1] = corridor.income_msat / 1000, corridor.paid_msat / 1000
+    tally.reward[:] = tally.terms[:, 0] - tally.terms[:, 1]
     began_msat = np.stack([survey.balance_msat[0].sum() for survey in corridor.surveys] * corridor.copies)
     tally.funds_sat[:] = began_msat / 1000 + rule.task.config.wallet_sat
     return tally
